@@ -1,0 +1,181 @@
+"""Cloning: lines are tuned by gradient descent until they render a spectrum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+from numpy.typing import NDArray
+
+from .detect import detect, detect_missing
+from .errors import CloneError
+from .lines import Lines
+from .profile import width_and_mixing
+from .recipe import Recipe
+from .render import Composition, Layout, make_layout, reach, render, round_up
+from .spectrum import Spectrum
+
+_REACH_MARGIN = 1.3
+"""Windows are laid out before the fit: wings may grow this much in it."""
+_NO_AREA = -200.0
+"""ln area of which float32 makes nothing."""
+_DRIFT = 0.15
+"""A shift of this part of the first width counts like a change of 1 in ln area, so that one
+learning rate serves all four parameters."""
+
+
+@dataclass(frozen=True, eq=False)
+class Clone:
+    """A spectrum as lines.
+
+    Attributes
+    ----------
+    lines : Lines
+        The tuned lines.
+    flux : (P,) float32
+        What the lines render, in continuum units.
+    misfit : float
+        rms of `flux` minus the spectrum over all unmasked pixels.
+    flags : tuple of str
+        What could not be done well: `no lines`.
+    """
+
+    lines: Lines
+    flux: NDArray[np.float32]
+    misfit: float
+    flags: tuple[str, ...] = field(default=())
+
+
+def clone_spectrum(spectrum: Spectrum, recipe: Recipe, start: Lines | None = None) -> Clone:
+    """Lines that render a normalised spectrum.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+        Normalised to the continuum (`continuum.normalise`).
+    recipe : Recipe
+        Settings.
+    start : Lines, optional
+        First values of the lines, all of which are kept (a *forced* fit). Without them lines are
+        detected, and added for `recipe.rounds` rounds where the clone absorbs too little.
+
+    Raises
+    ------
+    CloneError
+        The spectrum is not normalised to a positive continuum.
+    """
+    _check(spectrum)
+    if start is not None:
+        return fit_lines(spectrum, start, recipe)
+    found = detect(spectrum.wavelength, spectrum.flux, recipe.prominence, recipe.distance)
+    clone = fit_lines(spectrum, found, recipe)
+    for _ in range(recipe.rounds):
+        more = missing_lines(spectrum, clone, recipe)
+        if len(more) == 0:
+            break
+        clone = fit_lines(spectrum, clone.lines.merged(more), recipe)
+    return clone
+
+
+def missing_lines(spectrum: Spectrum, clone: Clone, recipe: Recipe) -> Lines:
+    """Lines where a clone absorbs too little."""
+    return detect_missing(
+        spectrum.wavelength, spectrum.flux, clone.flux, recipe.redetection, recipe.distance
+    )
+
+
+def fit_lines(spectrum: Spectrum, start: Lines, recipe: Recipe) -> Clone:
+    """Tune all four parameters of every line of `start` to a normalised spectrum."""
+    if len(start) == 0:
+        flat = np.ones(spectrum.flux.size, np.float32)
+        return Clone(start, flat, _rms(flat, spectrum), ("no lines",))
+    layout = window_layout(spectrum.wavelength, start, recipe)
+    params, flux = _descend(
+        jnp.asarray(_padded(start.params)),
+        layout,
+        jnp.asarray(spectrum.flux, jnp.float32),
+        jnp.asarray(spectrum.good, jnp.float32),
+        recipe.composition,
+        _optimiser(recipe),
+        recipe.epochs,
+    )
+    flux = np.asarray(flux)
+    lines = Lines(start.reference, np.asarray(params)[: len(start)])
+    return Clone(lines, flux, _rms(flux, spectrum))
+
+
+def _padded(params: NDArray[np.float32]) -> NDArray[np.float32]:
+    """More rows, of lines without area, so that similar fits share one compilation."""
+    more = round_up(len(params)) - len(params)
+    return np.concatenate([params, np.tile(np.float32([0.0, _NO_AREA, 0.0, 0.0]), (more, 1))])
+
+
+def window_layout(wavelength: NDArray[np.float64], lines: Lines, recipe: Recipe) -> Layout:
+    """The layout of lines with the windows that a recipe gives them."""
+    half = _REACH_MARGIN * reach(lines.params, recipe.wing_tolerance)
+    if recipe.wing_cut:
+        place = np.searchsorted(wavelength, lines.reference).clip(0, wavelength.size - 1)
+        half = np.minimum(half, 0.5 * recipe.wing_cut * np.gradient(wavelength)[place])
+    return make_layout(wavelength, lines.reference, half)
+
+
+_OPTIMISERS: dict[tuple[str, float, int], optax.GradientTransformation] = {}
+
+
+def _optimiser(recipe: Recipe) -> optax.GradientTransformation:
+    """The optimiser of a recipe: one object for equal settings, so that one compilation serves."""
+    key = (recipe.optimiser, recipe.learning_rate, recipe.epochs)
+    if key not in _OPTIMISERS:
+        if recipe.optimiser == "adam":
+            _OPTIMISERS[key] = optax.amsgrad(recipe.learning_rate)
+        else:
+            schedule = optax.cosine_decay_schedule(recipe.learning_rate, recipe.epochs)
+            _OPTIMISERS[key] = optax.adam(schedule, b2=0.99)
+    return _OPTIMISERS[key]
+
+
+@partial(jax.jit, static_argnames=("composition", "optimiser", "epochs"))
+def _descend(
+    params: Array,
+    layout: Layout,
+    target: Array,
+    weight: Array,
+    composition: Composition,
+    optimiser: optax.GradientTransformation,
+    epochs: int,
+) -> tuple[Array, Array]:
+    """Parameters (N, 4) after `epochs` steps down the mean squared error, and their flux (P,)."""
+    width, _ = width_and_mixing(params[:, 2], params[:, 3])
+    unit = jnp.ones_like(params).at[:, 0].set(_DRIFT * width)
+
+    def loss(scaled: Array) -> Array:
+        flux = render(scaled * unit, layout, composition)
+        return jnp.sum(weight * (flux - target) ** 2) / jnp.sum(weight)
+
+    def step(_: int, carry: tuple[Array, optax.OptState]) -> tuple[Array, optax.OptState]:
+        scaled, state = carry
+        change, state = optimiser.update(jax.grad(loss)(scaled), state)
+        return optax.apply_updates(scaled, change), state
+
+    first = params / unit
+    last, _ = jax.lax.fori_loop(0, epochs, step, (first, optimiser.init(first)))
+    return last * unit, render(last * unit, layout, composition)
+
+
+def _check(spectrum: Spectrum) -> None:
+    median = float(np.median(spectrum.flux[spectrum.good]))
+    if not 0.05 < median < 5.0:
+        raise CloneError(
+            f"got a spectrum of median flux {median:.3g}, expected one normalised to its "
+            "continuum; normalise it first."
+        )
+
+
+def _rms(flux: NDArray[np.float32], spectrum: Spectrum) -> float:
+    difference = (flux - spectrum.flux)[spectrum.good]
+    return float(np.sqrt(np.mean(difference**2)))

@@ -1,0 +1,280 @@
+"""The common form of a grid: an .npz file, or a Zarr group with one chunk a node.
+
+Both hold wavelength (P,) in Å, labels (N, L), label_names (L,), flux (N, P) float32, optional
+continuum (N, P) and meta (JSON). In a Zarr group label_names and meta are attributes, every chunk
+carries a CRC-32C sum, and a SHA-256 sum of each node lies beside them, so that a grid has a
+fingerprint without being read.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import GridError
+from ..files import first_line, load_npz, parse_meta, plain, replacing, settle_medium, to_vacuum
+from ..grid import Grid, NodeArrays, arrays_digest, grid_of
+
+ARRAYS = ("wavelength", "labels", "flux")
+NO_FLAGS: Mapping[str, object] = {}
+
+
+@dataclass(frozen=True)
+class _Flags:
+    """Flags of the nodes as the meta of a file keeps them: by index, flagged nodes only."""
+
+    by_node: Mapping[str, Mapping[str, object]]
+
+    def __call__(self, i: int) -> Mapping[str, object]:
+        return self.by_node.get(str(i), NO_FLAGS)
+
+
+def read_npz(path: str | Path, medium: str | None = None) -> Grid:
+    """A grid from an .npz file, read into memory."""
+    path = Path(path)
+    arrays = load_npz(path, GridError)
+    _require(arrays, ("label_names",), path)
+    meta, flags = _settled_meta(arrays.get("meta"), medium, path)
+    with _naming(path):
+        return grid_of(
+            to_vacuum(arrays["wavelength"], meta.pop("medium_found")),
+            arrays["labels"],
+            [str(name) for name in np.ravel(arrays["label_names"])],
+            arrays["flux"],
+            arrays.get("continuum"),
+            meta,
+            flags,
+        )
+
+
+def _require(found: Any, more: tuple[str, ...], path: Path) -> None:
+    if missing := [name for name in (*ARRAYS, *more) if name not in found]:
+        raise GridError(
+            f"{path} has no {' and no '.join(missing)}: expected wavelength, labels, label_names, "
+            "flux, optional continuum, and meta."
+        )
+
+
+def _settled_meta(
+    raw: object, medium: str | None, path: Path
+) -> tuple[dict[str, Any], _Flags | None]:
+    """Meta with medium vacuum (`medium_found`: as the file has it), and the flags of the nodes."""
+    meta = {} if raw is None else parse_meta(raw, path, GridError)
+    found = settle_medium(meta.get("medium"), medium, path, GridError)
+    flags = meta.pop("node_flags", None)
+    if found == "air":
+        meta["converted_from"] = "air"
+    meta.update(medium="vacuum", medium_found=found)
+    return meta, _Flags(flags) if flags else None
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Put the name of the file before what is wrong with its content."""
+    try:
+        yield
+    except GridError as fault:
+        raise GridError(f"{path}: {fault}") from fault
+    except (TypeError, ValueError) as fault:
+        raise GridError(
+            f"{path} holds arrays that are not numbers ({first_line(fault)}): make it again."
+        ) from fault
+
+
+# --- Zarr --------------------------------------------------------------------------------------
+
+
+def is_zarr(path: Path) -> bool:
+    """True of a folder with zarr.json, or a .zip that holds one."""
+    if path.is_dir():
+        return (path / "zarr.json").is_file()
+    if path.suffix.lower() != ".zip" or not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return "zarr.json" in archive.namelist()
+
+
+def read_zarr(path: str | Path, medium: str | None = None) -> Grid:
+    """A grid from a Zarr group, folder or .zip; a node is read when it is asked for."""
+    path = Path(path)
+    with _zarr_group(path) as group:
+        attributes = dict(group.attrs)
+        _require(group, (), path)
+        if not attributes.get("complete", True):
+            raise GridError(f"{path} was never finished: make it again.")
+        wavelength, labels = group["wavelength"][:], group["labels"][:]
+        names = attributes.get("label_names")
+        names = group["label_names"][:] if names is None else names
+        shapes = {name: group[name].shape for name in ("flux", "continuum") if name in group}
+        sums = _stored_sums(group, len(labels))
+    meta, flags = _settled_meta(attributes.get("meta"), medium, path)
+    with _naming(path):
+        _check_shapes(shapes, (len(labels), len(wavelength)))
+        pixels = to_vacuum(wavelength, meta.pop("medium_found"))
+        read = _ZarrReader(path, "continuum" in shapes)
+        return Grid(pixels, labels, tuple(map(str, names)), read, meta, flags, sums)
+
+
+def _check_shapes(shapes: Mapping[str, tuple[int, ...]], wanted: tuple[int, int]) -> None:
+    for name, shape in shapes.items():
+        if shape != wanted:
+            raise GridError(f"The grid's {name} has shape {shape}, expected {wanted}.")
+
+
+@contextmanager
+def _zarr_group(path: Path) -> Iterator[Any]:
+    """The Zarr group at `path`, open for reading; whatever fails there is a GridError."""
+    import zarr  # half a second: only where it is needed
+    from zarr.storage import LocalStore, ZipStore
+
+    try:
+        store = LocalStore(path, read_only=True) if path.is_dir() else ZipStore(path, mode="r")
+        with store:
+            yield zarr.open_group(store, mode="r")
+    except GridError:
+        raise
+    except Exception as failure:  # codecs and stores raise many kinds on damaged bytes
+        raise GridError(
+            f"{path} cannot be read as a Zarr group ({first_line(failure)}): it is damaged or "
+            "incomplete; make or copy it again."
+        ) from failure
+
+
+@dataclass(frozen=True)
+class _ZarrReader:
+    path: Path
+    has_continuum: bool
+
+    def __call__(self, i: int) -> NodeArrays:
+        with _zarr_group(self.path) as group:
+            return group["flux"][i], group["continuum"][i] if self.has_continuum else None
+
+
+@dataclass(frozen=True)
+class _Sums:
+    sums: tuple[str, ...]
+
+    def __call__(self, i: int) -> str:
+        return self.sums[i]
+
+
+def _stored_sums(group: Any, count: int) -> Callable[[int], str] | None:
+    if "sha256" not in group or group["sha256"].shape != (count, 32):
+        return None
+    return _Sums(tuple(row.tobytes().hex() for row in group["sha256"][:]))
+
+
+# --- writing -----------------------------------------------------------------------------------
+
+
+def write_grid(grid: Grid, path: str | Path) -> None:
+    """Write a grid as its name ends, .npz or .zarr; whole or not at all.
+
+    Nodes are written as they are read, unchecked, so that one bad node does not lose the others.
+    """
+    path = Path(path)
+    writers = {".npz": _write_npz, ".zarr": _write_zarr}
+    if path.suffix.lower() not in writers:
+        raise GridError(f"Got the name {path} for a grid, expected one that ends in .npz or .zarr.")
+    if not path.parent.is_dir():
+        raise GridError(f"There is no folder {path.parent} to write {path.name} to: make it.")
+    with replacing(path) as partial:
+        writers[path.suffix.lower()](grid, partial)
+
+
+def _meta(grid: Grid) -> dict[str, Any]:
+    meta = {**grid.meta, "medium": "vacuum", "wavelength_unit": "Angstrom"}
+    if grid.flags is not None:
+        flags = {str(i): dict(grid.flags(i)) for i in range(len(grid))}
+        meta["node_flags"] = {node: flag for node, flag in flags.items() if flag}
+    return dict(plain(meta))
+
+
+def _node(grid: Grid, i: int, has_continuum: bool) -> NodeArrays:
+    """Flux and continuum of a node as files keep them."""
+    flux, continuum = grid.read(i)
+    if (continuum is not None) != has_continuum:
+        raise GridError(
+            f"The node {grid.describe(i)} is unlike the first in having a continuum or not: "
+            "give all nodes one, or none."
+        )
+    kept = None if continuum is None else np.asarray(continuum, dtype=np.float32)
+    return np.asarray(flux, dtype=np.float32), kept
+
+
+def _has_continuum(grid: Grid) -> bool:
+    return grid.read(0)[1] is not None
+
+
+def _write_npz(grid: Grid, path: Path) -> None:
+    has_continuum = _has_continuum(grid)
+    shape = (len(grid), len(grid.wavelength))
+    names = ("flux", "continuum") if has_continuum else ("flux",)
+    arrays: dict[str, Any] = {name: np.empty(shape, dtype=np.float32) for name in names}
+    for i in range(len(grid)):
+        for name, values in zip(names, _node(grid, i, has_continuum), strict=False):
+            arrays[name][i] = values
+    arrays.update(
+        wavelength=grid.wavelength,
+        labels=grid.labels,
+        label_names=np.array(grid.label_names),
+        meta=np.array(json.dumps(_meta(grid))),
+    )
+    with open(path, "wb") as stream:  # a name would be given a second ending
+        np.savez_compressed(stream, **arrays)
+
+
+def _write_zarr(grid: Grid, path: Path) -> None:
+    import zarr
+    from zarr.storage import LocalStore
+
+    has_continuum = _has_continuum(grid)
+    shape = (len(grid), len(grid.wavelength))
+    with LocalStore(path) as store:
+        group = zarr.create_group(store, attributes={"complete": False})
+        _create(group, "wavelength", grid.wavelength.shape, "float64")[:] = grid.wavelength
+        _create(group, "labels", grid.labels.shape, "float64")[:] = grid.labels
+        flux = _create(group, "flux", shape, "float32", (1, shape[1]))
+        continuum = None
+        if has_continuum:
+            continuum = _create(group, "continuum", shape, "float32", (1, shape[1]))
+        sums = np.zeros((len(grid), 32), dtype=np.uint8)
+        for i in range(len(grid)):
+            sums[i] = _put(_node(grid, i, has_continuum), i, flux, continuum)
+        _create(group, "sha256", sums.shape, "uint8")[:] = sums
+        names = list(grid.label_names)
+        group.attrs.update({"label_names": names, "meta": _meta(grid), "complete": True})
+
+
+def _put(node: NodeArrays, i: int, flux: Any, continuum: Any) -> NDArray[np.uint8]:
+    """Write one node; its sum."""
+    flux[i] = node[0]
+    if continuum is not None:
+        continuum[i] = node[1]
+    return np.frombuffer(bytes.fromhex(arrays_digest(*node)), dtype=np.uint8)
+
+
+def _create(
+    group: Any, name: str, shape: tuple[int, ...], dtype: str, chunks: tuple[int, ...] | None = None
+) -> Any:
+    """A compressed array, whose every chunk carries a checksum and is always written."""
+    from zarr.codecs import Crc32cCodec, ZstdCodec
+
+    return group.create_array(
+        name,
+        shape=shape,
+        dtype=dtype,
+        chunks=shape if chunks is None else chunks,
+        compressors=[ZstdCodec(level=5), Crc32cCodec()],
+        # A missing chunk would else be read as fill values: NaN makes it an error.
+        fill_value=np.nan if dtype.startswith("float") else 0,
+        config={"write_empty_chunks": True},
+    )
