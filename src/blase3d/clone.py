@@ -39,14 +39,17 @@ class Clone:
         The tuned lines.
     flux : (P,) float32
         What the lines render, in continuum units.
+    target : (P,) float32
+        The spectrum, in continuum units.
     misfit : float
-        rms of `flux` minus the spectrum over all unmasked pixels.
+        rms of `flux` minus `target` over all unmasked pixels.
     flags : tuple of str
         What could not be done well: `no lines`.
     """
 
     lines: Lines
     flux: NDArray[np.float32]
+    target: NDArray[np.float32]
     misfit: float
     flags: tuple[str, ...] = field(default=())
 
@@ -93,7 +96,7 @@ def fit_lines(spectrum: Spectrum, start: Lines, recipe: Recipe) -> Clone:
     """Tune all four parameters of every line of `start` to a normalised spectrum."""
     if len(start) == 0:
         flat = np.ones(spectrum.flux.size, np.float32)
-        return Clone(start, flat, _rms(flat, spectrum), ("no lines",))
+        return _clone(start, flat, spectrum, ("no lines",))
     layout = window_layout(spectrum.wavelength, start, recipe)
     params, flux = _descend(
         jnp.asarray(_padded(start.params)),
@@ -106,7 +109,16 @@ def fit_lines(spectrum: Spectrum, start: Lines, recipe: Recipe) -> Clone:
     )
     flux = np.asarray(flux)
     lines = Lines(start.reference, np.asarray(params)[: len(start)])
-    return Clone(lines, flux, _rms(flux, spectrum))
+    return _clone(lines, flux, spectrum)
+
+
+def _clone(
+    lines: Lines, flux: NDArray[np.float32], spectrum: Spectrum, flags: tuple[str, ...] = ()
+) -> Clone:
+    target = spectrum.flux.astype(np.float32)
+    difference = (flux - target)[spectrum.good]
+    misfit = float(np.sqrt(np.mean(difference.astype(np.float64) ** 2)))
+    return Clone(lines, flux, target, misfit, flags)
 
 
 def _padded(params: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -175,7 +187,3 @@ def _check(spectrum: Spectrum) -> None:
             "continuum; normalise it first."
         )
 
-
-def _rms(flux: NDArray[np.float32], spectrum: Spectrum) -> float:
-    difference = (flux - spectrum.flux)[spectrum.good]
-    return float(np.sqrt(np.mean(difference**2)))

@@ -31,7 +31,7 @@ LARGEST_BOX = 1_000_000
 """Nodes of the largest box whose holes are listed."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Grid:
     """A library of N spectra on P common pixels, with L labels each."""
 
@@ -73,10 +73,19 @@ class Grid:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __repr__(self) -> str:
+        return (
+            f"<Grid of {len(self)} spectra, {self._extent}, {len(self.wavelength)} pixels from "
+            f"{self.wavelength[0]:.6g} to {self.wavelength[-1]:.6g} Å>"
+        )
+
     def __getitem__(self, i: int) -> Spectrum:
         """The spectrum of node i; a node that cannot be used is named by its labels."""
         i = self._index(i)
-        flux, continuum = self.read(i)
+        try:
+            flux, continuum = self.read(i)
+        except GridError as fault:
+            raise GridError(f"The node {self.describe(i)} is not to be had: {fault}") from fault
         self._check_node(i, flux, continuum)
         meta = {**self.meta, "labels": self.labels_of(i)}
         if self.flags is not None:
@@ -236,15 +245,24 @@ def grid_of(
     flags: Callable[[int], Mapping[str, object]] | None = None,
 ) -> Grid:
     """A grid of spectra in memory: flux (N, P), continuum (N, P) or None, wavelength in vacuum."""
-    pixels = np.asarray(wavelength, dtype=np.float64)
-    table = np.asarray(labels, dtype=np.float64)
-    for name, array in (("flux", flux), ("continuum", continuum)):
-        wanted = (len(table), len(pixels))
-        if array is not None and np.shape(array) != wanted:
-            raise GridError(f"The grid's {name} has shape {np.shape(array)}, expected {wanted}.")
+    pixels, table = (np.asarray(values, dtype=np.float64) for values in (wavelength, labels))
     read = _InMemory(np.asarray(flux), None if continuum is None else np.asarray(continuum))
     described = {"medium": "vacuum", **(meta or {})}
-    return Grid(pixels, table, tuple(label_names), read, described, flags, read.digest)
+    grid = Grid(pixels, table, tuple(label_names), read, described, flags, read.digest)
+    check_shape(grid, "flux", np.shape(flux))
+    if continuum is not None:
+        check_shape(grid, "continuum", np.shape(continuum))
+    return grid
+
+
+def check_shape(grid: Grid, name: str, shape: tuple[int, ...]) -> None:
+    """Raise unless an array of all nodes has one row a node and one column a wavelength."""
+    wanted = (len(grid), len(grid.wavelength))
+    if shape != wanted:
+        raise GridError(
+            f"The grid's {name} has shape {shape}, expected {wanted}: one row a node, "
+            "one column a wavelength."
+        )
 
 
 def wavelength_slice(wavelength: FloatArray, lo: float, hi: float) -> tuple[int, int]:

@@ -44,6 +44,8 @@ class Recipe:
         Standard deviation (km/s) of the kernel in which detections of different nodes are one.
     rounds
         How often lines are added where the clones absorb too little.
+    scouts
+        At how many nodes, spread over the grid, a catalogue is tried to find the lines it lacks.
     redetection
         Prominence of lines that are added, in units of the continuum.
     manifold
@@ -69,6 +71,7 @@ class Recipe:
     catalogue: Literal["equality", "tolerant"] = "tolerant"
     tolerance: float = 1.0
     rounds: int = 2
+    scouts: int = 12
     redetection: float = 0.005
     manifold: Literal["linear", "spline"] = "spline"
     missing: float = -1000.0

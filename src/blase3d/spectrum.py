@@ -7,7 +7,7 @@ the pixels of a spectrum keep their places. Files are read and written in `spect
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,7 +18,7 @@ FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Spectrum:
     """A spectrum, observed or computed.
 
@@ -71,6 +71,12 @@ class Spectrum:
     def __len__(self) -> int:
         return len(self.wavelength)
 
+    def __repr__(self) -> str:
+        return (
+            f"<Spectrum of {len(self)} pixels from {self.wavelength[0]:.6g} to "
+            f"{self.wavelength[-1]:.6g} Å, {self.n_masked} masked>"
+        )
+
     @property
     def good(self) -> BoolArray:
         """(P,) True where the pixel may be used."""
@@ -80,6 +86,15 @@ class Spectrum:
     def n_masked(self) -> int:
         """How many pixels are masked."""
         return int(self.mask.sum())
+
+
+def cut(spectrum: Spectrum, keep: BoolArray) -> Spectrum:
+    """The pixels of a spectrum where `keep` (P,) is true."""
+    arrays = ("wavelength", "flux", "error", "mask", "continuum")
+    parts = {
+        name: values[keep] for name in arrays if (values := getattr(spectrum, name)) is not None
+    }
+    return replace(spectrum, **parts)
 
 
 def check_wavelength(

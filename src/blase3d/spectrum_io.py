@@ -312,7 +312,8 @@ def _quietly_open(path: Path) -> Iterator[fits.HDUList]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.filterwarnings("error", message=".*(truncated|corrupt|verification failed).*")
-        with fits.open(path, memmap=False, checksum=True) as hdus:
+        # The stream is our own: where fits.open raises, it leaves a file of its own open.
+        with open(path, "rb") as stream, fits.open(stream, memmap=False, checksum=True) as hdus:
             yield hdus
 
 

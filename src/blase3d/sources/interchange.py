@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..errors import GridError
 from ..files import first_line, load_npz, parse_meta, plain, replacing, settle_medium, to_vacuum
-from ..grid import Grid, NodeArrays, arrays_digest, grid_of
+from ..grid import Grid, NodeArrays, arrays_digest, check_shape, grid_of
 
 ARRAYS = ("wavelength", "labels", "flux")
 NO_FLAGS: Mapping[str, object] = {}
@@ -117,16 +117,12 @@ def read_zarr(path: str | Path, medium: str | None = None) -> Grid:
         sums = _stored_sums(group, len(labels))
     meta, flags = _settled_meta(attributes.get("meta"), medium, path)
     with _naming(path):
-        _check_shapes(shapes, (len(labels), len(wavelength)))
         pixels = to_vacuum(wavelength, meta.pop("medium_found"))
         read = _ZarrReader(path, "continuum" in shapes)
-        return Grid(pixels, labels, tuple(map(str, names)), read, meta, flags, sums)
-
-
-def _check_shapes(shapes: Mapping[str, tuple[int, ...]], wanted: tuple[int, int]) -> None:
-    for name, shape in shapes.items():
-        if shape != wanted:
-            raise GridError(f"The grid's {name} has shape {shape}, expected {wanted}.")
+        grid = Grid(pixels, labels, tuple(map(str, names)), read, meta, flags, sums)
+        for name, shape in shapes.items():
+            check_shape(grid, name, shape)
+    return grid
 
 
 @contextmanager

@@ -134,7 +134,7 @@ def _primary(file: Path) -> Iterator[Any]:
         with warnings.catch_warnings():
             # astropy only warns of a file cut short, which is found out below.
             warnings.simplefilter("ignore")
-            with fits.open(file, memmap=False) as hdus:
+            with open(file, "rb") as stream, fits.open(stream, memmap=False) as hdus:
                 place = hdus.fileinfo(0)
                 if hdus[0].header["NAXIS"] != 1:
                     raise ValueError(f"NAXIS is {hdus[0].header['NAXIS']}, expected 1")

@@ -1,0 +1,74 @@
+"""Priors on labels and nuisance parameters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import InputError
+
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_UNIFORM = re.compile(rf"({_NUMBER}):({_NUMBER})")
+_NORMAL = re.compile(rf"({_NUMBER})(?:\+-|±)({_NUMBER})")
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Uniform between `low` and `high`, and within them normal if `sigma` is finite."""
+
+    low: float
+    high: float
+    mean: float = 0.0
+    sigma: float = np.inf
+
+    def __post_init__(self) -> None:
+        if not (self.low < self.high and self.sigma > 0):
+            raise InputError(
+                f"got a prior from {self.low:g} to {self.high:g} with sigma {self.sigma:g}, "
+                "expected low < high and a positive sigma; correct it."
+            )
+
+    def within(self, low: float, high: float) -> Prior:
+        """The same prior cut to a range (InputError if nothing is left)."""
+        cut = max(self.low, low), min(self.high, high)
+        if not cut[0] < cut[1]:
+            raise InputError(
+                f"got a prior from {self.low:g} to {self.high:g}, which leaves nothing of the "
+                f"possible range {low:g} to {high:g}; widen it."
+            )
+        return Prior(*cut, self.mean, self.sigma)
+
+
+def parse_prior(text: str) -> Prior:
+    """LO:HI (uniform) or MEAN+-SIGMA (normal).
+
+    Raises
+    ------
+    InputError
+        The text is neither.
+    """
+    if match := _UNIFORM.fullmatch(text.strip()):
+        return Prior(float(match[1]), float(match[2]))
+    if match := _NORMAL.fullmatch(text.strip()):
+        return Prior(-np.inf, np.inf, float(match[1]), float(match[2]))
+    raise InputError(
+        f"got the prior {text!r}, expected LO:HI or MEAN+-SIGMA, e.g. 5000:6000 or 4.4+-0.1."
+    )
+
+
+def parse_assignments(items: list[str]) -> Mapping[str, str]:
+    """NAME=VALUE strings as a mapping.
+
+    Raises
+    ------
+    InputError
+        One of them has no equals sign, or a name comes twice.
+    """
+    pairs = [item.partition("=") for item in items]
+    names = [name.strip() for name, _, _ in pairs]
+    if not all(separator for _, separator, _ in pairs) or len(set(names)) < len(names):
+        raise InputError(f"got {', '.join(items)}, expected NAME=VALUE, each name once.")
+    return {name: value for name, (_, _, value) in zip(names, pairs, strict=True)}

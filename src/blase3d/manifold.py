@@ -1,0 +1,142 @@
+"""Manifolds: functions of the labels that are exact at the nodes of a grid.
+
+Interpolation in a box is linear in the values at the nodes: what differs between kinds is only
+the weight that each node has at given labels. So a manifold is its weights, and whatever is known
+at the nodes (line parameters, residuals) is interpolated by one product, `weights @ table`.
+
+The weights of a tensor product are products of one-dimensional ones. Along an axis of n values
+the weight of a node is the spline that is one there and zero at the others, of degree 1 (linear)
+or up to 3 (not-a-knot cubic; lower on axes of two or three values).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import ArrayLike, NDArray
+from scipy.interpolate import PPoly, make_interp_spline
+
+Kind = Literal["linear", "spline"]
+_DEGREE = {"linear": 1, "spline": 3}
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=("knots", "pieces"), meta_fields=())
+@dataclass(frozen=True)
+class Axis:
+    """Weights along one label: `knots` (K + 1,), in units of the span from the first value, and
+    `pieces` (degree + 1, K, n), the polynomials of each weight, highest power first."""
+
+    knots: Array
+    pieces: Array
+
+
+@partial(
+    jax.tree_util.register_dataclass, data_fields=("lower", "span", "axes"), meta_fields=()
+)
+@dataclass(frozen=True)
+class Manifold:
+    """Interpolation in a box of labels. Labels are scaled to run from 0 to 1 over the box."""
+
+    lower: Array
+    span: Array
+    axes: tuple[Axis, ...]
+
+    def weights(self, labels: Array) -> Array:
+        """Weight of every node of the box at labels (L,), last label fastest, (nodes,)."""
+        return self.unit_weights((labels - self.lower) / self.span)
+
+    def unit_weights(self, unit: Array) -> Array:
+        """The same at labels scaled to 0–1."""
+        weights = jnp.ones(1)
+        for axis, x in zip(self.axes, unit, strict=True):
+            weights = jnp.outer(weights, _axis_weights(axis, x)).ravel()
+        return weights
+
+
+def make_manifold(axes: Sequence[ArrayLike], kind: Kind) -> Manifold:
+    """The manifold of the box spanned by `axes`: increasing values of each label."""
+    values = [np.asarray(axis, dtype=np.float64) for axis in axes]
+    lower = np.array([axis[0] for axis in values])
+    span = np.array([np.ptp(axis) or 1.0 for axis in values])
+    parts = [
+        _make_axis((axis - a) / s, _DEGREE[kind])
+        for axis, a, s in zip(values, lower, span, strict=True)
+    ]
+    return Manifold(jnp.asarray(lower), jnp.asarray(span), tuple(parts))
+
+
+def _make_axis(unit: NDArray[np.float64], degree: int) -> Axis:
+    if unit.size == 1:  # a label that does not vary
+        return Axis(jnp.asarray([0.0, 1.0]), jnp.ones((1, 1, 1)))
+    degree = min(degree, unit.size - 1)
+    splines = [make_interp_spline(unit, one, k=degree) for one in np.eye(unit.size)]
+    pieces = [PPoly.from_spline(spline) for spline in splines]
+    x = pieces[0].x  # with the end knots repeated: their intervals are empty
+    inner = np.flatnonzero(np.diff(x) > 0)
+    polynomials = np.stack([piece.c[:, inner] for piece in pieces], axis=2)
+    return Axis(jnp.asarray(np.append(x[inner], x[-1])), jnp.asarray(polynomials))
+
+
+def _axis_weights(axis: Axis, x: Array) -> Array:
+    """Horner's rule on the piece that holds x; beyond the ends the last piece goes on."""
+    last = axis.knots.shape[0] - 2
+    piece = jnp.clip(jnp.searchsorted(axis.knots, x, side="right") - 1, 0, last)
+    distance = x - axis.knots[piece]
+    weights = jnp.zeros(axis.pieces.shape[2])
+    for coefficients in axis.pieces:
+        weights = weights * distance + coefficients[piece]
+    return weights
+
+
+def fill_holes(
+    axes: Sequence[NDArray[np.float64]], index: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """The matrix (box, nodes) that completes values at N nodes to the whole box.
+
+    A missing node gets what makes the squared second differences along all labels smallest, in
+    units of the mean spacing; present ones keep their values exactly.
+
+    Parameters
+    ----------
+    axes : sequence of arrays
+        Values of each label.
+    index : (N, L)
+        Place of every node on the axes.
+    """
+    shape = tuple(len(axis) for axis in axes)
+    place = np.ravel_multi_index(tuple(index.T), shape)
+    box = int(np.prod(shape))
+    complete = np.zeros((box, len(place)))
+    complete[place, np.arange(len(place))] = 1.0
+    missing = np.setdiff1d(np.arange(box), place)
+    if missing.size:
+        rough = _roughness(axes)
+        known = rough[:, place]
+        solution, *_ = np.linalg.lstsq(rough[:, missing], -known, rcond=None)
+        complete[missing] = solution
+    return complete
+
+
+def _roughness(axes: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Second differences along every axis, and first ones with a weight of 1 %, (rows, box)."""
+    eyes = [np.eye(len(axis)) for axis in axes]
+    rows = []
+    for k, axis in enumerate(axes):
+        if len(axis) < 2:
+            continue
+        unit = (axis - axis[0]) / np.diff(axis).mean()
+        slope = np.diff(eyes[k], axis=0) / np.diff(unit)[:, None]
+        for matrix in (np.diff(slope, axis=0), 0.01 * slope):
+            factors = [*eyes[:k], matrix, *eyes[k + 1 :]]
+            product = np.ones((1, 1))
+            for factor in factors:
+                product = np.kron(product, factor)
+            rows.append(product)
+    return np.concatenate(rows)
