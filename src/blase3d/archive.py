@@ -4,7 +4,8 @@
     ├── wavelength          (P,) Å, vacuum
     ├── labels              (N, L)
     ├── catalogue/          the lines that the grid shares (recipes with a catalogue)
-    └── nodes/17/           attributes, written last: done, misfit, flags
+    ├── surface/            smooth line parameters (N, lines, 4) that the current sweep starts from
+    └── nodes/17/           attributes, written last: sweep, misfit, flags
         ├── reference       (lines,) Å, vacuum
         ├── params          (lines, 4) in the order of `lines.PARAMETERS`
         └── flux            (P,) the node's spectrum in units of the continuum
@@ -16,7 +17,6 @@ only when its attributes say so and all of it can be read.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -46,6 +46,7 @@ class Node:
     flux: NDArray[np.float32]
     misfit: float
     flags: tuple[str, ...]
+    sweep: int
 
 
 class Archive:
@@ -70,38 +71,30 @@ class Archive:
             attributes = dict(group.attrs)
         except (KeyError, ValueError):
             attributes = {}
-        if not attributes.get("done"):
+        if attributes.get("sweep") is None:
             raise ArchiveError(
                 f"node {i} of {self.path} has not been cloned; run blase3d clone again to finish."
             )
         lines = Lines(read_array(group, "reference"), read_array(group, "params"))
         flux = read_array(group, "flux")
-        return Node(
-            self.labels[i], lines, flux, attributes["misfit"], tuple(attributes["flags"])
-        )
+        misfit, flags = attributes["misfit"], tuple(attributes["flags"])
+        return Node(self.labels[i], lines, flux, misfit, flags, attributes["sweep"])
 
-    def __iter__(self) -> Iterator[Node]:
-        return (self[i] for i in self.done())
-
-    def is_done(self, i: int) -> bool:
-        """Whether node i is there and undamaged."""
+    def is_done(self, i: int, sweep: int) -> bool:
+        """Whether node i is there, undamaged, from this sweep or a later one."""
         try:
-            self[i]
+            return self[i].sweep >= sweep
         except ArchiveError:
             return False
-        return True
 
-    def done(self) -> list[int]:
-        """Indices of the nodes that are there and undamaged."""
-        return [i for i in range(len(self)) if self.is_done(i)]
-
-    def write(self, i: int, clone: Clone) -> None:
+    def write(self, i: int, clone: Clone, sweep: int) -> None:
         """Keep the clone of node i; it counts as done only once all of it is written."""
         group = self._group.require_group(f"nodes/{i}")
+        group.attrs.put({})
         write_array(group, "reference", clone.lines.reference)
         write_array(group, "params", clone.lines.params)
         write_array(group, "flux", clone.target)
-        group.attrs.update({"done": True, "misfit": clone.misfit, "flags": list(clone.flags)})
+        group.attrs.put({"sweep": sweep, "misfit": clone.misfit, "flags": list(clone.flags)})
 
     @property
     def failed(self) -> dict[int, str]:
@@ -111,6 +104,20 @@ class Archive:
     def write_failed(self, reasons: dict[int, str]) -> None:
         """Keep why nodes could not be cloned: `build` then takes them for holes of the grid."""
         self._group.attrs.update({"failed": {str(i): reason for i, reason in reasons.items()}})
+
+    def surface(self) -> tuple[NDArray[np.float32], int] | None:
+        """Where the current sweep starts from, (N, lines, 4), and its number; None before any."""
+        if "surface" not in self._group or "sweep" not in self._group["surface"].attrs:
+            return None
+        group = self._group["surface"]
+        return read_array(group, "params"), group.attrs["sweep"]
+
+    def write_surface(self, params: NDArray[np.float32], sweep: int) -> None:
+        """Keep where a sweep starts from."""
+        group = self._group.require_group("surface")
+        group.attrs.put({})
+        write_array(group, "params", params)
+        group.attrs.put({"sweep": sweep})
 
     def catalogue(self) -> Lines | None:
         """The lines that the nodes share, or None while there are none."""

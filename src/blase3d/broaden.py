@@ -105,4 +105,6 @@ def sample(flux: Array, place: Array) -> Array:
         (0.5 * t - 0.5) * t * t,
     )
     last = flux.shape[0] - 1
-    return sum(w * flux[jnp.clip(left + k, 0, last)] for k, w in zip((-1, 0, 1, 2), weights, strict=True))
+    return sum(
+        w * flux[jnp.clip(left + k, 0, last)] for k, w in zip((-1, 0, 1, 2), weights, strict=True)
+    )

@@ -54,7 +54,9 @@ class Clone:
     flags: tuple[str, ...] = field(default=())
 
 
-def clone_spectrum(spectrum: Spectrum, recipe: Recipe, start: Lines | None = None) -> Clone:
+def clone_spectrum(
+    spectrum: Spectrum, recipe: Recipe, start: Lines | None = None, stiffness: float = 0.0
+) -> Clone:
     """Lines that render a normalised spectrum.
 
     Parameters
@@ -66,6 +68,9 @@ def clone_spectrum(spectrum: Spectrum, recipe: Recipe, start: Lines | None = Non
     start : Lines, optional
         First values of the lines, all of which are kept (a *forced* fit). Without them lines are
         detected, and added for `recipe.rounds` rounds where the clone absorbs too little.
+    stiffness : float
+        How firmly the lines of `start` are held to it: what a change of one in a parameter costs,
+        in summed squared flux.
 
     Raises
     ------
@@ -74,7 +79,7 @@ def clone_spectrum(spectrum: Spectrum, recipe: Recipe, start: Lines | None = Non
     """
     _check(spectrum)
     if start is not None:
-        return fit_lines(spectrum, start, recipe)
+        return fit_lines(spectrum, start, recipe, stiffness)
     found = detect(spectrum.wavelength, spectrum.flux, recipe.prominence, recipe.distance)
     clone = fit_lines(spectrum, found, recipe)
     for _ in range(recipe.rounds):
@@ -92,7 +97,7 @@ def missing_lines(spectrum: Spectrum, clone: Clone, recipe: Recipe) -> Lines:
     )
 
 
-def fit_lines(spectrum: Spectrum, start: Lines, recipe: Recipe) -> Clone:
+def fit_lines(spectrum: Spectrum, start: Lines, recipe: Recipe, stiffness: float = 0.0) -> Clone:
     """Tune all four parameters of every line of `start` to a normalised spectrum."""
     if len(start) == 0:
         flat = np.ones(spectrum.flux.size, np.float32)
@@ -100,6 +105,7 @@ def fit_lines(spectrum: Spectrum, start: Lines, recipe: Recipe) -> Clone:
     layout = window_layout(spectrum.wavelength, start, recipe)
     params, flux = _descend(
         jnp.asarray(_padded(start.params)),
+        jnp.float32(stiffness),
         layout,
         jnp.asarray(spectrum.flux, jnp.float32),
         jnp.asarray(spectrum.good, jnp.float32),
@@ -154,6 +160,7 @@ def _optimiser(recipe: Recipe) -> optax.GradientTransformation:
 @partial(jax.jit, static_argnames=("composition", "optimiser", "epochs"))
 def _descend(
     params: Array,
+    stiffness: Array,
     layout: Layout,
     target: Array,
     weight: Array,
@@ -161,20 +168,26 @@ def _descend(
     optimiser: optax.GradientTransformation,
     epochs: int,
 ) -> tuple[Array, Array]:
-    """Parameters (N, 4) after `epochs` steps down the mean squared error, and their flux (P,)."""
+    """Parameters (N, 4) after `epochs` steps down the mean squared error, and their flux (P,).
+
+    The distance from the first parameters counts with `stiffness`, in the unit in which a change
+    of one is large.
+    """
     width, _ = width_and_mixing(params[:, 2], params[:, 3])
     unit = jnp.ones_like(params).at[:, 0].set(_DRIFT * width)
+    first = params / unit
 
     def loss(scaled: Array) -> Array:
         flux = render(scaled * unit, layout, composition)
-        return jnp.sum(weight * (flux - target) ** 2) / jnp.sum(weight)
+        misfit = jnp.sum(weight * (flux - target) ** 2)
+        bend = jnp.sum((scaled - first) ** 2)
+        return (misfit + stiffness * bend) / jnp.sum(weight)
 
     def step(_: int, carry: tuple[Array, optax.OptState]) -> tuple[Array, optax.OptState]:
         scaled, state = carry
         change, state = optimiser.update(jax.grad(loss)(scaled), state)
         return optax.apply_updates(scaled, change), state
 
-    first = params / unit
     last, _ = jax.lax.fori_loop(0, epochs, step, (first, optimiser.init(first)))
     return last * unit, render(last * unit, layout, composition)
 
@@ -186,4 +199,3 @@ def _check(spectrum: Spectrum) -> None:
             f"got a spectrum of median flux {median:.3g}, expected one normalised to its "
             "continuum; normalise it first."
         )
-

@@ -81,9 +81,7 @@ class Lines:
         return Lines(reference[order], np.concatenate([self.params, other.params])[order])
 
 
-def first_guess(
-    reference: ArrayLike, depth: ArrayLike, fwhm: ArrayLike
-) -> Lines:
+def first_guess(reference: ArrayLike, depth: ArrayLike, fwhm: ArrayLike) -> Lines:
     """Lines of given centre (Å), central depth (0–1) and full width at half depth (Å).
 
     Both widths share the FWHM as a Voigt of equal parts does; the area is that of a Gaussian of

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from typing import Literal
 
 import jax
@@ -37,9 +37,7 @@ class Axis:
     pieces: Array
 
 
-@partial(
-    jax.tree_util.register_dataclass, data_fields=("lower", "span", "axes"), meta_fields=()
-)
+@partial(jax.tree_util.register_dataclass, data_fields=("lower", "span", "axes"), meta_fields=())
 @dataclass(frozen=True)
 class Manifold:
     """Interpolation in a box of labels. Labels are scaled to run from 0 to 1 over the box."""
@@ -124,19 +122,40 @@ def fill_holes(
     return complete
 
 
-def _roughness(axes: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Second differences along every axis, and first ones with a weight of 1 %, (rows, box)."""
+def smoothing(
+    axes: Sequence[NDArray[np.float64]],
+    index: NDArray[np.int64],
+    present: NDArray[np.bool_],
+    strength: float,
+) -> NDArray[np.float64]:
+    """The matrix (N, present nodes) from values at present nodes to smooth ones at all N nodes.
+
+    The smooth values s minimise Σ (s − v)² over the present nodes plus `strength` times the
+    squared second differences between neighbours of the box (Whittaker 1923).
+    """
+    shape = tuple(len(axis) for axis in axes)
+    place = np.ravel_multi_index(tuple(index.T), shape)
+    rough = _roughness([np.arange(n, dtype=np.float64) for n in shape], slope=1e-3)
+    normal = strength * rough.T @ rough
+    normal[place[present], place[present]] += 1.0
+    data = np.zeros((normal.shape[0], int(present.sum())))
+    data[place[present], np.arange(data.shape[1])] = 1.0
+    return np.linalg.solve(normal, data)[place]
+
+
+def _roughness(axes: Sequence[NDArray[np.float64]], slope: float = 1e-2) -> NDArray[np.float64]:
+    """Second differences along every axis, and first ones with weight `slope`, (rows, box).
+
+    The first ones decide, weakly, what second differences leave open.
+    """
     eyes = [np.eye(len(axis)) for axis in axes]
-    rows = []
+    rows = [np.zeros((1, int(np.prod([len(axis) for axis in axes]))))]
     for k, axis in enumerate(axes):
         if len(axis) < 2:
             continue
         unit = (axis - axis[0]) / np.diff(axis).mean()
-        slope = np.diff(eyes[k], axis=0) / np.diff(unit)[:, None]
-        for matrix in (np.diff(slope, axis=0), 0.01 * slope):
+        slopes = np.diff(eyes[k], axis=0) / np.diff(unit)[:, None]
+        for matrix in (np.diff(slopes, axis=0), slope * slopes):
             factors = [*eyes[:k], matrix, *eyes[k + 1 :]]
-            product = np.ones((1, 1))
-            for factor in factors:
-                product = np.kron(product, factor)
-            rows.append(product)
+            rows.append(reduce(np.kron, factors))
     return np.concatenate(rows)

@@ -179,7 +179,9 @@ class Model:
             return _emulate(self.emulator, vector, residual=residual)
         place = self.places(self.wavelength if wavelength is None else wavelength)
         velocity = 0.0 if rv is None else rv
-        return _observe(self.emulator, vector, place, velocity, vsini, resolution, residual=residual)
+        return _observe(
+            self.emulator, vector, place, velocity, vsini, resolution, residual=residual
+        )
 
     def places(self, wavelength: ArrayLike) -> Array:
         """Fractional pixels, on the model's steps in ln λ, of wavelengths (Q,) in Å."""
@@ -300,7 +302,9 @@ def load_model(path: str | Path) -> Model:
         axes = {name: np.asarray(axis) for name, axis in attributes["axes"].items()}
         arrays = {name: read_array(group, name) for name in ("wavelength", "reference", "lines")}
         residual = read_array(group, "residual") if recipe.residual else None
-        return make_model(axes=axes, residual=residual, recipe=recipe, meta=attributes["meta"], **arrays)
+        return make_model(
+            axes=axes, residual=residual, recipe=recipe, meta=attributes["meta"], **arrays
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise ArchiveError(
             f"{path} is not a complete model ({type(error).__name__}: {error}); build it again."

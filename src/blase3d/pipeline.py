@@ -20,7 +20,7 @@ from .errors import CloneError, InputError
 from .farm import run
 from .grid import Grid, grid_of
 from .lines import Lines
-from .manifold import fill_holes
+from .manifold import fill_holes, smoothing
 from .model import Model, make_model, model_layout, strength
 from .normalise import normalise
 from .recipe import Recipe
@@ -40,11 +40,11 @@ def silent(stage: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class CloneReport:
-    """The archive, the indices cloned now, and what failed: labels and reason of each node."""
+    """The archive, the indices cloned now, and why others could not be."""
 
     archive: Archive
     cloned: tuple[int, ...]
-    failed: dict[str, str]
+    failed: dict[int, str]
 
 
 def clone(
@@ -66,54 +66,125 @@ def clone(
         No node can be cloned.
     """
     archive = create_archive(path, grid, recipe)
-    open_nodes = [i for i in range(len(grid)) if not archive.is_done(i)]
-    failed: dict[str, str] = {}
-    catalogue = None
-    if recipe.catalogue == "tolerant" and open_nodes:
-        catalogue = archive.catalogue()
-        if catalogue is None:
-            catalogue = make_catalogue(grid, recipe, executor, progress)
-            archive.write_catalogue(catalogue)
-    task = partial(_clone_node, recipe=recipe, start=catalogue)
-    cloned = []
-    before = len(grid) - len(open_nodes)
-    progress("clone", before, len(grid))
-    for item, result in run(task, _items(grid, open_nodes, recipe), executor):
-        if isinstance(result, InputError):
-            failed[grid.describe(item.index)] = str(result)
-        else:
-            archive.write(item.index, result)
-            cloned.append(item.index)
-        progress("clone", before + len(cloned) + len(failed), len(grid))
-    archive.write_failed({i: failed[d] for i in open_nodes if (d := grid.describe(i)) in failed})
-    if len(failed) == len(grid):
-        raise CloneError(
-            f"none of the {len(grid)} nodes can be cloned; the first: {next(iter(failed.values()))}"
-        )
-    return CloneReport(archive, tuple(cloned), failed)
+    cloned: set[int] = set()
+    failed: dict[int, str] = {}
+    for sweep in range(1, _sweeps(recipe) + 1):
+        todo = [i for i in range(len(grid)) if not archive.is_done(i, sweep)]
+        todo = [i for i in todo if i not in failed]
+        if not todo:
+            continue
+        start = _start_of_sweep(grid, archive, sweep, executor, progress)
+        items = _items(grid, todo, recipe, start)
+        task = partial(_clone_node, recipe=recipe, stiffness=_stiffness(recipe, sweep))
+        done = len(grid) - len(todo)
+        stage = f"clone, sweep {sweep} of {_sweeps(recipe)}" if start is not None else "clone"
+        progress(stage, done, len(grid))
+        for item, result in run(task, items, executor):
+            if isinstance(result, InputError):
+                failed[item.index] = str(result)
+            else:
+                archive.write(item.index, result, sweep)
+                cloned.add(item.index)
+            done += 1
+            progress(stage, done, len(grid))
+        if len(failed) == len(grid):
+            raise CloneError(f"no node can be cloned; the first: {next(iter(failed.values()))}")
+    archive.write_failed({**archive.failed, **failed})
+    return CloneReport(archive, tuple(sorted(cloned)), failed)
+
+
+def _sweeps(recipe: Recipe) -> int:
+    return recipe.sweeps if recipe.catalogue == "tolerant" else 1
+
+
+def _stiffness(recipe: Recipe, sweep: int) -> float:
+    """Ten times less in each sweep before the last: first the lines find their places."""
+    return recipe.stiffness * 10.0 ** (sweep - recipe.sweeps)
+
+
+def _start_of_sweep(
+    grid: Grid, archive: Archive, sweep: int, executor: Executor | None, progress: Progress
+) -> _Surface | None:
+    """Line parameters at every node that a sweep starts from; None where nodes stand alone.
+
+    They are kept in the archive, so that a sweep that was interrupted goes on as it began.
+    """
+    recipe = archive.recipe
+    if recipe.catalogue != "tolerant":
+        return None
+    catalogue = archive.catalogue()
+    if catalogue is None:
+        catalogue = make_catalogue(grid, recipe, executor, progress)
+        archive.write_catalogue(catalogue)
+    kept = archive.surface()
+    if kept is not None and kept[1] == sweep:
+        return _Surface(catalogue.reference, kept[0])
+    if sweep == 1:
+        params = _first_surface(grid, catalogue, recipe)
+    else:
+        present = np.array([archive.is_done(i, sweep - 1) for i in range(len(grid))])
+        values = np.stack([archive[i].lines.params for i in np.flatnonzero(present)])
+        matrix = smoothing(list(grid.axes.values()), grid.box_index, present, recipe.smoothing)
+        params = np.tensordot(matrix, values, axes=1).astype(np.float32)
+    archive.write_surface(params, sweep)
+    return _Surface(catalogue.reference, params)
+
+
+@dataclass(frozen=True, eq=False)
+class _Surface:
+    """Lines of a catalogue at every node: `reference` (C,), `params` (N, C, 4)."""
+
+    reference: NDArray[np.float64]
+    params: NDArray[np.float32]
+
+    def __getitem__(self, i: int) -> Lines:
+        return Lines(self.reference, self.params[i])
+
+
+def _first_surface(grid: Grid, catalogue: Lines, recipe: Recipe) -> NDArray[np.float32]:
+    """The catalogue's lines at every node, their areas in proportion to what is absorbed there.
+
+    A catalogue line has the parameters of its strongest detection, so the areas are scaled by
+    the optical depth at its centre relative to that of the node that absorbs most.
+    """
+    depth = np.full((len(grid), len(catalogue)), np.nan)
+    for item in _items(grid, range(len(grid)), recipe):
+        if isinstance(item.spectrum, Spectrum):
+            flux = np.interp(catalogue.reference, grid.wavelength, item.spectrum.flux)
+            depth[item.index] = -np.log(np.clip(flux, 1e-2, 1.0 - 1e-4))
+    ratio = np.clip(depth / np.nanmax(depth, axis=0), 1e-3, 1.0)
+    params = np.tile(catalogue.params, (len(grid), 1, 1))
+    params[:, :, 1] += np.log(np.where(np.isnan(ratio), 1.0, ratio))
+    return params
 
 
 @dataclass(frozen=True, eq=False)
 class _Item:
-    """A node on its way to a worker: its normalised spectrum, or why there is none."""
+    """A node on its way to a worker: its normalised spectrum, or why there is none, and the
+    lines it starts from (None: they are to be detected)."""
 
     index: int
     spectrum: Spectrum | InputError
+    start: Lines | None
 
 
-def _items(grid: Grid, nodes: Iterable[int], recipe: Recipe) -> Iterator[_Item]:
+def _items(
+    grid: Grid, nodes: Iterable[int], recipe: Recipe, start: _Surface | None = None
+) -> Iterator[_Item]:
     """Spectra are read as they are needed, here, so that workers need no access to the grid."""
     for i in nodes:
+        spectrum: Spectrum | InputError
         try:
-            yield _Item(i, normalise(grid[i], recipe, grid.labels_of(i).get("teff")))
+            spectrum = normalise(grid[i], recipe, grid.labels_of(i).get("teff"))
         except InputError as error:
-            yield _Item(i, error)
+            spectrum = error
+        yield _Item(i, spectrum, None if start is None else start[i])
 
 
-def _clone_node(item: _Item, recipe: Recipe, start: Lines | None) -> Clone:
+def _clone_node(item: _Item, recipe: Recipe, stiffness: float) -> Clone:
     if isinstance(item.spectrum, InputError):
         raise item.spectrum
-    return clone_spectrum(item.spectrum, recipe, start)
+    return clone_spectrum(item.spectrum, recipe, item.start, stiffness)
 
 
 def make_catalogue(
@@ -141,9 +212,10 @@ def make_catalogue(
         )
     scouts = spread(grid.box_index, recipe.scouts)
     for k in range(recipe.rounds):
-        task = partial(_missing, recipe=recipe, start=catalogue)
+        surface = _Surface(catalogue.reference, _first_surface(grid, catalogue, recipe))
+        items = _items(grid, scouts, recipe, surface)
         more = []
-        for n, (_, result) in enumerate(run(task, _items(grid, scouts, recipe), executor)):
+        for n, (_, result) in enumerate(run(partial(_missing, recipe=recipe), items, executor)):
             if isinstance(result, Lines):
                 more.append(result)
             progress(f"catalogue, round {k + 1}", n + 1, len(scouts))
@@ -158,8 +230,8 @@ def _detect(spectrum: Spectrum, recipe: Recipe) -> Lines:
     return detect(spectrum.wavelength, spectrum.flux, recipe.prominence, recipe.distance)
 
 
-def _missing(item: _Item, recipe: Recipe, start: Lines) -> Lines:
-    clone = _clone_node(item, recipe, start)
+def _missing(item: _Item, recipe: Recipe) -> Lines:
+    clone = _clone_node(item, recipe, _stiffness(recipe, 1))
     assert isinstance(item.spectrum, Spectrum)
     return missing_lines(item.spectrum, clone, recipe)
 

@@ -48,6 +48,11 @@ class Recipe:
         At how many nodes, spread over the grid, a catalogue is tried to find the lines it lacks.
     redetection
         Prominence of lines that are added, in units of the continuum.
+    sweeps, stiffness, smoothing
+        How often every node is fitted; how firmly its lines are held, in the last sweep, near a
+        surface smooth over the grid (ten times less in each sweep before); and how smooth the
+        surface is: the weight of its squared second differences. A change of one in a parameter
+        costs as much as `stiffness` in summed squared flux.
     manifold
         `linear`: multilinear in the labels; `spline`: tensor spline, cubic where an axis allows.
     missing
@@ -67,12 +72,15 @@ class Recipe:
     wing_cut: int = 0
     optimiser: Literal["adam", "adam-cosine"] = "adam-cosine"
     learning_rate: float = 0.05
-    epochs: int = 200
+    epochs: int = 100
     catalogue: Literal["equality", "tolerant"] = "tolerant"
     tolerance: float = 1.0
     rounds: int = 2
     scouts: int = 12
     redetection: float = 0.005
+    sweeps: int = 3
+    stiffness: float = 1e-3
+    smoothing: float = 30.0
     manifold: Literal["linear", "spline"] = "spline"
     missing: float = -1000.0
     residual: bool = True
