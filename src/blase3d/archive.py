@@ -16,7 +16,7 @@ only when its attributes say so and all of it can be read.
 
 from __future__ import annotations
 
-import json
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +29,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from .clone import Clone
 from .errors import ArchiveError
+from .files import plain
 from .grid import Grid
 from .lines import Lines
 from .recipe import Recipe, recipe_from_json
@@ -64,13 +65,17 @@ class Archive:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def _attributes(self) -> dict[str, Any]:
+        return dict(self._group.attrs)
+
     def __getitem__(self, i: int) -> Node:
         """The clone of node i (ArchiveError if it is not there, or damaged)."""
-        try:
+        group: Any = None
+        attributes: dict[str, Any] = {}
+        with suppress(KeyError, ValueError):
             group = self._group[f"nodes/{i}"]
             attributes = dict(group.attrs)
-        except (KeyError, ValueError):
-            attributes = {}
         if attributes.get("sweep") is None:
             raise ArchiveError(
                 f"node {i} of {self.path} has not been cloned; run blase3d clone again to finish."
@@ -99,7 +104,7 @@ class Archive:
     @property
     def failed(self) -> dict[int, str]:
         """Nodes that could not be cloned, and why."""
-        return {int(i): reason for i, reason in self._group.attrs.get("failed", {}).items()}
+        return {int(i): reason for i, reason in self._attributes.get("failed", {}).items()}
 
     def write_failed(self, reasons: dict[int, str]) -> None:
         """Keep why nodes could not be cloned: `build` then takes them for holes of the grid."""
@@ -107,10 +112,13 @@ class Archive:
 
     def surface(self) -> tuple[NDArray[np.float32], int] | None:
         """Where the current sweep starts from, (N, lines, 4), and its number; None before any."""
-        if "surface" not in self._group or "sweep" not in self._group["surface"].attrs:
+        if "surface" not in self._group:
             return None
-        group = self._group["surface"]
-        return read_array(group, "params"), group.attrs["sweep"]
+        group = self._group.require_group("surface")
+        attributes: dict[str, Any] = dict(group.attrs)
+        if "sweep" not in attributes:
+            return None
+        return read_array(group, "params"), attributes["sweep"]
 
     def write_surface(self, params: NDArray[np.float32], sweep: int) -> None:
         """Keep where a sweep starts from."""
@@ -121,9 +129,9 @@ class Archive:
 
     def catalogue(self) -> Lines | None:
         """The lines that the nodes share, or None while there are none."""
-        if not self._group.attrs.get("catalogue"):
+        if not self._attributes.get("catalogue"):
             return None
-        group = self._group["catalogue"]
+        group = self._group.require_group("catalogue")
         return Lines(read_array(group, "reference"), read_array(group, "params"))
 
     def write_catalogue(self, lines: Lines) -> None:
@@ -159,7 +167,7 @@ def create_archive(path: str | Path, grid: Grid, recipe: Recipe) -> Archive:
         {
             "recipe": recipe.to_json(),
             "label_names": list(grid.label_names),
-            "library": {key: value for key, value in grid.meta.items() if _is_json(value)},
+            "library": plain(grid.meta),
             "fingerprint": grid.fingerprint(),
             "versions": software_versions(),
             "units": {"wavelength": "Angstrom", "params": "Angstrom and ln(Angstrom)"},
@@ -216,7 +224,7 @@ def open_zarr(path: Path, form: str, latest: int, maker: str) -> zarr.Group:
 def read_array(group: zarr.Group, name: str) -> NDArray[Any]:
     """All of an array; damage is told by the checksum of its chunks."""
     try:
-        array = group[name]
+        array: Any = group[name]
         missing = array.nchunks_initialized < array.nchunks
         values = np.asarray(array[...])
     except KeyError:
@@ -249,11 +257,3 @@ def write_array(group: zarr.Group, name: str, values: NDArray[Any]) -> None:
 def software_versions() -> dict[str, str]:
     """Versions of what a result depends on."""
     return {name: version(name) for name in ("blase3d", "jax", "numpy", "scipy", "zarr")}
-
-
-def _is_json(value: object) -> bool:
-    try:
-        json.dumps(value)
-    except (TypeError, ValueError):
-        return False
-    return True

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 from numpy.typing import NDArray
 from scipy.fft import next_fast_len
 from scipy.special import j1
@@ -34,7 +35,7 @@ def log_grid(wavelength: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def broaden(
-    flux: Array, velocity_step: float, vsini: Array | float, resolution: Array | float | None
+    flux: Array, velocity_step: float, vsini: ArrayLike, resolution: ArrayLike | None
 ) -> Array:
     """Flux (M,) on equal steps in ln λ, rotated and seen at a resolution.
 
@@ -56,9 +57,9 @@ def broaden(
     count = flux.shape[0]
     padded = next_fast_len(count + count // 8 + 64, real=True)
     frequency = jnp.asarray(np.fft.rfftfreq(padded, velocity_step), jnp.float32)
-    transfer = _rotation(2.0 * jnp.pi * frequency * vsini)
+    transfer = _rotation(2.0 * jnp.pi * frequency * jnp.asarray(vsini))
     if resolution is not None:
-        sigma = SPEED_OF_LIGHT / resolution / FWHM_PER_SIGMA
+        sigma = SPEED_OF_LIGHT / FWHM_PER_SIGMA / jnp.asarray(resolution)
         transfer = transfer * jnp.exp(-0.5 * (2.0 * jnp.pi * frequency * sigma) ** 2)
     spectrum = jnp.fft.rfft(1.0 - flux, padded)
     return 1.0 - jnp.fft.irfft(spectrum * transfer, padded)[:count]
@@ -105,6 +106,5 @@ def sample(flux: Array, place: Array) -> Array:
         (0.5 * t - 0.5) * t * t,
     )
     last = flux.shape[0] - 1
-    return sum(
-        w * flux[jnp.clip(left + k, 0, last)] for k, w in zip((-1, 0, 1, 2), weights, strict=True)
-    )
+    values = [flux[jnp.clip(left + k, 0, last)] for k in (-1, 0, 1, 2)]
+    return jnp.sum(jnp.stack(weights) * jnp.stack(values), axis=0)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import find_peaks
 
-from .lines import Lines
+from .lines import Lines, first_guess
 from .units import SPEED_OF_LIGHT
 
 _BINS_PER_KERNEL = 4
@@ -71,8 +71,10 @@ def cluster(detections: Sequence[Lines], tolerance: float, known: Lines | None =
 
 
 def _strongest_first(detections: Sequence[Lines]) -> Lines:
-    reference = np.concatenate([lines.reference for lines in detections] or [np.empty(0)])
-    params = np.concatenate([lines.params for lines in detections] or [np.empty((0, 4))])
+    if not detections:
+        return first_guess([], [], [])
+    reference = np.concatenate([lines.reference for lines in detections])
+    params = np.concatenate([lines.params for lines in detections])
     order = np.argsort(-params[:, 1], kind="stable")
     return Lines(reference[order], params[order])
 

@@ -130,7 +130,9 @@ def _clone(
 def _padded(params: NDArray[np.float32]) -> NDArray[np.float32]:
     """More rows, of lines without area, so that similar fits share one compilation."""
     more = round_up(len(params)) - len(params)
-    return np.concatenate([params, np.tile(np.float32([0.0, _NO_AREA, 0.0, 0.0]), (more, 1))])
+    return np.concatenate(
+        [params, np.tile(np.array([0.0, _NO_AREA, 0.0, 0.0], np.float32), (more, 1))]
+    )
 
 
 def window_layout(wavelength: NDArray[np.float64], lines: Lines, recipe: Recipe) -> Layout:

@@ -39,7 +39,7 @@ def detect(
 def detect_missing(
     wavelength: NDArray[np.float64],
     flux: NDArray[np.float64],
-    model: NDArray[np.float64],
+    model: NDArray[np.floating],
     prominence: float,
     distance: int,
 ) -> Lines:

@@ -70,7 +70,7 @@ class Lines:
         """Lorentzian half widths at half maximum, Å, (N,)."""
         return np.exp(self.params[:, 3])
 
-    def take(self, which: ArrayLike) -> Lines:
+    def take(self, which: NDArray[np.int64] | NDArray[np.bool_]) -> Lines:
         """The lines of these indices (or of this mask), in that order."""
         return Lines(self.reference[which], self.params[which])
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial, reduce
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -58,14 +58,20 @@ class Manifold:
         return weights
 
 
-def make_manifold(axes: Sequence[ArrayLike], kind: Kind) -> Manifold:
-    """The manifold of the box spanned by `axes`: increasing values of each label."""
+def make_manifold(axes: Sequence[ArrayLike], kind: Kind, lowered: int | None = None) -> Manifold:
+    """The manifold of the box spanned by `axes`: increasing values of each label.
+
+    Along the axis number `lowered` the degree is one less than the best (`emulator_error`).
+    """
     values = [np.asarray(axis, dtype=np.float64) for axis in axes]
     lower = np.array([axis[0] for axis in values])
     span = np.array([np.ptp(axis) or 1.0 for axis in values])
+    degrees = [min(_DEGREE[kind], axis.size - 1) for axis in values]
+    if lowered is not None:
+        degrees[lowered] -= 1
     parts = [
-        _make_axis((axis - a) / s, _DEGREE[kind])
-        for axis, a, s in zip(values, lower, span, strict=True)
+        _make_axis((axis - a) / s, degree)
+        for axis, a, s, degree in zip(values, lower, span, degrees, strict=True)
     ]
     return Manifold(jnp.asarray(lower), jnp.asarray(span), tuple(parts))
 
@@ -73,7 +79,6 @@ def make_manifold(axes: Sequence[ArrayLike], kind: Kind) -> Manifold:
 def _make_axis(unit: NDArray[np.float64], degree: int) -> Axis:
     if unit.size == 1:  # a label that does not vary
         return Axis(jnp.asarray([0.0, 1.0]), jnp.ones((1, 1, 1)))
-    degree = min(degree, unit.size - 1)
     splines = [make_interp_spline(unit, one, k=degree) for one in np.eye(unit.size)]
     pieces = [PPoly.from_spline(spline) for spline in splines]
     x = pieces[0].x  # with the end knots repeated: their intervals are empty
@@ -157,5 +162,12 @@ def _roughness(axes: Sequence[NDArray[np.float64]], slope: float = 1e-2) -> NDAr
         slopes = np.diff(eyes[k], axis=0) / np.diff(unit)[:, None]
         for matrix in (np.diff(slopes, axis=0), slope * slopes):
             factors = [*eyes[:k], matrix, *eyes[k + 1 :]]
-            rows.append(reduce(np.kron, factors))
+            rows.append(_kron(factors))
     return np.concatenate(rows)
+
+
+def _kron(factors: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    product: NDArray[Any] = np.ones((1, 1))
+    for factor in factors:
+        product = np.kron(product, factor)
+    return product

@@ -1,6 +1,6 @@
 """The model: labels to flux. Lines and residual follow the labels; everything is differentiable.
 
-    labels ─► weights of the nodes ─► lines ─► optical depth ─► + residual ─► flux ─► star, instrument
+    labels ─► weights of the nodes ─► lines ─► optical depth + residual ─► flux ─► star, instrument
 
 The residual, what the lines do not express, is interpolated in the space of `strength`, close to
 sqrt(τ): there it is smooth over the labels. With it the model is exact at the nodes.
@@ -9,7 +9,7 @@ sqrt(τ): there it is smooth over the labels. With it the model is exact at the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,12 @@ FORMAT = "blase3d-model"
 VERSION = 1
 _SOFT = 1e-6
 """Optical depth below which `strength` goes from a square root to a straight line."""
+
+
+_ERROR_SHARE = 0.5
+_MODES = 12
+_CELLS = 200
+"""Cells, at the most, whose middles `emulator_error` looks at."""
 
 
 def strength(depth: Array) -> Array:
@@ -95,7 +101,20 @@ def observe(
 ) -> Array:
     """Flux (Q,) of a moving, rotating star seen by an instrument, at `place` (Q,): fractional
     pixels of the steps in ln λ. Velocities in km/s; None leaves rotation or instrument out."""
-    flux = sample(emulate(emulator, labels, residual=residual), emulator.to_log)
+    flux = emulate(emulator, labels, residual=residual)
+    return see(emulator, flux, place, rv, vsini, resolution)
+
+
+def see(
+    emulator: Emulator,
+    flux: Array,
+    place: Array,
+    rv: ArrayLike = 0.0,
+    vsini: ArrayLike | None = None,
+    resolution: ArrayLike | None = None,
+) -> Array:
+    """Flux (P,) of the model's own pixels as `observe` shows it, (Q,)."""
+    flux = sample(flux, emulator.to_log)
     if vsini is not None or resolution is not None:
         flux = broaden(flux, emulator.velocity_step, 0.0 if vsini is None else vsini, resolution)
     shift = jnp.log1p(jnp.asarray(rv) / SPEED_OF_LIGHT) * SPEED_OF_LIGHT / emulator.velocity_step
@@ -120,6 +139,9 @@ class Model:
         How it was made.
     meta : dict
         Library with its citation, versions, units, nodes.
+    error_modes : (K, P) float32
+        The emulator's expected error: its covariance over pixels is the sum of their outer
+        products (`emulator_error`). No rows where no error is stated.
     """
 
     wavelength: NDArray[np.float64]
@@ -128,6 +150,7 @@ class Model:
     emulator: Emulator
     recipe: Recipe
     meta: Mapping[str, Any]
+    error_modes: NDArray[np.float32]
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -185,6 +208,7 @@ class Model:
 
     def places(self, wavelength: ArrayLike) -> Array:
         """Fractional pixels, on the model's steps in ln λ, of wavelengths (Q,) in Å."""
+        ln: Any
         if isinstance(wavelength, jax.core.Tracer):
             ln = jnp.log(wavelength)
         else:  # in float64, as long as the wavelengths are known
@@ -230,8 +254,11 @@ def make_model(
     residual: NDArray[np.float32] | None,
     recipe: Recipe,
     meta: Mapping[str, Any],
+    error_modes: NDArray[np.float32] | None = None,
 ) -> Model:
     """A model from what is known at the nodes of its box: lines (box, C, 4), residual (box, P)."""
+    if error_modes is None:
+        error_modes = np.empty((0, wavelength.size), np.float32)
     manifold = make_manifold(list(axes.values()), recipe.manifold)
     ln = log_grid(wavelength)
     emulator = Emulator(
@@ -243,7 +270,36 @@ def make_model(
         recipe.composition,
         SPEED_OF_LIGHT * float(ln[-1] - ln[0]) / (ln.size - 1),
     )
-    return Model(wavelength, dict(axes), reference, emulator, recipe, meta)
+    return Model(wavelength, dict(axes), reference, emulator, recipe, meta, error_modes)
+
+
+def emulator_error(model: Model) -> NDArray[np.float32]:
+    """Modes (K, P) of the error that a model makes between its nodes.
+
+    An interpolant of degree d errs by about what it differs from that of degree d − 1, or less:
+    the differences in the middle of the cells, one for each label, times `_ERROR_SHARE`, are
+    taken as draws of the error, and their covariance is kept as its `_MODES` strongest modes.
+    Along an axis of degree 1 there is nothing to compare, so a linear manifold has no modes.
+    """
+    axes = list(model.axes.values())
+    kind = model.recipe.manifold
+    varying = [k for k, axis in enumerate(axes) if len(axis) > 2] if kind == "spline" else []
+    middles = [(axis[1:] + axis[:-1]) / 2 if len(axis) > 1 else axis for axis in axes]
+    cells = np.stack(np.meshgrid(*middles, indexing="ij"), axis=-1).reshape(-1, len(axes))
+    cells = cells[:: -(-len(cells) // _CELLS)]
+    lowered = [
+        replace(model.emulator, manifold=make_manifold(axes, kind, lowered=k)) for k in varying
+    ]
+    draws = [
+        np.asarray(_emulate(model.emulator, labels)) - np.asarray(_emulate(other, labels))
+        for labels in jnp.asarray(cells, jnp.float32)
+        for other in lowered
+    ]
+    if not draws:
+        return np.empty((0, model.wavelength.size), np.float32)
+    errors = _ERROR_SHARE * np.stack(draws) / np.sqrt(len(cells))
+    _, vectors = np.linalg.eigh(errors @ errors.T)
+    return (vectors[:, -_MODES:].T @ errors).astype(np.float32)
 
 
 def model_layout(
@@ -282,6 +338,7 @@ def _write(group: zarr.Group, model: Model) -> None:
     write_array(group, "wavelength", model.wavelength)
     write_array(group, "reference", model.reference)
     write_array(group, "lines", np.asarray(model.emulator.lines))
+    write_array(group, "error_modes", model.error_modes)
     if model.emulator.residual is not None:
         write_array(group, "residual", np.asarray(model.emulator.residual))
 
@@ -297,10 +354,11 @@ def load_model(path: str | Path) -> Model:
     path = Path(path)
     group = open_zarr(path, FORMAT, VERSION, "blase3d build")
     try:
-        attributes = dict(group.attrs)
+        attributes: dict[str, Any] = dict(group.attrs)
         recipe = recipe_from_json(attributes["recipe"])
         axes = {name: np.asarray(axis) for name, axis in attributes["axes"].items()}
-        arrays = {name: read_array(group, name) for name in ("wavelength", "reference", "lines")}
+        names = ("wavelength", "reference", "lines", "error_modes")
+        arrays = {name: read_array(group, name) for name in names}
         residual = read_array(group, "residual") if recipe.residual else None
         return make_model(
             axes=axes, residual=residual, recipe=recipe, meta=attributes["meta"], **arrays

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from .farm import run
 from .grid import Grid, grid_of
 from .lines import Lines
 from .manifold import fill_holes, smoothing
-from .model import Model, make_model, model_layout, strength
+from .model import Model, emulator_error, make_model, model_layout, strength
 from .normalise import normalise
 from .recipe import Recipe
 from .render import optical_depth
@@ -123,7 +123,7 @@ def _start_of_sweep(
         params = _first_surface(grid, catalogue, recipe)
     else:
         present = np.array([archive.is_done(i, sweep - 1) for i in range(len(grid))])
-        values = np.stack([archive[i].lines.params for i in np.flatnonzero(present)])
+        values = np.stack([archive[int(i)].lines.params for i in np.flatnonzero(present)])
         matrix = smoothing(list(grid.axes.values()), grid.box_index, present, recipe.smoothing)
         params = np.tensordot(matrix, values, axes=1).astype(np.float32)
     archive.write_surface(params, sweep)
@@ -275,9 +275,22 @@ def build(archive: Archive, progress: Progress = silent) -> Model:
         "fingerprint": archive.meta["fingerprint"],
         "versions": {"clone": archive.meta["versions"], "build": software_versions()},
         "nodes": grid.labels.tolist(),
-        "misfit": [node.misfit for node in nodes],
     }
-    return make_model(archive.wavelength, grid.axes, reference, lines, residual, recipe, meta)
+    model = make_model(archive.wavelength, grid.axes, reference, lines, residual, recipe, meta)
+    meta["node_rms"] = _node_errors(model, grid, flux, residual=True)
+    meta["node_lines_rms"] = _node_errors(model, grid, flux, residual=False)
+    return replace(model, error_modes=emulator_error(model))
+
+
+def _node_errors(
+    model: Model, grid: Grid, flux: NDArray[np.float32], *, residual: bool
+) -> list[float]:
+    """rms over the pixels of model minus library, at every node."""
+    errors = []
+    for i, truth in enumerate(flux):
+        difference = np.asarray(model.flux(**grid.labels_of(i), residual=residual)) - truth
+        errors.append(float(np.sqrt(np.mean(difference.astype(np.float64) ** 2))))
+    return errors
 
 
 def _in_box(complete: NDArray[np.float64], values: NDArray[np.float32]) -> NDArray[np.float32]:

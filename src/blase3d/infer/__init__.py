@@ -58,7 +58,7 @@ def infer(
     Inference
         Uncertainties are from the curvature of chi-square, scaled by the root of its reduced
         value where that is above one (or where the spectrum states no errors), so that they
-        include the misfit.
+        include the misfit; the error that the model states for itself is added.
 
     Raises
     ------
@@ -91,7 +91,8 @@ def _result(
     reduced = best.fit.chi2 / freedom
     stated = spectrum.error is not None
     scatter = max(reduced, 1.0) if stated else reduced
-    covariance = gradient.covariance(problem, best) * scatter
+    curvature = gradient.covariance(problem, best)
+    covariance = scatter * curvature + evaluate.emulator_covariance(best.theta, best.fit, curvature)
     sigma = np.sqrt(np.diag(covariance))
     sigma[best.at_bound] = np.nan
     estimates = {

@@ -74,7 +74,7 @@ def descend(problem: Problem, evaluate: Evaluator, theta: NDArray[np.float64]) -
             gain = chi2 - trial_chi2
             theta, fit, chi2 = trial, trial_fit, trial_chi2
             damping = max(damping / 10.0, 1e-9)
-            if moved < _CONVERGED**2 * max(1.0, chi2 / fit.residual.size) or gain < _FLAT * chi2:
+            if moved < _CONVERGED**2 * chi2 / fit.residual.size or gain < _FLAT * chi2:
                 converged = True
                 break
         elif damping > 1e6:  # float32 sees no descent any more

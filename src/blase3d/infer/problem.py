@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ..continuum import chebyshev_basis
 from ..errors import InputError, SpectrumError
-from ..model import Emulator, Model, check_overlap, emulate, observe
+from ..model import Emulator, Model, check_overlap, emulate, see
 from ..spectrum import Spectrum, cut
 from .prior import Prior
 
@@ -137,11 +137,13 @@ def _overlap(spectrum: Spectrum, model: Model) -> tuple[Spectrum, tuple[str, ...
 @dataclass(frozen=True, eq=False)
 class Fit:
     """The best continuum at θ: `residual` (Q,) (d − m C)/e, `jacobian` (Q, K) its derivative by θ
-    with the continuum's part projected out, `flux` (Q,) m C. Masked pixels have residual 0."""
+    with the continuum's part projected out, `flux` (Q,) m C, `continuum` (Q,) C in units of the
+    median flux. Masked pixels have residual 0."""
 
     residual: NDArray[np.float64]
     jacobian: NDArray[np.float64]
     flux: NDArray[np.float64]
+    continuum: NDArray[np.float64]
 
     @property
     def chi2(self) -> float:
@@ -155,7 +157,9 @@ class Evaluator:
     def __init__(self, problem: Problem):
         spectrum = problem.spectrum
         self.problem = problem
-        self.scale = float(np.median(np.abs(spectrum.flux[spectrum.good]))) or 1.0
+        median = float(np.median(np.abs(spectrum.flux[spectrum.good])))
+        # a spectrum taken as normalised is not to be scaled
+        self.scale = median if problem.continuum_degree >= 0 and median > 0.0 else 1.0
         self.error = (
             np.full(len(spectrum), self.scale) if spectrum.error is None else spectrum.error
         )
@@ -173,20 +177,44 @@ class Evaluator:
     def __call__(self, theta: NDArray[np.float64]) -> Fit:
         """Residual, Jacobian and flux at θ (K,)."""
         emulator = self.problem.model.emulator
-        residual, jacobian, flux = _fit(
+        residual, jacobian, flux, continuum = _fit(
             emulator, self._data, jnp.asarray(theta, jnp.float32), self._fixed, self._form
         )
         return Fit(
             np.asarray(residual, np.float64),
             np.asarray(jacobian, np.float64),
             np.asarray(flux, np.float64) * self.scale,
+            np.asarray(continuum, np.float64),
         )
 
     def chi2(self, theta: NDArray[np.float64]) -> float:
         """Chi-square at θ alone, cheaper than a fit."""
         emulator = self.problem.model.emulator
-        theta = jnp.asarray(theta, jnp.float32)
-        return float(_chi2(emulator, self._data, theta, self._fixed, self._form))
+        at = jnp.asarray(theta, jnp.float32)
+        return float(_chi2(emulator, self._data, at, self._fixed, self._form))
+
+    def emulator_covariance(
+        self, theta: NDArray[np.float64], fit: Fit, covariance: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """What the emulator's expected error adds to a covariance (K, K) of θ.
+
+        An error e of the flux moves θ by (JᵀJ)⁻¹Jᵀe, and the model states the covariance of e as
+        the sum over its error modes.
+        """
+        model = self.problem.model
+        if len(model.error_modes) == 0:
+            return np.zeros_like(covariance)
+        modes = _see_modes(
+            model.emulator,
+            jnp.asarray(model.error_modes),
+            self._data,
+            jnp.asarray(theta, jnp.float32),
+            self._fixed,
+            self._form,
+        )
+        errors = np.asarray(modes, np.float64) * fit.continuum * np.asarray(self._data.weight)
+        push = covariance @ (fit.jacobian.T @ errors.T)
+        return push @ push.T
 
 
 @partial(
@@ -227,7 +255,7 @@ def _continuum_basis(problem: Problem) -> NDArray[np.float64]:
 
 
 def _has_instrument(problem: Problem) -> bool:
-    return "resolution" in problem.free or np.isfinite(problem.fixed["resolution"])
+    return "resolution" in problem.free or bool(np.isfinite(problem.fixed["resolution"]))
 
 
 def _native(problem: Problem) -> int | None:
@@ -247,11 +275,32 @@ def _predict(
     """Normalised flux at θ on the pixels of the data."""
     value = {**fixed, **dict(zip(form.names, theta, strict=True))}
     labels = jnp.stack([value[name] for name in form.labels])
+    return _see(emulator, emulate(emulator, labels), data, value, form)
+
+
+def _see(
+    emulator: Emulator, flux: Array, data: _Data, value: dict[str, Array], form: _Form
+) -> Array:
+    """Flux of the model's own pixels as the data show it."""
     if form.native is not None:
-        return emulate(emulator, labels)[form.native : form.native + data.flux.size]
+        return flux[form.native : form.native + data.flux.size]
     resolution = value["resolution"] if form.instrument else None
     vsini = value["vsini"] if "vsini" in form.names or form.instrument else None
-    return observe(emulator, labels, data.place, value["rv"], vsini, resolution)
+    return see(emulator, flux, data.place, value["rv"], vsini, resolution)
+
+
+@partial(jax.jit, static_argnames="form")
+def _see_modes(
+    emulator: Emulator,
+    modes: Array,
+    data: _Data,
+    theta: Array,
+    fixed: dict[str, Array],
+    form: _Form,
+) -> Array:
+    """Modes (K, P) of the emulator's error as the data show them, (K, Q)."""
+    value = {**fixed, **dict(zip(form.names, theta, strict=True))}
+    return jax.vmap(lambda mode: 1.0 - _see(emulator, 1.0 - mode, data, value, form))(modes)
 
 
 def _continuum(data: _Data, flux: Array) -> tuple[Array, Array]:
@@ -267,7 +316,7 @@ def _continuum(data: _Data, flux: Array) -> tuple[Array, Array]:
 @partial(jax.jit, static_argnames="form")
 def _fit(
     emulator: Emulator, data: _Data, theta: Array, fixed: dict[str, Array], form: _Form
-) -> tuple[Array, Array, Array]:
+) -> tuple[Array, Array, Array, Array]:
     def predict(theta: Array) -> Array:
         return _predict(emulator, data, theta, fixed, form)
 
@@ -277,7 +326,7 @@ def _fit(
     residual = (data.flux - flux * continuum) * data.weight
     jacobian = -slopes * (continuum * data.weight)[:, None]
     jacobian = jacobian - columns @ (columns.T @ jacobian)
-    return residual, jacobian, flux * continuum
+    return residual, jacobian, flux * continuum, continuum
 
 
 @partial(jax.jit, static_argnames="form")

@@ -1,0 +1,363 @@
+"""Which lines carry which label: the information in a spectrum, divided among its lines.
+
+A label k that is sought together with the other free labels shows in a spectrum by what it does
+to the flux and the others do not. With J (Q, K) the derivatives of the flux at the pixels q of the
+observation by the free labels, each row divided by the error of its pixel, the covariance of the
+labels is C = (JᵀJ)⁻¹ at best. Along the direction v_k = C_·k / C_kk label k grows by one and the
+others go along so that they undo of it what they can; J v_k is the part of ∂F/∂k that is left, and
+
+    I_k = |J v_k|² = 1 / C_kk
+
+the information about k. A pixel q contributes (J v_k)_q² to it, and that is divided among what
+changes the flux there, in proportion to how much each changes it:
+
+    share_lk = (1 / I_k) Σ_q (J v_k)_q²  (B |D_lk|)_q / (B Σ_m |D_mk|)_q
+
+with D_lk (P,) the change of the flux at the model's own pixels that line l makes along v_k, from
+the slopes of its four parameters and the closed form of its profile, and B the way from there to
+the pixels of the observation (Doppler shift, rotation, instrument, sampling). The sum over m runs
+over all lines and the model's residual, which counts as one contributor. Shares are not negative
+and add up to one: two blended lines that change by opposite amounts share the little that is seen
+of it, instead of being given large shares of opposite sign.
+
+Velocity, rotation, resolution and continuum are taken as known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from numpy.typing import NDArray
+
+from .errors import InputError, LabelError
+from .lines import Lines
+from .model import Emulator, Model, depth_of_strength, emulate, line_params, see, strength
+from .profile import pseudo_voigt, pseudo_voigt_partials, width_and_mixing
+from .render import TILE, Composition, optical_depth
+
+_AT_ONCE = 8
+"""Chunks of the layout that are evaluated together, as in `render`."""
+_FAINT = 1e-9
+"""A pixel where all changes together are below this part of the largest counts as unchanged."""
+
+
+@dataclass(frozen=True, eq=False)
+class LineInformation:
+    """What the lines of a model are at given labels, and which label each of them carries.
+
+    Attributes
+    ----------
+    lines : Lines
+        The C lines at these labels.
+    depth : (C,)
+        What each absorbs at its centre if it stands alone, in units of the continuum.
+    label_names : tuple of str
+        The L labels of the model, in the order of `slopes`.
+    slopes : (C, 4, L)
+        Derivatives of `lines.params` by the labels: Å or ln Å per unit of the label.
+    names : tuple of str
+        The K free labels, in the order of what follows.
+    share : (C, K)
+        Part of the information about each free label that is in each line.
+    residual_share : (K,)
+        Part that is in the model's residual: `share` and it add up to one. Both are zero for a
+        label that changes nothing.
+    sigma : (K,)
+        Standard deviation of each free label that the whole information amounts to.
+    """
+
+    lines: Lines
+    depth: NDArray[np.float64]
+    label_names: tuple[str, ...]
+    slopes: NDArray[np.float32]
+    names: tuple[str, ...]
+    share: NDArray[np.float64]
+    residual_share: NDArray[np.float64]
+    sigma: NDArray[np.float64]
+
+    def top(self, name: str, count: int = 10) -> NDArray[np.int64]:
+        """The lines with the largest shares of a free label, largest first."""
+        column = self.share[:, self.names.index(name)]
+        return np.argsort(-column, kind="stable")[:count]
+
+
+def line_information(
+    model: Model,
+    labels: Mapping[str, float],
+    *,
+    free: Sequence[str] | None = None,
+    rv: float = 0.0,
+    vsini: float | None = None,
+    resolution: float | None = None,
+    wavelength: ArrayLike | None = None,
+    error: ArrayLike = 0.01,
+) -> LineInformation:
+    """The lines at given labels, and how the information about the labels is divided among them.
+
+    Parameters
+    ----------
+    model : Model
+        The library.
+    labels : dict of float
+        Every label of the model.
+    free : sequence of str, optional
+        Labels that are sought together; all that vary in the model if None. With one name, the
+        others are taken as known.
+    rv, vsini, resolution
+        As for `Model.flux`.
+    wavelength : (Q,), optional
+        Pixels of the observation, Å in vacuum; the model's own if None.
+    error : float or (Q,)
+        Standard deviation of the flux in units of the continuum; infinite for pixels to ignore.
+
+    Returns
+    -------
+    LineInformation
+
+    Raises
+    ------
+    LabelError
+        Labels are missing, unknown or outside the library, or none of them is free.
+    """
+    vector = model.label_vector(**labels)
+    names = _free_labels(model, free)
+    sight = _Sight(
+        model.places(model.wavelength if wavelength is None else wavelength),
+        jnp.float32(rv),
+        None if vsini is None else jnp.float32(vsini),
+        None if resolution is None or np.isinf(resolution) else jnp.float32(resolution),
+        wavelength is None and rv == 0.0 and vsini is None and resolution is None,
+    )
+    weight = _weights(error, sight.place.size)
+    span = np.array([np.ptp(axis) or 1.0 for axis in model.axes.values()])
+    params, slopes, seen = _slopes(model.emulator, vector, jnp.asarray(span, jnp.float32), sight)
+    columns = [model.label_names.index(name) for name in names]
+    directions, variance = _directions(np.asarray(seen, np.float64)[columns] * weight)
+    tangents = np.zeros((len(names), span.size))
+    tangents[:, columns] = directions * span[columns]
+    parts = _parts(
+        model.emulator,
+        vector,
+        jnp.asarray(tangents, jnp.float32),
+        jnp.asarray(weight / max(weight.max(), 1e-30), jnp.float32),
+        sight,
+    )
+    of_lines, of_residual = (np.asarray(part, np.float64) for part in parts)
+    total = of_lines.sum(axis=1) + of_residual
+    known = np.isfinite(variance) & (total > 0)
+    scale = np.where(known, 1.0 / np.where(known, total, 1.0), 0.0)
+    lines = Lines(model.reference, np.asarray(params))
+    return LineInformation(
+        lines=lines,
+        depth=central_depth(lines, model.recipe.composition),
+        label_names=model.label_names,
+        slopes=np.moveaxis(np.asarray(slopes), 0, -1) / span.astype(np.float32),
+        names=names,
+        share=(of_lines * scale[:, None]).T,
+        residual_share=of_residual * scale,
+        sigma=np.sqrt(variance) * span[columns],
+    )
+
+
+def central_depth(lines: Lines, composition: Composition = "sum") -> NDArray[np.float64]:
+    """What each line absorbs at its centre if it stands alone, in units of the continuum, (N,)."""
+    width, mixing = width_and_mixing(jnp.asarray(lines.params[:, 2]), jnp.asarray(lines.params[:, 3]))
+    peak = np.asarray(pseudo_voigt(jnp.zeros_like(width), width, mixing), np.float64)
+    absorbed = np.exp(np.asarray(lines.ln_area, np.float64)) * peak
+    return -np.expm1(-absorbed) if composition == "sum" else np.minimum(absorbed, 1.0)
+
+
+def _free_labels(model: Model, free: Sequence[str] | None) -> tuple[str, ...]:
+    varying = [name for name, axis in model.axes.items() if len(axis) > 1]
+    names = tuple(varying if free is None else free)
+    if unknown := [name for name in names if name not in model.axes]:
+        raise LabelError(
+            f"got {', '.join(unknown)}, expected labels among {', '.join(model.axes)}; "
+            "correct the names."
+        )
+    if not names:
+        raise LabelError("no label is free, so there is nothing to be informed of; free one.")
+    return names
+
+
+def _weights(error: ArrayLike, count: int) -> NDArray[np.float64]:
+    """Inverse errors (Q,)."""
+    given = np.broadcast_to(np.asarray(error, np.float64), (count,))
+    if not (given > 0).all():
+        raise InputError("the errors have values that are not positive; mask them as infinite.")
+    return 1.0 / given
+
+
+def _directions(
+    seen: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The directions v_k as rows (K, K) and the variances C_kk (K,), from Jᵀ (K, Q).
+
+    A label that changes nothing has an infinite variance and the direction of itself.
+    """
+    size = np.linalg.norm(seen, axis=1)
+    works = size > 0
+    directions, variance = np.eye(len(seen)), np.full(len(seen), np.inf)
+    unit = seen[works] / size[works, None]
+    scale = np.outer(1.0 / size[works], 1.0 / size[works])
+    covariance = np.linalg.pinv(unit @ unit.T, hermitian=True) * scale
+    variance[works] = np.diag(covariance)
+    directions[np.ix_(works, works)] = covariance / np.diag(covariance)[:, None]
+    return directions, variance
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("place", "rv", "vsini", "resolution"),
+    meta_fields=("native",),
+)
+@dataclass(frozen=True)
+class _Sight:
+    """How the star is seen; `native`: on the model's own pixels, unmoved and not broadened."""
+
+    place: Array
+    rv: Array
+    vsini: Array | None
+    resolution: Array | None
+    native: bool
+
+    def __call__(self, emulator: Emulator, absorbed: Array) -> Array:
+        """What the observation (Q,) shows of a change `absorbed` (P,) of the flux: B."""
+        if self.native:
+            return absorbed
+        return 1.0 - see(
+            emulator, 1.0 - absorbed, self.place, self.rv, self.vsini, self.resolution
+        )
+
+
+@jax.jit
+def _slopes(
+    emulator: Emulator, labels: Array, span: Array, sight: _Sight
+) -> tuple[Array, Array, Array]:
+    """Lines (C, 4); their slopes (L, C, 4) and those of the flux that is seen (L, Q), by labels
+    in units of `span`."""
+
+    def at(labels: Array) -> tuple[Array, Array]:
+        return line_params(emulator, labels), sight(emulator, emulate(emulator, labels))
+
+    (params, _), push = jax.linearize(at, labels)
+    slopes, seen = jax.vmap(push)(jnp.diag(span))
+    return params, slopes, seen
+
+
+@jax.jit
+def _parts(
+    emulator: Emulator, labels: Array, tangents: Array, weight: Array, sight: _Sight
+) -> tuple[Array, Array]:
+    """Information of the lines (K, C) and of the residual (K,) along directions (K, L)."""
+    flux_change = jax.vmap(lambda t: jax.jvp(partial(emulate, emulator), (labels,), (t,))[1])
+    change = flux_change(tangents)
+    lines = _LineChanges(emulator, *_moving_columns(emulator, labels, tangents))
+    gain = _gain(emulator, labels)
+    both, signed = lines.summed()
+    of_residual = jnp.abs(change - gain * signed)
+    everything = jnp.abs(gain) * both + of_residual
+    look = jax.vmap(partial(sight, emulator))
+    seen, back = jax.vjp(look, everything)
+    seen_change = (look(change) * weight) ** 2
+    faint = _FAINT * jnp.max(seen, axis=1, keepdims=True)
+    quotient = jnp.where(seen > faint, seen_change / jnp.maximum(seen, 1e-30), 0.0)
+    density = jnp.maximum(back(quotient)[0], 0.0)
+    return lines.against(density * jnp.abs(gain)), jnp.sum(of_residual * density, axis=1)
+
+
+def _moving_columns(
+    emulator: Emulator, labels: Array, tangents: Array
+) -> tuple[Array, Array]:
+    """Shift, area, width and mixing of the lines (C + 1, 4), and their changes (K, C + 1, 4).
+
+    The last line stands for the empty slots of the layout.
+    """
+
+    def columns(labels: Array) -> Array:
+        params = line_params(emulator, labels)
+        width, mixing = width_and_mixing(params[:, 2], params[:, 3])
+        lines = jnp.stack([params[:, 0], jnp.exp(params[:, 1]), width, mixing], axis=1)
+        return jnp.concatenate([lines, jnp.asarray([[0.0, 0.0, 1.0, 0.0]], lines.dtype)])
+
+    value, push = jax.linearize(columns, labels)
+    return value, jax.vmap(push)(tangents)
+
+
+def _gain(emulator: Emulator, labels: Array) -> Array:
+    """Derivative of the flux by the optical depth of the lines, at each pixel (P,)."""
+    weights = emulator.manifold.weights(labels)
+
+    def flux(depth: Array) -> Array:
+        if emulator.residual is not None:
+            depth = depth_of_strength(strength(depth) + weights @ emulator.residual)
+        return jnp.exp(-depth)
+
+    depth = optical_depth(line_params(emulator, labels), emulator.layout, emulator.composition)
+    return jax.jvp(flux, (depth,), (jnp.ones_like(depth),))[1]
+
+
+@dataclass(frozen=True, eq=False)
+class _LineChanges:
+    """Changes of the optical depth by each line, evaluated chunk by chunk of the layout and never
+    kept: they are as many as pairs of a line and a pixel."""
+
+    emulator: Emulator
+    columns: Array
+    changes: Array
+
+    def summed(self) -> tuple[Array, Array]:
+        """Sums over the lines of the sizes, and of the signed changes, (K, P) both."""
+        layout = self.emulator.layout
+
+        def of_chunk(chunk: tuple[Array, Array, Array]) -> Array:
+            change = self._of_chunk(*chunk)
+            return jnp.stack([jnp.abs(change).sum(axis=1), change.sum(axis=1)])
+
+        chunks = (layout.x, layout.slots, layout.offsets)
+        sums = jax.lax.map(of_chunk, chunks, batch_size=_AT_ONCE)  # (chunks, 2, K, TILE)
+        tiles = jax.ops.segment_sum(sums, layout.tile, self._n_tiles, indices_are_sorted=True)
+        pixels = jnp.moveaxis(tiles, 0, 2).reshape(*sums.shape[1:3], -1)
+        return pixels[0, :, : layout.n_pixels], pixels[1, :, : layout.n_pixels]
+
+    def against(self, density: Array) -> Array:
+        """Sizes of the changes of each line times `density` (K, P), summed over pixels, (K, C)."""
+        layout = self.emulator.layout
+        padding = self._n_tiles * TILE - layout.n_pixels
+        padded = jnp.pad(density, ((0, 0), (0, padding)))
+        tiles = jnp.moveaxis(padded.reshape(len(density), -1, TILE), 1, 0)
+
+        def of_chunk(chunk: tuple[Array, Array, Array, Array]) -> Array:
+            x, slots, offsets, tile = chunk
+            return jnp.einsum("ksp,kp->sk", jnp.abs(self._of_chunk(x, slots, offsets)), tiles[tile])
+
+        chunks = (layout.x, layout.slots, layout.offsets, layout.tile)
+        parts = jax.lax.map(of_chunk, chunks, batch_size=_AT_ONCE)  # (chunks, S, K)
+        count = self.columns.shape[0]
+        slots = layout.slots.reshape(-1)
+        return jax.ops.segment_sum(parts.reshape(slots.size, -1), slots, count)[:-1].T
+
+    @property
+    def _n_tiles(self) -> int:
+        return -(-self.emulator.layout.n_pixels // TILE)
+
+    def _of_chunk(self, x: Array, slots: Array, offsets: Array) -> Array:
+        """Changes of the optical depth by the lines of one chunk at its pixels, (K, S, TILE)."""
+        shift, area, width, mixing = self.columns[slots].T[..., None]
+        value, by_center, by_width, by_mixing = pseudo_voigt_partials(
+            x - (offsets[:, None] + shift), width, mixing
+        )
+        d_shift, d_area, d_width, d_mixing = jnp.moveaxis(self.changes[:, slots], 2, 0)[..., None]
+        change = d_area * value + area * (
+            d_shift * by_center + d_width * by_width + d_mixing * by_mixing
+        )
+        if self.emulator.composition == "product":
+            change = change / jnp.maximum(1.0 - area * value, 1e-6)
+        return change
