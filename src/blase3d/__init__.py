@@ -1,0 +1,82 @@
+"""blase3D: stellar spectra as lines that follow the labels.
+
+    grid = b3.open_grid("library.npz")              # spectra with labels
+    report = b3.clone(grid, "clones.zarr", b3.DEFAULT)   # spectra to lines
+    model = b3.build(b3.open_archive("clones.zarr"))     # lines as functions of the labels
+    flux = model.flux(teff=5772, logg=4.44, feh=0.0)     # labels to flux, differentiable
+    star = b3.read_spectrum("star.fits", medium="air")
+    answer = b3.infer(star, model)                       # flux to labels
+
+Wavelengths are in Å in vacuum, velocities in km/s, Teff in K, log g in dex of cm/s², [Fe/H] in dex.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .archive import Archive, open_archive
+    from .errors import Blase3dError, InputError, MissingExtra
+    from .grid import Grid
+    from .infer import infer
+    from .infer.prior import Prior
+    from .infer.result import Inference
+    from .model import Model, load_model, save_model
+    from .pipeline import build, clone
+    from .recipe import DEFAULT, PAPER, Recipe, get_recipe
+    from .sources import open_grid
+    from .spectrum import Spectrum
+    from .spectrum_io import read_spectrum, write_spectrum
+
+_HOMES = {
+    "archive": ("Archive", "open_archive"),
+    "errors": ("Blase3dError", "InputError", "MissingExtra"),
+    "grid": ("Grid",),
+    "infer": ("infer",),
+    "infer.prior": ("Prior",),
+    "infer.result": ("Inference",),
+    "model": ("Model", "load_model", "save_model"),
+    "pipeline": ("build", "clone"),
+    "recipe": ("DEFAULT", "PAPER", "Recipe", "get_recipe"),
+    "sources": ("open_grid",),
+    "spectrum": ("Spectrum",),
+    "spectrum_io": ("read_spectrum", "write_spectrum"),
+}
+
+__all__ = [
+    "DEFAULT",
+    "PAPER",
+    "Archive",
+    "Blase3dError",
+    "Grid",
+    "Inference",
+    "InputError",
+    "MissingExtra",
+    "Model",
+    "Prior",
+    "Recipe",
+    "Spectrum",
+    "build",
+    "clone",
+    "get_recipe",
+    "infer",
+    "load_model",
+    "open_archive",
+    "open_grid",
+    "read_spectrum",
+    "save_model",
+    "write_spectrum",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: `blase3d --help` needs neither JAX nor SciPy."""
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f".{home}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

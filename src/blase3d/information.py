@@ -40,12 +40,16 @@ from .errors import InputError, LabelError
 from .lines import Lines
 from .model import Emulator, Model, depth_of_strength, emulate, line_params, see, strength
 from .profile import pseudo_voigt, pseudo_voigt_partials, width_and_mixing
-from .render import TILE, Composition, optical_depth
+from .render import TILE, Composition
 
 _AT_ONCE = 8
 """Chunks of the layout that are evaluated together, as in `render`."""
 _FAINT = 1e-9
 """A pixel where all changes together are below this part of the largest counts as unchanged."""
+_DARKEST = 1e-6
+"""What a line leaves of the light at least, where lines compose as Π(1 − aV)."""
+_DARKEST = 1e-6
+"""What a line leaves of the light at least, where lines compose as Π(1 − aV)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +80,7 @@ class LineInformation:
     lines: Lines
     depth: NDArray[np.float64]
     label_names: tuple[str, ...]
-    slopes: NDArray[np.float32]
+    slopes: NDArray[np.float64]
     names: tuple[str, ...]
     share: NDArray[np.float64]
     residual_share: NDArray[np.float64]
@@ -128,28 +132,17 @@ def line_information(
     """
     vector = model.label_vector(**labels)
     names = _free_labels(model, free)
-    sight = _Sight(
-        model.places(model.wavelength if wavelength is None else wavelength),
-        jnp.float32(rv),
-        None if vsini is None else jnp.float32(vsini),
-        None if resolution is None or np.isinf(resolution) else jnp.float32(resolution),
-        wavelength is None and rv == 0.0 and vsini is None and resolution is None,
-    )
+    columns = [model.label_names.index(name) for name in names]
+    sight = _sight(model, wavelength, rv, vsini, resolution)
     weight = _weights(error, sight.place.size)
     span = np.array([np.ptp(axis) or 1.0 for axis in model.axes.values()])
-    params, slopes, seen = _slopes(model.emulator, vector, jnp.asarray(span, jnp.float32), sight)
-    columns = [model.label_names.index(name) for name in names]
-    directions, variance = _directions(np.asarray(seen, np.float64)[columns] * weight)
-    tangents = np.zeros((len(names), span.size))
-    tangents[:, columns] = directions * span[columns]
-    parts = _parts(
-        model.emulator,
-        vector,
-        jnp.asarray(tangents, jnp.float32),
-        jnp.asarray(weight / max(weight.max(), 1e-30), jnp.float32),
-        sight,
-    )
-    of_lines, of_residual = (np.asarray(part, np.float64) for part in parts)
+    params, slopes, change = _slopes(model.emulator, vector, jnp.asarray(span, jnp.float32))
+    seen = np.asarray(_look(model.emulator, sight, change), np.float64)
+    directions, variance = _directions(seen[columns] * weight)
+    along = np.zeros((span.size, span.size))  # all labels, so that shapes do not depend on `free`
+    along[np.ix_(columns, columns)] = directions
+    lines, residual = _parts(model.emulator, vector, along, slopes, change, weight, sight)
+    of_lines, of_residual = lines[columns], residual[columns]
     total = of_lines.sum(axis=1) + of_residual
     known = np.isfinite(variance) & (total > 0)
     scale = np.where(known, 1.0 / np.where(known, total, 1.0), 0.0)
@@ -158,7 +151,7 @@ def line_information(
         lines=lines,
         depth=central_depth(lines, model.recipe.composition),
         label_names=model.label_names,
-        slopes=np.moveaxis(np.asarray(slopes), 0, -1) / span.astype(np.float32),
+        slopes=np.moveaxis(np.asarray(slopes, np.float64), 0, -1) / span,
         names=names,
         share=(of_lines * scale[:, None]).T,
         residual_share=of_residual * scale,
@@ -166,9 +159,78 @@ def line_information(
     )
 
 
+@dataclass(frozen=True)
+class LineRow:
+    """One line at given labels, for tables.
+
+    Attributes
+    ----------
+    center : float
+        Å, vacuum.
+    depth : float
+        What it absorbs at its centre if it stands alone, in units of the continuum.
+    area, sigma, gamma : float
+        Area, Gaussian standard deviation and Lorentzian half width, Å.
+    d_ln_area, d_center : dict of float
+        How ln area, and the centre (Å), change by each label, in units of the label.
+    share : dict of float
+        Part of the information about each label that is in this line.
+    constrains : str
+        The label of the largest share; empty if there is none.
+    """
+
+    center: float
+    depth: float
+    area: float
+    sigma: float
+    gamma: float
+    d_ln_area: dict[str, float]
+    d_center: dict[str, float]
+    share: dict[str, float]
+    constrains: str
+
+
+def line_table(
+    model: Model, labels: Mapping[str, float], *, near: float | None = None, count: int = 15
+) -> list[LineRow]:
+    """The `count` deepest lines at given labels, or those nearest to `near` (Å, vacuum), in order
+    of wavelength.
+
+    Raises
+    ------
+    LabelError
+        Labels are missing, unknown or outside the library.
+    """
+    found = line_information(model, labels)
+    order = -found.depth if near is None else np.abs(found.lines.center - near)
+    return [_row(found, int(i)) for i in sorted(np.argsort(order, kind="stable")[:count])]
+
+
+def _row(found: LineInformation, i: int) -> LineRow:
+    def by_label(values: NDArray[np.float64]) -> dict[str, float]:
+        return dict(zip(found.label_names, map(float, values), strict=True))
+
+    lines = found.lines
+    share = dict(zip(found.names, map(float, found.share[i]), strict=True))
+    most = max(share, key=lambda name: share[name])
+    return LineRow(
+        center=float(lines.center[i]),
+        depth=float(found.depth[i]),
+        area=float(np.exp(lines.ln_area[i])),
+        sigma=float(lines.sigma[i]),
+        gamma=float(lines.gamma[i]),
+        d_ln_area=by_label(found.slopes[i, 1]),
+        d_center=by_label(found.slopes[i, 0]),
+        share=share,
+        constrains=most if share[most] > 0 else "",
+    )
+
+
 def central_depth(lines: Lines, composition: Composition = "sum") -> NDArray[np.float64]:
     """What each line absorbs at its centre if it stands alone, in units of the continuum, (N,)."""
-    width, mixing = width_and_mixing(jnp.asarray(lines.params[:, 2]), jnp.asarray(lines.params[:, 3]))
+    width, mixing = width_and_mixing(
+        jnp.asarray(lines.params[:, 2]), jnp.asarray(lines.params[:, 3])
+    )
     peak = np.asarray(pseudo_voigt(jnp.zeros_like(width), width, mixing), np.float64)
     absorbed = np.exp(np.asarray(lines.ln_area, np.float64)) * peak
     return -np.expm1(-absorbed) if composition == "sum" else np.minimum(absorbed, 1.0)
@@ -232,67 +294,114 @@ class _Sight:
         """What the observation (Q,) shows of a change `absorbed` (P,) of the flux: B."""
         if self.native:
             return absorbed
-        return 1.0 - see(
-            emulator, 1.0 - absorbed, self.place, self.rv, self.vsini, self.resolution
-        )
+        return 1.0 - see(emulator, 1.0 - absorbed, self.place, self.rv, self.vsini, self.resolution)
+
+
+def _sight(
+    model: Model,
+    wavelength: ArrayLike | None,
+    rv: float,
+    vsini: float | None,
+    resolution: float | None,
+) -> _Sight:
+    resolution = None if resolution is None or np.isinf(resolution) else resolution
+    vsini = vsini or None
+    return _Sight(
+        model.places(model.wavelength if wavelength is None else wavelength),
+        jnp.float32(rv),
+        None if vsini is None else jnp.float32(vsini),
+        None if resolution is None else jnp.float32(resolution),
+        wavelength is None and rv == 0.0 and vsini is None and resolution is None,
+    )
 
 
 @jax.jit
-def _slopes(
-    emulator: Emulator, labels: Array, span: Array, sight: _Sight
-) -> tuple[Array, Array, Array]:
-    """Lines (C, 4); their slopes (L, C, 4) and those of the flux that is seen (L, Q), by labels
-    in units of `span`."""
+def _look(emulator: Emulator, sight: _Sight, changes: Array) -> Array:
+    """What the observation shows of changes (K, P) of the flux, (K, Q)."""
+    return jax.vmap(partial(sight, emulator))(changes)
+
+
+@jax.jit
+def _look_back(emulator: Emulator, sight: _Sight, values: Array) -> Array:
+    """The transpose of `_look`: from values (K, Q) at pixels of the observation to (K, P)."""
+    blank = jnp.zeros((len(values), emulator.layout.n_pixels))
+    _, back = jax.vjp(jax.vmap(partial(sight, emulator)), blank)
+    return back(values)[0]
+
+
+@jax.jit
+def _slopes(emulator: Emulator, labels: Array, span: Array) -> tuple[Array, Array, Array]:
+    """Lines (C, 4), their slopes (L, C, 4) and those of the flux (L, P), by labels in units of
+    `span`."""
 
     def at(labels: Array) -> tuple[Array, Array]:
-        return line_params(emulator, labels), sight(emulator, emulate(emulator, labels))
+        return line_params(emulator, labels), emulate(emulator, labels)
 
     (params, _), push = jax.linearize(at, labels)
-    slopes, seen = jax.vmap(push)(jnp.diag(span))
-    return params, slopes, seen
+    slopes, change = jax.vmap(push)(jnp.diag(span))
+    return params, slopes, change
+
+
+def _parts(
+    emulator: Emulator,
+    labels: Array,
+    along: NDArray[np.float64],
+    slopes: Array,
+    change: Array,
+    weight: NDArray[np.float64],
+    sight: _Sight,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Information of the lines (L, C) and of the residual (L,) along directions (L, L), from the
+    slopes of lines (L, C, 4) and flux (L, P)."""
+    matrix = jnp.asarray(along, jnp.float32)
+    lines, everything, of_residual, gain = _changes(emulator, labels, matrix, slopes, change)
+    seen = np.asarray(_look(emulator, sight, everything), np.float64)
+    shown = np.asarray(_look(emulator, sight, matrix @ change), np.float64)
+    works = seen > _FAINT * seen.max(axis=1, keepdims=True)
+    relative = (shown * weight / weight.max()) ** 2 / np.where(works, seen, 1.0)
+    quotient = jnp.asarray(np.where(works, relative, 0.0), jnp.float32)
+    density = jnp.maximum(_look_back(emulator, sight, quotient), 0.0)
+    of_lines = _against(lines, density * jnp.abs(gain))
+    rest = np.sum(np.asarray(of_residual * density, np.float64), axis=1)
+    return np.asarray(of_lines, np.float64), rest
 
 
 @jax.jit
-def _parts(
-    emulator: Emulator, labels: Array, tangents: Array, weight: Array, sight: _Sight
-) -> tuple[Array, Array]:
-    """Information of the lines (K, C) and of the residual (K,) along directions (K, L)."""
-    flux_change = jax.vmap(lambda t: jax.jvp(partial(emulate, emulator), (labels,), (t,))[1])
-    change = flux_change(tangents)
-    lines = _LineChanges(emulator, *_moving_columns(emulator, labels, tangents))
-    gain = _gain(emulator, labels)
-    both, signed = lines.summed()
-    of_residual = jnp.abs(change - gain * signed)
-    everything = jnp.abs(gain) * both + of_residual
-    look = jax.vmap(partial(sight, emulator))
-    seen, back = jax.vjp(look, everything)
-    seen_change = (look(change) * weight) ** 2
-    faint = _FAINT * jnp.max(seen, axis=1, keepdims=True)
-    quotient = jnp.where(seen > faint, seen_change / jnp.maximum(seen, 1e-30), 0.0)
-    density = jnp.maximum(back(quotient)[0], 0.0)
-    return lines.against(density * jnp.abs(gain)), jnp.sum(of_residual * density, axis=1)
+def _changes(
+    emulator: Emulator, labels: Array, along: Array, slopes: Array, change: Array
+) -> tuple[_LineChanges, Array, Array, Array]:
+    """The lines and how they move; sizes of all changes of the flux together, and those of the
+    residual alone, (L, P); and the gain (P,)."""
+    moved = jnp.tensordot(along, slopes, axes=1)
+    lines = _LineChanges(emulator, *_columns(line_params(emulator, labels), moved))
+    sizes, signed, depth = lines.summed()
+    gain = _gain(emulator, labels, depth)
+    of_residual = jnp.abs(along @ change - gain * signed)
+    return lines, jnp.abs(gain) * sizes + of_residual, of_residual, gain
 
 
-def _moving_columns(
-    emulator: Emulator, labels: Array, tangents: Array
-) -> tuple[Array, Array]:
-    """Shift, area, width and mixing of the lines (C + 1, 4), and their changes (K, C + 1, 4).
+@jax.jit
+def _against(lines: _LineChanges, density: Array) -> Array:
+    return lines.against(density)
+
+
+def _columns(params: Array, moved: Array) -> tuple[Array, Array]:
+    """Shift, area, width and mixing of the lines (C + 1, 4), and their changes (L, C + 1, 4).
 
     The last line stands for the empty slots of the layout.
     """
 
-    def columns(labels: Array) -> Array:
-        params = line_params(emulator, labels)
+    def columns(params: Array) -> Array:
         width, mixing = width_and_mixing(params[:, 2], params[:, 3])
         lines = jnp.stack([params[:, 0], jnp.exp(params[:, 1]), width, mixing], axis=1)
         return jnp.concatenate([lines, jnp.asarray([[0.0, 0.0, 1.0, 0.0]], lines.dtype)])
 
-    value, push = jax.linearize(columns, labels)
-    return value, jax.vmap(push)(tangents)
+    value, push = jax.linearize(columns, params)
+    return value, jax.vmap(push)(moved)
 
 
-def _gain(emulator: Emulator, labels: Array) -> Array:
-    """Derivative of the flux by the optical depth of the lines, at each pixel (P,)."""
+def _gain(emulator: Emulator, labels: Array, depth: Array) -> Array:
+    """Derivative of the flux by the optical depth of the lines, `depth`, at each pixel (P,)."""
     weights = emulator.manifold.weights(labels)
 
     def flux(depth: Array) -> Array:
@@ -300,10 +409,14 @@ def _gain(emulator: Emulator, labels: Array) -> Array:
             depth = depth_of_strength(strength(depth) + weights @ emulator.residual)
         return jnp.exp(-depth)
 
-    depth = optical_depth(line_params(emulator, labels), emulator.layout, emulator.composition)
     return jax.jvp(flux, (depth,), (jnp.ones_like(depth),))[1]
 
 
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("emulator", "columns", "changes"),
+    meta_fields=(),
+)
 @dataclass(frozen=True, eq=False)
 class _LineChanges:
     """Changes of the optical depth by each line, evaluated chunk by chunk of the layout and never
@@ -313,19 +426,22 @@ class _LineChanges:
     columns: Array
     changes: Array
 
-    def summed(self) -> tuple[Array, Array]:
-        """Sums over the lines of the sizes, and of the signed changes, (K, P) both."""
+    def summed(self) -> tuple[Array, Array, Array]:
+        """Sums over the lines: of the sizes and of the signed changes, (K, P) both, and of the
+        optical depths themselves (P,)."""
         layout = self.emulator.layout
 
         def of_chunk(chunk: tuple[Array, Array, Array]) -> Array:
-            change = self._of_chunk(*chunk)
-            return jnp.stack([jnp.abs(change).sum(axis=1), change.sum(axis=1)])
+            change, depth = self._of_chunk(*chunk)
+            sums = jnp.abs(change).sum(axis=1), change.sum(axis=1), depth.sum(axis=0)[None]
+            return jnp.concatenate(sums)
 
         chunks = (layout.x, layout.slots, layout.offsets)
-        sums = jax.lax.map(of_chunk, chunks, batch_size=_AT_ONCE)  # (chunks, 2, K, TILE)
+        sums = jax.lax.map(of_chunk, chunks, batch_size=_AT_ONCE)  # (chunks, 2 K + 1, TILE)
         tiles = jax.ops.segment_sum(sums, layout.tile, self._n_tiles, indices_are_sorted=True)
-        pixels = jnp.moveaxis(tiles, 0, 2).reshape(*sums.shape[1:3], -1)
-        return pixels[0, :, : layout.n_pixels], pixels[1, :, : layout.n_pixels]
+        pixels = jnp.moveaxis(tiles, 0, 1).reshape(sums.shape[1], -1)[:, : layout.n_pixels]
+        count = len(self.changes)
+        return pixels[:count], pixels[count : 2 * count], pixels[-1]
 
     def against(self, density: Array) -> Array:
         """Sizes of the changes of each line times `density` (K, P), summed over pixels, (K, C)."""
@@ -336,7 +452,8 @@ class _LineChanges:
 
         def of_chunk(chunk: tuple[Array, Array, Array, Array]) -> Array:
             x, slots, offsets, tile = chunk
-            return jnp.einsum("ksp,kp->sk", jnp.abs(self._of_chunk(x, slots, offsets)), tiles[tile])
+            change, _ = self._of_chunk(x, slots, offsets)
+            return jnp.sum(jnp.abs(change) * tiles[tile][:, None], axis=2).T
 
         chunks = (layout.x, layout.slots, layout.offsets, layout.tile)
         parts = jax.lax.map(of_chunk, chunks, batch_size=_AT_ONCE)  # (chunks, S, K)
@@ -348,16 +465,21 @@ class _LineChanges:
     def _n_tiles(self) -> int:
         return -(-self.emulator.layout.n_pixels // TILE)
 
-    def _of_chunk(self, x: Array, slots: Array, offsets: Array) -> Array:
-        """Changes of the optical depth by the lines of one chunk at its pixels, (K, S, TILE)."""
-        shift, area, width, mixing = self.columns[slots].T[..., None]
+    def _of_chunk(self, x: Array, slots: Array, offsets: Array) -> tuple[Array, Array]:
+        """Changes of the optical depth by the lines of one chunk at its pixels, (K, S, TILE), and
+        the optical depths (S, TILE)."""
+        shift, area, width, mixing = (column[slots][:, None] for column in self.columns.T)
         value, by_center, by_width, by_mixing = pseudo_voigt_partials(
             x - (offsets[:, None] + shift), width, mixing
         )
-        d_shift, d_area, d_width, d_mixing = jnp.moveaxis(self.changes[:, slots], 2, 0)[..., None]
+        d_shift, d_area, d_width, d_mixing = (
+            self.changes[:, slots, k][..., None] for k in range(4)
+        )
         change = d_area * value + area * (
             d_shift * by_center + d_width * by_width + d_mixing * by_mixing
         )
-        if self.emulator.composition == "product":
-            change = change / jnp.maximum(1.0 - area * value, 1e-6)
-        return change
+        if self.emulator.composition == "sum":
+            return change, area * value
+        left = 1.0 - area * value
+        clipped = jnp.maximum(left, _DARKEST)
+        return jnp.where(left > _DARKEST, change / clipped, 0.0), -jnp.log(clipped)

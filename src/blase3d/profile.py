@@ -3,7 +3,7 @@
     V(x; f, η) = η L(x; f) + (1 − η) G(x; f)
 
 with a Lorentzian and a Gaussian of one common full width at half maximum f (Thompson, Cox &
-Hastings 1987, J. Appl. Cryst. 20, 79; Ida, Ando & Toraya 2000): within 1.2 % of the peak of the
+Hastings 1987, J. Appl. Cryst. 20, 79; Ida, Ando & Toraya 2000): within 1.3 % of the peak of the
 true Voigt of standard deviation sigma and half width gamma. Widths and x are in Å, V in 1/Å.
 """
 
@@ -19,7 +19,8 @@ _LN2 = float(np.log(2.0))
 _WIDTH = (1.0, 2.69269, 2.42843, 4.47163, 0.07842, 1.0)
 _MIXING = (1.36603, -0.47719, 0.11116)
 _LORENTZ_PEAK = 2.0 / np.pi
-_GAUSS_PEAK = 2.0 * float(np.sqrt(_LN2 / np.pi))
+GAUSS_PEAK = 2.0 * float(np.sqrt(_LN2 / np.pi))
+"""Peak of a Gaussian of unit area and unit full width at half maximum."""
 
 
 def width_and_mixing(ln_sigma: Array, ln_gamma: Array) -> tuple[Array, Array]:
@@ -43,7 +44,7 @@ def pseudo_voigt(x: Array, width: Array, mixing: Array) -> Array:
     inverse = 1.0 / width
     u2 = (2.0 * x * inverse) ** 2
     lorentz = _LORENTZ_PEAK * inverse / (1.0 + u2)
-    gauss = _GAUSS_PEAK * inverse * jnp.exp(-_LN2 * u2)
+    gauss = GAUSS_PEAK * inverse * jnp.exp(-_LN2 * u2)
     return mixing * lorentz + (1.0 - mixing) * gauss
 
 
@@ -60,7 +61,7 @@ def pseudo_voigt_partials(
     u2 = u * u
     fall = 1.0 / (1.0 + u2)
     lorentz = _LORENTZ_PEAK * inverse * fall
-    gauss = _GAUSS_PEAK * inverse * jnp.exp(-_LN2 * u2)
+    gauss = GAUSS_PEAK * inverse * jnp.exp(-_LN2 * u2)
     value = mixing * lorentz + (1.0 - mixing) * gauss
     by_center = (mixing * lorentz * fall + (1.0 - mixing) * gauss * _LN2) * (4.0 * u) * inverse
     by_width = (x * by_center - value) * inverse

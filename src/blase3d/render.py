@@ -23,7 +23,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike, NDArray
 
-from .profile import pseudo_voigt, pseudo_voigt_partials, width_and_mixing
+from .profile import GAUSS_PEAK, pseudo_voigt, pseudo_voigt_partials, width_and_mixing
 
 Composition = Literal["sum", "product"]
 """How lines compose: `sum`, exp(−Σ aV) (optical depths add), or `product`, Π(1 − aV)."""
@@ -60,8 +60,9 @@ class Layout:
 def reach(params: ArrayLike, tolerance: float) -> NDArray[np.float64]:
     """Distance (Å) from the centre beyond which a line absorbs less than `tolerance`, (N,).
 
-    The Lorentzian part falls below it at x² = a η f / (2π tol), the Gaussian part where
-    ln 2 (2x/f)² = ln(a (1 − η) peak / tol).
+    The Lorentzian part is below a share tol of it beyond x² = a η f / (2π tol), the Gaussian part
+    beyond ln 2 (2x/f)² = ln(a (1 − η) peak / tol). Each gets what the other leaves of the
+    tolerance where it alone would end, but no less than half: then the sum is below it.
     """
     columns = np.asarray(params, dtype=np.float32)
     area = np.exp(columns[:, 1].astype(np.float64))
@@ -70,11 +71,21 @@ def reach(params: ArrayLike, tolerance: float) -> NDArray[np.float64]:
             np.asarray(v, dtype=np.float64)
             for v in width_and_mixing(jnp.asarray(columns[:, 2]), jnp.asarray(columns[:, 3]))
         )
-    lorentz = np.sqrt(area * mixing * width / (2.0 * np.pi * tolerance))
-    peak = 2.0 * np.sqrt(np.log(2.0) / np.pi) / width
-    contrast = np.maximum(area * np.maximum(1.0 - mixing, 0.0) * peak / tolerance, 1.0)
-    gauss = width / 2.0 * np.sqrt(np.log(contrast) / np.log(2.0))
-    return np.maximum(lorentz, gauss)
+    wing = area * mixing * width / (2.0 * np.pi)  # of the Lorentzian, times x²
+    core = area * np.maximum(1.0 - mixing, 0.0) * GAUSS_PEAK / width
+
+    def end(lorentz: NDArray[np.float64], gauss: NDArray[np.float64]) -> NDArray[np.float64]:
+        contrast = np.maximum(core / gauss, 1.0)
+        return np.maximum(
+            np.sqrt(wing / lorentz), 0.5 * width * np.sqrt(np.log(contrast) / np.log(2.0))
+        )
+
+    whole = np.full_like(area, tolerance)
+    alone = np.maximum(end(whole, whole), 1e-30)
+    left_by_gauss = tolerance - core * np.exp(-np.log(2.0) * (2.0 * alone / width) ** 2)
+    left_by_lorentz = tolerance - wing / alone**2
+    half = 0.5 * whole
+    return end(np.maximum(left_by_gauss, half), np.maximum(left_by_lorentz, half))
 
 
 def make_layout(wavelength: ArrayLike, center: ArrayLike, reach: ArrayLike) -> Layout:
@@ -90,7 +101,8 @@ def make_layout(wavelength: ArrayLike, center: ArrayLike, reach: ArrayLike) -> L
     middle = 0.5 * (tiles[:, 0] + tiles[:, -1])
     line, count = _lines_of_tiles(tiles, center, reach)
     chunks = np.maximum(-(-count // _SLOTS), 1)
-    n_chunks = round_up(int(chunks.sum()))
+    # a multiple of what runs at once, or the rest would be compiled by itself
+    n_chunks = -(-round_up(int(chunks.sum())) // _CHUNKS_AT_ONCE) * _CHUNKS_AT_ONCE
     tile = np.append(
         np.repeat(np.arange(n_tiles), chunks), np.full(n_chunks - chunks.sum(), n_tiles - 1)
     )

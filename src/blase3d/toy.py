@@ -101,9 +101,7 @@ def toy_params(labels: Mapping[str, float] | ArrayLike) -> FloatArray:
     `labels` are by name or in the order of `LABELS`; the last, alpha, may be left out.
     """
     values = _by_name(labels)
-    t, g, z, alpha = (
-        (values[name] - zero) / unit for name, (zero, unit) in MIDDLE.items()
-    )
+    t, g, z, alpha = ((values[name] - zero) / unit for name, (zero, unit) in MIDDLE.items())
     wave, area, width, half, T, Q, G, Z, A, D = LINES.T
     columns = [
         wave + D * (t + 0.5 * g),
@@ -119,7 +117,7 @@ def toy_lines(labels: Mapping[str, float] | ArrayLike) -> Lines:
     params = toy_params(labels)
     reference = LINES[:, 0]
     params[:, 0] -= reference
-    return Lines(reference, params)
+    return Lines(reference, params.astype(np.float32))
 
 
 def toy_continuum(teff: float, wavelength: ArrayLike = WAVELENGTH) -> FloatArray:

@@ -72,3 +72,11 @@ def parse_assignments(items: list[str]) -> Mapping[str, str]:
     if not all(separator for _, separator, _ in pairs) or len(set(names)) < len(names):
         raise InputError(f"got {', '.join(items)}, expected NAME=VALUE, each name once.")
     return {name: value for name, (_, _, value) in zip(names, pairs, strict=True)}
+
+
+def parse_number(text: str) -> float:
+    """A number, inf included (InputError if it is none)."""
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"got {text!r}, expected a number; correct it.") from None

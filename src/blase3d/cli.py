@@ -1,0 +1,485 @@
+"""The command line: parse, call, print.
+
+Results go to stdout, progress and messages to stderr. Exit status: 0 done, 1 the input is at
+fault (one sentence on stderr), 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from contextlib import nullcontext
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from .cli_support import (
+    LabelOptions,
+    ProgressBars,
+    executor,
+    labels_from,
+    line_rows,
+    parse_range,
+    print_json,
+    table_of_inferences,
+)
+from .errors import Blase3dError, InputError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Stellar spectra as lines that follow the labels: clone a library, infer a star.",
+)
+out = Console(width=None if sys.stdout.isatty() else 120)  # piped, tables need room
+err = Console(stderr=True)
+
+
+class Method(StrEnum):
+    """How labels are found."""
+
+    gradient = "gradient"
+    gp = "gp"
+    posterior = "posterior"
+
+
+class Medium(StrEnum):
+    """What wavelengths are measured in."""
+
+    air = "air"
+    vacuum = "vacuum"
+
+
+Wave = Annotated[str | None, typer.Option("--wave", metavar="LO:HI", help="Å, vacuum.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else.")]
+Workers = Annotated[int, typer.Option(help="Processes; 0: one for every core.")]
+MediumOption = Annotated[
+    Medium | None, typer.Option(help="Of the wavelengths, where the file does not say.")
+]
+
+
+def main() -> None:
+    """Run the command line; errors of blase3D and of the disk become one sentence."""
+    try:
+        app()
+    except Blase3dError as error:
+        err.print(f"blase3d: {error}", style="red", markup=False, highlight=False)
+        sys.exit(1)
+    except OSError as error:
+        err.print(f"blase3d: {error}; check the path and the disk.", style="red", markup=False)
+        sys.exit(1)
+
+
+@app.command()
+def demo(
+    out_dir: Annotated[Path, typer.Option("--out", help="Where results go.")] = Path(
+        "blase3d-demo"
+    ),
+    workers: Workers = 0,
+) -> None:
+    """The whole chain on the library that ships with the package.
+
+    Clones it, builds the model, infers a noisy star of known labels that is not a node.
+
+    Example: blase3d demo --out demo
+    """
+    from .demo import run_demo
+
+    with ProgressBars(err) as progress, executor(workers) as pool:
+        result = run_demo(out_dir, pool, progress)
+    table = Table(title=f"a star of S/N {result.snr:g} between the nodes of the library")
+    for column in ("", "truth", "answer", "error", "in sigmas"):
+        table.add_column(column, justify="right" if column else "left")
+    for name, truth in result.truth.items():
+        found = {**result.inference.labels, **result.inference.nuisance}[name]
+        digits = 0 if name == "teff" else 3
+        off = found.value - truth
+        table.add_row(
+            name,
+            f"{truth:.{digits}f}",
+            f"{found.value:.{digits}f} ± {found.sigma:.{digits + (name == 'teff')}f}",
+            f"{off:+.{digits + (name == 'teff')}f}",
+            f"{off / found.sigma:+.1f}",
+        )
+    out.print(table)
+    for flag in result.inference.flags:
+        err.print(f"flag: {flag}", highlight=False)
+    out.print(f"Report: {result.report}\nModel: {result.model_path}", highlight=False)
+
+
+@app.command()
+def fetch(library: Annotated[str, typer.Argument(help="phoenix")]) -> None:
+    """Download part of a library. [dim](not in this version)[/]
+
+    Example: blase3d fetch phoenix --teff 5000:6500 --logg 3.5:5 --feh -0.5:0 -o grid.npz
+    """
+    raise InputError(
+        f"fetching {library} is not in this version yet; download the files in their published "
+        "layout and give the folder to blase3d clone."
+    )
+
+
+@app.command()
+def grid(
+    path: Annotated[Path, typer.Argument(help="npz, Zarr group or PHOENIX folder.")],
+    medium: MediumOption = None,
+    as_json: Json = False,
+) -> None:
+    """What is in a grid: library, axes, holes, range, sampling, medium.
+
+    Example: blase3d grid turbo-cat.npz
+    """
+    from .sources import open_grid
+
+    nodes = open_grid(path, medium)
+    wave, steps = nodes.wavelength, np.diff(nodes.wavelength)
+    listed = nodes.n_holes < 1000
+    facts: dict[str, Any] = {
+        "library": nodes.meta.get("library", "not stated"),
+        "nodes": len(nodes),
+        "axes": {name: axis.tolist() for name, axis in nodes.axes.items()},
+        "n_holes": nodes.n_holes,
+        "holes": nodes.holes() if listed else None,
+        "wavelength": [float(wave[0]), float(wave[-1])],
+        "pixels": wave.size,
+        "step": [float(steps.min()), float(steps.max())],
+        "medium": "vacuum",
+        "citation": nodes.meta.get("citation"),
+    }
+    if as_json:
+        print_json(facts)
+        return
+    table = Table(show_header=False)
+    table.add_row("library", str(facts["library"]))
+    table.add_row("nodes", str(facts["nodes"]))
+    for name, axis in nodes.axes.items():
+        shown = (
+            " ".join(f"{value:g}" for value in axis)
+            if axis.size < 20
+            else (f"{axis[0]:g} to {axis[-1]:g}, {axis.size} values")
+        )
+        table.add_row(name, shown)
+    holes = ["; ".join(f"{k}={v:g}" for k, v in hole.items()) for hole in facts["holes"] or []]
+    table.add_row("holes", "\n".join([str(facts["n_holes"]), *holes[:20]]))
+    table.add_row("wavelength", f"{wave[0]:.2f} to {wave[-1]:.2f} Å, {wave.size} pixels")
+    table.add_row("step", f"{steps.min():.4g} to {steps.max():.4g} Å")
+    table.add_row("medium", "vacuum")
+    out.print(table, highlight=False)
+
+
+@app.command()
+def clone(
+    path: Annotated[Path, typer.Argument(metavar="GRID", help="The library.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The archive of clones.")],
+    recipe: Annotated[str, typer.Option(help="default, paper, or a JSON file.")] = "default",
+    wave: Wave = None,
+    workers: Workers = 0,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a Dask cluster, instead of --workers.")
+    ] = None,
+    medium: MediumOption = None,
+) -> None:
+    """Spectra to lines. Interrupted, it goes on where it was when it is run again.
+
+    Example: blase3d clone turbo-cat.npz -o clones.zarr --workers 2
+    """
+    from . import pipeline
+    from .recipe import get_recipe
+    from .sources import open_grid
+
+    settings = get_recipe(recipe)
+    nodes = open_grid(path, medium)
+    if wave is not None:
+        nodes = nodes.cut(*parse_range(wave, "--wave"))
+    with ProgressBars(err) as progress, executor(workers, scheduler) as pool:
+        report = pipeline.clone(nodes, output, settings, pool, progress)
+    out.print(f"{len(report.cloned)} of {len(nodes)} nodes cloned now, all in {output}.")
+    for i, reason in report.failed.items():
+        err.print(f"failed: {nodes.describe(i)}: {reason}", highlight=False, markup=False)
+    if report.failed:
+        raise InputError(
+            f"{len(report.failed)} of {len(nodes)} nodes could not be cloned (named above); "
+            "blase3d build takes them for holes of the grid."
+        )
+
+
+@app.command()
+def build(
+    path: Annotated[Path, typer.Argument(metavar="CLONES", help="The archive of clones.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The model, one file.")],
+) -> None:
+    """Manifolds, residual and error model: one file from which everything below works.
+
+    Example: blase3d build clones.zarr -o model.zip
+    """
+    from . import pipeline
+    from .archive import open_archive
+    from .model import save_model
+
+    with ProgressBars(err) as progress:
+        model = pipeline.build(open_archive(path), progress)
+    save_model(model, output)
+    out.print(f"{output}: {len(model.reference)} lines, {output.stat().st_size / 1e6:.1f} MB.")
+
+
+@app.command()
+def synth(
+    path: Annotated[Path, typer.Argument(metavar="MODEL")],
+    output: Annotated[Path, typer.Option("-o", "--output", help=".npz, .ecsv, .csv or .fits")],
+    teff: LabelOptions.teff = None,
+    logg: LabelOptions.logg = None,
+    feh: LabelOptions.feh = None,
+    label: LabelOptions.label = None,
+    rv: Annotated[float | None, typer.Option(help="km/s, positive when receding.")] = None,
+    vsini: Annotated[float | None, typer.Option(help="km/s")] = None,
+    resolution: Annotated[float | None, typer.Option(help="λ/Δλ")] = None,
+    wave: Wave = None,
+) -> None:
+    """A spectrum from labels, in units of the continuum.
+
+    Example: blase3d synth model.zip --teff 5772 --logg 4.44 --feh 0 --resolution 50000 -o sun.ecsv
+    """
+    from .model import load_model
+    from .spectrum import Spectrum
+    from .spectrum_io import write_spectrum
+
+    model = load_model(path)
+    labels = labels_from(model.label_names, label, teff=teff, logg=logg, feh=feh)
+    wavelength = model.wavelength
+    if wave is not None:
+        low, high = parse_range(wave, "--wave")
+        wavelength = wavelength[(wavelength >= low) & (wavelength <= high)]
+        if wavelength.size == 0:
+            raise InputError(
+                f"got --wave {wave}, expected a part of {model.wavelength[0]:.0f}:"
+                f"{model.wavelength[-1]:.0f} Å; choose a range inside."
+            )
+    for name, value in (("vsini", vsini), ("resolution", resolution)):
+        if value is not None and not (np.isfinite(value) and value >= 0 and value != -0.0):
+            raise InputError(f"got {name} {value:g}, expected a positive number; correct it.")
+    flux = model.flux(rv=rv, vsini=vsini, resolution=resolution, wavelength=wavelength, **labels)
+    meta = {"labels": labels, "rv": rv, "vsini": vsini, "library": model.meta["library"]}
+    spectrum = Spectrum(wavelength, np.asarray(flux), resolution=resolution, meta=meta)
+    write_spectrum(spectrum, output)
+    out.print(f"{output}: {wavelength.size} pixels, vacuum Å, units of the continuum.")
+
+
+@app.command()
+def infer(
+    spectra: Annotated[list[Path], typer.Argument(metavar="SPECTRUM...")],
+    model_path: Annotated[Path, typer.Option("--model", help="Made by blase3d build.")],
+    method: Annotated[Method, typer.Option(help="How.")] = Method.gradient,
+    fix: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, e.g. logg=4.4")] = None,
+    prior: Annotated[list[str] | None, typer.Option(help="NAME=LO:HI or NAME=MEAN+-SIGMA")] = None,
+    teff_guess: Annotated[
+        float | None, typer.Option(help="K; Teff is then sought within 500 K of it.")
+    ] = None,
+    medium: MediumOption = None,
+    resolution: Annotated[
+        float | None, typer.Option(help="λ/Δλ; inf: none. Default: the file's, else fitted.")
+    ] = None,
+    continuum: Annotated[
+        int, typer.Option(help="Degree of the continuum; -1: it is normalised.")
+    ] = 3,
+    seed: Annotated[int, typer.Option(help="For gp.")] = 0,
+    as_json: Json = False,
+    report: Annotated[Path | None, typer.Option(help="HTML page (of one spectrum).")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="ECSV table.")] = None,
+) -> None:
+    """Labels with uncertainties from one or many spectra.
+
+    Example: blase3d infer star.fits --model model.zip --medium air --report star.html
+    """
+    from .infer import infer as infer_one
+    from .infer.prior import Prior, parse_assignments, parse_number, parse_prior
+    from .model import load_model
+    from .report import write_report
+    from .spectrum_io import read_spectrum
+
+    if method is Method.posterior:
+        raise InputError("the method posterior is not in this version yet; use gradient or gp.")
+    if report is not None and len(spectra) > 1:
+        raise InputError(f"got {len(spectra)} spectra and one --report; give one spectrum.")
+    priors = {name: parse_prior(text) for name, text in parse_assignments(prior or []).items()}
+    fixed = {name: parse_number(text) for name, text in parse_assignments(fix or []).items()}
+    if teff_guess is not None:
+        priors["teff"] = Prior(teff_guess - 500.0, teff_guess + 500.0)
+    if resolution is not None:
+        fixed["resolution"] = resolution
+    model = load_model(model_path)
+    rows: list[dict[str, Any]] = []
+    with ProgressBars(err) if len(spectra) > 1 else nullcontext() as progress:
+        for n, path in enumerate(spectra):
+            try:
+                spectrum = read_spectrum(path, medium)
+                result = infer_one(
+                    spectrum,
+                    model,
+                    method=method.value,
+                    priors=priors,
+                    fixed=fixed,
+                    continuum_degree=continuum,
+                    seed=seed,
+                )
+                rows.append({"spectrum": str(path), **result.to_dict()})
+                if report is not None:
+                    write_report(report, result, model, str(path), shlex.join(sys.argv))
+            except InputError as error:
+                rows.append({"spectrum": str(path), "error": str(error)})
+            if progress is not None:
+                progress("infer", n + 1, len(spectra))
+    table = table_of_inferences(rows, model.label_names)
+    if output is not None:
+        table.write(output, format="ascii.ecsv", overwrite=True)
+    if as_json:
+        print_json(rows)
+    else:
+        _print_inferences(rows)
+    if any("error" in row for row in rows):
+        raise typer.Exit(1)
+
+
+def _print_inferences(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        if "error" in row:
+            err.print(f"{row['spectrum']}: {row['error']}", style="red", markup=False)
+            continue
+        table = Table(title=f"{row['spectrum']} ({row['method']}, {row['seconds']:.1f} s)")
+        for column in ("", "value", "sigma"):
+            table.add_column(column, justify="right" if column else "left")
+        for name, found in {**row["labels"], **row["nuisance"]}.items():
+            sigma = "at a bound" if found["sigma"] is None else f"{found['sigma']:.4g}"
+            table.add_row(name, f"{found['value']:.6g}", sigma)
+        reduced = "no errors stated" if row["chi2_red"] is None else f"{row['chi2_red']:.3g}"
+        table.add_row("reduced χ²", reduced, "")
+        table.add_row("pixels used, masked", str(row["pixels"]), str(row["masked"]))
+        out.print(table)
+        for flag in row["flags"]:
+            out.print(f"flag: {flag}", highlight=False)
+
+
+@app.command()
+def validate(
+    path: Annotated[Path, typer.Argument(metavar="MODEL")],
+    holdout: Annotated[Path | None, typer.Option(help="A grid of spectra not in it.")] = None,
+    snr: Annotated[float | None, typer.Option(help="Noise; without: noise-free.")] = None,
+    method: Annotated[Method, typer.Option(help="How labels are found.")] = Method.gradient,
+    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Errors at nodes and at held-out points, never mixed.
+
+    Example: blase3d validate model.zip --holdout turbo-cat-offgrid.npz --json
+    """
+    from .model import load_model
+    from .sources import open_grid
+    from .validate import validate as check
+
+    if method is Method.posterior:
+        raise InputError("the method posterior is not in this version yet; use gradient or gp.")
+    model = load_model(path)
+    held = None if holdout is None else open_grid(holdout)
+    with ProgressBars(err) as progress:
+        result = check(
+            model, held, snr=snr, method=method.value, seed=seed, progress=progress
+        ).to_dict()
+    result["bytes"] = path.stat().st_size
+    if as_json:
+        print_json(result)
+        return
+    table = Table(show_header=False)
+    for key, value in _flattened(result):
+        table.add_row(key, f"{value:.4g}" if isinstance(value, float) else str(value))
+    out.print(table)
+
+
+def _flattened(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = []
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        rows += _flattened(value, f"{name} · ") if isinstance(value, dict) else [(name, value)]
+    return rows
+
+
+@app.command()
+def lines(
+    path: Annotated[Path, typer.Argument(metavar="MODEL")],
+    near: Annotated[float | None, typer.Option(help="Å, vacuum: lines around it.")] = None,
+    count: Annotated[int, typer.Option(help="How many: nearest, or else strongest.")] = 15,
+    teff: LabelOptions.teff = None,
+    logg: LabelOptions.logg = None,
+    feh: LabelOptions.feh = None,
+    label: LabelOptions.label = None,
+    as_json: Json = False,
+) -> None:
+    """The lines: parameters, how they move with the labels, which label each constrains.
+
+    Labels that are not given are those of the middle of the library.
+
+    Example: blase3d lines model.zip --near 8664.5 --teff 5772
+    """
+    from .information import line_information
+    from .model import load_model
+
+    model = load_model(path)
+    middle = {name: (low + high) / 2 for name, (low, high) in model.bounds.items()}
+    labels = middle | labels_from(
+        model.label_names, label, partial=True, teff=teff, logg=logg, feh=feh
+    )
+    rows = line_rows(line_information(model, labels), near, count)
+    if as_json:
+        print_json({"labels": labels, "lines": rows})
+        return
+    table = Table(title=", ".join(f"{name}={value:g}" for name, value in labels.items()))
+    for column in ("centre Å", "depth", "area mÅ", "sigma Å", "gamma Å"):
+        table.add_column(column, justify="right")
+    for name in model.label_names:
+        table.add_column(f"∂ln a/∂{name}", justify="right")
+    table.add_column("constrains")
+    for row in rows:
+        table.add_row(
+            f"{row['center']:.3f}",
+            f"{row['depth']:.3f}",
+            f"{1e3 * row['area']:.1f}",
+            f"{row['sigma']:.3f}",
+            f"{row['gamma']:.3f}",
+            *(f"{slope['ln_area']:+.2e}" for slope in row["slopes"].values()),
+            f"{row['constrains']} ({row['share'][row['constrains']]:.1%})",
+        )
+    out.print(table)
+
+
+@app.command()
+def explore(
+    path: Annotated[Path, typer.Argument(metavar="MODEL")],
+    spectrum: Annotated[Path | None, typer.Argument()] = None,
+) -> None:
+    """The dashboard in the browser. [dim](not in this version)[/]
+
+    Example: blase3d explore model.zip star.fits
+    """
+    raise InputError("the dashboard is not in this version yet; use blase3d infer --report.")
+
+
+@app.command("import-states")
+def import_states(
+    path: Annotated[Path, typer.Argument(metavar="DIR")],
+    output: Annotated[Path, typer.Option("-o", "--output")],
+) -> None:
+    """Read state dictionaries of the original. [dim](not in this version)[/]
+
+    Example: blase3d import-states states/ -o clones.zarr
+    """
+    raise InputError("importing state dictionaries is not in this version yet; clone the library.")
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONWARNINGS", "default")
+    main()

@@ -1,0 +1,160 @@
+"""Motion, rotation and instrument: against direct convolution in velocity."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from blase3d.broaden import LIMB_DARKENING, broaden, log_grid, sample
+from blase3d.toy import WAVELENGTH, toy_flux
+from blase3d.units import FWHM_PER_SIGMA, SPEED_OF_LIGHT
+
+STEP = 1.2
+"""km/s a pixel."""
+VELOCITY = STEP * (np.arange(1500) - 750)
+LABELS = (5750.0, 4.5, 0.0)
+
+
+def line(velocity, sigma=5.0):
+    """Depth of a Gaussian line, at velocities in km/s."""
+    return 0.6 * np.exp(-0.5 * (velocity / sigma) ** 2)
+
+
+def rotated(velocity, vsini):
+    """The line convolved with the rotation kernel of Gray (2005), by quadrature."""
+    # u = vsini sin θ takes the infinite slopes at the ends of the kernel away
+    theta = (np.arange(2000) + 0.5) / 2000 * np.pi - np.pi / 2
+    x, eps = np.sin(theta), LIMB_DARKENING
+    kernel = 2 * (1 - eps) * np.sqrt(1 - x**2) + 0.5 * np.pi * eps * (1 - x**2)
+    kernel = kernel / (np.pi * (1 - eps / 3)) * np.cos(theta) * np.pi / 2000
+    assert kernel.sum() == pytest.approx(1.0, abs=1e-6)
+    return line(velocity[:, None] - vsini * x) @ kernel
+
+
+def seen(velocity, resolution):
+    """The line convolved with a Gaussian instrument, by quadrature."""
+    sigma = SPEED_OF_LIGHT / resolution / FWHM_PER_SIGMA
+    u = np.linspace(-8, 8, 801)
+    kernel = np.exp(-0.5 * u**2)
+    return line(velocity[:, None] - sigma * u) @ (kernel / kernel.sum())
+
+
+FLUX = jnp.asarray(1.0 - line(VELOCITY), jnp.float32)
+
+
+@pytest.mark.parametrize("vsini", [0.3, 2.0, 10.0, 60.0, 250.0])
+def test_rotation_is_the_convolution(vsini):
+    depth = 1.0 - np.asarray(broaden(FLUX, STEP, vsini, None))
+    np.testing.assert_allclose(depth, rotated(VELOCITY, vsini), atol=2e-5)
+
+
+@pytest.mark.parametrize("resolution", [5e3, 2e4, 1e5, 1e6])
+def test_the_instrument_is_the_convolution(resolution):
+    depth = 1.0 - np.asarray(broaden(FLUX, STEP, 0.0, resolution))
+    np.testing.assert_allclose(depth, seen(VELOCITY, resolution), atol=2e-6)
+
+
+def test_both_together_commute():
+    both = broaden(FLUX, STEP, 30.0, 2e4)
+    one_after_the_other = broaden(broaden(FLUX, STEP, 0.0, 2e4), STEP, 30.0, None)
+    np.testing.assert_allclose(both, one_after_the_other, atol=2e-6)
+    assert 1 - both.min() < 0.5 * (1 - FLUX.min())
+
+
+def test_no_rotation_and_no_instrument_change_nothing():
+    np.testing.assert_allclose(broaden(FLUX, STEP, 0.0, None), FLUX, atol=1e-6)
+
+
+@pytest.mark.parametrize(("vsini", "resolution"), [(50.0, None), (0.0, 1e4), (50.0, 1e4)])
+def test_equivalent_width_is_conserved(vsini, resolution):
+    before = float(jnp.sum(1 - FLUX))
+    after = float(jnp.sum(1 - broaden(FLUX, STEP, vsini, resolution)))
+    assert after == pytest.approx(before, rel=1e-4)
+
+
+def test_beyond_the_ends_is_continuum():
+    """Nothing comes round from the other end, as it would without padding."""
+    edge = jnp.asarray(1.0 - line(VELOCITY - VELOCITY[-1] + 20.0), jnp.float32)
+    flux = np.asarray(broaden(edge, STEP, 30.0, 2e4))
+    np.testing.assert_allclose(flux[:400], 1.0, atol=2e-5)
+
+
+WEIGHT = np.sin(np.arange(VELOCITY.size) / 7.0) + (np.abs(VELOCITY) < 20)
+
+
+def projected(parameters):
+    """One number from the broadened line."""
+    return jnp.sum(WEIGHT * broaden(FLUX, STEP, parameters[0], parameters[1]))
+
+
+@pytest.mark.parametrize(("vsini", "resolution"), [(5.0, 2e4), (40.0, 1e4), (120.0, 5e4)])
+def test_derivatives(vsini, resolution):
+    def truth(vsini, resolution):  # Gauss and rotation together, by Gauss' closed form
+        sigma = np.hypot(5.0, SPEED_OF_LIGHT / resolution / FWHM_PER_SIGMA)
+        scale = 5.0 / sigma
+        theta = (np.arange(1000) + 0.5) / 1000 * np.pi - np.pi / 2
+        x, eps = np.sin(theta), LIMB_DARKENING
+        kernel = 2 * (1 - eps) * np.cos(theta) + 0.5 * np.pi * eps * np.cos(theta) ** 2
+        kernel = kernel / (np.pi * (1 - eps / 3)) * np.cos(theta) * np.pi / 1000
+        depth = scale * line(VELOCITY[:, None] - vsini * x, sigma) @ kernel
+        return np.sum(WEIGHT * (1 - depth))
+
+    point = jnp.array([vsini, resolution])
+    exact = jax.grad(projected)(point)
+    np.testing.assert_allclose(jax.jacfwd(projected)(point), exact, rtol=1e-3)
+    h = 1e-3
+    by_vsini = (truth(vsini + h, resolution) - truth(vsini - h, resolution)) / (2 * h)
+    by_resolution = (truth(vsini, resolution + 1) - truth(vsini, resolution - 1)) / 2
+    np.testing.assert_allclose(exact, [by_vsini, by_resolution], rtol=0.02)
+
+
+def test_derivatives_at_no_rotation_are_finite():
+    slope = jax.grad(projected)(jnp.array([0.0, 2e4]))
+    assert np.isfinite(slope).all()
+    assert abs(slope[0]) < 0.01  # the kernel is even in vsini: nothing at first order
+    assert np.isfinite(jax.grad(lambda v: broaden(FLUX, STEP, v, None).sum())(0.0))
+
+
+def test_equal_steps_in_ln_wavelength_cover_the_range():
+    wave = np.append(np.arange(8480.0, 8500.0, 0.02), np.arange(8500.0, 8540.0, 0.04))
+    ln = log_grid(wave)
+    assert (ln[0], ln[-1]) == (np.log(wave[0]), np.log(wave[-1]))
+    np.testing.assert_allclose(np.diff(ln), (ln[-1] - ln[0]) / (ln.size - 1), rtol=1e-6)
+    assert np.diff(ln)[0] <= np.diff(np.log(wave)).min()
+
+
+def test_sampling_is_exact_for_quadratics_and_at_pixels():
+    pixel = np.arange(50.0)
+    values = jnp.asarray(1.0 + 0.3 * pixel - 0.01 * pixel**2, jnp.float32)
+    place = np.linspace(2.0, 46.9, 333)
+    expected = 1.0 + 0.3 * place - 0.01 * place**2
+    np.testing.assert_allclose(sample(values, jnp.asarray(place)), expected, atol=2e-5)
+    np.testing.assert_array_equal(sample(values, jnp.asarray(pixel)), values)
+
+
+def test_sampling_has_the_slope_of_what_it_samples():
+    values = jnp.asarray(1e-3 * np.arange(50.0) ** 2, jnp.float32)
+    slope = jax.grad(lambda place: sample(values, place))(20.3)
+    assert slope == pytest.approx(2e-3 * 20.3, rel=1e-4)
+
+
+def test_beyond_the_ends_the_last_value_goes_on():
+    values = jnp.asarray([2.0, 1.0, 3.0])
+    np.testing.assert_array_equal(sample(values, jnp.array([-7.0, 12.0])), [2.0, 3.0])
+
+
+@pytest.mark.parametrize("rv", [-220.0, -3.3, 0.4, 75.0])
+def test_a_doppler_shift_by_sampling_is_the_true_one(rv):
+    ln = log_grid(WAVELENGTH)
+    flux = jnp.asarray(toy_flux(LABELS, np.exp(ln)), jnp.float32)
+    step = ln[1] - ln[0]
+    inner = slice(350, -350)  # ± 235 km/s
+    place = np.arange(ln.size)[inner] - np.log1p(rv / SPEED_OF_LIGHT) / step
+    moved = sample(flux, jnp.asarray(place, jnp.float32))
+    truth = toy_flux(LABELS, np.exp(ln)[inner] / (1 + rv / SPEED_OF_LIGHT))
+    np.testing.assert_allclose(moved, truth, atol=1e-3)
+    # a tenth of a km/s more would not pass
+    wrong = toy_flux(LABELS, np.exp(ln)[inner] / (1 + (rv + 0.1) / SPEED_OF_LIGHT))
+    assert np.abs(np.asarray(moved) - wrong).max() > 3e-3

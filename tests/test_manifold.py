@@ -1,0 +1,249 @@
+"""Manifolds: exact at nodes, exact for polynomials, smooth, and on a real surface."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from blase3d.manifold import Manifold, fill_holes, make_manifold, smoothing
+
+KINDS = ["linear", "spline"]
+UNEQUAL = (3000.0, 3100.0, 3400.0, 4000.0, 4100.0, 5200.0)
+AXES = [UNEQUAL, (4.0, 4.5, 5.5), (-0.5, 0.0)]
+BOX = np.array(list(product(*AXES)))
+ROOT = Path(__file__).parents[1]
+SURFACE = ROOT / "../shared/data/original/line-8185.51-feh0-657-nodes.csv"
+
+
+def inner_points(axes, count=30):
+    """Points strictly inside a box."""
+    rng = np.random.default_rng(5)
+    lower, upper = np.array([a[0] for a in axes]), np.array([a[-1] for a in axes])
+    return lower + (upper - lower) * rng.uniform(0.01, 0.99, (count, len(axes)))
+
+
+_weights = jax.jit(jax.vmap(Manifold.weights, in_axes=(None, 0)))
+_slopes = jax.jit(jax.grad(lambda labels, manifold, values: manifold.weights(labels) @ values))
+
+
+def interpolate(manifold, values, points):
+    """Values (N,) at the nodes, interpolated at points (M, L)."""
+    weights = _weights(manifold, np.asarray(points))
+    return np.asarray(weights, np.float64) @ values
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_exact_at_every_node(kind):
+    manifold = make_manifold(AXES, kind)
+    weights = _weights(manifold, BOX)
+    np.testing.assert_allclose(weights, np.eye(len(BOX)), atol=3e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_sum_to_one(kind):
+    manifold = make_manifold(AXES, kind)
+    total = interpolate(manifold, np.ones(len(BOX)), inner_points(AXES))
+    np.testing.assert_allclose(total, 1.0, atol=1e-5)
+
+
+def polynomial(points, degrees):
+    """A product of polynomials of these degrees in labels scaled to the box."""
+    unit = (np.asarray(points) - BOX[0]) / (BOX[-1] - BOX[0])
+    value = 1.0
+    for x, degree in zip(unit.T, degrees, strict=True):
+        value = value * sum((k + 1) * (x - 0.3) ** k for k in range(degree + 1))
+    return value
+
+
+@pytest.mark.parametrize(
+    ("kind", "degrees", "exact"),
+    [
+        ("linear", (1, 1, 1), True),
+        ("linear", (2, 1, 1), False),
+        ("spline", (3, 2, 1), True),  # as high as 6, 3 and 2 values allow
+        ("spline", (4, 2, 1), False),
+        ("spline", (3, 3, 1), False),
+        ("spline", (3, 2, 2), False),
+    ],
+)
+def test_polynomials_of_its_degree_are_reproduced(kind, degrees, exact):
+    manifold = make_manifold(AXES, kind)
+    points = inner_points(AXES)
+    got = interpolate(manifold, polynomial(BOX, degrees), points)
+    error = np.abs(got - polynomial(points, degrees)).max()
+    assert (error < 2e-4) == exact  # float32, values up to 30
+
+
+@pytest.mark.usefixtures("double")
+def test_in_float64_to_the_last_digits():
+    manifold = make_manifold(AXES, "spline")
+    points = inner_points(AXES)
+    got = interpolate(manifold, polynomial(BOX, (3, 2, 1)), points)
+    np.testing.assert_allclose(got, polynomial(points, (3, 2, 1)), rtol=1e-11)
+
+
+@pytest.mark.parametrize(("kind", "smooth"), [("spline", True), ("linear", False)])
+@pytest.mark.usefixtures("double")
+def test_the_gradient_across_a_cell_edge(kind, smooth):
+    """The spline's goes on; the linear one's jumps, which is what pulls fits to the edges."""
+    manifold = make_manifold([UNEQUAL], kind)
+    values = np.sin(np.arange(len(UNEQUAL)) * 1.7)
+
+    def slope(teff):
+        return _slopes(np.array([teff]), manifold, values)[0]
+
+    jumps = [abs(slope(edge + 1e-6) - slope(edge - 1e-6)) for edge in UNEQUAL[1:-1]]
+    scale = np.abs(np.diff(values) / np.diff(UNEQUAL)).max()
+    assert (max(jumps) < 1e-4 * scale) == smooth
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.usefixtures("double")
+def test_gradient_against_finite_differences(kind):
+    manifold = make_manifold(AXES, kind)
+    values = np.cos(BOX @ [0.002, 1.3, 2.1])
+    for point in inner_points(AXES, 5):
+        exact = _slopes(point, manifold, values)
+        for k, step in enumerate((1e-3, 1e-6, 1e-6)):
+            h = step * np.eye(3)[k]
+            either = interpolate(manifold, values, [point + h, point - h])
+            assert exact[k] == pytest.approx((either[0] - either[1]) / (2 * step), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_label_that_does_not_vary(kind):
+    manifold = make_manifold([(4000.0, 5000.0), (4.5,), (0.0, 0.5)], kind)
+    weights = manifold.weights(np.array([4250.0, 4.5, 0.0]))
+    np.testing.assert_allclose(weights, [0.75, 0.0, 0.25, 0.0], atol=1e-6)
+
+
+@pytest.mark.parametrize("axis", [(1.0, 2.0), (1.0, 1.5, 3.0), (1.0, 1.5, 3.0, 3.1)])
+def test_short_axes_get_the_degree_they_can_bear(axis):
+    manifold = make_manifold([axis], "spline")
+    degree = len(axis) - 1
+    points = np.linspace(axis[0], axis[-1], 17)[:, None]
+    got = interpolate(manifold, (np.array(axis) - 1.2) ** degree, points)
+    np.testing.assert_allclose(got, (points[:, 0] - 1.2) ** degree, atol=2e-5)
+
+
+def index_of(shape):
+    """Places (N, L) of all nodes of a box."""
+    return np.array(list(product(*map(range, shape))))
+
+
+HOLES = [7, 8, 20, 35]
+PRESENT = np.delete(index_of((6, 3, 2)), HOLES, axis=0)
+ARRAYS = [np.array(axis) for axis in AXES]
+
+
+def test_a_full_box_is_left_as_it_is():
+    np.testing.assert_array_equal(fill_holes(ARRAYS, index_of((6, 3, 2))), np.eye(36))
+
+
+def test_nodes_out_of_order_find_their_places():
+    order = np.random.default_rng(0).permutation(36)
+    complete = fill_holes(ARRAYS, index_of((6, 3, 2))[order])
+    np.testing.assert_array_equal(complete @ order, np.arange(36))
+
+
+def test_present_nodes_are_kept_and_constants_filled():
+    values = np.random.default_rng(1).normal(size=len(PRESENT))
+    filled = fill_holes(ARRAYS, PRESENT) @ values
+    np.testing.assert_array_equal(np.delete(filled, HOLES), values)
+    np.testing.assert_allclose(fill_holes(ARRAYS, PRESENT) @ np.ones(len(PRESENT)), 1.0, rtol=1e-9)
+
+
+def test_holes_of_a_linear_function_are_filled_with_it():
+    linear = BOX @ [0.001, 2.0, -3.0]
+    filled = fill_holes(ARRAYS, PRESENT) @ np.delete(linear, HOLES)
+    # the weak preference for small slopes (1e-2 of the curvature) takes its part
+    np.testing.assert_allclose(filled, linear, atol=2e-3 * np.ptp(linear))
+
+
+def test_a_hole_of_a_smooth_function_is_filled_better_than_by_the_mean():
+    smooth = np.exp(-(BOX[:, 0] - 3000) / 1500) * (BOX[:, 1] + BOX[:, 2])
+    filled = fill_holes(ARRAYS, PRESENT) @ np.delete(smooth, HOLES)
+    error = np.abs(filled - smooth)[HOLES]
+    naive = np.abs(np.delete(smooth, HOLES).mean() - smooth)[HOLES]
+    assert error.max() < 0.4 * naive.max()
+
+
+SQUARE = [np.arange(8.0), np.arange(5.0)]
+ALL = index_of((8, 5))
+EVERYWHERE = np.ones(40, dtype=bool)
+
+
+def roughness(values):
+    """Summed squared second differences along both axes of the square."""
+    table = values.reshape(8, 5)
+    return (np.diff(table, 2, axis=0) ** 2).sum() + (np.diff(table, 2, axis=1) ** 2).sum()
+
+
+def test_no_smoothing_changes_nothing():
+    np.testing.assert_allclose(smoothing(SQUARE, ALL, EVERYWHERE, 0.0), np.eye(40), atol=1e-12)
+
+
+def test_smoothing_keeps_planes():
+    plane = ALL @ [1.0, -2.0]
+    smooth = smoothing(SQUARE, ALL, EVERYWHERE, 30.0) @ plane
+    np.testing.assert_allclose(smooth, plane, atol=1e-3)
+
+
+def test_the_stronger_the_smoother():
+    noise = np.random.default_rng(2).normal(size=40)
+    rough = [
+        roughness(smoothing(SQUARE, ALL, EVERYWHERE, s) @ noise) for s in (0.0, 0.1, 1.0, 10.0)
+    ]
+    assert rough[0] > 2 * rough[1] > 4 * rough[2] > 8 * rough[3]
+
+
+def test_noise_on_a_smooth_surface_is_reduced():
+    truth = np.sin(ALL[:, 0] / 4) + 0.1 * ALL[:, 1]
+    noisy = truth + 0.1 * np.random.default_rng(3).normal(size=40)
+    smooth = smoothing(SQUARE, ALL, EVERYWHERE, 1.0) @ noisy
+    assert np.std(smooth - truth) < 0.7 * np.std(noisy - truth)
+
+
+def test_smoothing_predicts_absent_nodes():
+    present = EVERYWHERE.copy()
+    present[[11, 27]] = False
+    plane = ALL @ [1.0, -2.0]
+    matrix = smoothing(SQUARE, ALL, present, 1.0)
+    assert matrix.shape == (40, 38)
+    np.testing.assert_allclose(matrix @ plane[present], plane, atol=1e-3)
+
+
+@pytest.mark.skipif(not SURFACE.exists(), reason="there is no ../shared/data")
+def test_a_real_surface_every_second_teff_held_out():
+    """Strength of one line (8185.51 Å) at 73 Teff x 9 log g.
+
+    The table turns out to be a polynomial (of total degree 8, to the last digit): it has none of
+    the scatter of fitted lines. So it shows that the spline converges on a smooth surface with
+    the unequal steps of PHOENIX (100 K, then 200 K), and how much better than a linear one; it
+    says nothing about how smooth the parameters of lines are.
+    """
+    table = np.genfromtxt(SURFACE, delimiter=",", names=True)
+    teff, logg = np.unique(table["teff"]), np.unique(table["logg"])
+    values = np.full((len(teff), len(logg)), np.nan)
+    values[np.searchsorted(teff, table["teff"]), np.searchsorted(logg, table["logg"])] = table[
+        "amp"
+    ]
+    assert values.shape == (73, 9)
+    assert np.isfinite(values).all()
+    points = np.array(list(product(teff[1::2], logg)))
+    errors = {}
+    for kind in KINDS:
+        manifold = make_manifold([teff[::2], logg], kind)
+        got = interpolate(manifold, values[::2].ravel(), points)
+        errors[kind] = np.abs(got - values[1::2].ravel())
+    x, y = (table["teff"] - 7000) / 5000, (table["logg"] - 4) / 2
+    powers = np.stack([x**i * y**j for i in range(9) for j in range(9 - i)], axis=1)
+    fit = powers @ np.linalg.lstsq(powers, table["amp"], rcond=None)[0]
+    assert np.abs(fit - table["amp"]).max() < 1e-9
+    assert 1e-4 < np.median(errors["linear"]) < 1e-2
+    assert errors["spline"].max() < 1e-4
+    assert np.median(errors["spline"]) < 0.01 * np.median(errors["linear"])

@@ -1,0 +1,33 @@
+"""The public surface is this list, and importing the package costs little."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import blase3d
+
+
+def test_every_public_name_is_there_and_documented() -> None:
+    for name in blase3d.__all__:
+        value = getattr(blase3d, name)
+        assert value.__doc__, name
+
+
+def test_homes_and_list_agree() -> None:
+    listed = [name for names in blase3d._HOMES.values() for name in names]
+    assert sorted(listed) == sorted(blase3d.__all__)
+
+
+def test_infer_stays_a_function_after_its_family_is_imported() -> None:
+    import blase3d.infer.prior  # noqa: F401
+
+    assert callable(blase3d.infer)
+
+
+def test_import_is_light() -> None:
+    code = (
+        "import blase3d, blase3d.cli, sys; print(*{'jax', 'scipy', 'astropy'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
