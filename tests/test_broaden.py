@@ -158,3 +158,12 @@ def test_a_doppler_shift_by_sampling_is_the_true_one(rv):
     # a tenth of a km/s more would not pass
     wrong = toy_flux(LABELS, np.exp(ln)[inner] / (1 + (rv + 0.1) / SPEED_OF_LIGHT))
     assert np.abs(np.asarray(moved) - wrong).max() > 3e-3
+
+
+def test_sampling_is_right_for_batches_of_long_spectra():
+    """A batch of 25,001 pixels, compiled: a former form came out wrong there, and only there."""
+    flux = np.random.default_rng(0).normal(size=(4, 25_001)).astype(np.float32)
+    place = jnp.linspace(0.3, 24_999.7, 25_001)
+    batched = jax.jit(jax.vmap(lambda row: sample(row, place)))(jnp.asarray(flux))
+    singly = np.stack([np.asarray(sample(jnp.asarray(row), place)) for row in flux])
+    assert np.abs(np.asarray(batched) - singly).max() < 1e-4

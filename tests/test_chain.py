@@ -200,7 +200,7 @@ def test_labels_are_recovered(model, labels, snr):
 def test_intervals_hold_the_truth_as_often_as_they_say(model):
     labels = OFF_NODES[1]
     pulls = []
-    for seed in range(12):
+    for seed in range(8):
         star = observed(labels, snr=80.0, seed=seed)
         answer = infer(star, model, fixed={**STILL, "rv": 0.0})
         pulls += [(e.value - labels[name]) / e.sigma for name, e in answer.labels.items()]
@@ -229,10 +229,10 @@ def test_a_prior_and_a_fixed_label_are_heeded(model):
 
 
 def test_gp_finds_the_way(model, monkeypatch):
-    monkeypatch.setattr(gp, "RANDOM", 20)
-    monkeypatch.setattr(gp, "GUIDED", 2)
+    monkeypatch.setattr(gp, "RANDOM", 15)
+    monkeypatch.setattr(gp, "GUIDED", 1)
     labels = OFF_NODES[1]
-    fixed = {**STILL, "rv": 0.0}
+    fixed = {**STILL, "rv": 0.0, "logg": labels["logg"]}
     one, two = (infer(observed(labels), model, method="gp", fixed=fixed, seed=3) for _ in range(2))
     assert one.labels["teff"].value == two.labels["teff"].value
     assert one.labels["teff"].value == pytest.approx(labels["teff"], abs=400.0)
@@ -301,9 +301,10 @@ def test_a_run_killed_while_it_writes_goes_on_as_if_nothing_had_been(
 
     with pytest.raises(KeyboardInterrupt):
         clone(small, path, QUICK, progress=Impatient(2, 7))
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(archive, "write_array", killed)
-        clone(small, path, QUICK)
+        with pytest.raises(KeyboardInterrupt):
+            clone(small, path, QUICK)
     same_lines(clone(small, path, QUICK).archive, undisturbed)
 
 

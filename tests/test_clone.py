@@ -138,7 +138,8 @@ def test_masked_pixels_do_not_matter_in_a_forced_fit():
 
 @pytest.mark.xfail(strict=True, reason="detection does not know of masks")
 def test_masked_pixels_do_not_matter_in_detection():
-    one, two = (clone_spectrum(masked(g), DEFAULT) for g in (1.0, 0.1))
+    once = replace(DEFAULT, rounds=0)
+    one, two = (clone_spectrum(masked(g), once) for g in (1.0, 0.1))
     np.testing.assert_array_equal(one.lines.reference, two.lines.reference)
     assert two.misfit < 1.5 * one.misfit
 

@@ -106,5 +106,6 @@ def sample(flux: Array, place: Array) -> Array:
         (0.5 * t - 0.5) * t * t,
     )
     last = flux.shape[0] - 1
-    values = [flux[jnp.clip(left + k, 0, last)] for k in (-1, 0, 1, 2)]
-    return jnp.sum(jnp.stack(weights) * jnp.stack(values), axis=0)
+    # one gather: stacked gathers come out wrong under vmap on large arrays (XLA on CPU, JAX 0.10)
+    neighbours = jnp.clip(left + jnp.arange(-1, 3)[:, None], 0, last)
+    return jnp.sum(jnp.stack(weights) * flux[neighbours], axis=0)

@@ -141,8 +141,8 @@ def line_information(
     directions, variance = _directions(seen[columns] * weight)
     along = np.zeros((span.size, span.size))  # all labels, so that shapes do not depend on `free`
     along[np.ix_(columns, columns)] = directions
-    lines, residual = _parts(model.emulator, vector, along, slopes, change, weight, sight)
-    of_lines, of_residual = lines[columns], residual[columns]
+    parts = _parts(model.emulator, vector, along, slopes, change, weight, sight)
+    of_lines, of_residual = (part[columns] for part in parts)
     total = of_lines.sum(axis=1) + of_residual
     known = np.isfinite(variance) & (total > 0)
     scale = np.where(known, 1.0 / np.where(known, total, 1.0), 0.0)

@@ -10,11 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .problem import Evaluator, Fit, Problem
+from .velocity import first_velocity
 
 STARTS = 3
 """Searches, from different nodes."""
 _SCAN = 5
 """Values of each label in the coarse scan, at the most."""
+_TEMPLATES = 7
+"""Points of the scan, at the most, with which a first velocity is sought."""
 _ITERATIONS = 40
 _CONVERGED = 1e-4
 """Largest step, in standard deviations, at which a search ends ..."""
@@ -36,7 +39,11 @@ class Solution:
 
 def search(problem: Problem, evaluate: Evaluator) -> list[Solution]:
     """Solutions from the best nodes of a coarse scan, the best first."""
-    starts = sorted(_scan(problem), key=lambda theta: _penalised_chi2(problem, evaluate, theta))
+    points = list(_scan(problem))
+    if "rv" in problem.free:
+        rv = first_velocity(problem, _templates(problem, points))
+        points = [_with(problem, point, "rv", rv) for point in points]
+    starts = sorted(points, key=lambda theta: _penalised_chi2(problem, evaluate, theta))
     solutions = [descend(problem, evaluate, theta) for theta in starts[:STARTS]]
     return sorted(solutions, key=lambda solution: solution.chi2)
 
@@ -52,6 +59,21 @@ def _scan(problem: Problem) -> Iterator[NDArray[np.float64]]:
         else:
             values.append(np.clip([_FIRST[name]], prior.low, prior.high))
     return (np.array(point) for point in product(*values))
+
+
+def _templates(problem: Problem, points: list[NDArray[np.float64]]) -> list[dict[str, float]]:
+    """Labels of some points of the scan, spread over it."""
+    chosen = points[:: -(-len(points) // _TEMPLATES)]
+    names = problem.model.label_names
+    return [{name: problem.parameters(point)[name] for name in names} for point in chosen]
+
+
+def _with(
+    problem: Problem, point: NDArray[np.float64], name: str, value: float
+) -> NDArray[np.float64]:
+    changed = point.copy()
+    changed[problem.names.index(name)] = value
+    return changed
 
 
 def descend(problem: Problem, evaluate: Evaluator, theta: NDArray[np.float64]) -> Solution:
