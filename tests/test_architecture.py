@@ -30,14 +30,14 @@ ORDER = (
     "normalise",
     "detect",
     "catalogue",
-    "clone",
+    "cloning",
     "farm",
     "archive",
     "manifold",
     "model",
     "pipeline",
     "information",
-    "infer",
+    "inference",
     "validate",
     "report",
     "demo",
@@ -84,7 +84,7 @@ def test_a_module_imports_only_modules_above_it(path):
 
 def test_the_parser_sees_imports():
     assert {"errors", "grid", "model", "pipeline", "recipe"} <= imported_units(ROOT / "__init__.py")
-    assert {"errors", "model", "continuum"} <= imported_units(ROOT / "infer/problem.py")
+    assert {"errors", "model", "continuum"} <= imported_units(ROOT / "inference/problem.py")
     assert "sources" in imported_units(ROOT / "cli.py")  # inside a function
 
 
@@ -94,7 +94,7 @@ def test_nothing_is_listed_twice():
 
 def test_the_chain_needs_no_pictures_and_no_optimiser_of_others():
     """matplotlib and scikit-optimize are loaded by what draws and by `gp`, when asked to."""
-    modules = "archive, clone, grid, infer, model, pipeline, sources, toy"
+    modules = "archive, cloning, grid, inference, model, pipeline, sources, toy"
     code = (
         f"import sys; from blase3d import {modules}; "
         "print(*{'matplotlib', 'skopt', 'sklearn', 'bokeh', 'panel'} & set(sys.modules))"

@@ -10,7 +10,7 @@ import pytest
 import zarr
 
 from blase3d.archive import create_archive, open_archive
-from blase3d.clone import Clone
+from blase3d.cloning import Clone
 from blase3d.errors import ArchiveError
 from blase3d.model import load_model, make_model, save_model
 from blase3d.recipe import DEFAULT, PAPER

@@ -13,8 +13,8 @@ from blase3d import archive
 from blase3d.archive import open_archive
 from blase3d.errors import ArchiveError, CloneError, GridError, LabelError
 from blase3d.grid import grid_of
-from blase3d.infer import gp, infer
-from blase3d.infer.prior import Prior
+from blase3d.inference import gp, infer
+from blase3d.inference.prior import Prior
 from blase3d.model import make_model
 from blase3d.pipeline import build, clone
 from blase3d.recipe import DEFAULT, PAPER

@@ -69,9 +69,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         ["clone", found.grid, "-o", found.clones, "--recipe", recipe, "--workers", "1"],
         ["build", found.clones, "-o", found.model],
     ):
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as exit_:
+        with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "argv", ["blase3d", *map(str, words)])
-            cli.main()
+            with pytest.raises(SystemExit) as exit_:
+                cli.main()
         assert exit_.value.code in (0, None)
     exact = toy_spectrum(**TRUTH)
     error = exact.flux / 200
@@ -246,7 +247,7 @@ def test_bad_input_gets_one_sentence_and_status_1(case: str, run: Run, world: Wo
     assert done.status == 1
     assert word in done.err
     assert "Traceback" not in done.err
-    assert "" == done.out
+    assert done.out == ""
 
 
 def test_wrong_usage_has_status_2(run: Run, world: World) -> None:

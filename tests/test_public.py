@@ -19,8 +19,8 @@ def test_homes_and_list_agree() -> None:
     assert sorted(listed) == sorted(blase3d.__all__)
 
 
-def test_infer_stays_a_function_after_its_family_is_imported() -> None:
-    import blase3d.infer.prior  # noqa: F401
+def test_functions_are_not_hidden_by_modules() -> None:
+    import blase3d.inference.prior
 
     assert callable(blase3d.infer)
 

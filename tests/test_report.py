@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from blase3d import toy
-from blase3d.infer.result import Estimate, Inference
+from blase3d.inference.result import Estimate, Inference
 from blase3d.model import make_model
 from blase3d.recipe import DEFAULT
 from blase3d.report import overview_figure, write_report

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from .archive import Archive, open_archive
     from .errors import Blase3dError, InputError, MissingExtra
     from .grid import Grid
-    from .infer import infer
-    from .infer.prior import Prior
-    from .infer.result import Inference
+    from .inference import infer
+    from .inference.prior import Prior
+    from .inference.result import Inference
     from .model import Model, load_model, save_model
     from .pipeline import build, clone
     from .recipe import DEFAULT, PAPER, Recipe, get_recipe
@@ -33,9 +33,9 @@ _HOMES = {
     "archive": ("Archive", "open_archive"),
     "errors": ("Blase3dError", "InputError", "MissingExtra"),
     "grid": ("Grid",),
-    "infer": ("infer",),
-    "infer.prior": ("Prior",),
-    "infer.result": ("Inference",),
+    "inference": ("infer",),
+    "inference.prior": ("Prior",),
+    "inference.result": ("Inference",),
     "model": ("Model", "load_model", "save_model"),
     "pipeline": ("build", "clone"),
     "recipe": ("DEFAULT", "PAPER", "Recipe", "get_recipe"),

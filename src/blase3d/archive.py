@@ -27,7 +27,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from .clone import Clone
+from .cloning import Clone
 from .errors import ArchiveError
 from .files import plain
 from .grid import Grid

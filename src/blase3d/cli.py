@@ -12,7 +12,7 @@ import sys
 from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import typer
@@ -264,7 +264,9 @@ def synth(
     for name, value in (("vsini", vsini), ("resolution", resolution)):
         if value is not None and not (np.isfinite(value) and value >= 0 and value != -0.0):
             raise InputError(f"got {name} {value:g}, expected a positive number; correct it.")
-    flux = model.flux(rv=rv, vsini=vsini, resolution=resolution, wavelength=wavelength, **labels)
+    flux = model.flux(
+        rv=rv, vsini=vsini, resolution=resolution, wavelength=wavelength, residual=True, **labels
+    )
     meta = {"labels": labels, "rv": rv, "vsini": vsini, "library": model.meta["library"]}
     spectrum = Spectrum(wavelength, np.asarray(flux), resolution=resolution, meta=meta)
     write_spectrum(spectrum, output)
@@ -297,14 +299,12 @@ def infer(
 
     Example: blase3d infer star.fits --model model.zip --medium air --report star.html
     """
-    from .infer import infer as infer_one
-    from .infer.prior import Prior, parse_assignments, parse_number, parse_prior
+    from .inference import infer as infer_one
+    from .inference.prior import Prior, parse_assignments, parse_number, parse_prior
     from .model import load_model
     from .report import write_report
     from .spectrum_io import read_spectrum
 
-    if method is Method.posterior:
-        raise InputError("the method posterior is not in this version yet; use gradient or gp.")
     if report is not None and len(spectra) > 1:
         raise InputError(f"got {len(spectra)} spectra and one --report; give one spectrum.")
     priors = {name: parse_prior(text) for name, text in parse_assignments(prior or []).items()}
@@ -322,7 +322,7 @@ def infer(
                 result = infer_one(
                     spectrum,
                     model,
-                    method=method.value,
+                    method=_available(method),
                     priors=priors,
                     fixed=fixed,
                     continuum_degree=continuum,
@@ -344,6 +344,12 @@ def infer(
         _print_inferences(rows)
     if any("error" in row for row in rows):
         raise typer.Exit(1)
+
+
+def _available(method: Method) -> Literal["gradient", "gp"]:
+    if method is Method.posterior:
+        raise InputError("the method posterior is not in this version yet; use gradient or gp.")
+    return "gradient" if method is Method.gradient else "gp"
 
 
 def _print_inferences(rows: list[dict[str, Any]]) -> None:
@@ -382,13 +388,11 @@ def validate(
     from .sources import open_grid
     from .validate import validate as check
 
-    if method is Method.posterior:
-        raise InputError("the method posterior is not in this version yet; use gradient or gp.")
     model = load_model(path)
     held = None if holdout is None else open_grid(holdout)
     with ProgressBars(err) as progress:
         result = check(
-            model, held, snr=snr, method=method.value, seed=seed, progress=progress
+            model, held, snr=snr, method=_available(method), seed=seed, progress=progress
         ).to_dict()
     result["bytes"] = path.stat().st_size
     if as_json:

@@ -120,7 +120,7 @@ def labels_from(
     InputError
         One is missing (unless `partial`) or unknown.
     """
-    from .infer.prior import parse_assignments, parse_number
+    from .inference.prior import parse_assignments, parse_number
 
     labels = {name: value for name, value in given.items() if value is not None}
     labels |= {name: parse_number(text) for name, text in parse_assignments(extra or []).items()}

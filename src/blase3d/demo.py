@@ -11,8 +11,8 @@ import numpy as np
 
 from . import pipeline
 from .grid import Grid
-from .infer import infer
-from .infer.result import Inference
+from .inference import infer
+from .inference.result import Inference
 from .model import save_model
 from .recipe import DEFAULT
 from .report import write_report

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .archive import Archive, create_archive, software_versions
 from .catalogue import cluster, equal_lines
-from .clone import Clone, clone_spectrum, missing_lines
+from .cloning import Clone, clone_spectrum, missing_lines
 from .detect import detect
 from .errors import CloneError, InputError
 from .farm import run

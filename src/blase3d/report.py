@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from .archive import software_versions
 from .continuum import chebyshev_basis
 from .files import replacing
-from .infer.result import Estimate, Inference
+from .inference.result import Estimate, Inference
 from .information import LineInformation, line_information
 from .model import Model, observe
 from .units import SPEED_OF_LIGHT
@@ -92,7 +92,6 @@ def write_report(
     spectrum_name: str,
     command: str | None = None,
     truth: Mapping[str, float] | None = None,
-    fixed: Mapping[str, float] | None = None,
 ) -> None:
     """Write the report of an inference as one self-contained HTML page.
 
@@ -110,24 +109,20 @@ def write_report(
         The command that repeats the inference.
     truth : dict of float, optional
         True values, where they are known, to print beside the answer.
-    fixed : dict of float, optional
-        rv, vsini and resolution as far as they were not fitted; zero, zero and none if None.
     """
-    view = _make_view(inference, model, fixed or {})
+    view = _make_view(inference, model)
     page = _page(view, model, spectrum_name, command, truth or {})
     with replacing(Path(path)) as partial_path:
         partial_path.write_text(page, encoding="utf-8")
 
 
-def overview_figure(
-    inference: Inference, model: Model, fixed: Mapping[str, float] | None = None
-) -> Figure:
+def overview_figure(inference: Inference, model: Model) -> Figure:
     """Spectrum, model and residual in 60 Å around Ca II 8664.
 
     The lines that stand out most are marked with their wavelengths (Å, vacuum). Of a spectrum
     without that range, the window is around its deepest line.
     """
-    view = _make_view(inference, model, fixed or {})
+    view = _make_view(inference, model)
     centers = view.seen_centers
     half = OVERVIEW_WIDTH / 2
     inside = (centers >= view.wavelength[0]) & (centers <= view.wavelength[-1])
@@ -192,9 +187,9 @@ class _View:
         return sorted(chosen)
 
 
-def _make_view(inference: Inference, model: Model, fixed: Mapping[str, float]) -> _View:
+def _make_view(inference: Inference, model: Model) -> _View:
     found = {name: estimate.value for name, estimate in inference.nuisance.items()}
-    sight = {**fixed, **found}
+    sight = {**inference.fixed, **found}
     labels = {
         name: float(np.clip(inference.labels[name].value, *bounds))
         for name, bounds in model.bounds.items()

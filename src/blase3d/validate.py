@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from .errors import ArchiveError, LabelError
 from .grid import Grid
-from .infer import Method, infer
-from .infer.result import Estimate
+from .inference import Method, infer
+from .inference.result import Estimate
 from .model import Model, check_overlap
 from .normalise import normalise
 from .pipeline import Progress, silent

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from blase3d.clone import clone_spectrum, missing_lines
+from blase3d.cloning import clone_spectrum, missing_lines
 from blase3d.errors import CloneError
 from blase3d.lines import Lines
 from blase3d.recipe import DEFAULT, PAPER

@@ -31,7 +31,7 @@ def first_velocity(problem: Problem, labels: Iterable[dict[str, float]]) -> floa
     spectrum = rfft(data, count)
     best, found = -np.inf, float(np.clip(0.0, prior.low, prior.high))
     for point in labels:
-        template = np.asarray(model.flux(**point, wavelength=np.exp(ln)), np.float64)
+        template = np.asarray(model.flux(wavelength=np.exp(ln), residual=True, **point), np.float64)
         template -= template.mean()
         correlation = irfft(spectrum * np.conj(rfft(template, count)), count)
         correlation = np.where(allowed, correlation / np.linalg.norm(template), -np.inf)

@@ -105,6 +105,7 @@ def _result(
     return Inference(
         labels={name: estimates[name] for name in labels},
         nuisance={name: e for name, e in estimates.items() if name not in labels},
+        fixed=dict(problem.fixed),
         names=problem.names,
         covariance=covariance,
         chi2_red=reduced if stated else np.nan,

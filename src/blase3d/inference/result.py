@@ -35,6 +35,8 @@ class Inference:
         The labels of the library: teff (K), logg (dex of cm/s²), feh (dex), ...
     nuisance : dict of Estimate
         rv and vsini (km/s), resolution (λ/Δλ), as far as they were fitted.
+    fixed : dict of float
+        Parameters that were held, rotation and instrument included.
     names : tuple of str
         Order of the free parameters in `covariance`.
     covariance : (K, K)
@@ -55,6 +57,7 @@ class Inference:
 
     labels: dict[str, Estimate]
     nuisance: dict[str, Estimate]
+    fixed: dict[str, float]
     names: tuple[str, ...]
     covariance: NDArray[np.float64]
     chi2_red: float
