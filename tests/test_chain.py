@@ -288,7 +288,6 @@ def test_an_interrupted_run_goes_on_where_it_was(small, undisturbed, tmp_path, s
     same_lines(report.archive, undisturbed)
 
 
-@pytest.mark.xfail(strict=True, reason="earlier sweeps are done again for the node that was lost")
 def test_a_run_killed_while_it_writes_goes_on_as_if_nothing_had_been(
     small, undisturbed, tmp_path, monkeypatch
 ):
@@ -308,7 +307,6 @@ def test_a_run_killed_while_it_writes_goes_on_as_if_nothing_had_been(
     same_lines(clone(small, path, QUICK).archive, undisturbed)
 
 
-@pytest.mark.xfail(strict=True, reason="the archive goes on calling the node failed")
 def test_a_node_that_failed_once_is_a_node_when_it_comes_back(tmp_path):
     axes = {"teff": (5500.0,), "logg": (4.0, 4.5, 5.0), "feh": (0.0,)}
     grid = toy_grid(axes).cut(*RANGE)

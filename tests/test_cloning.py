@@ -136,7 +136,6 @@ def test_masked_pixels_do_not_matter_in_a_forced_fit():
     assert one.misfit == two.misfit < 1e-3
 
 
-@pytest.mark.xfail(strict=True, reason="detection does not know of masks")
 def test_masked_pixels_do_not_matter_in_detection():
     once = replace(DEFAULT, rounds=0)
     one, two = (clone_spectrum(masked(g), once) for g in (1.0, 0.1))

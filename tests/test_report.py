@@ -82,6 +82,7 @@ def make_inference(model, flags=(), stated=True):
     return Inference(
         labels=dict(FOUND),
         nuisance={"rv": Estimate.normal(12.0, 0.04)},
+        fixed={},
         names=("teff", "logg", "feh", "rv"),
         covariance=np.eye(4),
         chi2_red=1.234 if stated else np.nan,

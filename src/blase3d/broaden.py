@@ -107,5 +107,5 @@ def sample(flux: Array, place: Array) -> Array:
     )
     last = flux.shape[0] - 1
     # one gather: stacked gathers come out wrong under vmap on large arrays (XLA on CPU, JAX 0.10)
-    neighbours = jnp.clip(left + jnp.arange(-1, 3)[:, None], 0, last)
+    neighbours = jnp.clip(jnp.add.outer(jnp.arange(-1, 3), left), 0, last)
     return jnp.sum(jnp.stack(weights) * flux[neighbours], axis=0)

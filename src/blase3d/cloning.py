@@ -80,8 +80,7 @@ def clone_spectrum(
     _check(spectrum)
     if start is not None:
         return fit_lines(spectrum, start, recipe, stiffness)
-    found = detect(spectrum.wavelength, spectrum.flux, recipe.prominence, recipe.distance)
-    clone = fit_lines(spectrum, found, recipe)
+    clone = fit_lines(spectrum, detect_lines(spectrum, recipe), recipe)
     for _ in range(recipe.rounds):
         more = missing_lines(spectrum, clone, recipe)
         if len(more) == 0:
@@ -90,10 +89,26 @@ def clone_spectrum(
     return clone
 
 
+def detect_lines(spectrum: Spectrum, recipe: Recipe) -> Lines:
+    """First lines of a normalised spectrum."""
+    flux = _bridged(spectrum, spectrum.flux)
+    return detect(spectrum.wavelength, flux, recipe.prominence, recipe.distance)
+
+
+def _bridged(spectrum: Spectrum, values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Values (P,) with masked pixels drawn straight between their neighbours."""
+    good = spectrum.good
+    return np.interp(spectrum.wavelength, spectrum.wavelength[good], values[good])
+
+
 def missing_lines(spectrum: Spectrum, clone: Clone, recipe: Recipe) -> Lines:
     """Lines where a clone absorbs too little."""
     return detect_missing(
-        spectrum.wavelength, spectrum.flux, clone.flux, recipe.redetection, recipe.distance
+        spectrum.wavelength,
+        _bridged(spectrum, spectrum.flux),
+        _bridged(spectrum, clone.flux),
+        recipe.redetection,
+        recipe.distance,
     )
 
 

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from .archive import Archive, create_archive, software_versions
 from .catalogue import cluster, equal_lines
-from .cloning import Clone, clone_spectrum, missing_lines
-from .detect import detect
+from .cloning import Clone, clone_spectrum, detect_lines, missing_lines
 from .errors import CloneError, InputError
 from .farm import run
 from .grid import Grid, grid_of
@@ -68,7 +67,8 @@ def clone(
     archive = create_archive(path, grid, recipe)
     cloned: set[int] = set()
     failed: dict[int, str] = {}
-    for sweep in range(1, _sweeps(recipe) + 1):
+    begun = archive.surface()
+    for sweep in range(begun[1] if begun is not None else 1, _sweeps(recipe) + 1):
         todo = [i for i in range(len(grid)) if not archive.is_done(i, sweep)]
         todo = [i for i in todo if i not in failed]
         if not todo:
@@ -89,7 +89,8 @@ def clone(
             progress(stage, done, len(grid))
         if len(failed) == len(grid):
             raise CloneError(f"no node can be cloned; the first: {next(iter(failed.values()))}")
-    archive.write_failed({**archive.failed, **failed})
+    still = {i: reason for i, reason in archive.failed.items() if i not in cloned}
+    archive.write_failed({**still, **failed})
     return CloneReport(archive, tuple(sorted(cloned)), failed)
 
 
@@ -200,11 +201,15 @@ def make_catalogue(
     CloneError
         Nothing is detected at any node.
     """
-    found = []
+    found, faults = [], []
     for item in _items(grid, range(len(grid)), recipe):
         if isinstance(item.spectrum, Spectrum):
-            found.append(_detect(item.spectrum, recipe))
+            found.append(detect_lines(item.spectrum, recipe))
+        else:
+            faults.append(item.spectrum)
         progress("detect", item.index + 1, len(grid))
+    if not found:
+        raise CloneError(f"no node can be cloned; the first: {faults[0]}")
     catalogue = cluster(found, recipe.tolerance)
     if len(catalogue) == 0:
         raise CloneError(
@@ -224,10 +229,6 @@ def make_catalogue(
             break
         catalogue = catalogue.merged(added)
     return catalogue
-
-
-def _detect(spectrum: Spectrum, recipe: Recipe) -> Lines:
-    return detect(spectrum.wavelength, spectrum.flux, recipe.prominence, recipe.distance)
 
 
 def _missing(item: _Item, recipe: Recipe) -> Lines:
