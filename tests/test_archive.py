@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -28,13 +29,19 @@ def clone_of(i):
     return Clone(toy_lines(labels), flux + np.float32(1e-3), flux, 1e-3, ("invented",))
 
 
-@pytest.fixture
-def archive(tmp_path):
-    """An archive with every node in it."""
-    made = create_archive(tmp_path / "clones", GRID, DEFAULT)
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory):
+    """An archive with every node in it, to be copied."""
+    made = create_archive(tmp_path_factory.mktemp("pristine") / "clones", GRID, DEFAULT)
     for i in range(len(GRID)):
         made.write(i, clone_of(i), SWEEP)
-    return made
+    return made.path
+
+
+@pytest.fixture
+def archive(pristine, tmp_path):
+    """An archive with every node in it, to be damaged."""
+    return open_archive(shutil.copytree(pristine, tmp_path / "clones"))
 
 
 def done(archive):

@@ -324,8 +324,7 @@ def test_a_node_that_failed_once_is_a_node_when_it_comes_back(tmp_path):
     report = clone(flaky, tmp_path / "clones", quicker)
     assert report.cloned == (1,)
     assert report.failed == {}
-    assert report.archive.failed == {}
-    assert len(build(report.archive).meta["nodes"]) == 3
+    assert report.archive.failed == {}  # or build would take it for a hole
 
 
 def test_a_finished_run_is_not_done_again(small, undisturbed):
