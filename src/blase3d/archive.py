@@ -85,12 +85,17 @@ class Archive:
         misfit, flags = attributes["misfit"], tuple(attributes["flags"])
         return Node(self.labels[i], lines, flux, misfit, flags, attributes["sweep"])
 
+    def finished(self, i: int, sweep: int) -> Lines | None:
+        """The lines of node i, if it is there, undamaged, from this sweep or a later one."""
+        try:
+            node = self[i]
+        except ArchiveError:
+            return None
+        return node.lines if node.sweep >= sweep else None
+
     def is_done(self, i: int, sweep: int) -> bool:
         """Whether node i is there, undamaged, from this sweep or a later one."""
-        try:
-            return self[i].sweep >= sweep
-        except ArchiveError:
-            return False
+        return self.finished(i, sweep) is not None
 
     def write(self, i: int, clone: Clone, sweep: int) -> None:
         """Keep the clone of node i; it counts as done only once all of it is written."""

@@ -6,10 +6,10 @@ fault (one sentence on stderr), 2 wrong usage.
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from contextlib import nullcontext
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,7 +24,6 @@ from .cli_support import (
     ProgressBars,
     executor,
     labels_from,
-    line_rows,
     parse_range,
     print_json,
     table_of_inferences,
@@ -246,6 +245,7 @@ def synth(
 
     Example: blase3d synth model.zip --teff 5772 --logg 4.44 --feh 0 --resolution 50000 -o sun.ecsv
     """
+    from .grid import wavelength_slice
     from .model import load_model
     from .spectrum import Spectrum
     from .spectrum_io import write_spectrum
@@ -254,15 +254,10 @@ def synth(
     labels = labels_from(model.label_names, label, teff=teff, logg=logg, feh=feh)
     wavelength = model.wavelength
     if wave is not None:
-        low, high = parse_range(wave, "--wave")
-        wavelength = wavelength[(wavelength >= low) & (wavelength <= high)]
-        if wavelength.size == 0:
-            raise InputError(
-                f"got --wave {wave}, expected a part of {model.wavelength[0]:.0f}:"
-                f"{model.wavelength[-1]:.0f} Å; choose a range inside."
-            )
+        start, stop = wavelength_slice(wavelength, *parse_range(wave, "--wave"))
+        wavelength = wavelength[start:stop]
     for name, value in (("vsini", vsini), ("resolution", resolution)):
-        if value is not None and not (np.isfinite(value) and value >= 0 and value != -0.0):
+        if value is not None and not (np.isfinite(value) and value > 0):
             raise InputError(f"got {name} {value:g}, expected a positive number; correct it.")
     flux = model.flux(
         rv=rv, vsini=vsini, resolution=resolution, wavelength=wavelength, residual=True, **labels
@@ -299,12 +294,14 @@ def infer(
 
     Example: blase3d infer star.fits --model model.zip --medium air --report star.html
     """
+    from .files import replacing
     from .inference import infer as infer_one
     from .inference.prior import Prior, parse_assignments, parse_number, parse_prior
     from .model import load_model
     from .report import write_report
     from .spectrum_io import read_spectrum
 
+    how = _available(method)
     if report is not None and len(spectra) > 1:
         raise InputError(f"got {len(spectra)} spectra and one --report; give one spectrum.")
     priors = {name: parse_prior(text) for name, text in parse_assignments(prior or []).items()}
@@ -322,7 +319,7 @@ def infer(
                 result = infer_one(
                     spectrum,
                     model,
-                    method=_available(method),
+                    method=how,
                     priors=priors,
                     fixed=fixed,
                     continuum_degree=continuum,
@@ -335,9 +332,10 @@ def infer(
                 rows.append({"spectrum": str(path), "error": str(error)})
             if progress is not None:
                 progress("infer", n + 1, len(spectra))
-    table = table_of_inferences(rows, model.label_names)
     if output is not None:
-        table.write(output, format="ascii.ecsv", overwrite=True)
+        table = table_of_inferences(rows, model.label_names)
+        with replacing(output) as partial_path:
+            table.write(partial_path, format="ascii.ecsv", overwrite=True)
     if as_json:
         print_json(rows)
     else:
@@ -392,9 +390,14 @@ def validate(
     held = None if holdout is None else open_grid(holdout)
     with ProgressBars(err) as progress:
         result = check(
-            model, held, snr=snr, method=_available(method), seed=seed, progress=progress
+            model,
+            held,
+            snr=snr,
+            method=_available(method),
+            seed=seed,
+            path=path,
+            progress=progress,
         ).to_dict()
-    result["bytes"] = path.stat().st_size
     if as_json:
         print_json(result)
         return
@@ -429,7 +432,7 @@ def lines(
 
     Example: blase3d lines model.zip --near 8664.5 --teff 5772
     """
-    from .information import line_information
+    from .information import line_table
     from .model import load_model
 
     model = load_model(path)
@@ -437,9 +440,9 @@ def lines(
     labels = middle | labels_from(
         model.label_names, label, partial=True, teff=teff, logg=logg, feh=feh
     )
-    rows = line_rows(line_information(model, labels), near, count)
+    rows = line_table(model, labels, near=near, count=count)
     if as_json:
-        print_json({"labels": labels, "lines": rows})
+        print_json({"labels": labels, "lines": [asdict(row) for row in rows]})
         return
     table = Table(title=", ".join(f"{name}={value:g}" for name, value in labels.items()))
     for column in ("centre Å", "depth", "area mÅ", "sigma Å", "gamma Å"):
@@ -449,13 +452,13 @@ def lines(
     table.add_column("constrains")
     for row in rows:
         table.add_row(
-            f"{row['center']:.3f}",
-            f"{row['depth']:.3f}",
-            f"{1e3 * row['area']:.1f}",
-            f"{row['sigma']:.3f}",
-            f"{row['gamma']:.3f}",
-            *(f"{slope['ln_area']:+.2e}" for slope in row["slopes"].values()),
-            f"{row['constrains']} ({row['share'][row['constrains']]:.1%})",
+            f"{row.center:.3f}",
+            f"{row.depth:.3f}",
+            f"{1e3 * row.area:.1f}",
+            f"{row.sigma:.3f}",
+            f"{row.gamma:.3f}",
+            *(f"{slope:+.2e}" for slope in row.d_ln_area.values()),
+            f"{row.constrains} ({row.share[row.constrains]:.1%})" if row.constrains else "",
         )
     out.print(table)
 
@@ -485,5 +488,4 @@ def import_states(
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("PYTHONWARNINGS", "default")
     main()

@@ -12,18 +12,14 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from .errors import InputError, MissingExtra
-from .lines import PARAMETERS
 
 if TYPE_CHECKING:
     from astropy.table import Table
-
-    from .information import LineInformation
 
 
 class LabelOptions:
@@ -134,38 +130,6 @@ def labels_from(
             "give each of them once."
         )
     return labels
-
-
-def line_rows(information: LineInformation, near: float | None, count: int) -> list[dict[str, Any]]:
-    """The lines nearest to a wavelength (Å), or the deepest, in order of wavelength.
-
-    `share` is the part of the information about each label that is in the line; `constrains`
-    names the label of which that part is largest.
-    """
-    lines = information.lines
-    key = -information.depth if near is None else np.abs(lines.center - near)
-    rows = []
-    for i in np.sort(np.argsort(key, kind="stable")[:count]):
-        share = dict(zip(information.names, map(float, information.share[i]), strict=True))
-        slopes = {
-            name: dict(zip(PARAMETERS, map(float, column), strict=True))
-            for name, column in zip(information.label_names, information.slopes[i].T, strict=True)
-        }
-        rows.append(
-            {
-                "center": float(lines.center[i]),
-                "reference": float(lines.reference[i]),
-                "depth": float(information.depth[i]),
-                "area": float(np.exp(lines.ln_area[i])),
-                "sigma": float(lines.sigma[i]),
-                "gamma": float(lines.gamma[i]),
-                "slopes": slopes,
-                "share": share,
-                "constrains": max(share, key=lambda name: share[name]),
-                "identification": None,
-            }
-        )
-    return rows
 
 
 def print_json(document: object) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -51,7 +51,7 @@ class Clone:
     flux: NDArray[np.float32]
     target: NDArray[np.float32]
     misfit: float
-    flags: tuple[str, ...] = field(default=())
+    flags: tuple[str, ...] = ()
 
 
 def clone_spectrum(
@@ -125,7 +125,7 @@ def fit_lines(spectrum: Spectrum, start: Lines, recipe: Recipe, stiffness: float
         jnp.asarray(spectrum.flux, jnp.float32),
         jnp.asarray(spectrum.good, jnp.float32),
         recipe.composition,
-        _optimiser(recipe),
+        _optimiser(recipe.optimiser, recipe.learning_rate, recipe.epochs),
         recipe.epochs,
     )
     flux = np.asarray(flux)
@@ -159,19 +159,13 @@ def window_layout(wavelength: NDArray[np.float64], lines: Lines, recipe: Recipe)
     return make_layout(wavelength, lines.reference, half)
 
 
-_OPTIMISERS: dict[tuple[str, float, int], optax.GradientTransformation] = {}
-
-
-def _optimiser(recipe: Recipe) -> optax.GradientTransformation:
+@cache
+def _optimiser(kind: str, learning_rate: float, epochs: int) -> optax.GradientTransformation:
     """The optimiser of a recipe: one object for equal settings, so that one compilation serves."""
-    key = (recipe.optimiser, recipe.learning_rate, recipe.epochs)
-    if key not in _OPTIMISERS:
-        if recipe.optimiser == "adam":
-            _OPTIMISERS[key] = optax.amsgrad(recipe.learning_rate)
-        else:
-            schedule = optax.cosine_decay_schedule(recipe.learning_rate, recipe.epochs)
-            _OPTIMISERS[key] = optax.adam(schedule, b2=0.99)
-    return _OPTIMISERS[key]
+    if kind == "adam":
+        return optax.amsgrad(learning_rate)
+    schedule = optax.cosine_decay_schedule(learning_rate, epochs)
+    return optax.adam(schedule, b2=0.99)
 
 
 @partial(jax.jit, static_argnames=("composition", "optimiser", "epochs"))

@@ -37,7 +37,7 @@ from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from .errors import InputError, LabelError
-from .lines import Lines
+from .lines import PARAMETERS, Lines
 from .model import Emulator, Model, depth_of_strength, emulate, line_params, see, strength
 from .profile import pseudo_voigt, pseudo_voigt_partials, width_and_mixing
 from .render import TILE, Composition
@@ -165,29 +165,37 @@ class LineRow:
 
     Attributes
     ----------
-    center : float
-        Å, vacuum.
+    center, reference : float
+        Centre, and the wavelength that names the line, Å in vacuum.
     depth : float
         What it absorbs at its centre if it stands alone, in units of the continuum.
     area, sigma, gamma : float
         Area, Gaussian standard deviation and Lorentzian half width, Å.
-    d_ln_area, d_center : dict of float
-        How ln area, and the centre (Å), change by each label, in units of the label.
+    slopes : dict of dict of float
+        For each label, how the parameters of the line (`lines.PARAMETERS`) change by it.
     share : dict of float
         Part of the information about each label that is in this line.
     constrains : str
         The label of the largest share; empty if there is none.
+    identification : str or None
+        What the line is; None where that is not known.
     """
 
     center: float
+    reference: float
     depth: float
     area: float
     sigma: float
     gamma: float
-    d_ln_area: dict[str, float]
-    d_center: dict[str, float]
+    slopes: dict[str, dict[str, float]]
     share: dict[str, float]
     constrains: str
+    identification: str | None = None
+
+    @property
+    def d_ln_area(self) -> dict[str, float]:
+        """How ln area changes by each label, in units of the label."""
+        return {name: slopes["ln_area"] for name, slopes in self.slopes.items()}
 
 
 def line_table(
@@ -207,20 +215,21 @@ def line_table(
 
 
 def _row(found: LineInformation, i: int) -> LineRow:
-    def by_label(values: NDArray[np.float64]) -> dict[str, float]:
-        return dict(zip(found.label_names, map(float, values), strict=True))
-
     lines = found.lines
+    slopes = {
+        name: dict(zip(PARAMETERS, map(float, column), strict=True))
+        for name, column in zip(found.label_names, found.slopes[i].T, strict=True)
+    }
     share = dict(zip(found.names, map(float, found.share[i]), strict=True))
     most = max(share, key=lambda name: share[name])
     return LineRow(
         center=float(lines.center[i]),
+        reference=float(lines.reference[i]),
         depth=float(found.depth[i]),
         area=float(np.exp(lines.ln_area[i])),
         sigma=float(lines.sigma[i]),
         gamma=float(lines.gamma[i]),
-        d_ln_area=by_label(found.slopes[i, 1]),
-        d_center=by_label(found.slopes[i, 0]),
+        slopes=slopes,
         share=share,
         constrains=most if share[most] > 0 else "",
     )

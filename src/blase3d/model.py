@@ -36,8 +36,8 @@ FORMAT = "blase3d-model"
 VERSION = 1
 _SOFT = 1e-6
 """Optical depth below which `strength` goes from a square root to a straight line."""
-
-
+_SAME_PIXEL = 1e-6
+"""Wavelengths this close (Å) are of one pixel."""
 _ERROR_SHARE = 0.5
 _MODES = 12
 _CELLS = 200
@@ -216,6 +216,16 @@ class Model:
         first, step = float(np.log(self.wavelength[0])), self.emulator.velocity_step
         return jnp.asarray((ln - first) * (SPEED_OF_LIGHT / step), jnp.float32)
 
+    def own_pixels(self, wavelength: NDArray[np.float64]) -> slice | None:
+        """Where these wavelengths (Q,) are among the model's own pixels; None if they are not."""
+        first = int(np.searchsorted(self.wavelength, wavelength[0] - _SAME_PIXEL))
+        place = slice(first, first + wavelength.size)
+        own = self.wavelength[place]
+        same = own.shape == wavelength.shape and np.allclose(
+            own, wavelength, rtol=0, atol=_SAME_PIXEL
+        )
+        return place if same else None
+
     def label_vector(self, **labels: ArrayLike) -> Array:
         """Labels by name as one vector (L,), checked against the range of the library."""
         names = self.label_names
@@ -290,11 +300,10 @@ def emulator_error(model: Model) -> NDArray[np.float32]:
     lowered = [
         replace(model.emulator, manifold=make_manifold(axes, kind, lowered=k)) for k in varying
     ]
-    draws = [
-        np.asarray(_emulate(model.emulator, labels)) - np.asarray(_emulate(other, labels))
-        for labels in jnp.asarray(cells, jnp.float32)
-        for other in lowered
-    ]
+    draws = []
+    for labels in jnp.asarray(cells if lowered else [], jnp.float32):
+        best = np.asarray(_emulate(model.emulator, labels))
+        draws += [best - np.asarray(_emulate(other, labels)) for other in lowered]
     if not draws:
         return np.empty((0, model.wavelength.size), np.float32)
     errors = _ERROR_SHARE * np.stack(draws) / np.sqrt(len(cells))

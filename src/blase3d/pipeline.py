@@ -69,8 +69,7 @@ def clone(
     failed: dict[int, str] = {}
     begun = archive.surface()
     for sweep in range(begun[1] if begun is not None else 1, _sweeps(recipe) + 1):
-        todo = [i for i in range(len(grid)) if not archive.is_done(i, sweep)]
-        todo = [i for i in todo if i not in failed]
+        todo = [i for i in range(len(grid)) if i not in failed and not archive.is_done(i, sweep)]
         if not todo:
             continue
         start = _start_of_sweep(grid, archive, sweep, executor, progress)
@@ -123,8 +122,9 @@ def _start_of_sweep(
     if sweep == 1:
         params = _first_surface(grid, catalogue, recipe)
     else:
-        present = np.array([archive.is_done(i, sweep - 1) for i in range(len(grid))])
-        values = np.stack([archive[int(i)].lines.params for i in np.flatnonzero(present)])
+        before = [archive.finished(i, sweep - 1) for i in range(len(grid))]
+        present = np.array([lines is not None for lines in before])
+        values = np.stack([lines.params for lines in before if lines is not None])
         matrix = smoothing(list(grid.axes.values()), grid.box_index, present, recipe.smoothing)
         params = np.tensordot(matrix, values, axes=1).astype(np.float32)
     archive.write_surface(params, sweep)

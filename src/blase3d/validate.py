@@ -14,7 +14,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
 
 from .errors import ArchiveError, LabelError
 from .grid import Grid
@@ -287,7 +286,7 @@ def _observed(spectrum: Spectrum, snr: float | None, rng: np.random.Generator) -
 
 def _flux_rms(model: Model, spectrum: Spectrum, labels: dict[str, float]) -> tuple[float, float]:
     """rms over pixels of model minus spectrum, with the residual and by the lines alone."""
-    own = _native(model, spectrum.wavelength)
+    own = model.own_pixels(spectrum.wavelength)
     wavelength = spectrum.wavelength if own is None else None
     place = slice(None) if own is None else own
 
@@ -297,15 +296,6 @@ def _flux_rms(model: Model, spectrum: Spectrum, labels: dict[str, float]) -> tup
         return float(np.sqrt(np.mean(difference[spectrum.good] ** 2)))
 
     return rms(True), rms(False)
-
-
-def _native(model: Model, wavelength: NDArray[np.float64]) -> slice | None:
-    """Where among the model's own pixels these are, if they are."""
-    first = int(np.searchsorted(model.wavelength, wavelength[0] - 1e-6))
-    place = slice(first, first + wavelength.size)
-    part = model.wavelength[place]
-    same = part.shape == wavelength.shape and np.allclose(part, wavelength, rtol=0, atol=1e-6)
-    return place if same else None
 
 
 def _holdout_errors(trials: list[_Trial], names: tuple[str, ...]) -> HoldoutErrors:

@@ -262,11 +262,8 @@ def _native(problem: Problem) -> int | None:
     still = all(problem.fixed.get(name) == 0.0 for name in ("rv", "vsini"))
     if not still or _has_instrument(problem):
         return None
-    own, wavelength = problem.model.wavelength, problem.spectrum.wavelength
-    first = int(np.searchsorted(own, wavelength[0] - 1e-6))
-    part = own[first : first + wavelength.size]
-    same = part.shape == wavelength.shape and np.allclose(part, wavelength, rtol=0, atol=1e-6)
-    return first if same else None
+    own = problem.model.own_pixels(problem.spectrum.wavelength)
+    return None if own is None else own.start
 
 
 def _predict(
