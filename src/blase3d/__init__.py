@@ -1,8 +1,8 @@
 """blase3D: stellar spectra as lines that follow the labels.
 
     grid = b3.open_grid("library.npz")              # spectra with labels
-    report = b3.clone(grid, "clones.zarr", b3.DEFAULT)   # spectra to lines
-    model = b3.build(b3.open_archive("clones.zarr"))     # lines as functions of the labels
+    clones = b3.clone(grid, "clones.zarr", b3.DEFAULT)   # spectra to lines
+    model = b3.build(clones)                        # lines as functions of the labels
     flux = model.flux(teff=5772, logg=4.44, feh=0.0)     # labels to flux, differentiable
     star = b3.read_spectrum("star.fits", medium="air")
     answer = b3.infer(star, model)                       # flux to labels
@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .archive import Archive, open_archive
+    from .building import build
     from .errors import Blase3dError, InputError, MissingExtra
     from .grid import Grid
     from .inference import infer
     from .inference.prior import Prior
     from .inference.result import Inference
-    from .model import Model, load_model, save_model
-    from .pipeline import build, clone
+    from .model import Model
+    from .model_file import load_model, save_model
+    from .pipeline import clone
     from .recipe import DEFAULT, PAPER, Recipe, get_recipe
     from .sources import open_grid
     from .spectrum import Spectrum
@@ -31,13 +33,15 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "archive": ("Archive", "open_archive"),
+    "building": ("build",),
     "errors": ("Blase3dError", "InputError", "MissingExtra"),
     "grid": ("Grid",),
     "inference": ("infer",),
     "inference.prior": ("Prior",),
     "inference.result": ("Inference",),
-    "model": ("Model", "load_model", "save_model"),
-    "pipeline": ("build", "clone"),
+    "model": ("Model",),
+    "model_file": ("load_model", "save_model"),
+    "pipeline": ("clone",),
     "recipe": ("DEFAULT", "PAPER", "Recipe", "get_recipe"),
     "sources": ("open_grid",),
     "spectrum": ("Spectrum",),

@@ -1,31 +1,35 @@
-"""Clones on disk: one Zarr group a node, in a folder that describes itself.
+"""Clones on disk: a Zarr group in a folder that describes itself.
 
     CLONES/                 attributes: format, recipe, versions, library, labels, fingerprint
     ├── wavelength          (P,) Å, vacuum
     ├── labels              (N, L)
-    ├── catalogue/          the lines that the grid shares (recipes with a catalogue)
-    ├── surface/            smooth line parameters (N, lines, 4) that the current sweep starts from
-    └── nodes/17/           attributes, written last: sweep, misfit, flags
-        ├── reference       (lines,) Å, vacuum
-        ├── params          (lines, 4) in the order of `lines.PARAMETERS`
-        └── flux            (P,) the node's spectrum in units of the continuum
+    ├── nodes/17/           attributes, written last: misfit, flags; or why it failed
+    │   ├── flux            (P,) the node's spectrum in units of the continuum
+    │   ├── reference       (lines,) Å, vacuum: of a node that was cloned by itself
+    │   └── params          (lines, 4) in the order of `lines.PARAMETERS`
+    └── rounds/2/0/         joint recipes: the lines of one window after one round;
+        │                   attributes, written last: nodes
+        ├── reference, base, area, shape    as in `surface.Surface`
+        └── squares         (N,) summed squared misfit of each node, in the window
 
-Every chunk carries a CRC-32C sum and is written under another name first. A node counts as done
-only when its attributes say so and all of it can be read.
+Every chunk carries a CRC-32C sum and is written under another name first. What is there is done
+only when its attributes say so and all of it can be read. Nothing that is done is written again,
+so that two farms can work on one archive.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from types import EllipsisType
 from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.codecs import BloscCodec, Crc32cCodec
 
 from .cloning import Clone
 from .errors import ArchiveError
@@ -33,21 +37,22 @@ from .files import plain
 from .grid import Grid
 from .lines import Lines
 from .recipe import Recipe, recipe_from_json
+from .surface import Surface
 
 FORMAT = "blase3d-clones"
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """What the archive keeps of one node: labels (L,), its lines, its normalised flux (P,)."""
+    """What the archive keeps of one node: labels (L,), its normalised flux (P,), its lines (of a
+    recipe that clones nodes by themselves), misfit and flags."""
 
     labels: NDArray[np.float64]
-    lines: Lines
     flux: NDArray[np.float32]
+    lines: Lines | None
     misfit: float
     flags: tuple[str, ...]
-    sweep: int
 
 
 class Archive:
@@ -66,85 +71,107 @@ class Archive:
         return len(self.labels)
 
     @property
-    def _attributes(self) -> dict[str, Any]:
-        return dict(self._group.attrs)
+    def axes(self) -> dict[str, NDArray[np.float64]]:
+        """Values of each label over all nodes, those that could not be cloned included."""
+        return dict(self._grid.axes)
+
+    @property
+    def box_index(self) -> NDArray[np.int64]:
+        """Place of every node on the axes, (N, L)."""
+        return self._grid.box_index
+
+    @cached_property
+    def _grid(self) -> Grid:
+        return Grid(self.wavelength, self.labels, self.label_names, _no_spectra)
 
     def __getitem__(self, i: int) -> Node:
         """The clone of node i (ArchiveError if it is not there, or damaged)."""
-        group: Any = None
-        attributes: dict[str, Any] = {}
-        with suppress(KeyError, ValueError):
-            group = self._group[f"nodes/{i}"]
-            attributes = dict(group.attrs)
-        if attributes.get("sweep") is None:
+        group, attributes = self._group_of(f"nodes/{i}")
+        if "misfit" not in attributes:
             raise ArchiveError(
                 f"node {i} of {self.path} has not been cloned; run blase3d clone again to finish."
             )
-        lines = Lines(read_array(group, "reference"), read_array(group, "params"))
+        lines = None
+        if "params" in group:
+            lines = Lines(read_array(group, "reference"), read_array(group, "params"))
         flux = read_array(group, "flux")
-        misfit, flags = attributes["misfit"], tuple(attributes["flags"])
-        return Node(self.labels[i], lines, flux, misfit, flags, attributes["sweep"])
+        flags = tuple(attributes["flags"])
+        return Node(self.labels[i], flux, lines, attributes["misfit"] or np.nan, flags)
 
-    def finished(self, i: int, sweep: int) -> Lines | None:
-        """The lines of node i, if it is there, undamaged, from this sweep or a later one."""
+    def _group_of(self, name: str) -> tuple[Any, dict[str, Any]]:
+        """A group and its attributes, empty where there is none."""
         try:
-            node = self[i]
+            group = self._group[name]
+            return group, dict(group.attrs)
+        except (KeyError, ValueError, OSError):
+            return None, {}
+
+    def is_done(self, i: int) -> bool:
+        """Whether node i is there, undamaged."""
+        try:
+            self[i]
         except ArchiveError:
-            return None
-        return node.lines if node.sweep >= sweep else None
+            return False
+        return True
 
-    def is_done(self, i: int, sweep: int) -> bool:
-        """Whether node i is there, undamaged, from this sweep or a later one."""
-        return self.finished(i, sweep) is not None
-
-    def write(self, i: int, clone: Clone, sweep: int) -> None:
+    def write(self, i: int, clone: Clone) -> None:
         """Keep the clone of node i; it counts as done only once all of it is written."""
         group = self._group.require_group(f"nodes/{i}")
         group.attrs.put({})
-        write_array(group, "reference", clone.lines.reference)
-        write_array(group, "params", clone.lines.params)
-        write_array(group, "flux", clone.target)
-        group.attrs.put({"sweep": sweep, "misfit": clone.misfit, "flags": list(clone.flags)})
+        if clone.lines is not None:
+            write_array(group, "reference", clone.lines.reference)
+            write_array(group, "params", clone.lines.params)
+        write_array(group, "flux", clone.target, chunk=_FLUX_CHUNK)
+        misfit = clone.misfit if np.isfinite(clone.misfit) else None
+        group.attrs.put({"misfit": misfit, "flags": list(clone.flags)})
+
+    def write_failed(self, i: int, reason: str) -> None:
+        """Keep why node i could not be cloned: `build` then takes it for a hole of the grid."""
+        self._group.require_group(f"nodes/{i}").attrs.put({"failed": reason})
 
     @property
     def failed(self) -> dict[int, str]:
         """Nodes that could not be cloned, and why."""
-        return {int(i): reason for i, reason in self._attributes.get("failed", {}).items()}
+        found = {i: self._group_of(f"nodes/{i}")[1].get("failed") for i in range(len(self))}
+        return {i: reason for i, reason in found.items() if reason is not None}
 
-    def write_failed(self, reasons: dict[int, str]) -> None:
-        """Keep why nodes could not be cloned: `build` then takes them for holes of the grid."""
-        self._group.attrs.update({"failed": {str(i): reason for i, reason in reasons.items()}})
+    def flux_part(self, i: int, pixels: slice) -> NDArray[np.float32]:
+        """The flux of node i in some pixels."""
+        group, _ = self._group_of(f"nodes/{i}")
+        if group is None:
+            raise ArchiveError(f"node {i} of {self.path} has gone; run blase3d clone again.")
+        return read_array(group, "flux", pixels)
 
-    def surface(self) -> tuple[NDArray[np.float32], int] | None:
-        """Where the current sweep starts from, (N, lines, 4), and its number; None before any."""
-        if "surface" not in self._group:
+    def window(self, number: int, round_number: int) -> tuple[Surface, NDArray[np.float64]] | None:
+        """Lines and summed squared misfits (N,) of a window after a round; None if not done."""
+        group, attributes = self._group_of(f"rounds/{round_number}/{number}")
+        if "nodes" not in attributes:
             return None
-        group = self._group.require_group("surface")
-        attributes: dict[str, Any] = dict(group.attrs)
-        if "sweep" not in attributes:
+        try:
+            surface = Surface(**{name: read_array(group, name) for name in _SURFACE})
+            return surface, read_array(group, "squares")
+        except ArchiveError:
             return None
-        return read_array(group, "params"), attributes["sweep"]
 
-    def write_surface(self, params: NDArray[np.float32], sweep: int) -> None:
-        """Keep where a sweep starts from."""
-        group = self._group.require_group("surface")
+    def write_window(
+        self, number: int, round_number: int, surface: Surface, squares: NDArray[np.float64]
+    ) -> None:
+        """Keep the lines of a window after a round."""
+        group = self._group.require_group(f"rounds/{round_number}/{number}")
         group.attrs.put({})
-        write_array(group, "params", params)
-        group.attrs.put({"sweep": sweep})
+        for name in _SURFACE:
+            write_array(group, name, getattr(surface, name))
+        write_array(group, "squares", squares)
+        group.attrs.put({"nodes": len(squares)})
 
-    def catalogue(self) -> Lines | None:
-        """The lines that the nodes share, or None while there are none."""
-        if not self._attributes.get("catalogue"):
-            return None
-        group = self._group.require_group("catalogue")
-        return Lines(read_array(group, "reference"), read_array(group, "params"))
 
-    def write_catalogue(self, lines: Lines) -> None:
-        """Keep the catalogue."""
-        group = self._group.require_group("catalogue")
-        write_array(group, "reference", lines.reference)
-        write_array(group, "params", lines.params)
-        self._group.attrs.update({"catalogue": True})
+_SURFACE = ("reference", "base", "area", "shape")
+_FLUX_CHUNK = 1 << 14
+"""Pixels a chunk of a node's flux, so that a window can be read without the rest."""
+
+
+def _no_spectra(i: int) -> Any:
+    raise ArchiveError(f"an archive has no library spectrum of node {i}; open the grid.")
 
 
 def create_archive(path: str | Path, grid: Grid, recipe: Recipe) -> Archive:
@@ -219,19 +246,24 @@ def open_zarr(path: Path, form: str, latest: int, maker: str) -> zarr.Group:
         raise ArchiveError(
             f"{path} is of the format {found!r}, expected {form!r}; make one with {maker}."
         )
-    if not isinstance(number, int) or number > latest:
+    if number != latest:
+        cure = "upgrade blase3d" if isinstance(number, int) and number > latest else (
+            f"make it anew with {maker}"
+        )
         raise ArchiveError(
-            f"{path} has format version {number!r}, this blase3d reads up to {latest}; upgrade it."
+            f"{path} has format version {number!r}, this blase3d reads {latest}; {cure}."
         )
     return group
 
 
-def read_array(group: zarr.Group, name: str) -> NDArray[Any]:
-    """All of an array; damage is told by the checksum of its chunks."""
+def read_array(
+    group: zarr.Group, name: str, part: slice | EllipsisType = ...
+) -> NDArray[Any]:
+    """An array or part of it; damage is told by the checksum of its chunks."""
     try:
         array: Any = group[name]
         missing = array.nchunks_initialized < array.nchunks
-        values = np.asarray(array[...])
+        values = np.asarray(array[part])
     except KeyError:
         raise ArchiveError(f"{group.store_path} lacks the array {name}; make it anew.") from None
     except Exception as error:  # as many kinds as codecs
@@ -244,19 +276,26 @@ def read_array(group: zarr.Group, name: str) -> NDArray[Any]:
     return values
 
 
-def write_array(group: zarr.Group, name: str, values: NDArray[Any]) -> None:
-    """Write an array as one chunk: compressed, with a checksum behind the compression."""
+def write_array(
+    group: zarr.Group, name: str, values: NDArray[Any], chunk: int | None = None
+) -> None:
+    """Write an array as one chunk, or in chunks of so many rows: compressed, with a checksum
+    behind the compression."""
+    rows = values.shape[:1] if chunk is None else (min(chunk, len(values)),)
     array = group.create_array(
         name,
         shape=values.shape,
-        chunks=tuple(max(n, 1) for n in values.shape),
+        chunks=tuple(max(n, 1) for n in (*rows, *values.shape[1:])),
         dtype=values.dtype,
-        compressors=[ZstdCodec(level=5), Crc32cCodec()],
+        compressors=[_COMPRESSOR, Crc32cCodec()],
         overwrite=True,
         config={"write_empty_chunks": True},
     )
     if values.size:
         array[...] = values
+
+
+_COMPRESSOR = BloscCodec(cname="zstd", clevel=5, shuffle="shuffle")
 
 
 def software_versions() -> dict[str, str]:

@@ -75,13 +75,13 @@ def executor(workers: int, scheduler: str | None = None) -> Iterator[Executor | 
         with Client(scheduler) as client:
             yield client.get_executor()
         return
-    from .farm import local_pool
+    from .farm import LocalPool
 
     workers = workers or os.cpu_count() or 1
     if workers == 1:
         yield None
         return
-    pool = local_pool(workers)
+    pool = LocalPool(workers)
     try:
         yield pool
     finally:

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 from jax import Array
 from numpy.typing import NDArray
+from scipy.signal import find_peaks
 
 from .detect import detect, detect_missing
 from .errors import CloneError
@@ -27,6 +28,11 @@ _NO_AREA = -200.0
 _DRIFT = 0.15
 """A shift of this part of the first width counts like a change of 1 in ln area, so that one
 learning rate serves all four parameters."""
+_CONVERGED = 0.1
+"""A fit has converged if the last tenth of its steps took away less than this of its error."""
+_UNFITTED, _APART, _MOST_FLAGS = 0.03, 100, 5
+"""Least difference (units of the continuum) that is flagged, at most one in so many pixels, and
+at most so many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,56 +41,50 @@ class Clone:
 
     Attributes
     ----------
-    lines : Lines
-        The tuned lines.
-    flux : (P,) float32
-        What the lines render, in continuum units.
     target : (P,) float32
         The spectrum, in continuum units.
+    lines : Lines or None
+        The tuned lines; None where they are fitted to the whole grid at once (`surface`).
+    flux : (P,) float32 or None
+        What the lines render, in continuum units.
     misfit : float
-        rms of `flux` minus `target` over all unmasked pixels.
+        rms of `flux` minus `target` over all unmasked pixels; NaN without lines.
     flags : tuple of str
-        What could not be done well: `no lines`.
+        What could not be done well: `no lines`, `not converged`, `misfit of 0.08 at 8544.4 Å`.
     """
 
-    lines: Lines
-    flux: NDArray[np.float32]
     target: NDArray[np.float32]
-    misfit: float
+    lines: Lines | None = None
+    flux: NDArray[np.float32] | None = None
+    misfit: float = float("nan")
     flags: tuple[str, ...] = ()
 
 
-def clone_spectrum(
-    spectrum: Spectrum, recipe: Recipe, start: Lines | None = None, stiffness: float = 0.0
-) -> Clone:
+def clone_spectrum(spectrum: Spectrum, recipe: Recipe) -> Clone:
     """Lines that render a normalised spectrum.
+
+    Lines are detected and tuned, and added for `recipe.rounds` rounds where the clone absorbs
+    too little.
 
     Parameters
     ----------
     spectrum : Spectrum
-        Normalised to the continuum (`continuum.normalise`).
+        Normalised to the continuum (`normalise.normalise`).
     recipe : Recipe
         Settings.
-    start : Lines, optional
-        First values of the lines, all of which are kept (a *forced* fit). Without them lines are
-        detected, and added for `recipe.rounds` rounds where the clone absorbs too little.
-    stiffness : float
-        How firmly the lines of `start` are held to it: what a change of one in a parameter costs,
-        in summed squared flux.
 
     Raises
     ------
     CloneError
         The spectrum is not normalised to a positive continuum.
     """
-    _check(spectrum)
-    if start is not None:
-        return fit_lines(spectrum, start, recipe, stiffness)
+    check_normalised(spectrum)
     clone = fit_lines(spectrum, detect_lines(spectrum, recipe), recipe)
     for _ in range(recipe.rounds):
         more = missing_lines(spectrum, clone, recipe)
         if len(more) == 0:
             break
+        assert clone.lines is not None
         clone = fit_lines(spectrum, clone.lines.merged(more), recipe)
     return clone
 
@@ -103,6 +103,7 @@ def _bridged(spectrum: Spectrum, values: NDArray[np.floating]) -> NDArray[np.flo
 
 def missing_lines(spectrum: Spectrum, clone: Clone, recipe: Recipe) -> Lines:
     """Lines where a clone absorbs too little."""
+    assert clone.flux is not None
     return detect_missing(
         spectrum.wavelength,
         _bridged(spectrum, spectrum.flux),
@@ -112,34 +113,41 @@ def missing_lines(spectrum: Spectrum, clone: Clone, recipe: Recipe) -> Lines:
     )
 
 
-def fit_lines(spectrum: Spectrum, start: Lines, recipe: Recipe, stiffness: float = 0.0) -> Clone:
+def fit_lines(spectrum: Spectrum, start: Lines, recipe: Recipe) -> Clone:
     """Tune all four parameters of every line of `start` to a normalised spectrum."""
     if len(start) == 0:
-        flat = np.ones(spectrum.flux.size, np.float32)
-        return _clone(start, flat, spectrum, ("no lines",))
-    layout = window_layout(spectrum.wavelength, start, recipe)
-    params, flux = _descend(
+        return _clone(start, np.ones(spectrum.flux.size, np.float32), spectrum, ("no lines",))
+    params, flux, late = _descend(
         jnp.asarray(_padded(start.params)),
-        jnp.float32(stiffness),
-        layout,
+        window_layout(spectrum.wavelength, start, recipe),
         jnp.asarray(spectrum.flux, jnp.float32),
         jnp.asarray(spectrum.good, jnp.float32),
         recipe.composition,
         _optimiser(recipe.optimiser, recipe.learning_rate, recipe.epochs),
         recipe.epochs,
     )
-    flux = np.asarray(flux)
     lines = Lines(start.reference, np.asarray(params)[: len(start)])
-    return _clone(lines, flux, spectrum)
+    flags = () if late < _CONVERGED else ("not converged",)
+    return _clone(lines, np.asarray(flux), spectrum, flags)
 
 
 def _clone(
-    lines: Lines, flux: NDArray[np.float32], spectrum: Spectrum, flags: tuple[str, ...] = ()
+    lines: Lines, flux: NDArray[np.float32], spectrum: Spectrum, flags: tuple[str, ...]
 ) -> Clone:
     target = spectrum.flux.astype(np.float32)
-    difference = (flux - target)[spectrum.good]
-    misfit = float(np.sqrt(np.mean(difference.astype(np.float64) ** 2)))
-    return Clone(lines, flux, target, misfit, flags)
+    difference = np.where(spectrum.good, flux - target, 0.0).astype(np.float64)
+    misfit = float(np.sqrt(np.sum(difference**2) / spectrum.good.sum()))
+    flags += misfit_flags(spectrum.wavelength, difference)
+    return Clone(target, lines, flux, misfit, flags)
+
+
+def misfit_flags(
+    wavelength: NDArray[np.float64], difference: NDArray[np.floating]
+) -> tuple[str, ...]:
+    """Where a clone differs from its spectrum by more than `_UNFITTED`, worst first, in words."""
+    peaks, found = find_peaks(np.abs(difference), height=_UNFITTED, distance=_APART)
+    worst = peaks[np.argsort(-found["peak_heights"])][:_MOST_FLAGS]
+    return tuple(f"misfit of {abs(difference[i]):.2g} at {wavelength[i]:.2f} Å" for i in worst)
 
 
 def _padded(params: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -171,39 +179,37 @@ def _optimiser(kind: str, learning_rate: float, epochs: int) -> optax.GradientTr
 @partial(jax.jit, static_argnames=("composition", "optimiser", "epochs"))
 def _descend(
     params: Array,
-    stiffness: Array,
     layout: Layout,
     target: Array,
     weight: Array,
     composition: Composition,
     optimiser: optax.GradientTransformation,
     epochs: int,
-) -> tuple[Array, Array]:
-    """Parameters (N, 4) after `epochs` steps down the mean squared error, and their flux (P,).
-
-    The distance from the first parameters counts with `stiffness`, in the unit in which a change
-    of one is large.
-    """
+) -> tuple[Array, Array, Array]:
+    """Parameters (N, 4) after `epochs` steps down the mean squared error, their flux (P,), and
+    the part of the error that the last tenth of the steps took away."""
     width, _ = width_and_mixing(params[:, 2], params[:, 3])
     unit = jnp.ones_like(params).at[:, 0].set(_DRIFT * width)
-    first = params / unit
 
     def loss(scaled: Array) -> Array:
         flux = render(scaled * unit, layout, composition)
-        misfit = jnp.sum(weight * (flux - target) ** 2)
-        bend = jnp.sum((scaled - first) ** 2)
-        return (misfit + stiffness * bend) / jnp.sum(weight)
+        return jnp.sum(weight * (flux - target) ** 2) / jnp.sum(weight)
 
-    def step(_: int, carry: tuple[Array, optax.OptState]) -> tuple[Array, optax.OptState]:
-        scaled, state = carry
-        change, state = optimiser.update(jax.grad(loss)(scaled), state)
-        return optax.apply_updates(scaled, change), state
+    def step(i: int, carry: tuple[Array, optax.OptState, Array]) -> tuple:
+        scaled, state, late = carry
+        error, slope = jax.value_and_grad(loss)(scaled)
+        change, state = optimiser.update(slope, state)
+        late = jnp.where(i == (9 * epochs) // 10, error, late)
+        return optax.apply_updates(scaled, change), state, late
 
-    last, _ = jax.lax.fori_loop(0, epochs, step, (first, optimiser.init(first)))
-    return last * unit, render(last * unit, layout, composition)
+    first = params / unit
+    start = first, optimiser.init(first), jnp.float32(0.0)
+    last, _, late = jax.lax.fori_loop(0, epochs, step, start)
+    return last * unit, render(last * unit, layout, composition), 1.0 - loss(last) / late
 
 
-def _check(spectrum: Spectrum) -> None:
+def check_normalised(spectrum: Spectrum) -> None:
+    """Raise CloneError unless the median flux is that of a normalised spectrum."""
     median = float(np.median(spectrum.flux[spectrum.good]))
     if not 0.05 < median < 5.0:
         raise CloneError(

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from . import pipeline
+from .building import build
 from .grid import Grid
 from .inference import infer
 from .inference.result import Inference
-from .model import save_model
+from .model_file import save_model
 from .recipe import DEFAULT
 from .report import write_report
 from .sources import open_grid
@@ -67,7 +68,7 @@ def run_demo(
     clones = pipeline.clone(
         packaged_grid(LIBRARY), out / "clones.zarr", DEFAULT, executor, progress
     )
-    model = pipeline.build(clones.archive, progress)
+    model = build(clones, progress)
     save_model(model, out / "model.zip")
     star, truth = noisy_star()
     write_spectrum(star, out / "star.npz")

@@ -11,6 +11,9 @@ from .lines import Lines, first_guess
 _PROMINENCE_WINDOW = 4001
 """Pixels over which a minimum is compared with its surroundings: without a limit the search for
 the bases of a peak grows with the square of the pixels."""
+_EDGE = 500
+"""Pixels by which a spectrum is mirrored at its ends, so that the wing of a line beyond one of
+them is a minimum at the last pixel, and becomes a line there that can move out."""
 
 
 def detect(
@@ -56,13 +59,16 @@ def _lines_at_minima(
     distance: int,
 ) -> Lines:
     """Lines at the minima of `signal`, of its depths, on top of what `flux` shows."""
-    peaks, _ = find_peaks(-signal, distance=distance)
-    bases = peak_prominences(-signal, peaks, wlen=min(_PROMINENCE_WINDOW, signal.size))
-    strong = bases[0] >= prominence
-    peaks, bases = peaks[strong], tuple(base[strong] for base in bases)
+    edge = min(_EDGE, signal.size - 1)
+    absorbed = np.pad(-signal, edge, mode="reflect")
+    peaks, _ = find_peaks(absorbed, distance=distance)
+    bases = peak_prominences(absorbed, peaks, wlen=min(_PROMINENCE_WINDOW, signal.size))
+    real = (bases[0] >= prominence) & (peaks >= edge) & (peaks < edge + signal.size)
+    peaks, bases = peaks[real], tuple(base[real] for base in bases)
     if peaks.size == 0:
         return first_guess([], [], [])
-    pixels = peak_widths(-signal, peaks, prominence_data=bases)[0]
+    pixels = peak_widths(absorbed, peaks, prominence_data=bases)[0]
+    peaks = peaks - edge
     step = np.gradient(wavelength)[peaks]
     # a dip of this size on a spectrum that already absorbs needs more optical depth
     depth = bases[0] / np.maximum(flux[peaks] + bases[0], bases[0])

@@ -5,26 +5,52 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
 from itertools import islice
 from typing import Any, TypeVar
 
-from .errors import InputError
+from .errors import CloneError, InputError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_AHEAD = 4
-"""Tasks submitted ahead, so that memory is bounded whatever the number of items."""
+_TRIES = 3
+"""How often an item is tried whose worker dies under it."""
+_AHEAD = 2
+"""Tasks a worker that are submitted ahead, so that memory is bounded whatever their number."""
 
 
-def local_pool(workers: int) -> Executor:
-    """Processes on this machine, each on one core.
+class LocalPool(Executor):
+    """Processes on this machine, each on one core; a pool that broke is opened anew.
 
     They are spawned, not forked (JAX runs threads, which do not survive a fork).
     """
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_one_core)
+
+    def __init__(self, workers: int):
+        self.workers = workers
+        self._pool = self._open()
+
+    def _open(self) -> ProcessPoolExecutor:
+        context = multiprocessing.get_context("spawn")
+        return ProcessPoolExecutor(self.workers, mp_context=context, initializer=_one_core)
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        try:
+            return self._pool.submit(fn, *args, **kwargs)
+        except BrokenExecutor:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = self._open()
+            return self._pool.submit(fn, *args, **kwargs)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self._pool.shutdown(wait, cancel_futures=cancel_futures)
 
 
 def _one_core() -> None:
@@ -40,26 +66,49 @@ def run(
 ) -> Iterator[tuple[Item, Result | InputError]]:
     """Results in the order in which they are finished, each beside its item.
 
-    An item at fault gives its error instead of a result; the others go on. Items are drawn only
-    as room is free. Without an executor everything runs here, one after the other.
+    An item at fault gives its error instead of a result; the others go on. One whose worker dies
+    is tried again. Items are drawn only as room is free. Without an executor everything runs
+    here, one after the other.
     """
     if executor is None:
         for item in items:
             yield item, _attempt(function, item)
         return
     queue = iter(items)
-    pending: dict[Future[Result | InputError], Item] = {}
+    ahead = _AHEAD * max(getattr(executor, "workers", 0) or _workers_of(executor), 1)
+    pending: dict[Future[Result | InputError], tuple[Item, int]] = {}
     while True:
-        for item in islice(queue, _AHEAD - len(pending)):
-            pending[executor.submit(_attempt, function, item)] = item
+        for item in islice(queue, ahead - len(pending)):
+            pending[executor.submit(_attempt, function, item)] = item, 1
         if not pending:
             return
         for future in wait(pending, return_when=FIRST_COMPLETED).done:
-            yield pending.pop(future), future.result()
+            item, tries = pending.pop(future)
+            failure = future.exception()
+            if failure is None:
+                yield item, future.result()
+            elif tries < _TRIES:
+                pending[executor.submit(_attempt, function, item)] = item, tries + 1
+            else:
+                yield item, CloneError(f"its worker died {tries} times ({_said(failure)}).")
+
+
+def _workers_of(executor: Executor) -> int:
+    """How many workers a cluster has now."""
+    cores = getattr(getattr(executor, "_client", None), "ncores", None)
+    return sum(cores().values()) if cores is not None else 2
 
 
 def _attempt(function: Callable[[Any], Result], item: Any) -> Result | InputError:
+    """The result, or what stands for it: the item is at fault, or something unforeseen happened,
+    which must not stop the others."""
     try:
         return function(item)
     except InputError as error:
         return error
+    except Exception as error:
+        return CloneError(f"it failed unexpectedly ({_said(error)}); please report this.")
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"

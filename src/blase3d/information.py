@@ -36,11 +36,12 @@ from jax import Array
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
+from .emulator import Emulator, emulate, line_params, with_residual
 from .errors import InputError, LabelError
 from .lines import PARAMETERS, Lines
-from .model import Emulator, Model, depth_of_strength, emulate, line_params, see, strength
+from .model import Model, see
 from .profile import pseudo_voigt, pseudo_voigt_partials, width_and_mixing
-from .render import TILE, Composition
+from .render import TILE, Composition, transmitted
 
 _AT_ONCE = 8
 """Chunks of the layout that are evaluated together, as in `render`."""
@@ -242,7 +243,9 @@ def central_depth(lines: Lines, composition: Composition = "sum") -> NDArray[np.
     )
     peak = np.asarray(pseudo_voigt(jnp.zeros_like(width), width, mixing), np.float64)
     absorbed = np.exp(np.asarray(lines.ln_area, np.float64)) * peak
-    return -np.expm1(-absorbed) if composition == "sum" else np.minimum(absorbed, 1.0)
+    if composition == "product":
+        return np.minimum(absorbed, 1.0)
+    return 1.0 - np.asarray(transmitted(jnp.asarray(absorbed), composition))
 
 
 def _free_labels(model: Model, free: Sequence[str] | None) -> tuple[str, ...]:
@@ -414,9 +417,7 @@ def _gain(emulator: Emulator, labels: Array, depth: Array) -> Array:
     weights = emulator.manifold.weights(labels)
 
     def flux(depth: Array) -> Array:
-        if emulator.residual is not None:
-            depth = depth_of_strength(strength(depth) + weights @ emulator.residual)
-        return jnp.exp(-depth)
+        return with_residual(emulator, transmitted(depth, emulator.composition), weights)
 
     return jax.jvp(flux, (depth,), (jnp.ones_like(depth),))[1]
 
@@ -487,7 +488,7 @@ class _LineChanges:
         change = d_area * value + area * (
             d_shift * by_center + d_width * by_width + d_mixing * by_mixing
         )
-        if self.emulator.composition == "sum":
+        if self.emulator.composition != "product":
             return change, area * value
         left = 1.0 - area * value
         clipped = jnp.maximum(left, _DARKEST)

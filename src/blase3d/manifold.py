@@ -25,6 +25,8 @@ from scipy.interpolate import PPoly, make_interp_spline
 
 Kind = Literal["linear", "spline"]
 _DEGREE = {"linear": 1, "spline": 3}
+_LEAST_MODE = 0.02
+"""The rougher modes are scaled down to this at the least."""
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=("knots", "pieces"), meta_fields=())
@@ -127,25 +129,32 @@ def fill_holes(
     return complete
 
 
-def smoothing(
-    axes: Sequence[NDArray[np.float64]],
-    index: NDArray[np.int64],
-    present: NDArray[np.bool_],
-    strength: float,
-) -> NDArray[np.float64]:
-    """The matrix (N, present nodes) from values at present nodes to smooth ones at all N nodes.
+def smooth_modes(axes: Sequence[NDArray[np.float64]], count: int) -> NDArray[np.float64]:
+    """The `count` smoothest functions on the nodes of a box, (box, count), smoothest first.
 
-    The smooth values s minimise Σ (s − v)² over the present nodes plus `strength` times the
-    squared second differences between neighbours of the box (Whittaker 1923).
+    They are the products of the eigenvectors, along each axis, of the roughness (squared second
+    differences between neighbours, and weakly squared first ones: Demmler & Reinsch 1975), in
+    order of the sum of their eigenvalues. The first is constant. Each has unit rms but for a
+    factor that falls with its roughness, so that coefficients of one size are a smooth function.
     """
+    values, vectors = zip(*(_modes_of_axis(len(axis)) for axis in axes), strict=True)
     shape = tuple(len(axis) for axis in axes)
-    place = np.ravel_multi_index(tuple(index.T), shape)
-    rough = _roughness([np.arange(n, dtype=np.float64) for n in shape], slope=1e-3)
-    normal = strength * rough.T @ rough
-    normal[place[present], place[present]] += 1.0
-    data = np.zeros((normal.shape[0], int(present.sum())))
-    data[place[present], np.arange(data.shape[1])] = 1.0
-    return np.linalg.solve(normal, data)[place]
+    rough = np.add.reduce(np.meshgrid(*values, indexing="ij")).ravel()
+    chosen = np.argsort(rough, kind="stable")[:count]
+    places = np.unravel_index(chosen, shape)
+    modes = np.ones((1, len(chosen)))
+    for basis, place in zip(vectors, places, strict=True):
+        modes = (modes[:, None, :] * basis[None, :, place]).reshape(-1, len(chosen))
+    first = rough[chosen[1]] if len(chosen) > 1 else 1.0
+    return modes * np.maximum(1.0 / np.sqrt(1.0 + rough[chosen] / first), _LEAST_MODE)
+
+
+def _modes_of_axis(count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Roughness (n,) of the smoothest functions on n steps, and the functions (n, n)."""
+    rough = _roughness([np.arange(count, dtype=np.float64)], slope=0.1)
+    values, vectors = np.linalg.eigh(rough.T @ rough)
+    sign = np.where(vectors[-1] < 0.0, -1.0, 1.0)  # the same on every machine
+    return np.maximum(values, 0.0), vectors * sign * np.sqrt(count)
 
 
 def _roughness(axes: Sequence[NDArray[np.float64]], slope: float = 1e-2) -> NDArray[np.float64]:

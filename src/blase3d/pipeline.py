@@ -1,33 +1,41 @@
-"""The chain over a whole grid: `clone` turns it into an archive of lines, `build` into a model."""
+"""Cloning a whole grid: spectra to lines, in an archive that an interrupted run goes on from.
+
+    each node ─► normalised, and cloned (recipes that clone nodes by themselves)
+    each window of wavelength, in rounds ─► lines of all nodes at once (joint recipes)
+
+Items of work are independent of each other and of who does them, so that any number of workers
+gives the same result. What a round starts from is what all windows ended with in the round before.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from .archive import Archive, create_archive, software_versions
-from .catalogue import cluster, equal_lines
-from .cloning import Clone, clone_spectrum, detect_lines, missing_lines
+from .archive import Archive, create_archive
+from .cloning import Clone, check_normalised, clone_spectrum
 from .errors import CloneError, InputError
 from .farm import run
-from .grid import Grid, grid_of
-from .lines import Lines
-from .manifold import fill_holes, smoothing
-from .model import Model, emulator_error, make_model, model_layout, strength
+from .grid import Grid
+from .manifold import smooth_modes
 from .normalise import normalise
 from .recipe import Recipe
-from .render import optical_depth
 from .spectrum import Spectrum
-
-_DARKEST = 1e-4
-"""Least flux of a node, so that its optical depth is finite."""
+from .surface import (
+    Surface,
+    depth_of,
+    detect_surface,
+    farthest,
+    fit_surface,
+    joined,
+    with_missing,
+)
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of a stage, how many items of it are done, and how many there are."""
@@ -37,302 +45,239 @@ def silent(stage: str, done: int, total: int) -> None:
     """The progress that says nothing."""
 
 
-@dataclass(frozen=True)
-class CloneReport:
-    """The archive, the indices cloned now, and why others could not be."""
-
-    archive: Archive
-    cloned: tuple[int, ...]
-    failed: dict[int, str]
-
-
 def clone(
     grid: Grid,
     path: str | Path,
     recipe: Recipe,
     executor: Executor | None = None,
     progress: Progress = silent,
-) -> CloneReport:
-    """Clone every node of a grid into the archive at `path`; nodes already there are kept.
+) -> Archive:
+    """Clone every node of a grid into the archive at `path`; what is already there is kept.
 
-    A node that cannot be cloned is reported and the others go on.
+    A node that cannot be cloned is kept as `archive.failed` and the others go on.
 
     Raises
     ------
     ArchiveError
         There are clones of another grid or recipe at `path`.
     CloneError
-        No node can be cloned.
+        No node can be cloned, or no line is found.
     """
     archive = create_archive(path, grid, recipe)
-    cloned: set[int] = set()
-    failed: dict[int, str] = {}
-    begun = archive.surface()
-    for sweep in range(begun[1] if begun is not None else 1, _sweeps(recipe) + 1):
-        todo = [i for i in range(len(grid)) if i not in failed and not archive.is_done(i, sweep)]
-        if not todo:
-            continue
-        start = _start_of_sweep(grid, archive, sweep, executor, progress)
-        items = _items(grid, todo, recipe, start)
-        task = partial(_clone_node, recipe=recipe, stiffness=_stiffness(recipe, sweep))
-        done = len(grid) - len(todo)
-        stage = f"clone, sweep {sweep} of {_sweeps(recipe)}" if start is not None else "clone"
-        progress(stage, done, len(grid))
-        for item, result in run(task, items, executor):
-            if isinstance(result, InputError):
-                failed[item.index] = str(result)
-            else:
-                archive.write(item.index, result, sweep)
-                cloned.add(item.index)
-            done += 1
-            progress(stage, done, len(grid))
-        if len(failed) == len(grid):
-            raise CloneError(f"no node can be cloned; the first: {next(iter(failed.values()))}")
-    still = {i: reason for i, reason in archive.failed.items() if i not in cloned}
-    archive.write_failed({**still, **failed})
-    return CloneReport(archive, tuple(sorted(cloned)), failed)
-
-
-def _sweeps(recipe: Recipe) -> int:
-    return recipe.sweeps if recipe.catalogue == "tolerant" else 1
-
-
-def _stiffness(recipe: Recipe, sweep: int) -> float:
-    """Ten times less in each sweep before the last: first the lines find their places."""
-    return recipe.stiffness * 10.0 ** (sweep - recipe.sweeps)
-
-
-def _start_of_sweep(
-    grid: Grid, archive: Archive, sweep: int, executor: Executor | None, progress: Progress
-) -> _Surface | None:
-    """Line parameters at every node that a sweep starts from; None where nodes stand alone.
-
-    They are kept in the archive, so that a sweep that was interrupted goes on as it began.
-    """
-    recipe = archive.recipe
-    if recipe.catalogue != "tolerant":
-        return None
-    catalogue = archive.catalogue()
-    if catalogue is None:
-        catalogue = make_catalogue(grid, recipe, executor, progress)
-        archive.write_catalogue(catalogue)
-    kept = archive.surface()
-    if kept is not None and kept[1] == sweep:
-        return _Surface(catalogue.reference, kept[0])
-    if sweep == 1:
-        params = _first_surface(grid, catalogue, recipe)
-    else:
-        before = [archive.finished(i, sweep - 1) for i in range(len(grid))]
-        present = np.array([lines is not None for lines in before])
-        values = np.stack([lines.params for lines in before if lines is not None])
-        matrix = smoothing(list(grid.axes.values()), grid.box_index, present, recipe.smoothing)
-        params = np.tensordot(matrix, values, axes=1).astype(np.float32)
-    archive.write_surface(params, sweep)
-    return _Surface(catalogue.reference, params)
+    _clone_nodes(grid, archive, executor, progress)
+    if len(archive.failed) == len(grid):
+        raise CloneError(
+            f"no node can be cloned; the first: {next(iter(archive.failed.values()))}"
+        )
+    if recipe.catalogue == "joint":
+        _fit_windows(archive, executor, progress)
+    return archive
 
 
 @dataclass(frozen=True, eq=False)
-class _Surface:
-    """Lines of a catalogue at every node: `reference` (C,), `params` (N, C, 4)."""
-
-    reference: NDArray[np.float64]
-    params: NDArray[np.float32]
-
-    def __getitem__(self, i: int) -> Lines:
-        return Lines(self.reference, self.params[i])
-
-
-def _first_surface(grid: Grid, catalogue: Lines, recipe: Recipe) -> NDArray[np.float32]:
-    """The catalogue's lines at every node, their areas in proportion to what is absorbed there.
-
-    A catalogue line has the parameters of its strongest detection, so the areas are scaled by
-    the optical depth at its centre relative to that of the node that absorbs most.
-    """
-    depth = np.full((len(grid), len(catalogue)), np.nan)
-    for item in _items(grid, range(len(grid)), recipe):
-        if isinstance(item.spectrum, Spectrum):
-            flux = np.interp(catalogue.reference, grid.wavelength, item.spectrum.flux)
-            depth[item.index] = -np.log(np.clip(flux, 1e-2, 1.0 - 1e-4))
-    ratio = np.clip(depth / np.nanmax(depth, axis=0), 1e-3, 1.0)
-    params = np.tile(catalogue.params, (len(grid), 1, 1))
-    params[:, :, 1] += np.log(np.where(np.isnan(ratio), 1.0, ratio))
-    return params
-
-
-@dataclass(frozen=True, eq=False)
-class _Item:
-    """A node on its way to a worker: its normalised spectrum, or why there is none, and the
-    lines it starts from (None: they are to be detected)."""
+class _Node:
+    """A node on its way to a worker: its spectrum, or why there is none."""
 
     index: int
     spectrum: Spectrum | InputError
-    start: Lines | None
+    teff: float | None
 
 
-def _items(
-    grid: Grid, nodes: Iterable[int], recipe: Recipe, start: _Surface | None = None
-) -> Iterator[_Item]:
+def _clone_nodes(
+    grid: Grid, archive: Archive, executor: Executor | None, progress: Progress
+) -> None:
+    todo = [i for i in range(len(grid)) if not archive.is_done(i)]
+    done = len(grid) - len(todo)
+    progress("clone", done, len(grid))
+    for item, result in run(partial(_clone_node, recipe=archive.recipe), _nodes(grid, archive, todo), executor):
+        if isinstance(result, InputError):
+            archive.write_failed(item.index, str(result))
+        elif not archive.is_done(item.index):  # by another farm, meanwhile
+            archive.write(item.index, result)
+        done += 1
+        progress("clone", done, len(grid))
+    progress("clone", len(grid), len(grid))
+
+
+def _nodes(grid: Grid, archive: Archive, todo: Iterable[int]) -> Iterator[_Node]:
     """Spectra are read as they are needed, here, so that workers need no access to the grid."""
-    for i in nodes:
+    for i in todo:
+        if archive.is_done(i):
+            continue
         spectrum: Spectrum | InputError
         try:
-            spectrum = normalise(grid[i], recipe, grid.labels_of(i).get("teff"))
+            spectrum = grid[i]
         except InputError as error:
             spectrum = error
-        yield _Item(i, spectrum, None if start is None else start[i])
+        yield _Node(i, spectrum, grid.labels_of(i).get("teff"))
 
 
-def _clone_node(item: _Item, recipe: Recipe, stiffness: float) -> Clone:
+def _clone_node(item: _Node, recipe: Recipe) -> Clone:
     if isinstance(item.spectrum, InputError):
         raise item.spectrum
-    return clone_spectrum(item.spectrum, recipe, item.start, stiffness)
+    spectrum = normalise(item.spectrum, recipe, item.teff)
+    if recipe.catalogue == "joint":
+        check_normalised(spectrum)
+        return Clone(spectrum.flux.astype(np.float32))
+    return clone_spectrum(spectrum, recipe)
 
 
-def make_catalogue(
-    grid: Grid, recipe: Recipe, executor: Executor | None = None, progress: Progress = silent
-) -> Lines:
-    """The lines of a whole grid: detections of all nodes clustered, then added where needed.
+@dataclass(frozen=True)
+class Window:
+    """Pixels that are fitted together: its `own`, and `fitted`, which reach beyond them."""
 
-    In each of `recipe.rounds` rounds the catalogue is fitted at the *scouts*, nodes spread
-    evenly over the box, and lines are added where their clones absorb too little.
+    own: slice
+    fitted: slice
+
+
+def windows(n_pixels: int, recipe: Recipe) -> list[Window]:
+    """The windows of a spectrum: of one size, so that one compilation serves them."""
+    count = max(round(n_pixels / recipe.window), 1)
+    size = -(-n_pixels // count)
+    wide = min(size + 2 * recipe.margin, n_pixels)
+    found = []
+    for k in range(count):
+        first = min(max(k * size - recipe.margin, 0), n_pixels - wide)
+        own = slice(k * size, min((k + 1) * size, n_pixels))
+        found.append(Window(own, slice(first, first + wide)))
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _WindowTask:
+    """One window in one round: its pixels at all nodes, and the lines to start from (None: they
+    are to be detected), with those from elsewhere that reach in."""
+
+    number: int
+    round_number: int
+    wavelength: NDArray[np.float64]
+    flux: NDArray[np.float32]
+    own: slice
+    modes: NDArray[np.float64]
+    start: Surface | None
+    far: Surface | None
+
+
+def _fit_windows(archive: Archive, executor: Executor | None, progress: Progress) -> None:
+    recipe = archive.recipe
+    cuts = windows(archive.wavelength.size, recipe)
+    rounds = recipe.rounds + 1
+    for number in range(rounds):
+        stage = f"fit lines, round {number + 1} of {rounds}"
+        done = sum(archive.window(k, number) is not None for k in range(len(cuts)))
+        progress(stage, done, len(cuts))
+        tasks = _window_tasks(archive, cuts, number)
+        for item, result in run(partial(_fit_window, recipe=recipe), tasks, executor):
+            if isinstance(result, InputError):
+                low, high = item.wavelength[[0, -1]]
+                raise CloneError(f"the lines from {low:.0f} to {high:.0f} Å: {result}")
+            if archive.window(item.number, number) is None:
+                archive.write_window(item.number, number, *result)
+            done += 1
+            progress(stage, done, len(cuts))
+    if len(surface_of(archive)) == 0:
+        raise CloneError(
+            f"no line deeper than {recipe.prominence} was found at any node; lower the prominence."
+        )
+
+
+def _window_tasks(
+    archive: Archive, cuts: list[Window], round_number: int
+) -> Iterator[_WindowTask]:
+    nodes = nodes_of(archive)
+    modes = node_modes(archive)
+    wavelength = archive.wavelength
+    whole = surface_of(archive, round_number - 1) if round_number else None
+    reaching = None if whole is None else farthest(whole, modes, archive.recipe)
+    for number, window in enumerate(cuts):
+        if archive.window(number, round_number) is not None:
+            continue
+        part = wavelength[window.fitted]
+        flux = np.stack([archive.flux_part(i, window.fitted) for i in nodes])
+        start = far = None
+        if whole is not None and reaching is not None:
+            near = _within(whole.reference, wavelength, window.fitted)
+            start = whole.take(near)
+            reaches = (whole.reference + reaching > part[0]) & (
+                whole.reference - reaching < part[-1]
+            )
+            far = whole.take(reaches & ~near)
+        first = window.fitted.start
+        own = slice(window.own.start - first, window.own.stop - first)
+        yield _WindowTask(number, round_number, part, flux, own, modes, start, far)
+
+
+def _within(
+    reference: NDArray[np.float64], wavelength: NDArray[np.float64], pixels: slice
+) -> NDArray[np.bool_]:
+    """Which lines belong to these pixels; those beyond the ends of all belong to the last."""
+    low = -np.inf if pixels.start == 0 else wavelength[pixels.start]
+    high = np.inf if pixels.stop == wavelength.size else wavelength[pixels.stop]
+    return (reference >= low) & (reference < high)
+
+
+def _fit_window(task: _WindowTask, recipe: Recipe) -> tuple[Surface, NDArray[np.float64]]:
+    """The lines of a window after a round, those to be added for the next included, and the
+    summed squared misfit of each node in its own pixels."""
+    wave, flux, modes = task.wavelength, task.flux, task.modes
+    start = task.start
+    if start is None:
+        start = detect_surface(wave, flux, modes, recipe)
+    background = None
+    if task.far is not None and len(task.far):
+        background = depth_of(task.far, wave, modes, recipe)
+    fitted, model = fit_surface(
+        start, wave, flux, modes, recipe, background, seed=task.round_number
+    )
+    squares = np.sum((model - flux)[:, task.own].astype(np.float64) ** 2, axis=1)
+    if task.round_number < recipe.rounds:
+        fitted = with_missing(fitted, wave, flux, model, modes, recipe)
+    return fitted, squares
+
+
+def nodes_of(archive: Archive) -> NDArray[np.int64]:
+    """Indices of the nodes that could be cloned."""
+    return np.setdiff1d(np.arange(len(archive)), list(archive.failed))
+
+
+def node_modes(archive: Archive) -> NDArray[np.float64]:
+    """The smooth functions that lines follow, at the nodes that could be cloned, (N, K)."""
+    shape = tuple(len(axis) for axis in archive.axes.values())
+    place = np.ravel_multi_index(tuple(archive.box_index[nodes_of(archive)].T), shape)
+    return smooth_modes(list(archive.axes.values()), archive.recipe.modes)[place]
+
+
+def surface_of(archive: Archive, round_number: int | None = None) -> Surface:
+    """The lines of all windows after a round (None: the last).
 
     Raises
     ------
     CloneError
-        Nothing is detected at any node.
+        A window has not been fitted.
     """
-    found, faults = [], []
-    for item in _items(grid, range(len(grid)), recipe):
-        if isinstance(item.spectrum, Spectrum):
-            found.append(detect_lines(item.spectrum, recipe))
-        else:
-            faults.append(item.spectrum)
-        progress("detect", item.index + 1, len(grid))
-    if not found:
-        raise CloneError(f"no node can be cloned; the first: {faults[0]}")
-    catalogue = cluster(found, recipe.tolerance)
-    if len(catalogue) == 0:
-        raise CloneError(
-            f"no line deeper than {recipe.prominence} was found at any node; lower the prominence."
-        )
-    scouts = spread(grid.box_index, recipe.scouts)
-    for k in range(recipe.rounds):
-        surface = _Surface(catalogue.reference, _first_surface(grid, catalogue, recipe))
-        items = _items(grid, scouts, recipe, surface)
-        more = []
-        for n, (_, result) in enumerate(run(partial(_missing, recipe=recipe), items, executor)):
-            if isinstance(result, Lines):
-                more.append(result)
-            progress(f"catalogue, round {k + 1}", n + 1, len(scouts))
-        added = cluster(more, recipe.tolerance, catalogue)
-        if len(added) == 0:
-            break
-        catalogue = catalogue.merged(added)
-    return catalogue
+    number = archive.recipe.rounds if round_number is None else round_number
+    parts = []
+    for k, window in enumerate(windows(archive.wavelength.size, archive.recipe)):
+        found = archive.window(k, number)
+        if found is None:
+            raise CloneError(
+                f"window {k} of {archive.path} has not been fitted, or is damaged; run blase3d "
+                "clone again to finish."
+            )
+        surface = found[0]
+        parts.append(surface.take(_within(surface.reference, archive.wavelength, window.own)))
+    return joined(parts)
 
 
-def _missing(item: _Item, recipe: Recipe) -> Lines:
-    clone = _clone_node(item, recipe, _stiffness(recipe, 1))
-    assert isinstance(item.spectrum, Spectrum)
-    return missing_lines(item.spectrum, clone, recipe)
-
-
-def spread(box_index: NDArray[np.int64], count: int) -> list[int]:
-    """Indices of `count` nodes, each as far as can be from those before it in the box."""
-    place = box_index / np.maximum(box_index.max(axis=0), 1)
-    chosen = [0]
-    distance = np.linalg.norm(place - place[0], axis=1)
-    while len(chosen) < min(count, len(place)):
-        chosen.append(int(distance.argmax()))
-        distance = np.minimum(distance, np.linalg.norm(place - place[chosen[-1]], axis=1))
-    return chosen
-
-
-def build(archive: Archive, progress: Progress = silent) -> Model:
-    """The model of a finished archive: manifolds of the lines, and the residual.
-
-    Raises
-    ------
-    ArchiveError
-        The archive lacks nodes, or is damaged.
-    """
-    recipe = archive.recipe
-    wanted = [i for i in range(len(archive)) if i not in archive.failed]
-    nodes = []
-    for i in wanted:
-        nodes.append(archive[i])
-        progress("read", len(nodes), len(wanted))
-    flux = np.stack([node.flux for node in nodes])
-    grid = grid_of(archive.wavelength, archive.labels[wanted], archive.label_names, flux)
-    complete = fill_holes(list(grid.axes.values()), grid.box_index)
-    reference, tables = _line_tables([node.lines for node in nodes], recipe)
-    lines = _in_box(complete, tables)
-    residual = None
-    if recipe.residual:
-        rest = _residuals(archive.wavelength, reference, tables, lines, flux, recipe, progress)
-        residual = _in_box(complete, rest)
-    meta = {
-        "library": archive.meta["library"],
-        "fingerprint": archive.meta["fingerprint"],
-        "versions": {"clone": archive.meta["versions"], "build": software_versions()},
-        "nodes": grid.labels.tolist(),
-    }
-    model = make_model(archive.wavelength, grid.axes, reference, lines, residual, recipe, meta)
-    meta["node_rms"] = _node_errors(model, grid, flux, residual=True)
-    meta["node_lines_rms"] = _node_errors(model, grid, flux, residual=False)
-    return replace(model, error_modes=emulator_error(model))
-
-
-def _node_errors(
-    model: Model, grid: Grid, flux: NDArray[np.float32], *, residual: bool
-) -> list[float]:
-    """rms over the pixels of model minus library, at every node."""
-    errors = []
-    for i, truth in enumerate(flux):
-        difference = np.asarray(model.flux(**grid.labels_of(i), residual=residual)) - truth
-        errors.append(float(np.sqrt(np.mean(difference.astype(np.float64) ** 2))))
-    return errors
-
-
-def _in_box(complete: NDArray[np.float64], values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Values at the nodes (N, ...) completed to the whole box (box, ...)."""
-    return np.tensordot(complete.astype(np.float32), values, axes=1)
-
-
-def _line_tables(
-    lines: list[Lines], recipe: Recipe
-) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """References (C,) of the lines that nodes share, and their parameters (N, C, 4).
-
-    Without a catalogue a node may lack a line: its ln area is then `recipe.missing`, and its
-    other parameters are the means over the nodes that have it. (The original fills all four.)
-    """
-    if recipe.catalogue == "tolerant":
-        return lines[0].reference, np.stack([node.params for node in lines])
-    reference, places = equal_lines(lines)
-    tables = np.full((len(lines), reference.size, 4), np.nan, np.float32)
-    for table, node, place in zip(tables, lines, places, strict=True):
-        table[place] = node.params
-    mean = np.nanmean(tables, axis=0)
-    mean[:, 1] = recipe.missing
-    return reference, np.where(np.isnan(tables), mean, tables)
-
-
-def _residuals(
-    wavelength: NDArray[np.float64],
-    reference: NDArray[np.float64],
-    tables: NDArray[np.float32],
-    lines: NDArray[np.float32],
-    flux: NDArray[np.float32],
-    recipe: Recipe,
-    progress: Progress,
-) -> NDArray[np.float32]:
-    """What the lines do not express at each node, in the space of `strength`, (N, P)."""
-    layout = model_layout(wavelength, reference, lines, recipe)
-    depth_of_lines = jax.jit(partial(optical_depth, composition=recipe.composition))
-    rest = np.empty_like(flux)
-    for i, (params, observed) in enumerate(zip(tables, flux, strict=True)):
-        depth = -np.log(np.maximum(observed, _DARKEST))
-        rest[i] = strength(depth) - strength(depth_of_lines(params, layout))
-        progress("residual", i + 1, len(flux))
-    return rest
+def misfits(archive: Archive) -> NDArray[np.float64]:
+    """rms misfit of the clone of every node, (N,); NaN of those that failed."""
+    found = np.full(len(archive), np.nan)
+    nodes = nodes_of(archive)
+    if archive.recipe.catalogue != "joint":
+        found[nodes] = [archive[int(i)].misfit for i in nodes]
+        return found
+    cuts = windows(archive.wavelength.size, archive.recipe)
+    windows_done = [archive.window(k, archive.recipe.rounds) for k in range(len(cuts))]
+    squares = sum(done[1] for done in windows_done if done is not None)
+    found[nodes] = np.sqrt(squares / archive.wavelength.size)
+    return found

@@ -28,38 +28,42 @@ class Recipe:
         A minimum is a line if it is this deep against its surroundings (in units of the
         continuum) and this many pixels from the next deeper one.
     composition
-        `sum`: optical depths add; `product`: Π(1 − aV), as in the original.
+        `opacity`: 1/(1 + Σ aV); `sum`: exp(−Σ aV); `product`: Π(1 − aV), as in the original.
     wing_tolerance
         A line is evaluated as far as it absorbs this part of the continuum ...
     wing_cut
         ... but no farther than half this many pixels from its centre (0: no such limit).
-    optimiser, learning_rate, epochs
-        `adam`: constant step with the AMSGrad correction; `adam-cosine`: Adam with a step that
-        falls to zero along a cosine.
     catalogue
         `equality`: nodes are cloned by themselves, and lines whose detected centres are equal to
-        0.01 Å are one line; `tolerant`: detections of all nodes are clustered, and every line is
-        fitted at every node.
+        0.01 Å are one line; `joint`: detections of all nodes are clustered, and all lines are
+        fitted to all nodes at once, as smooth functions of the labels (`surface`).
+    optimiser, learning_rate, epochs
+        Of nodes that are cloned by themselves. `adam`: constant step with the AMSGrad
+        correction; `adam-cosine`: Adam with a step that falls to zero along a cosine, which is
+        also what a joint fit uses, with this rate and number of passes over the nodes.
+    rounds, redetection
+        How often lines are added where the clones absorb too little, and by which prominence (in
+        units of the continuum) they are found.
     tolerance
         Standard deviation (km/s) of the kernel in which detections of different nodes are one.
-    rounds
-        How often lines are added where the clones absorb too little.
-    scouts
-        At how many nodes, spread over the grid, a catalogue is tried to find the lines it lacks.
-    redetection
-        Prominence of lines that are added, in units of the continuum.
-    sweeps, stiffness, smoothing
-        How often every node is fitted; how firmly its lines are held, in the last sweep, near a
-        surface smooth over the grid (ten times less in each sweep before); and how smooth the
-        surface is: the weight of its squared second differences. A change of one in a parameter
-        costs as much as `stiffness` in summed squared flux.
+    modes, shape_modes
+        Smooth functions over the grid that ln area follows, and that shift and ln widths follow.
+    firmness
+        How firmly shift and ln widths are held to their mean over the grid: what the square of a
+        coefficient costs, in summed squared flux a node.
+    batch
+        Nodes a step of the joint fit.
+    window, margin
+        Pixels that are fitted together, and how far a fit looks beyond them.
     manifold
-        `linear`: multilinear in the labels; `spline`: tensor spline, cubic where an axis allows.
+        Interpolation between nodes. `linear`: multilinear in the labels; `spline`: tensor spline,
+        cubic where an axis allows.
     missing
         ln area filled in where a node lacks a line (`equality` only); a line whose interpolated
         ln area is below a tenth of it is dropped.
     residual
-        Whether the model carries what the lines do not express.
+        rms error at the nodes (units of the continuum) that is left when the model carries what
+        the lines do not express; 0: it carries nothing of it.
     """
 
     name: str = "default"
@@ -67,43 +71,53 @@ class Recipe:
     continuum_degree: int = 4
     prominence: float = 0.005
     distance: int = 4
-    composition: Composition = "sum"
+    composition: Composition = "opacity"
     wing_tolerance: float = 1e-5
     wing_cut: int = 0
+    catalogue: Literal["equality", "joint"] = "joint"
     optimiser: Literal["adam", "adam-cosine"] = "adam-cosine"
-    learning_rate: float = 0.05
-    epochs: int = 100
-    catalogue: Literal["equality", "tolerant"] = "tolerant"
-    tolerance: float = 1.0
+    learning_rate: float = 0.03
+    epochs: int = 60
     rounds: int = 2
-    scouts: int = 12
     redetection: float = 0.005
-    sweeps: int = 3
-    stiffness: float = 1e-3
-    smoothing: float = 30.0
+    tolerance: float = 1.0
+    modes: int = 40
+    shape_modes: int = 10
+    firmness: float = 5e-4
+    batch: int = 12
+    window: int = 6_250
+    margin: int = 500
     manifold: Literal["linear", "spline"] = "spline"
     missing: float = -1000.0
-    residual: bool = True
+    residual: float = 5e-5
 
     def to_json(self) -> str:
         """The recipe as one JSON object."""
         return json.dumps(asdict(self))
 
 
+DEFAULT = Recipe()
+SINGLE = Recipe(
+    name="single",
+    catalogue="equality",
+    learning_rate=0.05,
+    epochs=200,
+    missing=-20.0,
+)
 PAPER = Recipe(
     name="paper",
     continuum="fit",
     composition="product",
     wing_cut=6000,
     optimiser="adam",
+    learning_rate=0.05,
     epochs=100,
     catalogue="equality",
     rounds=0,
     manifold="linear",
-    residual=False,
+    residual=0.0,
 )
-DEFAULT = Recipe()
-RECIPES = {recipe.name: recipe for recipe in (DEFAULT, PAPER)}
+RECIPES = {recipe.name: recipe for recipe in (DEFAULT, SINGLE, PAPER)}
 
 
 def get_recipe(name: str, **changes: Any) -> Recipe:

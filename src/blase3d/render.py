@@ -25,8 +25,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from .profile import GAUSS_PEAK, pseudo_voigt, pseudo_voigt_partials, width_and_mixing
 
-Composition = Literal["sum", "product"]
-"""How lines compose: `sum`, exp(−Σ aV) (optical depths add), or `product`, Π(1 − aV)."""
+Composition = Literal["opacity", "sum", "product"]
+"""How lines compose: `opacity`, 1/(1 + Σ aV), the flux of an atmosphere of steep linear source
+function where opacities add (Milne–Eddington, e.g. Gray 2005, ch. 13); `sum`, exp(−Σ aV), that of
+a cold screen; or `product`, Π(1 − aV), the original's."""
 
 TILE = 256
 """Pixels a tile."""
@@ -151,7 +153,8 @@ def optical_depth(params: Array, layout: Layout, composition: Composition = "sum
     layout : Layout
         Made by `make_layout` for the references of these lines.
     composition : str
-        With `product` a line contributes −ln(1 − aV), so that exp(−τ) is Π(1 − aV).
+        With `product` a line contributes −ln(1 − aV), so that exp(−τ) is Π(1 − aV); with the
+        others aV.
     """
     width, mixing = width_and_mixing(params[:, 2], params[:, 3])
     columns = jnp.stack([params[:, 0], jnp.exp(params[:, 1]), width, mixing], axis=1)
@@ -173,7 +176,12 @@ def optical_depth(params: Array, layout: Layout, composition: Composition = "sum
 
 def render(params: Array, layout: Layout, composition: Composition = "sum") -> Array:
     """Normalised flux of lines at the pixels of a layout, (P,)."""
-    return jnp.exp(-optical_depth(params, layout, composition))
+    return transmitted(optical_depth(params, layout, composition), composition)
+
+
+def transmitted(depth: Array, composition: Composition) -> Array:
+    """Flux, in units of the continuum, that lines of this summed depth let through."""
+    return 1.0 / (1.0 + depth) if composition == "opacity" else jnp.exp(-depth)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -208,7 +216,7 @@ def _chunk_jvp(
 
 def _contribution(composition: Composition, absorbed: Array) -> tuple[Array, Array]:
     """Optical depth that a line adds where it absorbs aV, and its derivative by aV."""
-    if composition == "sum":
+    if composition != "product":
         return absorbed, jnp.ones_like(absorbed)
     inside = absorbed < _DEEPEST
     clipped = jnp.where(inside, absorbed, _DEEPEST)

@@ -1,0 +1,252 @@
+"""Building: the archive of a cloned grid becomes a model.
+
+The lines are those of the archive. The residual, what they do not express of each node in the
+space of `emulator.strength`, is kept as the few modes over nodes and pixels that leave the error
+at the nodes that the recipe allows (a singular value decomposition, weighted by what the flux
+feels), with pixels in whole numbers of a step of about that error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+
+from .archive import Archive, software_versions
+from .catalogue import equal_lines
+from .emulator import Residual, emulate, flux_of_strength, strength
+from .errors import ArchiveError
+from .lines import Lines
+from .manifold import fill_holes, make_manifold
+from .model import Model, box_modes, make_model
+from .pipeline import Progress, nodes_of, silent, surface_of
+from .recipe import Recipe
+from .render import optical_depth, transmitted
+from .surface import Surface, surface_layout
+
+_DARKEST = 1e-4
+"""Least flux of a node, so that its opacity is finite."""
+_SMALL = 8.0
+"""How much more error at the nodes a small model has."""
+_SHARE = 0.7
+"""Of the allowed variance, what goes to the modes that are left out; the rest goes to rounding."""
+_FLATTEST = 1e-3
+"""Least weight of a pixel, relative to the largest."""
+_ERROR_SHARE = 0.5
+_MODES = 12
+_CELLS = 200
+"""Cells, at the most, whose middles `emulator_error` looks at."""
+
+
+def build(archive: Archive, progress: Progress = silent, *, small: bool = False) -> Model:
+    """The model of a finished archive: lines, residual and error model.
+
+    Parameters
+    ----------
+    small : bool
+        Trade accuracy for size: the residual leaves eight times the error at the nodes.
+
+    Raises
+    ------
+    ArchiveError
+        The archive lacks nodes, or is damaged.
+    """
+    recipe = archive.recipe
+    if small:
+        recipe = replace(recipe, residual=_SMALL * recipe.residual)
+    nodes = nodes_of(archive)
+    if nodes.size == 0:
+        raise ArchiveError(f"no node of {archive.path} could be cloned; there is nothing to build.")
+    axes = archive.axes
+    complete = fill_holes(list(axes.values()), archive.box_index[nodes])
+    flux = _fluxes(archive, nodes, progress)
+    surface, at_nodes = _lines(archive, nodes, complete)
+    residual = None
+    if recipe.residual:
+        lines = _line_flux(archive.wavelength, surface, at_nodes, recipe, progress)
+        residual = make_residual(lines, flux, complete, recipe.residual)
+    meta = {
+        "library": archive.meta["library"],
+        "fingerprint": archive.meta["fingerprint"],
+        "versions": {"clone": archive.meta["versions"], "build": software_versions()},
+        "nodes": archive.labels[nodes].tolist(),
+    }
+    model = make_model(archive.wavelength, axes, surface, residual, recipe, meta)
+    for name, with_rest in (("node_rms", True), ("node_lines_rms", False)):
+        meta[name] = _node_errors(model, archive.labels[nodes], flux, with_rest, progress)
+    return replace(model, error_modes=emulator_error(model))
+
+
+def _fluxes(
+    archive: Archive, nodes: NDArray[np.int64], progress: Progress
+) -> NDArray[np.float32]:
+    """Spectra of the nodes in units of the continuum, (N, P)."""
+    flux = np.empty((nodes.size, archive.wavelength.size), np.float32)
+    for n, i in enumerate(nodes):
+        flux[n] = archive[int(i)].flux
+        progress("read", n + 1, nodes.size)
+    return flux
+
+
+def _lines(
+    archive: Archive, nodes: NDArray[np.int64], complete: NDArray[np.float64]
+) -> tuple[Surface, NDArray[np.float64]]:
+    """The lines, and the functions that they follow at the nodes, (N, K)."""
+    recipe = archive.recipe
+    modes = box_modes(archive.axes, recipe)
+    place = np.ravel_multi_index(
+        tuple(archive.box_index[nodes].T), tuple(len(axis) for axis in archive.axes.values())
+    )
+    if recipe.catalogue == "joint":
+        return surface_of(archive).rounded(), modes[place]
+    found = [archive[int(i)].lines for i in nodes]
+    reference, tables = _line_tables([lines for lines in found if lines is not None], recipe)
+    box = np.tensordot(complete.astype(np.float32), tables, axes=1)
+    base = np.zeros((reference.size, 4), np.float32)
+    return Surface(reference, base, box[:, :, 1], box[:, :, [0, 2, 3]]), modes[place]
+
+
+def _line_tables(
+    lines: Sequence[Lines], recipe: Recipe
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """References (C,) of the lines that nodes share, and their parameters (N, C, 4).
+
+    Where a node lacks a line its ln area is `recipe.missing`, and its other parameters are the
+    means over the nodes that have it. (The original fills all four.)
+    """
+    reference, places = equal_lines(lines)
+    tables = np.full((len(lines), reference.size, 4), np.nan, np.float32)
+    for table, node, place in zip(tables, lines, places, strict=True):
+        table[place] = node.params
+    mean = np.nanmean(tables, axis=0)
+    mean[:, 1] = recipe.missing
+    return reference, np.where(np.isnan(tables), mean, tables)
+
+
+def _line_flux(
+    wavelength: NDArray[np.float64],
+    surface: Surface,
+    at_nodes: NDArray[np.float64],
+    recipe: Recipe,
+    progress: Progress,
+) -> NDArray[np.float32]:
+    """What the lines alone render at the nodes, (N, P)."""
+    layout = surface_layout(wavelength, surface, at_nodes, recipe)
+
+    @jax.jit
+    def render(params: Array) -> Array:
+        depth = optical_depth(params, layout, recipe.composition)
+        return transmitted(depth, recipe.composition)
+
+    flux = np.empty((len(at_nodes), wavelength.size), np.float32)
+    for n, node in enumerate(at_nodes):
+        flux[n] = render(jnp.asarray(surface.at(node[None])[0]))
+        progress("residual", n + 1, len(at_nodes))
+    return flux
+
+
+def make_residual(
+    lines: NDArray[np.float32],
+    flux: NDArray[np.float32],
+    complete: NDArray[np.float64],
+    allowed: float,
+) -> Residual:
+    """What lines do not express, in as few modes as an error allows.
+
+    Parameters
+    ----------
+    lines, flux : (N, P)
+        What the lines render at the nodes, and the spectra, in units of the continuum.
+    complete : (box, N)
+        From values at the nodes to values in the whole box (`manifold.fill_holes`).
+    allowed : float
+        rms error at the worst node, in units of the continuum.
+    """
+    wanted = jnp.asarray(np.clip(flux, _DARKEST, None))
+    rest = np.asarray(strength(wanted) - strength(jnp.asarray(lines)))
+    weight = _felt(wanted)
+    rest = rest * weight
+    nodes, pixels = _strongest_modes(rest, _SHARE * allowed**2)
+    step = allowed * np.sqrt((1.0 - _SHARE) * 12.0 / max(nodes.shape[1], 1))
+    whole = np.round(pixels / step).astype(np.float32)
+    scale = (step / weight).astype(np.float32)
+    box = (complete @ nodes).astype(np.float32)
+    return Residual(jnp.asarray(box), jnp.asarray(whole), jnp.asarray(scale))
+
+
+def _felt(flux: Array) -> NDArray[np.float32]:
+    """How much the flux changes with its strength at each pixel, rms over the nodes, (P,)."""
+    value = strength(flux)
+    _, slope = jax.jvp(flux_of_strength, (value,), (jnp.ones_like(value),))
+    felt = np.sqrt(np.mean(np.asarray(slope, np.float64) ** 2, axis=0))
+    return np.maximum(felt, _FLATTEST * felt.max()).astype(np.float32)
+
+
+def _strongest_modes(
+    values: NDArray[np.float32], allowed: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Nodes (N, R), of unit rms, and pixels (R, P) whose product leaves no row of `values` (N, P)
+    a larger mean square than allowed."""
+    n_nodes, n_pixels = values.shape
+    square = values @ values.T  # eigenvectors of this small matrix instead of an SVD
+    eigenvalues, vectors = np.linalg.eigh(square.astype(np.float64))
+    eigenvalues, vectors = np.maximum(eigenvalues[::-1], 0.0), vectors[:, ::-1]
+    power = eigenvalues * vectors**2 / n_pixels  # (N, modes)
+    left = power.sum(axis=1, keepdims=True) - np.cumsum(power, axis=1)
+    enough = np.append(power.sum(axis=1).max(), left.max(axis=0)) <= allowed
+    count = int(np.argmax(enough)) if enough.any() else n_nodes
+    nodes = vectors[:, :count] * np.sqrt(n_nodes)
+    return nodes, nodes.T @ values / n_nodes
+
+
+def _node_errors(
+    model: Model,
+    labels: NDArray[np.float64],
+    flux: NDArray[np.float32],
+    residual: bool,
+    progress: Progress,
+) -> list[float]:
+    """rms over the pixels of model minus library, at every node."""
+    errors = []
+    for point, truth in zip(labels, flux, strict=True):
+        given = dict(zip(model.label_names, point, strict=True))
+        difference = np.asarray(model.flux(**given, residual=residual)) - truth
+        errors.append(float(np.sqrt(np.mean(difference.astype(np.float64) ** 2))))
+        progress("check", len(errors), len(labels))
+    return errors
+
+
+def emulator_error(model: Model) -> NDArray[np.float32]:
+    """Modes (K, P) of the error that a model makes between its nodes.
+
+    An interpolant of degree d errs by about what it differs from that of degree d − 1, or less:
+    the differences in the middle of the cells, one for each label, times `_ERROR_SHARE`, are
+    taken as draws of the error, and their covariance is kept as its `_MODES` strongest modes.
+    Along an axis of degree 1 there is nothing to compare, so a linear manifold has no modes.
+    """
+    axes = list(model.axes.values())
+    kind = model.recipe.manifold
+    varying = [k for k, axis in enumerate(axes) if len(axis) > 2] if kind == "spline" else []
+    middles = [(axis[1:] + axis[:-1]) / 2 if len(axis) > 1 else axis for axis in axes]
+    cells = np.stack(np.meshgrid(*middles, indexing="ij"), axis=-1).reshape(-1, len(axes))
+    cells = cells[:: -(-len(cells) // _CELLS)]
+    lowered = [
+        replace(model.emulator, manifold=make_manifold(axes, kind, lowered=k)) for k in varying
+    ]
+    draws = []
+    for labels in jnp.asarray(cells if lowered else [], jnp.float32):
+        best = np.asarray(_emulate(model.emulator, labels))
+        draws += [best - np.asarray(_emulate(other, labels)) for other in lowered]
+    if not draws:
+        return np.empty((0, model.wavelength.size), np.float32)
+    errors = _ERROR_SHARE * np.stack(draws) / np.sqrt(len(cells))
+    _, vectors = np.linalg.eigh(errors @ errors.T)
+    return (vectors[:, -_MODES:].T @ errors).astype(np.float32)
+
+
+_emulate = jax.jit(emulate)

@@ -1,0 +1,118 @@
+"""The emulator: the arrays that turn labels into flux, and the pure functions over them.
+
+    labels ─► weights of the nodes ─► smooth functions ─► lines ─► depth + residual ─► flux
+
+Line parameters are sums of smooth functions over the nodes (`surface`), interpolated between them
+by the manifold. The residual, what the lines do not express, is a sum of a few modes over nodes
+and pixels, in the space of `strength`, where it is smooth over the labels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from .manifold import Manifold
+from .render import Composition, Layout, optical_depth, transmitted
+from .surface import params_at
+
+_SOFT = 1e-6
+"""Opacity below which `strength` goes from a fourth root to a straight line."""
+
+
+def strength(flux: Array) -> Array:
+    """Fourth root of the opacity 1/flux − 1, with a finite slope at zero, odd in the opacity.
+
+    Chosen by measurement (`benchmarks/accuracy.py`): of the powers and logarithms of the opacity,
+    of the optical depth −ln flux and of the flux, it interpolates best between the nodes.
+    """
+    opacity = 1.0 / flux - 1.0
+    return jnp.sign(opacity) * ((jnp.abs(opacity) + _SOFT) ** 0.25 - _SOFT**0.25)
+
+
+def flux_of_strength(value: Array) -> Array:
+    """The inverse of `strength`."""
+    opacity = jnp.sign(value) * ((jnp.abs(value) + _SOFT**0.25) ** 4 - _SOFT)
+    return 1.0 / (1.0 + opacity)
+
+
+@partial(
+    jax.tree_util.register_dataclass, data_fields=("nodes", "pixels", "scale"), meta_fields=()
+)
+@dataclass(frozen=True)
+class Residual:
+    """What lines do not express, in `strength`: R modes, `nodes` (box, R) times `pixels` (R, P),
+    which are whole numbers (so that they take little room in a file), times `scale` (P,)."""
+
+    nodes: Array
+    pixels: Array
+    scale: Array
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("manifold", "modes", "base", "area", "shape", "residual", "layout", "to_log"),
+    meta_fields=("composition", "velocity_step"),
+)
+@dataclass(frozen=True)
+class Emulator:
+    """The arrays that turn labels into flux.
+
+    Attributes
+    ----------
+    manifold : Manifold
+        Labels to weights of the nodes of the box.
+    modes : (box, K)
+        Smooth functions at the nodes of the box.
+    base, area, shape : (C, 4), (K, C), (W, C, 3)
+        Lines as in `surface.Surface`.
+    residual : Residual or None
+        What they do not express.
+    layout : Layout
+        Of the lines on the pixels.
+    to_log : (M,)
+        The pixels, in fractions, that stand at equal steps of `velocity_step` (km/s) in ln λ.
+    composition : str
+        How lines compose.
+    """
+
+    manifold: Manifold
+    modes: Array
+    base: Array
+    area: Array
+    shape: Array
+    residual: Residual | None
+    layout: Layout
+    to_log: Array
+    composition: Composition
+    velocity_step: float
+
+
+def line_params(emulator: Emulator, labels: Array) -> Array:
+    """Parameters (C, 4) of the lines at labels (L,)."""
+    return _line_params(emulator, emulator.manifold.weights(labels))
+
+
+def _line_params(emulator: Emulator, weights: Array) -> Array:
+    return params_at(emulator.base, emulator.area, emulator.shape, weights @ emulator.modes)
+
+
+def with_residual(emulator: Emulator, flux: Array, weights: Array) -> Array:
+    """The flux (P,) of lines, and what they do not express at weights (box,) of the nodes."""
+    rest = emulator.residual
+    if rest is None:
+        return flux
+    return flux_of_strength(strength(flux) + ((weights @ rest.nodes) @ rest.pixels) * rest.scale)
+
+
+def emulate(emulator: Emulator, labels: Array, *, residual: bool = True) -> Array:
+    """Normalised flux (P,) at labels (L,) on the emulator's own pixels."""
+    weights = emulator.manifold.weights(labels)
+    params = _line_params(emulator, weights)
+    depth = optical_depth(params, emulator.layout, emulator.composition)
+    flux = transmitted(depth, emulator.composition)
+    return with_residual(emulator, flux, weights) if residual else flux

@@ -1,0 +1,149 @@
+"""Models on disk: one zip file of a Zarr group, as small as its accuracy allows.
+
+Coefficients of joint recipes and the residual are whole numbers times a step. Their signs are
+folded in (0, −1, 1, −2 ... become 0, 1, 2, 3 ...), so that small numbers have empty upper bytes,
+which cost nothing once they are shuffled together and compressed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import zarr
+from numpy.typing import ArrayLike, NDArray
+
+from .archive import open_zarr, read_array, write_array
+from .emulator import Residual
+from .errors import ArchiveError
+from .files import replacing
+from .model import Model, make_model
+from .recipe import Recipe, recipe_from_json
+from .surface import STEPS, Surface
+
+FORMAT = "blase3d-model"
+VERSION = 2
+_WAVELENGTH_STEP = 1e-7
+"""Å: wavelengths are kept as second differences in this unit."""
+_ERROR_STEP = 2e-6
+"""Of the error modes, in units of the continuum."""
+
+
+def save_model(model: Model, path: str | Path) -> None:
+    """Write a model as one zip file of a Zarr group, under another name first."""
+    with (
+        replacing(Path(path)) as partial_path,
+        zarr.storage.ZipStore(partial_path, mode="w") as store,
+    ):
+        _write(zarr.create_group(store, attributes=_attributes(model)), model)
+
+
+def _attributes(model: Model) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "recipe": model.recipe.to_json(),
+        "axes": {name: axis.tolist() for name, axis in model.axes.items()},
+        "wavelength": np.round(model.wavelength[:2] / _WAVELENGTH_STEP).astype(int).tolist(),
+        "units": {"wavelength": "Angstrom", "flux": "continuum"},
+        "medium": "vacuum",
+        "meta": dict(model.meta),
+    }
+
+
+def _write(group: zarr.Group, model: Model) -> None:
+    whole = np.round(model.wavelength / _WAVELENGTH_STEP).astype(np.int64)
+    write_array(group, "wavelength", _folded(np.diff(whole, 2)))
+    write_array(group, "reference", model.reference)
+    emulator, residual = model.emulator, model.emulator.residual
+    write_array(group, "base", np.asarray(emulator.base))
+    for name, step in _steps(model.recipe).items():
+        values = np.asarray(getattr(emulator, name))
+        write_array(group, name, values if step is None else _coded(values, step))
+    write_array(group, "error_modes", _coded(model.error_modes, _ERROR_STEP))
+    if residual is not None:
+        write_array(group, "residual_nodes", np.asarray(residual.nodes))
+        write_array(group, "residual_pixels", _coded(np.asarray(residual.pixels), 1.0))
+        write_array(group, "residual_scale", np.asarray(residual.scale))
+
+
+def _steps(recipe: Recipe) -> dict[str, ArrayLike | None]:
+    """Steps of the coefficients of lines; None where they are kept as they are."""
+    area, shape = STEPS if recipe.catalogue == "joint" else (None, None)
+    return {"area": area, "shape": shape}
+
+
+def _coded(values: NDArray[np.floating], step: ArrayLike) -> NDArray[np.unsignedinteger]:
+    return _folded(np.round(values / np.asarray(step, np.float64)).astype(np.int64))
+
+
+def _folded(whole: NDArray[np.int64]) -> NDArray[np.unsignedinteger]:
+    """Signs folded in, in the smallest type that holds them."""
+    folded = np.where(whole < 0, -2 * whole - 1, 2 * whole).astype(np.uint64)
+    return folded.astype(np.min_scalar_type(int(folded.max(initial=0))))
+
+
+def _unfolded(folded: NDArray[np.unsignedinteger]) -> NDArray[np.int64]:
+    wide = folded.astype(np.int64)
+    return np.where(wide % 2 == 1, -(wide + 1) // 2, wide // 2)
+
+
+def _decoded(folded: NDArray[np.unsignedinteger], step: ArrayLike) -> NDArray[np.float32]:
+    return (_unfolded(folded) * np.asarray(step, np.float64)).astype(np.float32)
+
+
+def load_model(path: str | Path) -> Model:
+    """The model that `save_model` wrote.
+
+    Raises
+    ------
+    ArchiveError
+        It does not exist, is something else, is damaged, or is of another version.
+    """
+    path = Path(path)
+    group = open_zarr(path, FORMAT, VERSION, "blase3d build")
+    try:
+        return _read(group, dict(group.attrs))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArchiveError(
+            f"{path} is not a complete model ({type(error).__name__}: {error}); build it again."
+        ) from None
+    finally:
+        group.store.close()
+
+
+def _read(group: zarr.Group, attributes: dict[str, Any]) -> Model:
+    recipe = recipe_from_json(attributes["recipe"])
+    axes = {name: np.asarray(axis) for name, axis in attributes["axes"].items()}
+    parts = {name: read_array(group, name) for name in ("reference", "base")}
+    for name, step in _steps(recipe).items():
+        values = read_array(group, name)
+        parts[name] = values if step is None else _decoded(values, step)
+    residual = _read_residual(group) if "residual_nodes" in group else None
+    if residual is None and recipe.residual:
+        raise ValueError("the residual is missing")
+    return make_model(
+        _wavelengths(attributes["wavelength"], read_array(group, "wavelength")),
+        axes,
+        Surface(**parts),
+        residual,
+        recipe,
+        attributes["meta"],
+        _decoded(read_array(group, "error_modes"), _ERROR_STEP),
+    )
+
+
+def _wavelengths(first: list[int], bends: NDArray[np.unsignedinteger]) -> NDArray[np.float64]:
+    """Wavelengths (P,) from their first two and their second differences."""
+    steps = np.cumsum(np.concatenate([[first[1] - first[0]], _unfolded(bends)]))
+    return np.concatenate([[first[0]], first[0] + np.cumsum(steps)]) * _WAVELENGTH_STEP
+
+
+def _read_residual(group: zarr.Group) -> Residual:
+    return Residual(
+        jnp.asarray(read_array(group, "residual_nodes")),
+        jnp.asarray(_decoded(read_array(group, "residual_pixels"), 1.0)),
+        jnp.asarray(read_array(group, "residual_scale")),
+    )

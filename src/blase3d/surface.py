@@ -1,0 +1,394 @@
+"""Lines over a whole grid: line parameters that are smooth functions of the labels.
+
+Every line has, over the nodes of a grid,
+
+    ln a  = base + Σₖ uₖ Aₖ            k < K
+    shift, ln σ, ln γ = base + Σₖ uₖ Sₖ    k < W, W < K
+
+with uₖ the smoothest functions on the grid (`manifold.smooth_modes`): strengths follow the labels
+freely, widths and centres in a few modes, held to their mean with a firmness. The coefficients of
+all lines are fitted to all nodes at once by Adam on small batches of nodes, so that blended lines
+cannot trade strength from node to node.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+from numpy.typing import NDArray
+
+from .catalogue import cluster
+from .detect import detect, detect_missing
+from .lines import Lines, first_guess
+from .profile import width_and_mixing
+from .recipe import Recipe
+from .render import Composition, Layout, make_layout, optical_depth, reach, round_up, transmitted
+
+_REACH_MARGIN = 1.3
+"""Windows are laid out before the fit: wings may grow this much in it."""
+_NO_AREA = -200.0
+"""ln area of which float32 makes nothing."""
+_DRIFT, _SPREAD = 0.15, 0.3
+"""A shift of this part of the width, and a change of a ln width of this, count like a change of
+1 in ln area, so that one learning rate serves all coefficients."""
+_NEW, _FOUND = 3.0, 0.1
+"""Ridge of the first coefficients of lines that are added, and of those first detected."""
+_FAINTEST, _FAINTEST_NEW = 1e-3, 3e-2
+"""Least strength, relative to its strongest node, that a line starts with."""
+STEPS = 0.004, np.array([2e-4, 0.01, 0.01])
+"""Steps of the coefficients of ln area, and of those of shift (Å), ln sigma and ln gamma, in a
+model file: far below what a fit can tell."""
+_LAYOUT_NODES = 24
+"""Nodes, at the most, whose lines say how far a line reaches."""
+_B2 = 0.99
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """C lines over a grid.
+
+    Attributes
+    ----------
+    reference : (C,) float64
+        Wavelengths that name the lines, Å in vacuum.
+    base : (C, 4) float32
+        Columns of `lines.PARAMETERS`.
+    area : (K, C) float32
+        Coefficients of ln area.
+    shape : (W, C, 3) float32
+        Coefficients of shift (Å), ln sigma and ln gamma.
+    """
+
+    reference: NDArray[np.float64]
+    base: NDArray[np.float32]
+    area: NDArray[np.float32]
+    shape: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return self.reference.size
+
+    def at(self, modes: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Parameters (N, C, 4) at nodes where the smooth functions are `modes` (N, K)."""
+        change = np.einsum("nk,kcp->ncp", modes[:, : len(self.shape)], self.shape)
+        ln_area = modes @ self.area
+        columns = [change[..., 0], ln_area, change[..., 1], change[..., 2]]
+        return (self.base + np.stack(columns, axis=-1)).astype(np.float32)
+
+    def rounded(self) -> Surface:
+        """The surface with coefficients that are multiples of `STEPS`, for a small file."""
+        area_step, shape_steps = STEPS
+        area = np.round(self.area / area_step) * area_step
+        shape = np.round(self.shape / shape_steps) * shape_steps
+        return Surface(
+            self.reference, self.base, area.astype(np.float32), shape.astype(np.float32)
+        )
+
+    def take(self, which: NDArray[np.int64] | NDArray[np.bool_]) -> Surface:
+        """The lines of these indices (or of this mask), in that order."""
+        return Surface(
+            self.reference[which], self.base[which], self.area[:, which], self.shape[:, which]
+        )
+
+
+def joined(parts: list[Surface]) -> Surface:
+    """All lines of several surfaces, in order of reference."""
+    together = Surface(
+        np.concatenate([part.reference for part in parts]),
+        np.concatenate([part.base for part in parts]),
+        np.concatenate([part.area for part in parts], axis=1),
+        np.concatenate([part.shape for part in parts], axis=1),
+    )
+    return together.take(np.argsort(together.reference, kind="stable"))
+
+
+def params_at(base: Array, area: Array, shape: Array, modes: Array) -> Array:
+    """Line parameters (C, 4) where the smooth functions are `modes` (K,)."""
+    change = jnp.tensordot(modes[: shape.shape[0]], shape, axes=1)
+    columns = [change[:, 0], modes @ area, change[:, 1], change[:, 2]]
+    return base + jnp.stack(columns, axis=1)
+
+
+def detect_surface(
+    wavelength: NDArray[np.float64],
+    flux: NDArray[np.float32],
+    modes: NDArray[np.float64],
+    recipe: Recipe,
+) -> Surface:
+    """First lines of the spectra `flux` (N, P) of a grid: detections of all nodes clustered.
+
+    A line starts with the width of its strongest detection, and its area follows the optical
+    depth at its centre from node to node.
+    """
+    found = [
+        detect(wavelength, node.astype(np.float64), recipe.prominence, recipe.distance)
+        for node in flux
+    ]
+    lines = cluster(found, recipe.tolerance)
+    depth = -np.log(np.clip(_at(lines, wavelength, flux), 1e-2, 1.0 - 1e-4))
+    return _started(lines, depth, modes, recipe, _FAINTEST, _FOUND)
+
+
+def with_missing(
+    surface: Surface,
+    wavelength: NDArray[np.float64],
+    flux: NDArray[np.float32],
+    model: NDArray[np.float32],
+    modes: NDArray[np.float64],
+    recipe: Recipe,
+) -> Surface:
+    """The surface with lines added where its flux `model` (N, P) absorbs too little."""
+    pairs = zip(flux.astype(np.float64), model.astype(np.float64), strict=True)
+    found = [
+        detect_missing(wavelength, node, lines, recipe.redetection, recipe.distance)
+        for node, lines in pairs
+    ]
+    known = Lines(surface.reference, surface.base)
+    lines = cluster(found, recipe.tolerance, known)
+    lacking = np.maximum(model - flux, 0.0) / np.maximum(flux, 0.1)
+    depth = _at(lines, wavelength, lacking)
+    return joined([surface, _started(lines, depth, modes, recipe, _FAINTEST_NEW, _NEW)])
+
+
+def _at(
+    lines: Lines, wavelength: NDArray[np.float64], values: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Values (N, P) at the references of lines, (N, C)."""
+    if len(lines) == 0:
+        return np.zeros((len(values), 0))
+    return np.stack([np.interp(lines.reference, wavelength, node) for node in values])
+
+
+def _started(
+    lines: Lines,
+    depth: NDArray[np.float64],
+    modes: NDArray[np.float64],
+    recipe: Recipe,
+    faintest: float,
+    ridge: float,
+) -> Surface:
+    """Lines whose areas follow `depth` (N, C) over the nodes, as far as the modes can."""
+    count, n_modes = len(lines), modes.shape[1]
+    area = np.zeros((n_modes, count))
+    if count:
+        strongest = np.maximum(depth.max(axis=0), 1e-9)
+        ratio = np.log(np.clip(depth / strongest, faintest, 1.0))
+        normal = modes.T @ modes + ridge * np.eye(n_modes)
+        area = np.linalg.solve(normal, modes.T @ ratio)
+    shape = np.zeros((min(recipe.shape_modes, n_modes), count, 3), np.float32)
+    return Surface(lines.reference, lines.params, area.astype(np.float32), shape)
+
+
+def fit_surface(
+    surface: Surface,
+    wavelength: NDArray[np.float64],
+    flux: NDArray[np.float32],
+    modes: NDArray[np.float64],
+    recipe: Recipe,
+    background: NDArray[np.float32] | None = None,
+    seed: int = 0,
+) -> tuple[Surface, NDArray[np.float32]]:
+    """Fit the lines of a surface to all nodes of a grid at once.
+
+    Parameters
+    ----------
+    surface : Surface
+        First values.
+    wavelength : (P,)
+        Å.
+    flux : (N, P)
+        Spectra of the nodes, in units of the continuum.
+    modes : (N, K)
+        The smooth functions at the nodes.
+    recipe : Recipe
+        Settings.
+    background : (N, P), optional
+        Summed depth of lines that are not fitted.
+    seed : int
+        Of the order of the batches.
+
+    Returns
+    -------
+    Surface, (N, P) float32
+        The fitted lines, and their flux at the nodes.
+    """
+    if background is None:
+        background = np.zeros((len(flux), 1), np.float32)
+    if len(surface) == 0:
+        return surface, np.asarray(transmitted(jnp.asarray(background), recipe.composition)) * (
+            np.ones_like(flux)
+        )
+    layout = surface_layout(wavelength, surface, modes, recipe, _REACH_MARGIN)
+    padded = _padded(surface)
+    fit = _Fit(
+        jnp.asarray(padded.base),
+        _units(padded.base),
+        layout,
+        jnp.asarray(flux),
+        jnp.asarray(background),
+        jnp.asarray(modes, jnp.float32),
+    )
+    area, shape = _descend(
+        jnp.asarray(padded.area),
+        jnp.asarray(padded.shape),
+        fit,
+        jnp.asarray(_batches(len(flux), recipe, seed)),
+        recipe.learning_rate,
+        recipe.firmness,
+        recipe.composition,
+    )
+    model = _render_all(area, shape, fit, recipe.composition)
+    n = len(surface)
+    fitted = Surface(
+        surface.reference, surface.base, np.asarray(area)[:, :n], np.asarray(shape)[:, :n]
+    )
+    return fitted, np.asarray(model)
+
+
+def surface_layout(
+    wavelength: NDArray[np.float64],
+    surface: Surface,
+    modes: NDArray[np.float64],
+    recipe: Recipe,
+    margin: float = 1.0,
+) -> Layout:
+    """The layout of lines that reach as far as anywhere among nodes spread over the grid."""
+    return make_layout(wavelength, surface.reference, margin * farthest(surface, modes, recipe))
+
+
+def farthest(
+    surface: Surface, modes: NDArray[np.float64], recipe: Recipe, most: int = _LAYOUT_NODES
+) -> NDArray[np.float64]:
+    """How far (Å) each line reaches where it reaches farthest of at most so many nodes, (C,)."""
+    far = np.zeros(len(surface))
+    for node in modes[:: -(-len(modes) // most)]:
+        params = surface.at(node[None])[0]
+        far = np.maximum(far, reach(params, recipe.wing_tolerance))
+    return far
+
+
+def depth_of(
+    surface: Surface,
+    wavelength: NDArray[np.float64],
+    modes: NDArray[np.float64],
+    recipe: Recipe,
+) -> NDArray[np.float32]:
+    """Summed depth (N, P) of the lines of a surface at nodes."""
+    layout = surface_layout(wavelength, surface, modes, recipe)
+    render = jax.jit(partial(optical_depth, composition=recipe.composition))
+    return np.stack([np.asarray(render(jnp.asarray(p), layout)) for p in surface.at(modes)])
+
+
+def _padded(surface: Surface) -> Surface:
+    """More lines, without area, so that similar fits share one compilation."""
+    more = round_up(len(surface)) - len(surface)
+    none = first_guess(np.ones(more), np.ones(more), np.ones(more))
+    base = none.params.copy()
+    base[:, 1] = _NO_AREA
+    n_modes, n_shapes = len(surface.area), len(surface.shape)
+    empty = Surface(
+        none.reference,
+        base,
+        np.zeros((n_modes, more), np.float32),
+        np.zeros((n_shapes, more, 3), np.float32),
+    )
+    return Surface(
+        np.concatenate([surface.reference, empty.reference]),
+        np.concatenate([surface.base, empty.base]),
+        np.concatenate([surface.area, empty.area], axis=1),
+        np.concatenate([surface.shape, empty.shape], axis=1),
+    )
+
+
+def _units(base: NDArray[np.float32]) -> Array:
+    """What a coefficient of one is in shift, ln sigma and ln gamma, (C, 3)."""
+    width, _ = width_and_mixing(jnp.asarray(base[:, 2]), jnp.asarray(base[:, 3]))
+    spread = jnp.full_like(width, _SPREAD)
+    return jnp.stack([_DRIFT * width, spread, spread], axis=1)
+
+
+def _batches(count: int, recipe: Recipe, seed: int) -> NDArray[np.int32]:
+    """Nodes in random order, in (steps, batch), every one about once an epoch."""
+    rng = np.random.default_rng(seed)
+    size = min(recipe.batch, count)
+    per_epoch = max(count // size, 1)
+    orders = [rng.permutation(count)[: per_epoch * size] for _ in range(recipe.epochs)]
+    return np.concatenate(orders).reshape(-1, size).astype(np.int32)
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("base", "unit", "layout", "flux", "background", "modes"),
+    meta_fields=(),
+)
+@dataclass(frozen=True)
+class _Fit:
+    """What stays as it is during a fit."""
+
+    base: Array
+    unit: Array
+    layout: Layout
+    flux: Array
+    background: Array
+    modes: Array
+
+
+def _flux_of(params: Array, fit: _Fit, node: Array, composition: Composition) -> Array:
+    depth = optical_depth(params, fit.layout, composition) + fit.background[node]
+    return transmitted(depth, composition)
+
+
+@partial(jax.jit, static_argnames="composition")
+def _descend(
+    area: Array,
+    shape: Array,
+    fit: _Fit,
+    batches: Array,
+    rate: float,
+    firmness: float,
+    composition: Composition,
+) -> tuple[Array, Array]:
+    """Coefficients after one step of Adam for each of `batches` (steps, B) of nodes."""
+    steps, size = batches.shape
+    adam = optax.scale_by_adam(b2=_B2)
+    loose = jnp.arange(shape.shape[0]) == 0  # the mean shape of a line is free
+
+    def misfit(params: Array, node: Array) -> Array:
+        return jnp.sum((_flux_of(params, fit, node, composition) - fit.flux[node]) ** 2)
+
+    def gradient(state: tuple[Array, Array], nodes: Array) -> tuple[Array, Array]:
+        modes = fit.modes[nodes]
+        few = modes[:, : shape.shape[0]]
+        params = jax.vmap(params_at, (None, None, None, 0))(
+            fit.base, state[0], state[1] * fit.unit, modes
+        )
+        slopes = jax.lax.map(lambda pair: jax.grad(misfit)(*pair), (params, nodes)) / size
+        by_shape = jnp.tensordot(few.T, slopes[:, :, jnp.array([0, 2, 3])], axes=1) * fit.unit
+        held = jnp.where(loose[:, None, None], 0.0, 2.0 * firmness * state[1])
+        return modes.T @ slopes[:, :, 1], by_shape + held
+
+    def step(i: Array, carry: tuple[tuple[Array, Array], optax.OptState]) -> tuple:
+        state, memory = carry
+        change, memory = adam.update(gradient(state, batches[i]), memory)
+        pace = rate * 0.5 * (1.0 + jnp.cos(jnp.pi * i / steps))
+        return jax.tree.map(lambda s, c: s - pace * c, state, change), memory
+
+    start = (area, shape / fit.unit)
+    (area, scaled), _ = jax.lax.fori_loop(0, steps, step, (start, adam.init(start)))
+    return area, scaled * fit.unit
+
+
+@partial(jax.jit, static_argnames="composition")
+def _render_all(area: Array, shape: Array, fit: _Fit, composition: Composition) -> Array:
+    """Flux (N, P) of the lines at all nodes."""
+
+    def one(node: Array) -> Array:
+        params = params_at(fit.base, area, shape, fit.modes[node])
+        return _flux_of(params, fit, node, composition)
+
+    return jax.lax.map(one, jnp.arange(fit.flux.shape[0]))
