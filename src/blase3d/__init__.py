@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .building import build
     from .errors import Blase3dError, InputError, MissingExtra
     from .grid import Grid
-    from .inference import infer
+    from .inference import infer, infer_many
     from .inference.prior import Prior
     from .inference.result import Inference
     from .model import Model
@@ -36,7 +36,7 @@ _HOMES = {
     "building": ("build",),
     "errors": ("Blase3dError", "InputError", "MissingExtra"),
     "grid": ("Grid",),
-    "inference": ("infer",),
+    "inference": ("infer", "infer_many"),
     "inference.prior": ("Prior",),
     "inference.result": ("Inference",),
     "model": ("Model",),
@@ -65,6 +65,7 @@ __all__ = [
     "clone",
     "get_recipe",
     "infer",
+    "infer_many",
     "load_model",
     "open_archive",
     "open_grid",

@@ -22,7 +22,7 @@ from .catalogue import equal_lines
 from .emulator import Residual, emulate, flux_of_strength, strength
 from .errors import ArchiveError
 from .lines import Lines
-from .manifold import fill_holes, make_manifold
+from .manifold import coordinates, fill_holes, make_manifold
 from .model import Model, box_modes, make_model
 from .pipeline import Progress, nodes_of, silent, surface_of
 from .recipe import Recipe
@@ -63,7 +63,7 @@ def build(archive: Archive, progress: Progress = silent, *, small: bool = False)
     if nodes.size == 0:
         raise ArchiveError(f"no node of {archive.path} could be cloned; there is nothing to build.")
     axes = archive.axes
-    complete = fill_holes(list(axes.values()), archive.box_index[nodes])
+    complete = fill_holes(coordinates(axes), archive.box_index[nodes])
     flux = _fluxes(archive, nodes, progress)
     surface, at_nodes = _lines(archive, nodes, complete)
     residual = None
@@ -236,7 +236,7 @@ def emulator_error(model: Model) -> NDArray[np.float32]:
     cells = np.stack(np.meshgrid(*middles, indexing="ij"), axis=-1).reshape(-1, len(axes))
     cells = cells[:: -(-len(cells) // _CELLS)]
     lowered = [
-        replace(model.emulator, manifold=make_manifold(axes, kind, lowered=k)) for k in varying
+        replace(model.emulator, manifold=make_manifold(model.axes, kind, lowered=k)) for k in varying
     ]
     draws = []
     for labels in jnp.asarray(cells if lowered else [], jnp.float32):

@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -49,6 +49,12 @@ class Method(StrEnum):
     posterior = "posterior"
 
 
+class Library(StrEnum):
+    """What can be fetched."""
+
+    phoenix = "phoenix"
+
+
 class Medium(StrEnum):
     """What wavelengths are measured in."""
 
@@ -56,6 +62,7 @@ class Medium(StrEnum):
     vacuum = "vacuum"
 
 
+ALL = "-inf:inf"
 Wave = Annotated[str | None, typer.Option("--wave", metavar="LO:HI", help="Å, vacuum.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else.")]
 Workers = Annotated[int, typer.Option(help="Processes; 0: one for every core.")]
@@ -114,15 +121,68 @@ def demo(
 
 
 @app.command()
-def fetch(library: Annotated[str, typer.Argument(help="phoenix")]) -> None:
-    """Download part of a library. [dim](not in this version)[/]
+def fetch(
+    library: Annotated[Library, typer.Argument(help="Which library.")],
+    teff: Annotated[str, typer.Option(metavar="LO:HI", help="K.", show_default="all")] = ALL,
+    logg: Annotated[str, typer.Option(metavar="LO:HI", help="dex.", show_default="all")] = ALL,
+    feh: Annotated[str, typer.Option(metavar="LO:HI", help="dex.", show_default="all")] = ALL,
+    alpha: Annotated[str, typer.Option(metavar="LO:HI", help="dex.")] = "0:0",
+    wave: Wave = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Cut to --wave: .npz or .zarr.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    root: Annotated[str | None, typer.Option(metavar="URL", help="A mirror's address.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Default: the platform's.")] = None,
+    connections: Annotated[int, typer.Option(min=1, max=32, help="At a time.")] = 4,
+) -> None:
+    """Download part of a library, and cut it into a grid file.
 
-    Example: blase3d fetch phoenix --teff 5000:6500 --logg 3.5:5 --feh -0.5:0 -o grid.npz
+    Says first how much it is. Interrupted, it goes on where it was when it is run again.
+
+    Example: blase3d fetch phoenix --teff 5000:6500 --logg 3.5:5 --feh -0.5:0 --wave 8038:12849
+    -o grid.zarr
     """
-    raise InputError(
-        f"fetching {library} is not in this version yet; download the files in their published "
-        "layout and give the folder to blase3d clone."
+    from .sources import fetch as library_server
+
+    spans = {"teff": teff, "logg": logg, "feh": feh, "alpha": alpha}
+    box = library_server.Box(
+        **{name: library_server.parse_span(text, f"--{name}") for name, text in spans.items()}
     )
+    cut = None if wave is None else parse_range(wave, "--wave")
+    if output is not None:
+        library_server.require_writable(output)
+    folder = library_server.cache_folder(cache)
+    with ProgressBars(err) as progress:
+        plan = library_server.make_plan(
+            box, folder, root, connections=connections, progress=progress
+        )
+    for line in (str(plan), *plan.describe_holes()):
+        out.print(line, highlight=False, markup=False, soft_wrap=True)
+    if dry_run:
+        return
+    if not (yes or plan.nothing_to_fetch):
+        if not sys.stdin.isatty():
+            raise InputError("there is no terminal to ask for consent; give --yes, or --dry-run.")
+        typer.confirm(f"Fetch them into {folder}?", abort=True, err=True)
+    try:
+        with ProgressBars(err) as progress:
+            done = library_server.fetch(plan, cut, connections=connections, progress=progress)
+    except KeyboardInterrupt:
+        err.print("Stopped; what has come is kept, and the same command goes on from there.")
+        raise
+    out.print(f"{len(done.good)} spectra are good, all in {folder}.", highlight=False)
+    for labels, reason in done.failed.items():
+        err.print(f"failed: {labels}: {reason}", highlight=False, markup=False)
+    if output is not None:
+        nodes = library_server.write_box(done, output, cut)
+        out.print(f"{output}: {nodes!r}.", highlight=False, markup=False)
+    if done.failed:
+        raise InputError(
+            f"{len(done.failed)} spectra could not be had (named above), the others are there; "
+            "run the same again later."
+        )
 
 
 @app.command()
@@ -177,7 +237,9 @@ def grid(
 def clone(
     path: Annotated[Path, typer.Argument(metavar="GRID", help="The library.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The archive of clones.")],
-    recipe: Annotated[str, typer.Option(help="default, paper, or a JSON file.")] = "default",
+    recipe: Annotated[
+        str, typer.Option(help="default, single, paper, or a JSON file.")
+    ] = "default",
     wave: Wave = None,
     workers: Workers = 0,
     scheduler: Annotated[
@@ -198,13 +260,19 @@ def clone(
     if wave is not None:
         nodes = nodes.cut(*parse_range(wave, "--wave"))
     with ProgressBars(err) as progress, executor(workers, scheduler) as pool:
-        report = pipeline.clone(nodes, output, settings, pool, progress)
-    out.print(f"{len(report.cloned)} of {len(nodes)} nodes cloned now, all in {output}.")
-    for i, reason in report.failed.items():
+        archive = pipeline.clone(nodes, output, settings, pool, progress)
+    rms = pipeline.misfits(archive)
+    failed = archive.failed
+    out.print(
+        f"{len(nodes) - len(failed)} of {len(nodes)} nodes are cloned, all in {output}; rms misfit "
+        f"of the lines: median {np.nanmedian(rms):.2g}, worst {np.nanmax(rms):.2g}.",
+        highlight=False,
+    )
+    for i, reason in failed.items():
         err.print(f"failed: {nodes.describe(i)}: {reason}", highlight=False, markup=False)
-    if report.failed:
+    if failed:
         raise InputError(
-            f"{len(report.failed)} of {len(nodes)} nodes could not be cloned (named above); "
+            f"{len(failed)} of {len(nodes)} nodes could not be cloned (named above); "
             "blase3d build takes them for holes of the grid."
         )
 
@@ -213,17 +281,20 @@ def clone(
 def build(
     path: Annotated[Path, typer.Argument(metavar="CLONES", help="The archive of clones.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The model, one file.")],
+    small: Annotated[
+        bool, typer.Option("--small", help="A smaller file, of eight times the error at nodes.")
+    ] = False,
 ) -> None:
     """Manifolds, residual and error model: one file from which everything below works.
 
     Example: blase3d build clones.zarr -o model.zip
     """
-    from . import pipeline
+    from . import building
     from .archive import open_archive
-    from .model import save_model
+    from .model_file import save_model
 
     with ProgressBars(err) as progress:
-        model = pipeline.build(open_archive(path), progress)
+        model = building.build(open_archive(path), progress, small=small)
     save_model(model, output)
     out.print(f"{output}: {len(model.reference)} lines, {output.stat().st_size / 1e6:.1f} MB.")
 
@@ -238,6 +309,7 @@ def synth(
     label: LabelOptions.label = None,
     rv: Annotated[float | None, typer.Option(help="km/s, positive when receding.")] = None,
     vsini: Annotated[float | None, typer.Option(help="km/s")] = None,
+    vmac: Annotated[float | None, typer.Option(help="Macroturbulence, km/s.")] = None,
     resolution: Annotated[float | None, typer.Option(help="λ/Δλ")] = None,
     wave: Wave = None,
 ) -> None:
@@ -246,7 +318,7 @@ def synth(
     Example: blase3d synth model.zip --teff 5772 --logg 4.44 --feh 0 --resolution 50000 -o sun.ecsv
     """
     from .grid import wavelength_slice
-    from .model import load_model
+    from .model_file import load_model
     from .spectrum import Spectrum
     from .spectrum_io import write_spectrum
 
@@ -256,13 +328,21 @@ def synth(
     if wave is not None:
         start, stop = wavelength_slice(wavelength, *parse_range(wave, "--wave"))
         wavelength = wavelength[start:stop]
-    for name, value in (("vsini", vsini), ("resolution", resolution)):
+    for name, value in (("vsini", vsini), ("vmac", vmac), ("resolution", resolution)):
         if value is not None and not (np.isfinite(value) and value > 0):
             raise InputError(f"got {name} {value:g}, expected a positive number; correct it.")
     flux = model.flux(
-        rv=rv, vsini=vsini, resolution=resolution, wavelength=wavelength, residual=True, **labels
+        rv=rv,
+        vsini=vsini,
+        vmac=vmac,
+        resolution=resolution,
+        wavelength=wavelength,
+        residual=True,
+        integrate=False,
+        **labels,
     )
-    meta = {"labels": labels, "rv": rv, "vsini": vsini, "library": model.meta["library"]}
+    sight = {"rv": rv, "vsini": vsini, "vmac": vmac}
+    meta = {"labels": labels, **sight, "library": model.meta["library"]}
     spectrum = Spectrum(wavelength, np.asarray(flux), resolution=resolution, meta=meta)
     write_spectrum(spectrum, output)
     out.print(f"{output}: {wavelength.size} pixels, vacuum Å, units of the continuum.")
@@ -285,7 +365,21 @@ def infer(
     continuum: Annotated[
         int, typer.Option(help="Degree of the continuum; -1: it is normalised.")
     ] = 3,
-    seed: Annotated[int, typer.Option(help="For gp.")] = 0,
+    seed: Annotated[int, typer.Option(help="For gp and posterior.")] = 0,
+    draws: Annotated[int, typer.Option(help="Of each of four chains, for posterior.")] = 200,
+    robust: Annotated[bool, typer.Option(help="Give outliers less weight.")] = True,
+    jitter: Annotated[
+        bool, typer.Option(help="Find an error beside the stated ones, instead of scaling these.")
+    ] = False,
+    integrate: Annotated[bool, typer.Option(help="Average the flux over the pixels.")] = False,
+    telluric: Annotated[
+        bool | None,
+        typer.Option(
+            "--telluric/--no-telluric",
+            help="Mask bands of the Earth's atmosphere. Default: if the file names a telescope.",
+        ),
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes; 0: one for every core.")] = 1,
     as_json: Json = False,
     report: Annotated[Path | None, typer.Option(help="HTML page (of one spectrum).")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="ECSV table.")] = None,
@@ -294,14 +388,11 @@ def infer(
 
     Example: blase3d infer star.fits --model model.zip --medium air --report star.html
     """
-    from .files import replacing
-    from .inference import infer as infer_one
+    from .inference import infer_many
     from .inference.prior import Prior, parse_assignments, parse_number, parse_prior
-    from .model import load_model
+    from .model_file import load_model
     from .report import write_report
-    from .spectrum_io import read_spectrum
 
-    how = _available(method)
     if report is not None and len(spectra) > 1:
         raise InputError(f"got {len(spectra)} spectra and one --report; give one spectrum.")
     priors = {name: parse_prior(text) for name, text in parse_assignments(prior or []).items()}
@@ -311,29 +402,46 @@ def infer(
     if resolution is not None:
         fixed["resolution"] = resolution
     model = load_model(model_path)
-    rows: list[dict[str, Any]] = []
-    with ProgressBars(err) if len(spectra) > 1 else nullcontext() as progress:
-        for n, path in enumerate(spectra):
-            try:
-                spectrum = read_spectrum(path, medium)
-                result = infer_one(
-                    spectrum,
-                    model,
-                    method=how,
-                    priors=priors,
-                    fixed=fixed,
-                    continuum_degree=continuum,
-                    seed=seed,
-                )
-                rows.append({"spectrum": str(path), **result.to_dict()})
+    settings = {
+        "method": method.value,
+        "priors": priors,
+        "fixed": fixed,
+        "continuum_degree": continuum,
+        "seed": seed,
+        "draws": draws,
+        "robust": robust,
+        "jitter": jitter,
+        "integrate": integrate,
+        "telluric": telluric,
+    }
+    rows: dict[int, dict[str, Any]] = {}
+    many = len(spectra) > 1
+    with (
+        ProgressBars(err) if many else nullcontext() as progress,
+        executor(workers if many else 1) as pool,
+    ):
+        answers = infer_many(spectra, model, executor=pool, medium=medium, **settings)
+        for place, answer in answers:
+            path = str(spectra[place])
+            if isinstance(answer, Blase3dError):
+                rows[place] = {"spectrum": path, "error": str(answer)}
+            else:
+                rows[place] = {"spectrum": path, **answer.to_dict()}
                 if report is not None:
-                    write_report(report, result, model, str(path), shlex.join(sys.argv))
-            except InputError as error:
-                rows.append({"spectrum": str(path), "error": str(error)})
+                    write_report(report, answer, model, path, shlex.join(sys.argv))
             if progress is not None:
-                progress("infer", n + 1, len(spectra))
+                progress("infer", len(rows), len(spectra))
+    _show_inferences([rows[place] for place in sorted(rows)], model.label_names, output, as_json)
+
+
+def _show_inferences(
+    rows: list[dict[str, Any]], labels: tuple[str, ...], output: Path | None, as_json: bool
+) -> None:
+    """Table, JSON or text of inferences; status 1 where one has failed."""
+    from .files import replacing
+
     if output is not None:
-        table = table_of_inferences(rows, model.label_names)
+        table = table_of_inferences(rows, labels)
         with replacing(output) as partial_path:
             table.write(partial_path, format="ascii.ecsv", overwrite=True)
     if as_json:
@@ -342,12 +450,6 @@ def infer(
         _print_inferences(rows)
     if any("error" in row for row in rows):
         raise typer.Exit(1)
-
-
-def _available(method: Method) -> Literal["gradient", "gp"]:
-    if method is Method.posterior:
-        raise InputError("the method posterior is not in this version yet; use gradient or gp.")
-    return "gradient" if method is Method.gradient else "gp"
 
 
 def _print_inferences(rows: list[dict[str, Any]]) -> None:
@@ -382,7 +484,7 @@ def validate(
 
     Example: blase3d validate model.zip --holdout turbo-cat-offgrid.npz --json
     """
-    from .model import load_model
+    from .model_file import load_model
     from .sources import open_grid
     from .validate import validate as check
 
@@ -393,7 +495,7 @@ def validate(
             model,
             held,
             snr=snr,
-            method=_available(method),
+            method=method.value,
             seed=seed,
             path=path,
             progress=progress,
@@ -433,7 +535,7 @@ def lines(
     Example: blase3d lines model.zip --near 8664.5 --teff 5772
     """
     from .information import line_table
-    from .model import load_model
+    from .model_file import load_model
 
     model = load_model(path)
     middle = {name: (low + high) / 2 for name, (low, high) in model.bounds.items()}
@@ -477,14 +579,46 @@ def explore(
 
 @app.command("import-states")
 def import_states(
-    path: Annotated[Path, typer.Argument(metavar="DIR")],
-    output: Annotated[Path, typer.Option("-o", "--output")],
+    path: Annotated[Path, typer.Argument(metavar="DIR", help="Holds .pt files.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The archive of clones.")],
+    wave: Wave = None,
+    step: Annotated[
+        float | None, typer.Option(help="Å between pixels; default: those of PHOENIX.")
+    ] = None,
+    feh: Annotated[float, typer.Option(help="[Fe/H] of files whose name says none.")] = 0.0,
+    as_paper: Annotated[
+        bool, typer.Option("--as-paper", help="Lines of equal centres are one; no residual.")
+    ] = False,
+    workers: Workers = 1,
 ) -> None:
-    """Read state dictionaries of the original. [dim](not in this version)[/]
+    """State dictionaries of the original (.pt) to clones, for blase3d build; nothing is fitted.
 
-    Example: blase3d import-states states/ -o clones.zarr
+    Teff, log g and [Fe/H] are read from the names of the files, such as T5800G4.5Z-0.5.pt.
+
+    Example: blase3d import-states states/ -o clones.zarr --wave 8400:8900
     """
-    raise InputError("importing state dictionaries is not in this version yet; clone the library.")
+    from . import states_import
+
+    span = None if wave is None else parse_range(wave, "--wave")
+    with ProgressBars(err) as progress, executor(workers) as pool:
+        report = states_import.import_states(
+            path,
+            output,
+            wave=span,
+            step=step,
+            feh=feh,
+            as_paper=as_paper,
+            executor=pool,
+            progress=progress,
+        )
+    out.print(f"{len(report.imported)} nodes imported now, all in {output}.", highlight=False)
+    for reason in report.failed.values():
+        err.print(f"failed: {reason}", highlight=False, markup=False)
+    if report.failed:
+        raise InputError(
+            f"{len(report.failed)} files could not be imported (named above); blase3d build takes "
+            "them for holes of the grid."
+        )
 
 
 if __name__ == "__main__":

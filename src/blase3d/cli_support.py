@@ -141,7 +141,7 @@ def table_of_inferences(rows: list[dict[str, Any]], labels: tuple[str, ...]) -> 
     """Inferences as an astropy table, one row a spectrum; NaN where there is no answer."""
     from astropy.table import Table
 
-    names = [*labels, *("rv", "vsini", "resolution")]
+    names = [*labels, *("rv", "vsini", "vmac", "resolution")]
     columns: dict[str, list[Any]] = {"spectrum": [row["spectrum"] for row in rows]}
     for name in names:
         found = [{**row.get("labels", {}), **row.get("nuisance", {})}.get(name) for row in rows]
@@ -155,7 +155,8 @@ def table_of_inferences(rows: list[dict[str, Any]], labels: tuple[str, ...]) -> 
     ]
     columns["flags"] = ["; ".join(row.get("flags", [])) for row in rows]
     columns["error"] = [row.get("error", "") for row in rows]
-    units = {"teff": "K", "rv": "km/s", "vsini": "km/s", "logg": "dex(cm/s2)", "feh": "dex"}
+    units = {"teff": "K", "logg": "dex(cm/s2)", "feh": "dex"}
+    units |= {name: "km/s" for name in ("rv", "vsini", "vmac")}
     table = Table(columns)
     for name, unit in units.items():
         for column in {name, f"{name}_sigma"} & set(table.colnames):

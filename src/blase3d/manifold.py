@@ -11,7 +11,7 @@ or up to 3 (not-a-knot cubic; lower on axes of two or three values).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.interpolate import PPoly, make_interp_spline
 
 Kind = Literal["linear", "spline"]
@@ -39,18 +39,25 @@ class Axis:
     pieces: Array
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=("lower", "span", "axes"), meta_fields=())
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("lower", "span", "axes"),
+    meta_fields=("logarithmic",),
+)
 @dataclass(frozen=True)
 class Manifold:
-    """Interpolation in a box of labels. Labels are scaled to run from 0 to 1 over the box."""
+    """Interpolation in a box of labels, some by their logarithm. Coordinates are scaled to run
+    from 0 to 1 over the box."""
 
     lower: Array
     span: Array
     axes: tuple[Axis, ...]
+    logarithmic: tuple[bool, ...]
 
     def weights(self, labels: Array) -> Array:
         """Weight of every node of the box at labels (L,), last label fastest, (nodes,)."""
-        return self.unit_weights((labels - self.lower) / self.span)
+        place = [jnp.log(x) if log else x for x, log in zip(labels, self.logarithmic, strict=True)]
+        return self.unit_weights((jnp.stack(place) - self.lower) / self.span)
 
     def unit_weights(self, unit: Array) -> Array:
         """The same at labels scaled to 0–1."""
@@ -60,12 +67,25 @@ class Manifold:
         return weights
 
 
-def make_manifold(axes: Sequence[ArrayLike], kind: Kind, lowered: int | None = None) -> Manifold:
+LOGARITHMIC = frozenset({"teff"})
+"""Labels whose logarithm is the coordinate in which models are smooth (`benchmarks/accuracy.py`)."""
+
+
+def coordinates(axes: Mapping[str, NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+    """The axes of a grid in the coordinates in which models are smooth."""
+    return [np.log(axis) if name in LOGARITHMIC else axis for name, axis in axes.items()]
+
+
+def make_manifold(
+    axes: Mapping[str, NDArray[np.float64]], kind: Kind, lowered: int | None = None
+) -> Manifold:
     """The manifold of the box spanned by `axes`: increasing values of each label.
 
-    Along the axis number `lowered` the degree is one less than the best (`emulator_error`).
+    A linear one is linear in the labels, a spline is one in their `coordinates`. Along the axis
+    number `lowered` the degree is one less than the best (`building.emulator_error`).
     """
-    values = [np.asarray(axis, dtype=np.float64) for axis in axes]
+    values = coordinates(axes) if kind == "spline" else list(axes.values())
+    logs = tuple(kind == "spline" and name in LOGARITHMIC for name in axes)
     lower = np.array([axis[0] for axis in values])
     span = np.array([np.ptp(axis) or 1.0 for axis in values])
     degrees = [min(_DEGREE[kind], axis.size - 1) for axis in values]
@@ -75,7 +95,7 @@ def make_manifold(axes: Sequence[ArrayLike], kind: Kind, lowered: int | None = N
         _make_axis((axis - a) / s, degree)
         for axis, a, s, degree in zip(values, lower, span, degrees, strict=True)
     ]
-    return Manifold(jnp.asarray(lower), jnp.asarray(span), tuple(parts))
+    return Manifold(jnp.asarray(lower), jnp.asarray(span), tuple(parts), logs)
 
 
 def _make_axis(unit: NDArray[np.float64], degree: int) -> Axis:
@@ -136,9 +156,11 @@ def smooth_modes(axes: Sequence[NDArray[np.float64]], count: int) -> NDArray[np.
     differences between neighbours, and weakly squared first ones: Demmler & Reinsch 1975), in
     order of the sum of their eigenvalues. The first is constant. Each has unit rms but for a
     factor that falls with its roughness, so that coefficients of one size are a smooth function.
+    The last function along an axis of three nodes or more is left out: it alternates from node to
+    node, and says nothing of what is between them.
     """
-    values, vectors = zip(*(_modes_of_axis(len(axis)) for axis in axes), strict=True)
-    shape = tuple(len(axis) for axis in axes)
+    values, vectors = zip(*(_modes_of_axis(np.asarray(axis)) for axis in axes), strict=True)
+    shape = tuple(len(found) for found in values)
     rough = np.add.reduce(np.meshgrid(*values, indexing="ij")).ravel()
     chosen = np.argsort(rough, kind="stable")[:count]
     places = np.unravel_index(chosen, shape)
@@ -149,10 +171,12 @@ def smooth_modes(axes: Sequence[NDArray[np.float64]], count: int) -> NDArray[np.
     return modes * np.maximum(1.0 / np.sqrt(1.0 + rough[chosen] / first), _LEAST_MODE)
 
 
-def _modes_of_axis(count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Roughness (n,) of the smoothest functions on n steps, and the functions (n, n)."""
-    rough = _roughness([np.arange(count, dtype=np.float64)], slope=0.1)
+def _modes_of_axis(axis: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Roughness (m,) of the smoothest functions on n values, and the functions (n, m)."""
+    count = axis.size
+    rough = _roughness([axis], slope=0.1)
     values, vectors = np.linalg.eigh(rough.T @ rough)
+    values, vectors = values[: max(2, count - 1)], vectors[:, : max(2, count - 1)]
     sign = np.where(vectors[-1] < 0.0, -1.0, 1.0)  # the same on every machine
     return np.maximum(values, 0.0), vectors * sign * np.sqrt(count)
 

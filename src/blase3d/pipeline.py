@@ -23,7 +23,7 @@ from .cloning import Clone, check_normalised, clone_spectrum
 from .errors import CloneError, InputError
 from .farm import run
 from .grid import Grid
-from .manifold import smooth_modes
+from .manifold import coordinates, smooth_modes
 from .normalise import normalise
 from .recipe import Recipe
 from .spectrum import Spectrum
@@ -244,7 +244,7 @@ def node_modes(archive: Archive) -> NDArray[np.float64]:
     """The smooth functions that lines follow, at the nodes that could be cloned, (N, K)."""
     shape = tuple(len(axis) for axis in archive.axes.values())
     place = np.ravel_multi_index(tuple(archive.box_index[nodes_of(archive)].T), shape)
-    return smooth_modes(list(archive.axes.values()), archive.recipe.modes)[place]
+    return smooth_modes(coordinates(archive.axes), archive.recipe.modes)[place]
 
 
 def surface_of(archive: Archive, round_number: int | None = None) -> Surface:

@@ -1,0 +1,169 @@
+"""State dictionaries of the original: how exactly, how fast, and how well as lines of ours.
+
+    python benchmarks/states.py --data ../shared/data --json states.json
+
+For each real file, over the lines that were fitted: the largest difference from a sum in which
+every line is taken at every pixel (at one pixel in forty); what the same sum loses with lines cut
+off at half of 6,000 pixels from their centres; and the rms by which lines of ours miss the
+original's flux, as imported and with area and widths kept as they are.
+
+`--full` also asks how lines of neighbouring nodes find each other: 36 nodes of `turbo-cat` are
+cloned each by itself (the `paper` recipe), models are built of these clones with lines of equal
+detected centres and with lines matched within a tolerance, and compared to spectra between the
+nodes, over the same continuum.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blase3d import build, clone
+from blase3d.archive import Archive, create_archive
+from blase3d.cloning import Clone
+from blase3d.grid import Grid, grid_of
+from blase3d.lines import Lines
+from blase3d.normalise import normalise
+from blase3d.recipe import PAPER, Recipe
+from blase3d.sources import open_grid
+from blase3d.sources.state_folder import native_wavelength
+from blase3d.sources.states import FWHM_PER_SIGMA, State, original_flux, read_state
+from blase3d.state_lines import at_shared, shared_lines, to_lines
+from blase3d.states_import import STATES
+
+Floats = NDArray[np.float64]
+THIN = 40
+WAVE = (8094.0, 12797.0)
+"""Å: where the lines of the two files were fitted."""
+
+
+def rms(difference: NDArray[Any]) -> float:
+    return float(np.sqrt(np.mean(np.square(difference, dtype=np.float64))))
+
+
+def brute_force(state: State, wave: Floats, window: int = 0) -> Floats:
+    """Every line at every pixel, or (with a window) within so many pixels around its centre."""
+    area, sigma, gamma = (np.exp(v) for v in (state.ln_area, state.ln_sigma, state.ln_gamma))
+    depth = np.zeros_like(wave)
+    for k, (center, eta) in enumerate(zip(state.center, state.mixing, strict=True)):
+        x = wave - center
+        half = 0.5 * window * (0.01 if center < 10_000 else 0.02) if window else np.inf
+        lorentz = eta * gamma[k] / np.pi / (gamma[k] ** 2 + x**2)
+        gauss = (1 - eta) / sigma[k] / np.sqrt(2 * np.pi) * np.exp(-0.5 * (x / sigma[k]) ** 2)
+        line = np.clip(area[k] * (lorentz + gauss), 0.0, 1.0 - 1e-9)
+        depth -= np.where(np.abs(x) <= half, np.log1p(-line), 0.0)
+    return np.asarray(np.exp(-depth))
+
+
+def common_width_flux(center: Floats, params: Floats, wave: Floats) -> Floats:
+    """Π(1 − aV) of our profile, in float64; params (n, 3): ln area, ln sigma, ln gamma."""
+    flux = np.ones_like(wave)
+    area, sigma, gamma = np.exp(params).T
+    gauss_width, lorentz_width = FWHM_PER_SIGMA * sigma, 2.0 * gamma
+    weights = (1.0, 2.69269, 2.42843, 4.47163, 0.07842, 1.0)
+    f = sum(c * gauss_width ** (5 - n) * lorentz_width**n for n, c in enumerate(weights)) ** 0.2
+    ratio = lorentz_width / f
+    eta = 1.36603 * ratio - 0.47719 * ratio**2 + 0.11116 * ratio**3
+    for k in range(center.size):
+        u2 = (2.0 * (wave - center[k]) / f[k]) ** 2
+        lorentz = 2.0 / np.pi / (1.0 + u2)
+        gauss = 2.0 * np.sqrt(np.log(2.0) / np.pi) * np.exp(-np.log(2.0) * u2)
+        line = area[k] * (eta[k] * lorentz + (1.0 - eta[k]) * gauss) / f[k]
+        flux *= 1.0 - np.minimum(line, 1.0 - 1e-6)
+    return flux
+
+
+def of_file(path: Path) -> dict[str, Any]:
+    state, wave = read_state(path).at_rest(), native_wavelength(*WAVE)
+    start = time.perf_counter()
+    flux = original_flux(state, wave)
+    seconds = time.perf_counter() - start
+    thin, exact = wave[::THIN], flux[::THIN]
+    ours = to_lines(state)
+    kept = np.column_stack([state.ln_area, state.ln_sigma, state.ln_gamma])
+    closest = ours.params[:, 1:].astype(np.float64)
+    return {
+        "file": path.name,
+        "lines": len(state),
+        "seconds": seconds,
+        "from_brute_force_max": float(np.abs(brute_force(state, thin) - exact).max()),
+        "cut_at_6000_pixels_rms": rms(brute_force(state, thin, 6000) - exact),
+        "our_lines_rms": rms(common_width_flux(ours.center, closest, thin) - exact),
+        "parameters_kept_rms": rms(common_width_flux(state.center, kept, thin) - exact),
+    }
+
+
+def rearchived(nodes: Archive, lines: list[Lines], recipe: Recipe, path: Path) -> Archive:
+    """The spectra of an archive with other lines."""
+    flux = np.stack([nodes[i].flux for i in range(len(nodes))])
+    grid = grid_of(nodes.wavelength, nodes.labels, nodes.label_names, flux)
+    archive = create_archive(path, grid, recipe)
+    for i, (own, target) in enumerate(zip(lines, flux, strict=True)):
+        archive.write(i, Clone(lines=own, flux=target, target=target, misfit=0.0))
+    return archive
+
+
+def between_nodes(data: Path, folder: Path) -> list[dict[str, Any]]:
+    """rms between the nodes, lines alone, of both ways to say which lines are one."""
+    box, wave = {"teff": (5250, 6000), "logg": (4, 5), "feh": (-0.5, 0.5)}, (8450, 8850)
+    grid = open_grid(data / "turbo-cat.npz").select(**box).cut(*wave)
+    held: Grid = open_grid(data / "turbo-cat-offgrid.npz").select(**box).cut(*wave)
+    nodes = clone(grid, folder / "paper.zarr", PAPER)
+    lines = [nodes[i].lines for i in range(len(nodes))]
+    shared = shared_lines(lines, STATES.tolerance)
+    matched = [at_shared(own, shared, STATES.tolerance) for own in lines]
+    equal = replace(STATES, name="equality", manifold="linear")
+    truth = [normalise(held[i], PAPER, held.labels_of(i)["teff"]).flux for i in range(len(held))]
+    rows = []
+    for name, recipe, own in (("equality", equal, lines), ("matched", STATES, matched)):
+        model = build(rearchived(nodes, own, recipe, folder / f"{name}.zarr"))
+        found = [
+            np.asarray(model.flux(**held.labels_of(i), residual=False)) for i in range(len(held))
+        ]
+        errors = [rms(one - other) for one, other in zip(found, truth, strict=True)]
+        misfit = float(np.median([nodes[i].misfit for i in range(len(nodes))]))
+        rows.append(
+            {
+                "lines": name,
+                "count": len(model.reference),
+                "clones_rms_median": misfit,
+                "between_nodes_rms_median": float(np.median(errors)),
+            }
+        )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--full", action="store_true", help="matching of lines too (2 minutes)")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    files = sorted((arguments.data / "original").glob("*.pt"))
+    if not files:
+        sys.exit(f"There is no .pt file in {arguments.data / 'original'}: give --data.")
+    rows = [of_file(path) for path in files]
+    if arguments.full:
+        with tempfile.TemporaryDirectory() as folder:
+            rows += between_nodes(arguments.data, Path(folder))
+    for row in rows:
+        print(
+            "  ".join(
+                f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()
+            )
+        )
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""Part of the PHOENIX library from its server into a folder, checked; and its cut as a grid.
+
+`make_plan` asks the server what there is and looks what of it is here, `fetch` brings the rest,
+`write_box` cuts the wanted wavelengths into a grid file. The folder has the layout of the server,
+so that it is a grid by itself.
+
+From what knows nothing of PHOENIX to what knows all: `parts` (files on the disk), `download` (one
+file from a server), `crew` (several at a time), `listing` (what the server has), `verify` (whether
+a file is good), `plan`, `run`.
+"""
+
+from __future__ import annotations
+
+from .crew import CONNECTIONS
+from .download import Web
+from .listing import ROOTS, Box, parse_span
+from .plan import CACHE_VARIABLE, Plan, cache_folder, make_plan
+from .run import Fetched, fetch, require_writable, write_box
+
+__all__ = [
+    "CACHE_VARIABLE",
+    "CONNECTIONS",
+    "ROOTS",
+    "Box",
+    "Fetched",
+    "Plan",
+    "Web",
+    "cache_folder",
+    "fetch",
+    "make_plan",
+    "parse_span",
+    "require_writable",
+    "write_box",
+]
