@@ -247,8 +247,10 @@ def open_zarr(path: Path, form: str, latest: int, maker: str) -> zarr.Group:
             f"{path} is of the format {found!r}, expected {form!r}; make one with {maker}."
         )
     if number != latest:
-        cure = "upgrade blase3d" if isinstance(number, int) and number > latest else (
-            f"make it anew with {maker}"
+        cure = (
+            "upgrade blase3d"
+            if isinstance(number, int) and number > latest
+            else (f"make it anew with {maker}")
         )
         raise ArchiveError(
             f"{path} has format version {number!r}, this blase3d reads {latest}; {cure}."
@@ -256,9 +258,7 @@ def open_zarr(path: Path, form: str, latest: int, maker: str) -> zarr.Group:
     return group
 
 
-def read_array(
-    group: zarr.Group, name: str, part: slice | EllipsisType = ...
-) -> NDArray[Any]:
+def read_array(group: zarr.Group, name: str, part: slice | EllipsisType = ...) -> NDArray[Any]:
     """An array or part of it; damage is told by the checksum of its chunks."""
     try:
         array: Any = group[name]

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from .archive import Archive, software_versions
 from .catalogue import equal_lines
-from .emulator import Residual, emulate, flux_of_strength, strength
+from .emulator import Residual, flux_of_strength, strength
+from .error_model import emulator_error, error_shares
 from .errors import ArchiveError
 from .lines import Lines
-from .manifold import coordinates, fill_holes, make_manifold
+from .manifold import coordinates, fill_holes
 from .model import Model, box_modes, make_model
 from .pipeline import Progress, nodes_of, silent, surface_of
 from .recipe import Recipe
@@ -37,10 +38,6 @@ _SHARE = 0.7
 """Of the allowed variance, what goes to the modes that are left out; the rest goes to rounding."""
 _FLATTEST = 1e-3
 """Least weight of a pixel, relative to the largest."""
-_ERROR_SHARE = 0.5
-_MODES = 12
-_CELLS = 200
-"""Cells, at the most, whose middles `emulator_error` looks at."""
 
 
 def build(archive: Archive, progress: Progress = silent, *, small: bool = False) -> Model:
@@ -79,12 +76,14 @@ def build(archive: Archive, progress: Progress = silent, *, small: bool = False)
     model = make_model(archive.wavelength, axes, surface, residual, recipe, meta)
     for name, with_rest in (("node_rms", True), ("node_lines_rms", False)):
         meta[name] = _node_errors(model, archive.labels[nodes], flux, with_rest, progress)
-    return replace(model, error_modes=emulator_error(model))
+    meta["error_shares"] = error_shares(model, flux, complete)
+    progress("error model", 0, 1)
+    modes = emulator_error(model, meta["error_shares"])
+    progress("error model", 1, 1)
+    return replace(model, error_modes=modes)
 
 
-def _fluxes(
-    archive: Archive, nodes: NDArray[np.int64], progress: Progress
-) -> NDArray[np.float32]:
+def _fluxes(archive: Archive, nodes: NDArray[np.int64], progress: Progress) -> NDArray[np.float32]:
     """Spectra of the nodes in units of the continuum, (N, P)."""
     flux = np.empty((nodes.size, archive.wavelength.size), np.float32)
     for n, i in enumerate(nodes):
@@ -219,34 +218,3 @@ def _node_errors(
         errors.append(float(np.sqrt(np.mean(difference.astype(np.float64) ** 2))))
         progress("check", len(errors), len(labels))
     return errors
-
-
-def emulator_error(model: Model) -> NDArray[np.float32]:
-    """Modes (K, P) of the error that a model makes between its nodes.
-
-    An interpolant of degree d errs by about what it differs from that of degree d − 1, or less:
-    the differences in the middle of the cells, one for each label, times `_ERROR_SHARE`, are
-    taken as draws of the error, and their covariance is kept as its `_MODES` strongest modes.
-    Along an axis of degree 1 there is nothing to compare, so a linear manifold has no modes.
-    """
-    axes = list(model.axes.values())
-    kind = model.recipe.manifold
-    varying = [k for k, axis in enumerate(axes) if len(axis) > 2] if kind == "spline" else []
-    middles = [(axis[1:] + axis[:-1]) / 2 if len(axis) > 1 else axis for axis in axes]
-    cells = np.stack(np.meshgrid(*middles, indexing="ij"), axis=-1).reshape(-1, len(axes))
-    cells = cells[:: -(-len(cells) // _CELLS)]
-    lowered = [
-        replace(model.emulator, manifold=make_manifold(model.axes, kind, lowered=k)) for k in varying
-    ]
-    draws = []
-    for labels in jnp.asarray(cells if lowered else [], jnp.float32):
-        best = np.asarray(_emulate(model.emulator, labels))
-        draws += [best - np.asarray(_emulate(other, labels)) for other in lowered]
-    if not draws:
-        return np.empty((0, model.wavelength.size), np.float32)
-    errors = _ERROR_SHARE * np.stack(draws) / np.sqrt(len(cells))
-    _, vectors = np.linalg.eigh(errors @ errors.T)
-    return (vectors[:, -_MODES:].T @ errors).astype(np.float32)
-
-
-_emulate = jax.jit(emulate)

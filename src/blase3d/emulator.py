@@ -40,9 +40,7 @@ def flux_of_strength(value: Array) -> Array:
     return 1.0 / (1.0 + opacity)
 
 
-@partial(
-    jax.tree_util.register_dataclass, data_fields=("nodes", "pixels", "scale"), meta_fields=()
-)
+@partial(jax.tree_util.register_dataclass, data_fields=("nodes", "pixels", "scale"), meta_fields=())
 @dataclass(frozen=True)
 class Residual:
     """What lines do not express, in `strength`: R modes, `nodes` (box, R) times `pixels` (R, P),

@@ -82,7 +82,7 @@ def make_manifold(
     """The manifold of the box spanned by `axes`: increasing values of each label.
 
     A linear one is linear in the labels, a spline is one in their `coordinates`. Along the axis
-    number `lowered` the degree is one less than the best (`building.emulator_error`).
+    number `lowered` the degree is one less than the best (`error_model`).
     """
     values = coordinates(axes) if kind == "spline" else list(axes.values())
     logs = tuple(kind == "spline" and name in LOGARITHMIC for name in axes)

@@ -1,13 +1,12 @@
 """The model: a library as a function of its labels, and what an instrument sees of it.
 
-    labels ─► flux (`emulator`) ─► star: motion, rotation ─► instrument: resolution, pixels
+labels ─► flux (`emulator`) ─► star: motion, rotation ─► instrument: resolution, pixels
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
@@ -37,6 +36,7 @@ from .units import SPEED_OF_LIGHT
 
 _SAME_PIXEL = 1e-6
 """Wavelengths this close (Å) are of one pixel."""
+
 
 def observe(
     emulator: Emulator,

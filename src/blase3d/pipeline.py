@@ -66,9 +66,7 @@ def clone(
     archive = create_archive(path, grid, recipe)
     _clone_nodes(grid, archive, executor, progress)
     if len(archive.failed) == len(grid):
-        raise CloneError(
-            f"no node can be cloned; the first: {next(iter(archive.failed.values()))}"
-        )
+        raise CloneError(f"no node can be cloned; the first: {next(iter(archive.failed.values()))}")
     if recipe.catalogue == "joint":
         _fit_windows(archive, executor, progress)
     return archive
@@ -89,7 +87,9 @@ def _clone_nodes(
     todo = [i for i in range(len(grid)) if not archive.is_done(i)]
     done = len(grid) - len(todo)
     progress("clone", done, len(grid))
-    for item, result in run(partial(_clone_node, recipe=archive.recipe), _nodes(grid, archive, todo), executor):
+    for item, result in run(
+        partial(_clone_node, recipe=archive.recipe), _nodes(grid, archive, todo), executor
+    ):
         if isinstance(result, InputError):
             archive.write_failed(item.index, str(result))
         elif not archive.is_done(item.index):  # by another farm, meanwhile
@@ -181,9 +181,7 @@ def _fit_windows(archive: Archive, executor: Executor | None, progress: Progress
         )
 
 
-def _window_tasks(
-    archive: Archive, cuts: list[Window], round_number: int
-) -> Iterator[_WindowTask]:
+def _window_tasks(archive: Archive, cuts: list[Window], round_number: int) -> Iterator[_WindowTask]:
     nodes = nodes_of(archive)
     modes = node_modes(archive)
     wavelength = archive.wavelength

@@ -85,9 +85,7 @@ class Surface:
         area_step, shape_steps = STEPS
         area = np.round(self.area / area_step) * area_step
         shape = np.round(self.shape / shape_steps) * shape_steps
-        return Surface(
-            self.reference, self.base, area.astype(np.float32), shape.astype(np.float32)
-        )
+        return Surface(self.reference, self.base, area.astype(np.float32), shape.astype(np.float32))
 
     def take(self, which: NDArray[np.int64] | NDArray[np.bool_]) -> Surface:
         """The lines of these indices (or of this mask), in that order."""

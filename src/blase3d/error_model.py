@@ -1,0 +1,130 @@
+"""The error that a model expects of itself between its nodes.
+
+An interpolant of degree d errs by about what it differs from that of degree d − 1, times a share
+that the nodes tell: each interior node is left out in turn, along each label, predicted from the
+others with both degrees, and
+
+    share = rms(best − truth) / rms(best − lowered)
+
+The differences of the two in the middle of the cells, times the share of their label, are taken as
+draws of the error, and their covariance over pixels is kept as its strongest modes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import make_interp_spline
+
+from .emulator import emulate, flux_of_strength, strength
+from .manifold import LOGARITHMIC, coordinates, make_manifold
+from .model import Model
+
+_MODES = 12
+_CELLS = 200
+"""Cells, at the most, whose middles are looked at."""
+_PIXELS = 4000
+"""Pixels, at the most, that leave-one-out looks at."""
+_UNKNOWN = 0.5
+"""Share along labels of three nodes, where leaving one out leaves too few."""
+_DEGREE = 3
+
+
+def emulator_error(model: Model, shares: dict[str, float]) -> NDArray[np.float32]:
+    """Modes (K, P) of the error of a model between its nodes, in units of the continuum.
+
+    Parameters
+    ----------
+    model : Model
+        Without error modes yet.
+    shares : dict
+        Of each label, from `error_shares`; labels without one have no error: their axis has one
+        or two nodes, and there is nothing to compare.
+    """
+    names = list(model.axes)
+    lowered = {
+        name: replace(
+            model.emulator,
+            manifold=make_manifold(model.axes, "spline", lowered=names.index(name)),
+        )
+        for name in shares
+    }
+    if not lowered:
+        return np.empty((0, model.wavelength.size), np.float32)
+    cells = _middles(model)
+    draws = []
+    for labels in jnp.asarray(cells, jnp.float32):
+        best = np.asarray(_emulate(model.emulator, labels))
+        draws += [
+            shares[name] * (best - np.asarray(_emulate(other, labels)))
+            for name, other in lowered.items()
+        ]
+    errors = np.stack(draws) / np.sqrt(len(cells))
+    _, vectors = np.linalg.eigh(errors @ errors.T)
+    return (vectors[:, -_MODES:].T @ errors).astype(np.float32)
+
+
+_emulate = jax.jit(emulate)
+
+
+def _middles(model: Model) -> NDArray[np.float64]:
+    """Labels in the middle of the cells, or of some of them, (cells, L)."""
+    middles = [_between(name, axis) if len(axis) > 1 else axis for name, axis in model.axes.items()]
+    cells = np.stack(np.meshgrid(*middles, indexing="ij"), axis=-1).reshape(-1, len(middles))
+    return cells[:: -(-len(cells) // _CELLS)]
+
+
+def _between(name: str, axis: NDArray[np.float64]) -> NDArray[np.float64]:
+    if name in LOGARITHMIC:
+        return np.sqrt(axis[1:] * axis[:-1])
+    return 0.5 * (axis[1:] + axis[:-1])
+
+
+def error_shares(
+    model: Model, flux: NDArray[np.float32], complete: NDArray[np.float64]
+) -> dict[str, float]:
+    """How far the error of interpolation is from the difference to a lower degree, by label.
+
+    Parameters
+    ----------
+    flux : (N, P)
+        The spectra of the nodes, in units of the continuum.
+    complete : (box, N)
+        From values at the nodes to values in the whole box (`manifold.fill_holes`).
+    """
+    if model.recipe.manifold != "spline":
+        return {}
+    some = flux[:, :: -(-flux.shape[1] // _PIXELS)]
+    values = complete @ np.asarray(strength(jnp.asarray(np.maximum(some, 1e-4))))
+    box = values.reshape(*(len(axis) for axis in model.axes.values()), -1)
+    places = zip(model.axes, coordinates(model.axes), strict=True)
+    return {
+        name: _share(axis, np.moveaxis(box, k, 0))
+        for k, (name, axis) in enumerate(places)
+        if len(axis) > 2
+    }
+
+
+def _share(axis: NDArray[np.float64], values: NDArray[np.float64]) -> float:
+    """The share along one label: `values` (n, ..., pixels) at its n values."""
+    if len(axis) < 4:
+        return _UNKNOWN
+    error = difference = 0.0
+    for i in range(1, len(axis) - 1):
+        others = np.delete(axis, i)
+        kept = np.delete(values, i, axis=0)
+        degree = min(_DEGREE, len(others) - 1)
+        best, lowered = (
+            _flux(make_interp_spline(others, kept, k=k)(axis[i])) for k in (degree, degree - 1)
+        )
+        error += float(np.sum((best - _flux(values[i])) ** 2))
+        difference += float(np.sum((best - lowered) ** 2))
+    return float(np.sqrt(error / difference)) if difference else 0.0
+
+
+def _flux(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(flux_of_strength(jnp.asarray(values)), np.float64)
