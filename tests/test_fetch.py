@@ -27,6 +27,7 @@ from astropy.io import fits
 
 from blase3d import cli
 from blase3d.errors import GridError, InputError
+from blase3d.files import CACHE_VARIABLE
 from blase3d.sources import fetch as f
 from blase3d.sources import open_grid
 from blase3d.sources.fetch import crew, listing, parts
@@ -797,9 +798,9 @@ def test_another_library_at_another_root_is_told_apart(server, bring, web, tmp_p
 def test_where_the_cache_is(monkeypatch, tmp_path):
     import platformdirs
 
-    monkeypatch.delenv(f.CACHE_VARIABLE, raising=False)
+    monkeypatch.delenv(CACHE_VARIABLE, raising=False)
     assert f.cache_folder() == platformdirs.user_cache_path("blase3d") / "phoenix"
-    monkeypatch.setenv(f.CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
     assert f.cache_folder() == tmp_path / "phoenix"
     assert f.cache_folder(tmp_path / "x") == tmp_path / "x" / "phoenix"
 
@@ -892,7 +893,7 @@ def test_ftp(server, web, tmp_path):
 @pytest.fixture
 def run(monkeypatch, capsys, server, tmp_path):
     """The command line, with a cache of its own; status, stdout and stderr."""
-    monkeypatch.setenv(f.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
 
     def call(*words: object, answer: str | None = None) -> tuple[int, str, str]:
         box = ["--teff", "5000:5200", "--logg", "4:4.5", "--feh", "-0.5:0", "--root", server.root]

@@ -23,6 +23,7 @@ from .cli_support import (
     LabelOptions,
     ProgressBars,
     executor,
+    keep_compilations,
     labels_from,
     parse_range,
     print_json,
@@ -73,6 +74,7 @@ MediumOption = Annotated[
 
 def main() -> None:
     """Run the command line; errors of blase3D and of the disk become one sentence."""
+    keep_compilations()
     try:
         app()
     except Blase3dError as error:

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from .errors import InputError, MissingExtra
+from .files import cache_folder
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -60,6 +61,13 @@ class ProgressBars:
         if stage not in self._stages:
             self._stages[stage] = self._bars.add_task(stage, total=total)
         self._bars.update(self._stages[stage], completed=done, total=total)
+
+
+def keep_compilations() -> None:
+    """Have JAX keep what it compiles, here and in the workers, for the next command: that is most
+    of the time of a short one. Settings of the user stay."""
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_folder() / "compiled"))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
 
 @contextmanager

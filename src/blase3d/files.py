@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import platformdirs
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import InputError
@@ -38,6 +39,16 @@ _DAMAGE = (
     TypeError,
     ValueError,
 )
+
+
+CACHE_VARIABLE = "BLASE3D_CACHE"
+"""The environment variable that says where what can be had again is kept."""
+
+
+def cache_folder() -> Path:
+    """Where what can be had again is kept: BLASE3D_CACHE, else the platform's cache folder."""
+    stated = os.environ.get(CACHE_VARIABLE)
+    return (Path(stated) if stated else platformdirs.user_cache_path("blase3d")).expanduser()
 
 
 @contextmanager

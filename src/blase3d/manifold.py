@@ -68,7 +68,7 @@ class Manifold:
 
 
 LOGARITHMIC = frozenset({"teff"})
-"""Labels whose logarithm is the coordinate in which models are smooth (`benchmarks/accuracy.py`)."""
+"""Labels whose logarithm is the coordinate in which models are smooth."""
 
 
 def coordinates(axes: Mapping[str, NDArray[np.float64]]) -> list[NDArray[np.float64]]:

@@ -59,6 +59,7 @@ _TITLES = {
     "alpha": ("[α/Fe]", "dex"),
     "rv": ("Radial velocity", "km/s, positive when receding"),
     "vsini": ("v sin i", "km/s"),
+    "vmac": ("Macroturbulence", "km/s"),
     "resolution": ("Resolution λ/Δλ", ""),
 }
 _EXPLANATIONS = (
@@ -81,6 +82,18 @@ _EXPLANATIONS = (
         "not constrained",
         "the spectrum says little about this label: its uncertainty is nearly that of the prior.",
     ),
+    (
+        "no lines",
+        "the spectrum shows none of the lines of the library: noise, emission, or no star of this "
+        "kind; do not believe the values.",
+    ),
+    (
+        "given less weight",
+        "pixels that no model comes near (cosmic rays, lines of the sky, lines that the library "
+        "lacks) pull less than the others.",
+    ),
+    ("telluric", "where the Earth's atmosphere absorbs, the spectrum was not used."),
+    ("barycentre", "velocities are with respect to the barycentre of the Solar System."),
     ("cut to the range", "the rest of the spectrum lies outside the model and was not used."),
 )
 
@@ -197,7 +210,8 @@ def _make_view(inference: Inference, model: Model) -> _View:
     rv, vsini = sight.get("rv", 0.0), sight.get("vsini")
     resolution = _finite(sight.get("resolution"))
     vector, places = model.label_vector(**labels), model.places(inference.wavelength)
-    plain = jax.jit(observe)(model.emulator, vector, places, rv, vsini, resolution)
+    vmac = sight.get("vmac") or None
+    plain = jax.jit(observe)(model.emulator, vector, places, rv, vsini, resolution, vmac=vmac)
     continuum = _continuum(inference, np.asarray(plain, np.float64))
     error = inference.error / continuum
     information = line_information(

@@ -40,6 +40,10 @@ class Spectrum:
     resolution: float | None = None
     """Resolving power λ/Δλ (full width at half maximum), where known."""
     meta: Mapping[str, object] = field(default_factory=dict)
+    order: NDArray[np.int64] | None = None
+    """(P,) the echelle order of each pixel, if there are several; their pixels may interleave."""
+    resolving: FloatArray | None = None
+    """(P,) resolving power of each pixel, where it varies; `resolution` is then its median."""
 
     def __post_init__(self) -> None:
         wavelength = _vector(self.wavelength, "wavelength", None)
@@ -66,7 +70,7 @@ class Spectrum:
         }
         for name, value in values.items():
             object.__setattr__(self, name, None if value is None else read_only(value))
-        object.__setattr__(self, "resolution", _resolution(self.resolution))
+        _set_optional(self, count)
 
     def __len__(self) -> int:
         return len(self.wavelength)
@@ -90,7 +94,7 @@ class Spectrum:
 
 def cut(spectrum: Spectrum, keep: BoolArray) -> Spectrum:
     """The pixels of a spectrum where `keep` (P,) is true."""
-    arrays = ("wavelength", "flux", "error", "mask", "continuum")
+    arrays = ("wavelength", "flux", "error", "mask", "continuum", "order", "resolving")
     parts = {
         name: values[keep] for name in arrays if (values := getattr(spectrum, name)) is not None
     }
@@ -138,6 +142,25 @@ def _vector(values: ArrayLike, name: str, count: int | None) -> FloatArray:
             f"The {name} has shape {array.shape}, expected {wanted}: give one value a pixel."
         )
     return array
+
+
+def _set_optional(spectrum: Spectrum, count: int) -> None:
+    """Check and set order and resolution of a spectrum of so many pixels."""
+    resolution, resolving, order = spectrum.resolution, spectrum.resolving, spectrum.order
+    if resolving is not None:
+        resolving = _vector(resolving, "resolving power", count)
+        if not _usable(resolving).all():
+            raise SpectrumError(
+                "The resolving power has values that are not positive, expected λ/Δλ at every "
+                "pixel: correct it or leave it out."
+            )
+        resolution = float(np.median(resolving)) if resolution is None else resolution
+        resolving = read_only(resolving)
+    if order is not None:
+        order = read_only(_vector(order, "order", count).astype(np.int64))
+    object.__setattr__(spectrum, "resolution", _resolution(resolution))
+    object.__setattr__(spectrum, "resolving", resolving)
+    object.__setattr__(spectrum, "order", order)
 
 
 def _given_mask(mask: ArrayLike | None, count: int) -> BoolArray:

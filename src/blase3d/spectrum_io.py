@@ -1,7 +1,8 @@
 """Spectra in files: .npz, .ecsv, .csv and .fits, chosen by the ending of the name.
 
-Columns are wavelength, flux and, where known, error (one standard deviation), mask (true: ignore)
-and continuum. Wavelengths without a unit are in Å; a medium that is not stated is asked for.
+Columns are wavelength, flux and, where known, error (one standard deviation), mask (true: ignore),
+continuum, order (number of the echelle order) and resolution (λ/Δλ at each pixel). Wavelengths
+without a unit are in Å; a medium that is not stated is asked for.
 """
 
 from __future__ import annotations
@@ -32,8 +33,11 @@ from .files import (
     to_vacuum,
 )
 from .spectrum import Spectrum
+from .spectrum_hpf import RESOLUTION, hpf_arrays, is_hpf
 
-COLUMNS = ("wavelength", "flux", "error", "mask", "continuum")
+COLUMNS = ("wavelength", "flux", "error", "mask", "continuum", "order", "resolution")
+_FIELDS = {"resolution": "resolving"}
+"""Names of columns in `Spectrum`, where they are others."""
 ERROR_EXTENSIONS = ("ERROR", "ERR", "ERRS", "SIGMA")
 """Names under which an image of errors is looked for beside an image of fluxes."""
 
@@ -71,6 +75,9 @@ def read_spectrum(
             mask=_mask(columns.arrays),
             continuum=_optional(columns.arrays, "continuum"),
             resolution=columns.resolution if resolution is None else resolution,
+            order=_orders(columns.arrays),
+            # a resolution that is asked for holds at every pixel
+            resolving=None if resolution is not None else _resolving(columns.arrays),
             meta=meta,
         )
     except SpectrumError as fault:
@@ -118,6 +125,20 @@ def _numbers(arrays: Mapping[str, NDArray[Any]], name: str) -> NDArray[np.float6
 
 def _optional(arrays: Mapping[str, NDArray[Any]], name: str) -> NDArray[np.float64] | None:
     return _numbers(arrays, name) if name in arrays else None
+
+
+def _orders(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.int64] | None:
+    found = _optional(arrays, "order")
+    if found is None:
+        return None
+    if not (np.isfinite(found) & (found == np.rint(found))).all():
+        raise SpectrumError("the orders are no whole numbers: number them.")
+    return found.astype(np.int64)
+
+
+def _resolving(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.float64] | None:
+    found = _optional(arrays, "resolution")
+    return None if found is None or found.ndim == 0 else found
 
 
 def _mask(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
@@ -186,7 +207,7 @@ def _write_npz(spectrum: Spectrum, path: Path) -> None:
 
 
 def _columns(spectrum: Spectrum) -> dict[str, NDArray[Any]]:
-    columns = {name: getattr(spectrum, name) for name in COLUMNS}
+    columns = {name: getattr(spectrum, _FIELDS.get(name, name)) for name in COLUMNS}
     return {name: values for name, values in columns.items() if values is not None}
 
 
@@ -295,7 +316,7 @@ def _write_csv(spectrum: Spectrum, path: Path) -> None:
 def _read_fits(path: Path) -> _Columns:
     try:
         with _quietly_open(path) as hdus:
-            columns = _fits_table(hdus, path) or _fits_image(hdus, path)
+            columns = _hpf(hdus) or _fits_table(hdus, path) or _fits_image(hdus, path)
     except SpectrumError:
         raise
     except Exception as failure:  # astropy raises many kinds on damaged files
@@ -315,6 +336,13 @@ def _quietly_open(path: Path) -> Iterator[fits.HDUList]:
         # The stream is our own: where fits.open raises, it leaves a file of its own open.
         with open(path, "rb") as stream, fits.open(stream, memmap=False, checksum=True) as hdus:
             yield hdus
+
+
+def _hpf(hdus: fits.HDUList) -> _Columns | None:
+    if not is_hpf(hdus):
+        return None
+    arrays, meta = hpf_arrays(hdus)
+    return _Columns(arrays, "vacuum", RESOLUTION, meta)
 
 
 def _fits_table(hdus: fits.HDUList, path: Path) -> _Columns | None:

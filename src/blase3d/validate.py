@@ -291,7 +291,7 @@ def _flux_rms(model: Model, spectrum: Spectrum, labels: dict[str, float]) -> tup
     place = slice(None) if own is None else own
 
     def rms(residual: bool) -> float:
-        flux = model.flux(wavelength=wavelength, residual=residual, **labels)
+        flux = model.flux(wavelength=wavelength, residual=residual, integrate=False, **labels)
         difference = np.asarray(flux, np.float64)[place] - spectrum.flux
         return float(np.sqrt(np.mean(difference[spectrum.good] ** 2)))
 

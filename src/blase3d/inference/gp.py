@@ -11,20 +11,24 @@ import warnings
 import numpy as np
 
 from .gradient import Solution
-from .problem import Evaluator, Problem
+from .likelihood import Likelihood
 
 RANDOM = 100
 GUIDED = 20
 
 
-def search(problem: Problem, evaluate: Evaluator, seed: int = 0) -> list[Solution]:
-    """The best of `RANDOM` + `GUIDED` evaluations within the priors' ranges, as one solution."""
+def search(likelihood: Likelihood, seed: int = 0) -> list[Solution]:
+    """The best of `RANDOM` + `GUIDED` evaluations within the priors' ranges, as one solution.
+
+    Its intervals are those of the curvature there, with errors and modes as they are there.
+    """
     from skopt import gp_minimize  # scikit-learn takes a second to import
 
-    def loss(theta: list[float]) -> float:
-        return float(np.sqrt(evaluate.chi2(np.asarray(theta)) / n_pixels))
+    problem = likelihood.problem
 
-    n_pixels = int(problem.spectrum.good.sum())
+    def loss(theta: list[float]) -> float:
+        return float(np.sqrt(likelihood.chi2(np.asarray(theta)) / likelihood.n_used))
+
     box = list(zip(problem.lower, problem.upper, strict=True))
     with warnings.catch_warnings():
         # a point chosen twice, or a kernel length at its bound, harms nothing here
@@ -40,5 +44,6 @@ def search(problem: Problem, evaluate: Evaluator, seed: int = 0) -> list[Solutio
     theta = np.asarray(best.x, np.float64)
     near = 1e-3 * (problem.upper - problem.lower)
     at_bound = (theta < problem.lower + near) | (theta > problem.upper - near)
-    fit = evaluate(theta)
-    return [Solution(theta, fit, fit.chi2, at_bound, True)]
+    refined = likelihood.refined(theta)
+    fit = refined(theta)
+    return [Solution(theta, refined, fit, fit.chi2, at_bound, True)]

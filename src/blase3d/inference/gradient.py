@@ -1,116 +1,162 @@
-"""Gradient search: a coarse scan of the nodes, then Levenberg–Marquardt from the best of them."""
+"""Gradient search: a scan of coarse templates, then Levenberg–Marquardt from the best places."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .problem import Evaluator, Fit, Problem
-from .velocity import first_velocity
+from .likelihood import Fit, Likelihood, Picture
+from .problem import Problem
+from .scan import starts
 
-STARTS = 3
-"""Searches, from different nodes."""
-_SCAN = 5
-"""Values of each label in the coarse scan, at the most."""
-_TEMPLATES = 7
-"""Points of the scan, at the most, with which a first velocity is sought."""
+Floats = NDArray[np.float64]
+
 _ITERATIONS = 40
-_CONVERGED = 1e-4
-"""Largest step, in standard deviations, at which a search ends ..."""
-_FLAT = 1e-6
-"""... or the decrease of chi-square, relative to it."""
-_FIRST = {"rv": 0.0, "vsini": 5.0, "resolution": 3e4}
+_CONVERGED = 0.02
+"""Largest step, in standard deviations, at which a search ends."""
+_NOISE = 1e-6
+"""Changes of chi-square, relative to it, that float32 does not tell from none."""
+_REFINEMENTS = 3
+"""Times, at the most, that errors and modes are set anew."""
+_TOGETHER = 2.0
+_LEAST_PARTS = 20
+"""Stretches of the spectrum from which covariances of the misfit can be told."""
+_SETTLED = 0.3
+"""They are no longer when θ moved by less than this, in standard deviations."""
+_POWERS = {"vsini": 2.0, "vmac": 2.0, "resolution": -2.0}
+"""Powers of the parameters in which the flux is nearly linear."""
 
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """Where a search ended: θ (K,), the fit there, and which parameters are on a bound."""
+    """Where a search ended: θ (K,), the likelihood and the fit there, `chi2` with the priors,
+    which parameters are on a bound, and whether the search converged."""
 
-    theta: NDArray[np.float64]
+    theta: Floats
+    likelihood: Likelihood
     fit: Fit
     chi2: float
     at_bound: NDArray[np.bool_]
     converged: bool
 
-
-def search(problem: Problem, evaluate: Evaluator) -> list[Solution]:
-    """Solutions from the best nodes of a coarse scan, the best first."""
-    points = list(_scan(problem))
-    if "rv" in problem.free:
-        rv = first_velocity(problem, _templates(problem, points))
-        points = [_with(problem, point, "rv", rv) for point in points]
-    starts = sorted(points, key=lambda theta: _penalised_chi2(problem, evaluate, theta))
-    solutions = [descend(problem, evaluate, theta) for theta in starts[:STARTS]]
-    return sorted(solutions, key=lambda solution: solution.chi2)
+    @cached_property
+    def picture(self) -> Picture:
+        """Flux and continuum of the solution."""
+        return self.likelihood.picture(self.theta)
 
 
-def _scan(problem: Problem) -> Iterator[NDArray[np.float64]]:
-    """Points of the coarse scan: some values of each label, the first guess of the nuisances."""
-    values = []
-    for name, prior in problem.free.items():
-        if name in problem.model.bounds:
-            count = min(_SCAN, len(problem.model.axes[name]) + 1)
-            inner = (np.arange(count) + 0.5) / count
-            values.append(prior.low + (prior.high - prior.low) * inner)
-        else:
-            values.append(np.clip([_FIRST[name]], prior.low, prior.high))
-    return (np.array(point) for point in product(*values))
+def search(likelihood: Likelihood) -> list[Solution]:
+    """Solutions from the starts of the scan, the best first and refined."""
+    solutions = []
+    for theta in starts(likelihood.problem):
+        solutions.append(descend(_screened(likelihood, theta), theta))
+    solutions.sort(key=lambda solution: solution.chi2)
+    return [refine(solutions[0]), *solutions[1:]]
 
 
-def _templates(problem: Problem, points: list[NDArray[np.float64]]) -> list[dict[str, float]]:
-    """Labels of some points of the scan, spread over it."""
-    chosen = points[:: -(-len(points) // _TEMPLATES)]
-    names = problem.model.label_names
-    return [{name: problem.parameters(point)[name] for name in names} for point in chosen]
+def _screened(likelihood: Likelihood, theta: Floats) -> Likelihood:
+    """The likelihood with what is an outlier at θ already known as such."""
+    if not likelihood.problem.options.robust:
+        return likelihood
+    for _ in range(2):
+        likelihood = likelihood.refined(theta, outliers_only=True)
+    return likelihood
 
 
-def _with(
-    problem: Problem, point: NDArray[np.float64], name: str, value: float
-) -> NDArray[np.float64]:
-    changed = point.copy()
-    changed[problem.names.index(name)] = value
-    return changed
+def refine(solution: Solution) -> Solution:
+    """The solution with errors, outliers and modes of the emulator's error as they are there."""
+    for _ in range(_REFINEMENTS):
+        found = descend(solution.likelihood.refined(solution.theta), solution.theta)
+        sigma = np.sqrt(np.diag(covariance(found)))
+        settled = np.abs(found.theta - solution.theta) <= _SETTLED * sigma
+        solution = found
+        if settled.all():
+            break
+    return solution
 
 
-def descend(problem: Problem, evaluate: Evaluator, theta: NDArray[np.float64]) -> Solution:
-    """Levenberg–Marquardt within the bounds, from θ.
+def descend(likelihood: Likelihood, theta: Floats) -> Solution:
+    """Levenberg–Marquardt within the bounds, from θ, in the coordinates of `Coordinates`.
 
     Parameters on a bound that the gradient pushes outwards rest until it no longer does.
     """
-    fit = evaluate(theta)
-    chi2 = fit.chi2 + _prior_chi2(problem, theta)
+    problem = likelihood.problem
+    coordinates = Coordinates(problem)
+    fit = likelihood(theta)
+    chi2 = fit.chi2 + problem.prior_chi2(theta)
     damping, converged = 1e-3, False
     for _ in range(_ITERATIONS):
-        normal, gradient = _normal_equations(problem, fit, theta)
-        rest = _resting(problem, theta, gradient)
-        step = _damped_step(normal, gradient, rest, damping)
-        trial = np.clip(theta + step, problem.lower, problem.upper)
-        trial_fit = evaluate(trial)
-        trial_chi2 = trial_fit.chi2 + _prior_chi2(problem, trial)
-        moved = (trial - theta) @ normal @ (trial - theta)
-        if trial_chi2 <= chi2:
-            gain = chi2 - trial_chi2
-            theta, fit, chi2 = trial, trial_fit, trial_chi2
-            damping = max(damping / 10.0, 1e-9)
-            if moved < _CONVERGED**2 * chi2 / fit.residual.size or gain < _FLAT * chi2:
-                converged = True
-                break
-        elif damping > 1e6:  # float32 sees no descent any more
+        slopes = coordinates.slopes(theta)
+        normal, gradient = normal_equations(problem, fit, theta)
+        normal, gradient = normal * np.outer(slopes, slopes), gradient * slopes
+        step = _damped_step(normal, gradient, coordinates.resting(theta, gradient), damping)
+        trial, step = coordinates.moved(theta, step)
+        if step @ normal @ step < _CONVERGED**2 * chi2 / likelihood.n_used:
             converged = True
             break
+        trial_fit = likelihood(trial)
+        trial_chi2 = trial_fit.chi2 + problem.prior_chi2(trial)
+        gain = chi2 - trial_chi2
+        if gain > -_NOISE * chi2:
+            theta, fit, chi2 = trial, trial_fit, trial_chi2
+            damping = max(damping / 10.0, 1e-9)
+            converged = gain < _NOISE * chi2
         else:
             damping *= 10.0
-    _, gradient = _normal_equations(problem, fit, theta)
-    return Solution(theta, fit, chi2, _resting(problem, theta, gradient), converged)
+            converged = damping > 1e6
+        if converged:
+            break
+    _, gradient = normal_equations(problem, fit, theta)
+    rest = coordinates.resting(theta, gradient * coordinates.slopes(theta))
+    return Solution(theta, likelihood, fit, chi2, rest, converged)
 
 
-def covariance(problem: Problem, solution: Solution) -> NDArray[np.float64]:
-    """Covariance (K, K) of θ from the curvature; parameters on a bound have none (zeros)."""
-    normal, _ = _normal_equations(problem, solution.fit, solution.theta)
+class Coordinates:
+    """Coordinates ψ = θᵖ in which the flux is nearly linear: squares of rotation and turbulence,
+    the inverse square of the resolution, and the other parameters as they are.
+
+    In rotation itself the slope of the flux vanishes at zero, and a search would creep there.
+    """
+
+    def __init__(self, problem: Problem):
+        self.power = np.array([_POWERS.get(name, 1.0) for name in problem.names])
+        self.least = np.where(np.isfinite(problem.least), problem.least, -np.inf)
+        self.bounds = np.sort([problem.lower**self.power, problem.upper**self.power], axis=0)
+        self.range = problem.lower, problem.upper
+
+    def psi(self, theta: Floats) -> Floats:
+        """ψ (K,) at θ, where the model is evaluated for it."""
+        return np.asarray(np.maximum(theta, self.least) ** self.power, np.float64)
+
+    def slopes(self, theta: Floats) -> Floats:
+        """dθ/dψ (K,)."""
+        at = np.maximum(theta, self.least)
+        return np.where(self.power == 1.0, 1.0, at ** (1.0 - self.power) / self.power)
+
+    def resting(self, theta: Floats, gradient: Floats) -> NDArray[np.bool_]:
+        """Which parameters are on a bound that the gradient by ψ pushes them against."""
+        inwards = np.sign(self.power) * gradient
+        low = (theta <= self.range[0]) & (inwards >= 0.0)
+        high = (theta >= self.range[1]) & (inwards <= 0.0)
+        return low | high
+
+    def moved(self, theta: Floats, step: Floats) -> tuple[Floats, Floats]:
+        """θ after a step in ψ that ends at the bounds, and the step that was made."""
+        before = theta**self.power
+        after = np.clip(before + step, *self.bounds)
+        return np.clip(after ** (1.0 / self.power), *self.range), after - before
+
+
+def covariance(solution: Solution, scatter: float = 1.0) -> Floats:
+    """Covariance (K, K) of θ from the curvature of chi-square over `scatter`, and the priors.
+
+    Parameters on a bound have none (zeros).
+    """
+    problem = solution.likelihood.problem
+    normal, _ = normal_equations(problem, solution.fit, solution.theta, scatter)
     free = ~solution.at_bound
     result = np.zeros_like(normal)
     scale = 1.0 / np.sqrt(np.maximum(np.diag(normal), 1e-300))[free]
@@ -119,24 +165,42 @@ def covariance(problem: Problem, solution: Solution) -> NDArray[np.float64]:
     return result
 
 
-def _normal_equations(
-    problem: Problem, fit: Fit, theta: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """JᵀJ and Jᵀr, priors included."""
-    normal = fit.jacobian.T @ fit.jacobian
-    gradient = fit.jacobian.T @ fit.residual
-    for k, prior in enumerate(problem.free.values()):
-        normal[k, k] += prior.sigma**-2.0
-        gradient[k] += (theta[k] - prior.mean) * prior.sigma**-2.0
-    return normal, gradient
+def misfit_covariance(solution: Solution, scatter: float) -> Floats:
+    """The covariance (K, K) of `covariance`, widened where residuals go together.
+
+    Where the model is wrong, neighbouring pixels are wrong together, and count for less than their
+    number. With g_p the part of Jᵀr that comes from the p-th stretch of the spectrum and H the
+    curvature, H⁻¹ Σ g_p g_pᵀ H⁻¹ estimates the covariance from how the stretches disagree
+    (Huber 1967; White 1982, Econometrica 50, 1). Of white noise it is the same on average, so
+    that it is heeded only where a variance is larger by `_TOGETHER`.
+    """
+    usual = covariance(solution, scatter)
+    scores = solution.fit.scores / scatter
+    used = np.abs(scores).sum(axis=1) > 0.0
+    if used.sum() < _LEAST_PARTS:
+        return usual
+    robust = usual @ (scores.T @ scores) @ usual
+    ratio = np.diag(robust) / np.where(np.diag(usual) > 0.0, np.diag(usual), np.inf)
+    wider = np.sqrt(np.where(ratio > _TOGETHER, ratio, 1.0))
+    return usual * np.outer(wider, wider)
+
+
+def normal_equations(
+    problem: Problem, fit: Fit, theta: Floats, scatter: float = 1.0
+) -> tuple[Floats, Floats]:
+    """JᵀJ and Jᵀr over `scatter`, priors included."""
+    priors = list(problem.free.values())
+    precision = np.array([prior.sigma**-2.0 for prior in priors])
+    mean = np.array([prior.mean for prior in priors])
+    return (
+        fit.normal / scatter + np.diag(precision),
+        fit.gradient / scatter + (theta - mean) * precision,
+    )
 
 
 def _damped_step(
-    normal: NDArray[np.float64],
-    gradient: NDArray[np.float64],
-    rest: NDArray[np.bool_],
-    damping: float,
-) -> NDArray[np.float64]:
+    normal: Floats, gradient: Floats, rest: NDArray[np.bool_], damping: float
+) -> Floats:
     step = np.zeros_like(gradient)
     move = ~rest
     if not move.any():
@@ -145,22 +209,3 @@ def _damped_step(
     matrix = normal[np.ix_(move, move)] / np.outer(scale, scale) + damping * np.eye(move.sum())
     step[move] = -np.linalg.lstsq(matrix, gradient[move] / scale, rcond=1e-12)[0] / scale
     return step
-
-
-def _resting(
-    problem: Problem, theta: NDArray[np.float64], gradient: NDArray[np.float64]
-) -> NDArray[np.bool_]:
-    low = (theta <= problem.lower) & (gradient >= 0.0)
-    high = (theta >= problem.upper) & (gradient <= 0.0)
-    return low | high
-
-
-def _prior_chi2(problem: Problem, theta: NDArray[np.float64]) -> float:
-    return sum(
-        ((value - prior.mean) / prior.sigma) ** 2
-        for value, prior in zip(theta, problem.free.values(), strict=True)
-    )
-
-
-def _penalised_chi2(problem: Problem, evaluate: Evaluator, theta: NDArray[np.float64]) -> float:
-    return evaluate.chi2(theta) + _prior_chi2(problem, theta)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..errors import InputError, MissingExtra
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,12 @@ class Estimate:
     def normal(cls, value: float, sigma: float) -> Estimate:
         """Mean and quantiles of a normal distribution."""
         return cls(value, sigma, value - sigma, value, value + sigma)
+
+    @classmethod
+    def of(cls, draws: NDArray[np.float64]) -> Estimate:
+        """Median, standard deviation and quantiles of draws of any shape."""
+        q16, q50, q84 = (float(q) for q in np.quantile(draws, [0.158655, 0.5, 0.841345]))
+        return cls(q50, float(np.std(draws)), q16, q50, q84)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +53,7 @@ class Inference:
     chi2_red : float
         Reduced chi-square; NaN if the spectrum states no errors.
     method : str
-        gradient or gp.
+        gradient, gp or posterior.
     seconds : float
         Wall time.
     flags : tuple of str
@@ -53,6 +62,14 @@ class Inference:
         Pixels used and pixels ignored.
     wavelength, flux, model, error : (Q,)
         The pixels used, in the frame and units of the observation.
+    weight : (Q,)
+        Their weights: one, and less for outliers.
+    jitter : float
+        The additional error that was found, in units of the continuum.
+    draws : (chains, draws, K) or None
+        Of the free parameters, from `posterior`.
+    diagnostics : dict
+        Of these: r_hat and ess of every parameter, and the share that diverged.
     """
 
     labels: dict[str, Estimate]
@@ -70,6 +87,40 @@ class Inference:
     flux: NDArray[np.float64]
     model: NDArray[np.float64]
     error: NDArray[np.float64]
+    weight: NDArray[np.float64] | None = None
+    jitter: float = 0.0
+    draws: NDArray[np.float64] | None = None
+    diagnostics: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def posterior(self) -> dict[str, NDArray[np.float64]]:
+        """Draws (chains, draws) of every free parameter (InputError if there are none)."""
+        if self.draws is None:
+            raise InputError(
+                f"the method {self.method} makes no draws, expected posterior; infer with that."
+            )
+        return {name: self.draws[..., k] for k, name in enumerate(self.names)}
+
+    def to_arviz(self) -> Any:
+        """The draws as ArviZ has them: InferenceData of ArviZ 0.x, a DataTree of 1.x.
+
+        Raises
+        ------
+        InputError
+            There are no draws.
+        MissingExtra
+            ArviZ is not installed.
+        """
+        draws = self.posterior
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # it announces its own next version
+                import arviz
+        except ImportError:
+            raise MissingExtra("arviz", "posterior", "ArviZ output") from None
+        if int(arviz.__version__.split(".")[0]) < 1:
+            return arviz.from_dict(posterior=draws)
+        return arviz.from_dict({"posterior": draws})
 
     def to_dict(self) -> dict[str, Any]:
         """The numbers, without spectra, as they go into JSON (NaN becomes None)."""
@@ -85,11 +136,17 @@ class Inference:
             "nuisance": plain(self.nuisance),
             "chi2_red": finite(self.chi2_red),
             "method": self.method,
+            **self._sampled(),
             "seconds": round(self.seconds, 3),
             "flags": list(self.flags),
             "pixels": self.n_pixels,
             "masked": self.n_masked,
         }
+
+    def _sampled(self) -> dict[str, Any]:
+        if self.draws is None:
+            return {}
+        return {"draws": list(self.draws.shape[:2]), **self.diagnostics}
 
 
 def finite(value: float) -> float | None:

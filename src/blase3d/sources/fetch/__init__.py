@@ -14,11 +14,10 @@ from __future__ import annotations
 from .crew import CONNECTIONS
 from .download import Web
 from .listing import ROOTS, Box, parse_span
-from .plan import CACHE_VARIABLE, Plan, cache_folder, make_plan
+from .plan import Plan, cache_folder, make_plan
 from .run import Fetched, fetch, require_writable, write_box
 
 __all__ = [
-    "CACHE_VARIABLE",
     "CONNECTIONS",
     "ROOTS",
     "Box",

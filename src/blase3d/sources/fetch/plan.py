@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ... import files
 from ...errors import GridError
 from ..phoenix import WAVE_FILE
 from .crew import CONNECTIONS, all_in_threads
@@ -17,7 +17,6 @@ from .download import Web
 from .listing import ROOTS, Box, Labels, Progress, Remote, holes, list_box, quiet
 from .parts import Part, origin, untouched
 
-CACHE_VARIABLE = "BLASE3D_CACHE"
 ALL_SIZES_UP_TO = 64
 """Files up to which each one's size is asked for."""
 SAMPLE = 32
@@ -26,11 +25,8 @@ SAMPLE = 32
 
 def cache_folder(given: Path | None = None) -> Path:
     """Where the library is kept: `given`, else BLASE3D_CACHE, else the platform's cache folder."""
-    import platformdirs
-
-    stated = os.environ.get(CACHE_VARIABLE)
-    base = given or (Path(stated) if stated else platformdirs.user_cache_path("blase3d"))
-    return base.expanduser() / "phoenix"
+    base = files.cache_folder() if given is None else given.expanduser()
+    return base / "phoenix"
 
 
 @dataclass(frozen=True)
