@@ -6,8 +6,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from astropy.convolution import Gaussian1DKernel, convolve
 
-from blase3d.broaden import LIMB_DARKENING, broaden, log_grid, sample
+from blase3d.broaden import (
+    LIMB_DARKENING,
+    broaden,
+    log_grid,
+    macroturbulence,
+    pixel_widths,
+    pixels_of,
+    sample,
+    sample_mean,
+)
 from blase3d.toy import WAVELENGTH, toy_flux
 from blase3d.units import FWHM_PER_SIGMA, SPEED_OF_LIGHT
 
@@ -167,3 +177,99 @@ def test_sampling_is_right_for_batches_of_long_spectra():
     batched = jax.jit(jax.vmap(lambda row: sample(row, place)))(jnp.asarray(flux))
     singly = np.stack([np.asarray(sample(jnp.asarray(row), place)) for row in flux])
     assert np.abs(np.asarray(batched) - singly).max() < 1e-4
+
+
+# Macroturbulence, limb darkening, varying line spread, pixels
+
+
+def turbulent(velocity, zeta):
+    """The line convolved with the radial–tangential kernel, a mean of Gaussians over the disc."""
+    mu, weight = np.polynomial.legendre.leggauss(200)
+    mu, weight = 0.5 * (mu + 1.0), 0.5 * weight
+    depth = np.zeros_like(velocity)
+    for m, w in zip(mu, weight, strict=True):
+        for width in (zeta * m, zeta * np.sqrt(1 - m**2)):
+            sigma = np.hypot(5.0, width / np.sqrt(2.0))
+            depth += w * m * 5.0 / sigma * line(velocity, sigma)
+    return depth
+
+
+@pytest.mark.parametrize("vmac", [0.2, 3.0, 10.0, 40.0])
+def test_macroturbulence_is_the_mean_over_the_disc(vmac):
+    depth = 1.0 - np.asarray(broaden(FLUX, STEP, 0.0, None, vmac=vmac))
+    np.testing.assert_allclose(depth, turbulent(VELOCITY, vmac), atol=3e-6)
+    assert depth.sum() == pytest.approx(float(jnp.sum(1 - FLUX)), rel=1e-4)
+
+
+def test_macroturbulence_is_smooth_at_zero():
+    frequency = jnp.linspace(0.0, 0.4, 50)
+    np.testing.assert_allclose(macroturbulence(frequency, 0.0), 1.0)
+    small, large = (macroturbulence(frequency, v) for v in (0.02514, 0.02517))  # where series end
+    np.testing.assert_allclose(small, large, atol=3e-6)
+    slope = jax.jacfwd(lambda v: macroturbulence(frequency, v))
+    assert np.isfinite(slope(0.0)).all()
+    difference = (macroturbulence(frequency, 3.01) - macroturbulence(frequency, 2.99)) / 0.02
+    np.testing.assert_allclose(slope(3.0), difference, atol=2e-4)
+
+
+@pytest.mark.parametrize("eps", [0.0, 0.3, 1.0])
+def test_limb_darkening_is_an_argument(eps):
+    theta = (np.arange(2000) + 0.5) / 2000 * np.pi - np.pi / 2
+    x = np.sin(theta)
+    kernel = 2 * (1 - eps) * np.sqrt(1 - x**2) + 0.5 * np.pi * eps * (1 - x**2)
+    kernel = kernel / (np.pi * (1 - eps / 3)) * np.cos(theta) * np.pi / 2000
+    truth = line(VELOCITY[:, None] - 30.0 * x) @ kernel
+    depth = 1.0 - np.asarray(broaden(FLUX, STEP, 30.0, None, limb_darkening=eps))
+    np.testing.assert_allclose(depth, truth, atol=2e-5)
+    slope = jax.grad(lambda e: jnp.sum(WEIGHT * broaden(FLUX, STEP, 30.0, None, limb_darkening=e)))
+    assert np.isfinite(slope(eps))
+
+
+def test_the_instrument_is_that_of_astropy():
+    sigma = SPEED_OF_LIGHT / 2e4 / FWHM_PER_SIGMA
+    kernel = Gaussian1DKernel(sigma / STEP, x_size=101, mode="center")
+    truth = convolve(np.asarray(FLUX, float), kernel, boundary="fill", fill_value=1.0)
+    np.testing.assert_allclose(broaden(FLUX, STEP, 0.0, 2e4), truth, atol=2e-5)
+
+
+@pytest.mark.parametrize(("factor", "error"), [(1.0, 2e-6), (2.0, 2e-6), (5.0, 1e-4), (10.0, 1e-3)])
+def test_a_line_spread_that_varies(factor, error):
+    """Light is spread with the width that belongs to where it comes from, by direct summation."""
+    centers = np.linspace(VELOCITY[150], VELOCITY[-150], 25)
+    flux = 1.0 - sum(line(VELOCITY - c, 3.0) for c in centers)
+    resolution = 8e4 * np.geomspace(1.0, 1.0 / factor, VELOCITY.size)
+    sigma = SPEED_OF_LIGHT / FWHM_PER_SIGMA / resolution
+    spread = np.exp(-0.5 * ((VELOCITY[:, None] - VELOCITY) / sigma) ** 2) * STEP
+    truth = 1.0 - (spread / (sigma * np.sqrt(2 * np.pi))) @ (1.0 - flux)
+    found = broaden(jnp.asarray(flux), STEP, 0.0, jnp.asarray(resolution, jnp.float32))
+    np.testing.assert_allclose(found, truth, atol=error)
+    assert float(jnp.sum(1 - found)) == pytest.approx(np.sum(1 - flux), rel=1e-4)
+
+
+def test_pixels_of_one_width_are_a_boxcar():
+    width = 8.4
+    u = (np.arange(2001) + 0.5) / 2001 - 0.5
+    truth = line(VELOCITY[:, None] - width * u).mean(axis=1)
+    depth = 1.0 - np.asarray(broaden(FLUX, STEP, 0.0, None, pixel=width))
+    np.testing.assert_allclose(depth, truth, atol=3e-6)
+
+
+@pytest.mark.parametrize("growth", [1.0, 3.0])
+def test_pixels_average_the_flux(growth):
+    """Pixels of one width go through the Fourier transform, others are averaged one by one."""
+    edges = VELOCITY[600] + np.cumsum(np.geomspace(4.0, 4.0 * growth, 150))
+    middle, width = 0.5 * (edges[1:] + edges[:-1]), np.diff(edges)
+    pixels = pixels_of(width, STEP)
+    assert (pixels.points == 0) == (growth == 1.0)
+    flux = broaden(FLUX, STEP, 0.0, None, pixel=pixels.uniform)
+    found = sample_mean(flux, jnp.asarray((middle - VELOCITY[0]) / STEP, jnp.float32), pixels)
+    u = (np.arange(400) + 0.5) / 400 - 0.5
+    truth = 1.0 - line(middle[:, None] + width[:, None] * u).mean(axis=1)
+    np.testing.assert_allclose(found, truth, atol=5e-4)
+    assert np.sum((1 - found) * width) == pytest.approx(np.sum((1 - truth) * width), rel=1e-3)
+
+
+def test_widths_of_pixels_touch_midway():
+    wave = np.array([5000.0, 5001.0, 5003.0, 5006.0])
+    ends = np.log([4999.5, 5000.5, 5002.0, 5004.5, 5007.5])
+    np.testing.assert_allclose(pixel_widths(wave), SPEED_OF_LIGHT * np.diff(ends), rtol=2e-3)

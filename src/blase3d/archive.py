@@ -19,12 +19,15 @@ so that two farms can work on one archive.
 
 from __future__ import annotations
 
+import shutil
+import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from types import EllipsisType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import zarr
@@ -32,7 +35,7 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from .cloning import Clone
-from .errors import ArchiveError
+from .errors import ArchiveError, MissingExtra
 from .files import plain
 from .grid import Grid
 from .lines import Lines
@@ -58,7 +61,7 @@ class Node:
 class Archive:
     """Clones of the nodes of a grid. Made by `create_archive` or `open_archive`."""
 
-    def __init__(self, group: zarr.Group, path: Path):
+    def __init__(self, group: zarr.Group, path: str | Path):
         self._group = group
         self.path = path
         self.meta: dict[str, Any] = dict(group.attrs)
@@ -177,22 +180,65 @@ def _no_spectra(i: int) -> Any:
 def create_archive(path: str | Path, grid: Grid, recipe: Recipe) -> Archive:
     """A new archive for the clones of `grid`, or the one at `path` if it is of the same work.
 
+    `path` is a folder, or the address of a bucket as fsspec takes it, e.g. `s3://bucket/clones`.
+
     Raises
     ------
     ArchiveError
         There is something else at `path`.
     """
-    path = Path(path)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        archive = open_archive(path)
-        same = archive.recipe == recipe and archive.meta["fingerprint"] == grid.fingerprint()
-        if not same:
-            raise ArchiveError(
-                f"{path} holds clones of another grid, range or recipe "
-                f"({archive.recipe.name}); choose another name or remove it."
-            )
-        return archive
-    group = zarr.create_group(path)
+    place = _place(path)
+    if not _present(place):
+        _create(place, grid, recipe)
+    archive = open_archive(place)
+    if archive.recipe != recipe or archive.meta["fingerprint"] != grid.fingerprint():
+        raise ArchiveError(
+            f"{path} holds clones of another grid, range or recipe ({archive.recipe.name}); "
+            "choose another name or remove it."
+        )
+    return archive
+
+
+def _place(path: str | Path) -> str | Path:
+    """A folder, or an address."""
+    return path if "://" in str(path) else Path(path)
+
+
+def _present(place: str | Path) -> bool:
+    if isinstance(place, Path):
+        return place.exists() and (not place.is_dir() or any(place.iterdir()))
+    try:
+        return "format" in zarr.open_group(_store(place, "r"), mode="r").attrs
+    except FileNotFoundError:
+        return False
+
+
+def _store(place: str | Path, mode: Literal["r", "r+"]) -> Any:
+    """What zarr takes for a folder, a zip file or an address."""
+    if isinstance(place, Path):
+        return zarr.storage.ZipStore(place, mode="r") if place.is_file() else place
+    try:
+        return zarr.storage.FsspecStore.from_url(place, read_only=mode == "r")
+    except ImportError as error:
+        raise MissingExtra(error.name or "fsspec", "cloud", f"the archive {place}") from None
+
+
+def _create(place: str | Path, grid: Grid, recipe: Recipe) -> None:
+    """A folder appears whole or not at all, also if two farms create it at once."""
+    if not isinstance(place, Path):
+        _describe(zarr.create_group(_store(place, "r+")), grid, recipe)
+        return
+    partial = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        _describe(zarr.create_group(partial), grid, recipe)
+        with suppress(OSError):  # another farm was faster
+            partial.rename(place)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _describe(group: zarr.Group, grid: Grid, recipe: Recipe) -> None:
+    """Write what is known before any node is cloned."""
     write_array(group, "wavelength", grid.wavelength)
     write_array(group, "labels", grid.labels)
     group.attrs.update(
@@ -208,35 +254,36 @@ def create_archive(path: str | Path, grid: Grid, recipe: Recipe) -> Archive:
             "version": VERSION,
         }
     )
-    return Archive(group, path)
 
 
 def open_archive(path: str | Path) -> Archive:
-    """The archive at `path`.
+    """The archive at `path`, a folder or an address.
 
     Raises
     ------
     ArchiveError
-        It does not exist, is something else, is damaged, or is of a later version.
+        It does not exist, is something else, is damaged, or is of another version.
     """
-    path = Path(path)
-    group = open_zarr(path, FORMAT, VERSION, "blase3d clone")
+    place = _place(path)
+    group = open_zarr(place, FORMAT, VERSION, "blase3d clone")
     try:
-        return Archive(group, path)
+        return Archive(group, place)
     except (KeyError, TypeError) as error:
         raise ArchiveError(
             f"{path} lacks {error}, which every clone archive has; it is damaged: clone again."
         ) from None
 
 
-def open_zarr(path: Path, form: str, latest: int, maker: str) -> zarr.Group:
-    """The Zarr group at `path` (folder or zip) if it says that it is of this format."""
-    if not path.exists():
+def open_zarr(path: str | Path, form: str, latest: int, maker: str) -> zarr.Group:
+    """The Zarr group at `path` (folder, zip or address) if it says that it is of this format."""
+    if isinstance(path, Path) and not path.exists():
         raise ArchiveError(f"{path} does not exist; make it with {maker}.")
+    mode: Literal["r", "r+"] = "r" if isinstance(path, Path) and path.is_file() else "r+"
     try:
-        store = zarr.storage.ZipStore(path, mode="r") if path.is_file() else path
-        group = zarr.open_group(store, mode="r" if path.is_file() else "r+")
+        group = zarr.open_group(_store(path, mode), mode=mode)
         found, number = group.attrs.get("format"), group.attrs.get("version")
+    except MissingExtra:
+        raise
     except Exception as error:  # zarr and zipfile raise a dozen kinds for what is not theirs
         raise ArchiveError(
             f"{path} cannot be opened as a {form} file ({type(error).__name__}); "
@@ -247,11 +294,8 @@ def open_zarr(path: Path, form: str, latest: int, maker: str) -> zarr.Group:
             f"{path} is of the format {found!r}, expected {form!r}; make one with {maker}."
         )
     if number != latest:
-        cure = (
-            "upgrade blase3d"
-            if isinstance(number, int) and number > latest
-            else (f"make it anew with {maker}")
-        )
+        later = isinstance(number, int) and number > latest
+        cure = "upgrade blase3d" if later else f"make it anew with {maker}"
         raise ArchiveError(
             f"{path} has format version {number!r}, this blase3d reads {latest}; {cure}."
         )

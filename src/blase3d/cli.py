@@ -281,7 +281,7 @@ def clone(
 
 @app.command()
 def build(
-    path: Annotated[Path, typer.Argument(metavar="CLONES", help="The archive of clones.")],
+    path: Annotated[str, typer.Argument(metavar="CLONES", help="The archive of clones.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The model, one file.")],
     small: Annotated[
         bool, typer.Option("--small", help="A smaller file, of eight times the error at nodes.")

@@ -29,8 +29,8 @@ _CELLS = 200
 """Cells, at the most, whose middles are looked at."""
 _PIXELS = 4000
 """Pixels, at the most, that leave-one-out looks at."""
-_UNKNOWN = 0.5
-"""Share along labels of three nodes, where leaving one out leaves too few."""
+_UNKNOWN = 1.0
+"""Share along labels of three nodes, where leaving one out leaves too few to tell: the whole."""
 _DEGREE = 3
 
 
