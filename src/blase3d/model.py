@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import jax
 import jax.numpy as jnp
@@ -31,11 +32,15 @@ from .errors import InputError, LabelError
 from .lines import Lines
 from .manifold import coordinates, make_manifold, smooth_modes
 from .recipe import Recipe
-from .surface import Surface, surface_layout
+from .surface import Surface, farthest, surface_layout
 from .units import SPEED_OF_LIGHT
 
 _SAME_PIXEL = 1e-6
 """Wavelengths this close (Å) are of one pixel."""
+_GRAIN, _SPARE = 2048, 4
+"""Parts of a model begin and end at multiples of so many pixels, with so many to spare."""
+_FASTEST, _BROADEST = 1000.0, 600.0
+"""Velocity (km/s) that is taken where it is not known yet, and where spectra are broadened."""
 
 
 def observe(
@@ -190,18 +195,39 @@ class Model:
         if all(effect is None for effect in effects) and not integrate:
             return _emulate(self.emulator, vector, residual=residual)
         at = self.wavelength if wavelength is None else wavelength
+        part = self
+        if not isinstance(at, jax.core.Tracer) and np.size(at):
+            # only what can be seen at these wavelengths is evaluated
+            broad = _BROADEST * any(effect is not None for effect in (vsini, resolution, vmac))
+            part = self.part(float(np.min(at)), float(np.max(at)), _fastest(rv) + broad)
         return _observe(
-            self.emulator,
+            part.emulator,
             vector,
-            self.places(at),
+            part.places(at),
             0.0 if rv is None else rv,
             vsini,
-            self.line_spread(resolution, at),
+            part.line_spread(resolution, at),
             residual=residual,
             vmac=vmac,
             limb_darkening=limb_darkening,
-            pixels=self.pixels(np.asarray(at, np.float64)) if integrate else None,
+            pixels=part.pixels(np.asarray(at, np.float64)) if integrate else None,
         )
+
+    def part(self, low: float, high: float, velocity: float = 0.0) -> Model:
+        """The model of what moves into the range from `low` to `high` (Å) at up to `velocity`
+        (km/s): evaluating it costs a part. Parts of nearly equal range are one, kept here."""
+        margin = 1.0 + velocity / SPEED_OF_LIGHT
+        start = np.searchsorted(self.wavelength, low / margin) - _SPARE
+        stop = np.searchsorted(self.wavelength, high * margin) + _SPARE
+        first = max(int(start) // _GRAIN * _GRAIN, 0)
+        last = min(-(-int(stop) // _GRAIN) * _GRAIN, self.wavelength.size)
+        if last - first >= self.wavelength.size or last - first < 2:
+            return self
+        parts = _PARTS.setdefault(self, {})
+        if (first, last) not in parts:
+            with jax.ensure_compile_time_eval():  # its arrays stay, also if this is being traced
+                parts[first, last] = _cut(self, slice(first, last))
+        return parts[first, last]
 
     def pixels(self, wavelength: NDArray[np.float64]) -> Pixels:
         """Pixels that touch midway between wavelengths (Q,) in Å."""
@@ -274,6 +300,40 @@ class Model:
         return Lines(self.reference, np.asarray(params))
 
 
+def _fastest(rv: ArrayLike | None) -> float:
+    """The largest velocity (km/s) that may be meant."""
+    if rv is None:
+        return 0.0
+    return _FASTEST if isinstance(rv, jax.core.Tracer) else float(np.max(np.abs(rv)))
+
+
+def _cut(model: Model, pixels: slice) -> Model:
+    """The model of some of its pixels, with the lines that reach them."""
+    emulator, rest = model.emulator, model.emulator.residual
+    surface = Surface(
+        model.reference,
+        np.asarray(emulator.base),
+        np.asarray(emulator.area),
+        np.asarray(emulator.shape),
+    )
+    wavelength = model.wavelength[pixels]
+    far = farthest(surface, np.asarray(emulator.modes), model.recipe)
+    reaching = (model.reference + far > wavelength[0]) & (model.reference - far < wavelength[-1])
+    residual = None
+    if rest is not None:
+        residual = Residual(rest.nodes, rest.pixels[:, pixels], rest.scale[pixels])
+    return make_model(
+        wavelength,
+        model.axes,
+        surface.take(reaching),
+        residual,
+        model.recipe,
+        model.meta,
+        model.error_modes[:, pixels],
+    )
+
+
+_PARTS: WeakKeyDictionary[Model, dict[tuple[int, int], Model]] = WeakKeyDictionary()
 _emulate = jax.jit(emulate, static_argnames="residual")
 _observe = jax.jit(observe, static_argnames="residual")
 _line_params = jax.jit(line_params)

@@ -9,11 +9,13 @@ gives the same result. What a round starts from is what all windows ended with i
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +39,7 @@ from .surface import (
     with_missing,
 )
 
+Item = TypeVar("Item")
 Progress = Callable[[str, int, int], None]
 """Called with the name of a stage, how many items of it are done, and how many there are."""
 
@@ -84,7 +87,7 @@ class _Node:
 def _clone_nodes(
     grid: Grid, archive: Archive, executor: Executor | None, progress: Progress
 ) -> None:
-    todo = [i for i in range(len(grid)) if not archive.is_done(i)]
+    todo = _from_here([i for i in range(len(grid)) if not archive.is_done(i)])
     done = len(grid) - len(todo)
     progress("clone", done, len(grid))
     for item, result in run(
@@ -97,6 +100,13 @@ def _clone_nodes(
         done += 1
         progress("clone", done, len(grid))
     progress("clone", len(grid), len(grid))
+
+
+def _from_here(items: list[Item]) -> list[Item]:
+    """The items from another one on in each process, so that two farms on one archive share the
+    work instead of doing it twice."""
+    start = os.getpid() % max(len(items), 1)
+    return items[start:] + items[:start]
 
 
 def _nodes(grid: Grid, archive: Archive, todo: Iterable[int]) -> Iterator[_Node]:
@@ -187,7 +197,7 @@ def _window_tasks(archive: Archive, cuts: list[Window], round_number: int) -> It
     wavelength = archive.wavelength
     whole = surface_of(archive, round_number - 1) if round_number else None
     reaching = None if whole is None else farthest(whole, modes, archive.recipe)
-    for number, window in enumerate(cuts):
+    for number, window in _from_here(list(enumerate(cuts))):
         if archive.window(number, round_number) is not None:
             continue
         part = wavelength[window.fitted]

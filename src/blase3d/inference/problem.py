@@ -169,7 +169,16 @@ def make_problem(
     part, notices = _overlap(spectrum, model)
     part, more = _without_bands(part, options)
     part = _with_full_orders(part, options)
-    return Problem(model, part, free, fixed, options, _corrected(part) + notices + more)
+    low, high = (float(end) for end in part.wavelength[[0, -1]])
+    seen = model.part(low, high, _fastest(free, fixed) + RANGES["vsini"][1])
+    return Problem(seen, part, free, fixed, options, _corrected(part) + notices + more)
+
+
+def _fastest(free: Mapping[str, Prior], fixed: Mapping[str, float]) -> float:
+    """The largest radial velocity (km/s) that may come up."""
+    if "rv" in fixed:
+        return abs(fixed["rv"])
+    return max(abs(free["rv"].low), abs(free["rv"].high))
 
 
 def _check_names(
