@@ -80,3 +80,15 @@ def test_a_part_first_asked_for_inside_jit_stays_usable(model):
     step = 2.0
     difference = (total(5500.0 + step) - total(5500.0 - step)) / (2 * step)
     np.testing.assert_allclose(slope, difference, rtol=0.02)
+
+
+def test_what_is_beside_a_hole_is_known(model):
+    from dataclasses import replace
+
+    holed = replace(model, meta={"holes": [[5500.0, 0.0]]})
+    assert holed.near_hole(teff=5600.0, feh=-0.1)
+    assert holed.near_hole(teff=5400.0, feh=-0.4)
+    assert holed.near_hole(teff=5500.0, feh=0.0)
+    assert not holed.near_hole(teff=5500.0, feh=-0.5)  # a node that is there
+    assert not holed.near_hole(teff=6000.0, feh=-0.2)
+    assert not model.near_hole(teff=5600.0, feh=-0.1)

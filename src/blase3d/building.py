@@ -72,6 +72,7 @@ def build(archive: Archive, progress: Progress = silent, *, small: bool = False)
         "fingerprint": archive.meta["fingerprint"],
         "versions": {"clone": archive.meta["versions"], "build": software_versions()},
         "nodes": archive.labels[nodes].tolist(),
+        "holes": _holes(archive, nodes),
     }
     model = make_model(archive.wavelength, axes, surface, residual, recipe, meta)
     for name, with_rest in (("node_rms", True), ("node_lines_rms", False)):
@@ -81,6 +82,14 @@ def build(archive: Archive, progress: Progress = silent, *, small: bool = False)
     modes = emulator_error(model, meta["error_shares"])
     progress("error model", 1, 1)
     return replace(model, error_modes=modes)
+
+
+def _holes(archive: Archive, nodes: NDArray[np.int64]) -> list[list[float]]:
+    """Labels of the nodes of the box that there are no clones of."""
+    axes = list(archive.axes.values())
+    present = set(map(tuple, archive.box_index[nodes].tolist()))
+    absent = (place for place in np.ndindex(*map(len, axes)) if place not in present)
+    return [[float(axis[k]) for axis, k in zip(axes, place, strict=True)] for place in absent]
 
 
 def _fluxes(archive: Archive, nodes: NDArray[np.int64], progress: Progress) -> NDArray[np.float32]:

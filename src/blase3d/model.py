@@ -294,6 +294,19 @@ class Model:
                 )
         return jnp.stack([jnp.asarray(labels[name], jnp.float32) for name in names])
 
+    def near_hole(self, **labels: float) -> bool:
+        """Whether a corner of the cell that labels are in is a node that the library lacks: there
+        the model is filled in from further away."""
+        corners = []
+        for name, axis in self.axes.items():
+            above = int(np.searchsorted(axis, labels[name]))
+            around = axis[max(above - 1, 0) : above + 1]
+            corners.append([labels[name]] if labels[name] in around else around)
+        return any(
+            all(np.isclose(at, near).any() for at, near in zip(hole, corners, strict=True))
+            for hole in self.meta.get("holes", ())
+        )
+
     def lines(self, **labels: float) -> Lines:
         """The lines at given labels."""
         params = _line_params(self.emulator, self.label_vector(**labels))

@@ -49,7 +49,15 @@ def flags_of(
         flags.append(f"{noise.n_outliers} outlying pixels given less weight")
     if _another(solutions, sigma, scatter):
         flags.append("another solution is nearly as good")
+    if problem.model.near_hole(**_labels_of(best)):
+        flags.append("beside a node that the library lacks")
     return (*flags, *_unconstrained(best, sigma))
+
+
+def _labels_of(best: Solution) -> dict[str, float]:
+    problem = best.likelihood.problem
+    found = dict(zip(problem.names, map(float, best.theta), strict=True)) | dict(problem.fixed)
+    return {name: found[name] for name in problem.model.label_names}
 
 
 def _is_poor(best: Solution, scatter: float) -> bool:
