@@ -27,9 +27,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from blase3d.archive import open_archive
 from blase3d.errors import InputError
-from blase3d.farm import local_pool
+from blase3d.farm import LocalPool
 from blase3d.grid import Grid
 from blase3d.model import load_model, save_model
 from blase3d.pipeline import build, clone
@@ -94,17 +93,16 @@ def make(name: str, nodes: Grid, out: Path, workers: int) -> dict[str, float]:
     times_path, model_path = out / f"{name}-seconds.json", out / f"{name}.zip"
     times = json.loads(times_path.read_text()) if times_path.exists() else {}
     start = time.perf_counter()
-    with local_pool(workers) as pool:
-        report = clone(nodes, out / f"{name}.zarr", get_recipe(name), pool, say)
-    if report.cloned:
-        model_path.unlink(missing_ok=True)
+    with LocalPool(workers) as pool:
+        archive = clone(nodes, out / f"{name}.zarr", get_recipe(name), pool, say)
+    if not model_path.exists():
         times["clone"] = times.get("clone", 0.0) + time.perf_counter() - start
         times_path.write_text(json.dumps(times))
-    for index, reason in report.failed.items():
+    for index, reason in archive.failed.items():
         print(f"\n{name}: node {index} failed: {reason}", file=sys.stderr)
     if not model_path.exists():
         start = time.perf_counter()
-        save_model(build(open_archive(out / f"{name}.zarr"), say), model_path)
+        save_model(build(archive, say), model_path)
         times["build"] = time.perf_counter() - start
         times_path.write_text(json.dumps(times))
     return {f"{stage}_seconds": times.get(stage, float("nan")) for stage in ("clone", "build")}

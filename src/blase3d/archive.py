@@ -95,7 +95,7 @@ class Archive:
                 f"node {i} of {self.path} has not been cloned; run blase3d clone again to finish."
             )
         lines = None
-        if "params" in group:
+        if self.recipe.catalogue != "joint":
             lines = Lines(read_array(group, "reference"), read_array(group, "params"))
         flux = read_array(group, "flux")
         flags = tuple(attributes["flags"])
@@ -119,18 +119,29 @@ class Archive:
 
     def write(self, i: int, clone: Clone) -> None:
         """Keep the clone of node i; it counts as done only once all of it is written."""
-        group = self._group.require_group(f"nodes/{i}")
-        group.attrs.put({})
+        name = self._mended(f"nodes/{i}")
         if clone.lines is not None:
-            write_array(group, "reference", clone.lines.reference)
-            write_array(group, "params", clone.lines.params)
-        write_array(group, "flux", clone.target, chunk=_FLUX_CHUNK)
+            write_array(self._group, f"{name}/reference", clone.lines.reference)
+            write_array(self._group, f"{name}/params", clone.lines.params)
+        write_array(self._group, f"{name}/flux", clone.target, chunk=_FLUX_CHUNK)
         misfit = clone.misfit if np.isfinite(clone.misfit) else None
-        group.attrs.put({"misfit": misfit, "flags": list(clone.flags)})
+        self._say(name, {"misfit": misfit, "flags": list(clone.flags)})
 
     def write_failed(self, i: int, reason: str) -> None:
         """Keep why node i could not be cloned: `build` then takes it for a hole of the grid."""
-        self._group.require_group(f"nodes/{i}").attrs.put({"failed": reason})
+        self._say(self._mended(f"nodes/{i}"), {"failed": reason})
+
+    def _say(self, name: str, attributes: dict[str, Any]) -> None:
+        """Give a group its attributes, at one stroke."""
+        self._group.require_group(name).attrs.put(attributes)
+
+    def _mended(self, name: str) -> str:
+        """The name of a group that is sound, or not there: one of damaged metadata is removed."""
+        try:
+            self._group.get(name)
+        except Exception:  # as many kinds as ways to damage a file
+            self._group.create_group(name, overwrite=True)
+        return name
 
     @property
     def failed(self) -> dict[int, str]:
@@ -160,12 +171,11 @@ class Archive:
         self, number: int, round_number: int, surface: Surface, squares: NDArray[np.float64]
     ) -> None:
         """Keep the lines of a window after a round."""
-        group = self._group.require_group(f"rounds/{round_number}/{number}")
-        group.attrs.put({})
-        for name in _SURFACE:
-            write_array(group, name, getattr(surface, name))
-        write_array(group, "squares", squares)
-        group.attrs.put({"nodes": len(squares)})
+        name = self._mended(f"rounds/{round_number}/{number}")
+        for part in _SURFACE:
+            write_array(self._group, f"{name}/{part}", getattr(surface, part))
+        write_array(self._group, f"{name}/squares", squares)
+        self._say(name, {"nodes": len(squares)})
 
 
 _SURFACE = ("reference", "base", "area", "shape")
@@ -324,19 +334,35 @@ def write_array(
     group: zarr.Group, name: str, values: NDArray[Any], chunk: int | None = None
 ) -> None:
     """Write an array as one chunk, or in chunks of so many rows: compressed, with a checksum
-    behind the compression."""
+    behind the compression.
+
+    One that is there already is filled anew, not removed: another farm may be reading it, or
+    writing the same.
+    """
     rows = values.shape[:1] if chunk is None else (min(chunk, len(values)),)
-    array = group.create_array(
+    array = _array_of(
+        group,
         name,
         shape=values.shape,
         chunks=tuple(max(n, 1) for n in (*rows, *values.shape[1:])),
         dtype=values.dtype,
         compressors=[_COMPRESSOR, Crc32cCodec()],
-        overwrite=True,
         config={"write_empty_chunks": True},
     )
     if values.size:
         array[...] = values
+
+
+def _array_of(group: zarr.Group, name: str, **form: Any) -> zarr.Array[Any]:
+    """The array of that name and form, made if need be."""
+    try:
+        return group.create_array(name, **form)
+    except Exception:  # it is there, or what is there is damaged
+        with suppress(Exception):
+            found: Any = group[name]
+            if all(getattr(found, key) == form[key] for key in ("shape", "chunks", "dtype")):
+                return found
+    return group.create_array(name, overwrite=True, **form)
 
 
 _COMPRESSOR = BloscCodec(cname="zstd", clevel=5, shuffle="shuffle")

@@ -30,6 +30,8 @@ _DRIFT = 0.15
 learning rate serves all four parameters."""
 _CONVERGED = 0.1
 """A fit has converged if the last tenth of its steps took away less than this of its error."""
+_SENSIBLE = -1.0, 100.0
+"""Flux in units of the continuum that a spectrum may have."""
 _UNFITTED, _APART, _MOST_FLAGS = 0.03, 100, 5
 """Least difference (units of the continuum) that is flagged, at most one in so many pixels, and
 at most so many."""
@@ -209,10 +211,19 @@ def _descend(
 
 
 def check_normalised(spectrum: Spectrum) -> None:
-    """Raise CloneError unless the median flux is that of a normalised spectrum."""
-    median = float(np.median(spectrum.flux[spectrum.good]))
+    """Raise CloneError unless the flux is that of a normalised spectrum."""
+    good = spectrum.flux[spectrum.good]
+    median = float(np.median(good))
     if not 0.05 < median < 5.0:
         raise CloneError(
             f"got a spectrum of median flux {median:.3g}, expected one normalised to its "
             "continuum; normalise it first."
+        )
+    low, high = _SENSIBLE
+    absurd = np.flatnonzero(spectrum.good & ~((spectrum.flux > low) & (spectrum.flux < high)))
+    if absurd.size:
+        raise CloneError(
+            f"got a flux of {spectrum.flux[absurd[0]]:.3g} continua at "
+            f"{spectrum.wavelength[absurd[0]]:.2f} Å, expected {low:g} to {high:g}; repair the "
+            "spectrum, or leave it out."
         )

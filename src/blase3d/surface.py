@@ -96,13 +96,17 @@ class Surface:
 
 def joined(parts: list[Surface]) -> Surface:
     """All lines of several surfaces, in order of reference."""
-    together = Surface(
+    together = _stacked(parts)
+    return together.take(np.argsort(together.reference, kind="stable"))
+
+
+def _stacked(parts: list[Surface]) -> Surface:
+    return Surface(
         np.concatenate([part.reference for part in parts]),
         np.concatenate([part.base for part in parts]),
         np.concatenate([part.area for part in parts], axis=1),
         np.concatenate([part.shape for part in parts], axis=1),
     )
-    return together.take(np.argsort(together.reference, kind="stable"))
 
 
 def params_at(base: Array, area: Array, shape: Array, modes: Array) -> Array:
@@ -218,9 +222,8 @@ def fit_surface(
     if background is None:
         background = np.zeros((len(flux), 1), np.float32)
     if len(surface) == 0:
-        return surface, np.asarray(transmitted(jnp.asarray(background), recipe.composition)) * (
-            np.ones_like(flux)
-        )
+        clear = np.asarray(transmitted(jnp.asarray(background), recipe.composition))
+        return surface, np.broadcast_to(clear, flux.shape)
     layout = surface_layout(wavelength, surface, modes, recipe, _REACH_MARGIN)
     padded = _padded(surface)
     fit = _Fit(
@@ -286,21 +289,10 @@ def _padded(surface: Surface) -> Surface:
     """More lines, without area, so that similar fits share one compilation."""
     more = round_up(len(surface)) - len(surface)
     none = first_guess(np.ones(more), np.ones(more), np.ones(more))
-    base = none.params.copy()
-    base[:, 1] = _NO_AREA
-    n_modes, n_shapes = len(surface.area), len(surface.shape)
-    empty = Surface(
-        none.reference,
-        base,
-        np.zeros((n_modes, more), np.float32),
-        np.zeros((n_shapes, more, 3), np.float32),
-    )
-    return Surface(
-        np.concatenate([surface.reference, empty.reference]),
-        np.concatenate([surface.base, empty.base]),
-        np.concatenate([surface.area, empty.area], axis=1),
-        np.concatenate([surface.shape, empty.shape], axis=1),
-    )
+    none.params[:, 1] = _NO_AREA
+    area = np.zeros((len(surface.area), more), np.float32)
+    shape = np.zeros((len(surface.shape), more, 3), np.float32)
+    return _stacked([surface, Surface(none.reference, none.params, area, shape)])
 
 
 def _units(base: NDArray[np.float32]) -> Array:
