@@ -1,0 +1,84 @@
+"""What do missing nodes cost?
+
+    python benchmarks/holes.py --data ../shared/data --wave 8650:8750
+
+The library is cloned and built whole, and with 5 % of its nodes removed at random; the table has
+the errors at held-out spectra of both models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from blase3d.building import build
+from blase3d.farm import LocalPool
+from blase3d.grid import Grid
+from blase3d.normalise import normalise
+from blase3d.pipeline import clone
+from blase3d.recipe import DEFAULT
+from blase3d.sources import open_grid
+
+GRID, HELD = "turbo-cat.npz", "turbo-cat-offgrid.npz"
+
+
+def main() -> None:
+    """Print the table; with --json write the numbers too."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--wave", default="8650:8750", help="Å, vacuum")
+    parser.add_argument("--share", type=float, default=0.05, help="of the nodes that are removed")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    low, high = map(float, args.wave.split(":"))
+    nodes = open_grid(args.data / GRID).cut(low, high)
+    held = open_grid(args.data / HELD).cut(low, high)
+    rows = [measure(grid, held, args.workers) for grid in (nodes, holed(nodes, args))]
+    print("nodes  holes  held-out flux rms: median  mean  worst (1e-4)")
+    for row in rows:
+        print("{nodes:5d} {holes:6d} {median:25.2f} {mean:6.2f} {worst:6.2f}".format(**row))
+    if args.json:
+        args.json.write_text(json.dumps(rows, indent=1))
+
+
+def holed(grid: Grid, args: argparse.Namespace) -> Grid:
+    """The grid without some of its nodes, none of them a corner of the box."""
+    inner = np.flatnonzero(
+        ((grid.box_index > 0) & (grid.box_index < np.array(grid.shape) - 1)).any(axis=1)
+    )
+    count = max(round(args.share * len(grid)), 1)
+    gone = np.random.default_rng(args.seed).choice(inner, count, replace=False)
+    return grid.take(np.setdiff1d(np.arange(len(grid)), gone))
+
+
+def measure(grid: Grid, held: Grid, workers: int) -> dict[str, float]:
+    """Clone, build, and compare with the held-out spectra."""
+    with tempfile.TemporaryDirectory() as folder, LocalPool(workers) as pool:
+        model = build(clone(grid, Path(folder) / "clones.zarr", DEFAULT, pool, say))
+    errors = []
+    for i, spectrum in enumerate(held):
+        difference = np.asarray(model.flux(**held.labels_of(i))) - normalise(spectrum, DEFAULT).flux
+        errors.append(1e4 * np.sqrt(np.mean(difference**2)))
+    return {
+        "nodes": len(grid),
+        "holes": grid.n_holes,
+        "median": float(np.median(errors)),
+        "mean": float(np.mean(errors)),
+        "worst": float(np.max(errors)),
+    }
+
+
+def say(stage: str, done: int, total: int) -> None:
+    """Progress on stderr."""
+    print(f"\r{stage} {done}/{total}    ", end="", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
