@@ -1,4 +1,4 @@
-"""Clones and models on disk: round trips, and damage of every kind told from a done node."""
+"""Clones on disk: round trips, and damage of every kind told from a done node."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ import numpy as np
 import pytest
 import zarr
 
-from blase3d.archive import create_archive, open_archive
+from blase3d.archive import create_archive, open_archive, write_array
 from blase3d.cloning import Clone
 from blase3d.errors import ArchiveError
-from blase3d.model import load_model, make_model, save_model
-from blase3d.recipe import DEFAULT, PAPER
+from blase3d.model_file import load_model
+from blase3d.recipe import DEFAULT, PAPER, SINGLE
+from blase3d.surface import Surface
 from blase3d.toy import WAVELENGTH, toy_flux, toy_grid, toy_lines
 
 AXES = {"teff": (5500.0, 6000.0, 6500.0), "logg": (4.0, 4.5), "feh": (0.0,)}
 GRID = toy_grid(AXES)
-SWEEP = 3
 
 
 def clone_of(i):
     """A clone of a node without any fitting."""
     labels = GRID.labels[i]
     flux = toy_flux(labels, WAVELENGTH).astype(np.float32)
-    return Clone(toy_lines(labels), flux + np.float32(1e-3), flux, 1e-3, ("invented",))
+    return Clone(flux, toy_lines(labels), flux + np.float32(1e-3), 1e-3, ("invented",))
 
 
 @pytest.fixture(scope="module")
 def pristine(tmp_path_factory):
     """An archive with every node in it, to be copied."""
-    made = create_archive(tmp_path_factory.mktemp("pristine") / "clones", GRID, DEFAULT)
+    made = create_archive(tmp_path_factory.mktemp("pristine") / "clones", GRID, SINGLE)
     for i in range(len(GRID)):
-        made.write(i, clone_of(i), SWEEP)
+        made.write(i, clone_of(i))
     return made.path
 
 
@@ -47,12 +47,12 @@ def archive(pristine, tmp_path):
 def done(archive):
     """Which nodes a new look at the archive finds done."""
     opened = open_archive(archive.path)
-    return [i for i in range(len(opened)) if opened.is_done(i, SWEEP)]
+    return [i for i in range(len(opened)) if opened.is_done(i)]
 
 
 def test_round_trip(archive):
     opened = open_archive(archive.path)
-    assert opened.recipe == DEFAULT
+    assert opened.recipe == SINGLE
     assert opened.label_names == GRID.label_names
     assert opened.meta["library"]["library"] == "toy"
     assert set(opened.meta["versions"]) >= {"blase3d", "jax", "numpy"}
@@ -63,59 +63,96 @@ def test_round_trip(archive):
         np.testing.assert_array_equal(node.lines.reference, truth.lines.reference)
         np.testing.assert_array_equal(node.lines.params, truth.lines.params)
         np.testing.assert_array_equal(node.flux, truth.target)
-        assert (node.misfit, node.flags, node.sweep) == (1e-3, ("invented",), SWEEP)
+        assert (node.misfit, node.flags) == (1e-3, ("invented",))
 
 
-def test_catalogue_surface_and_failures(archive):
-    assert archive.catalogue() is None
-    assert archive.surface() is None
+def test_failures(archive):
     assert archive.failed == {}
-    lines = toy_lines(GRID.labels[0])
-    params = np.stack([toy_lines(labels).params for labels in GRID.labels])
-    archive.write_catalogue(lines)
-    archive.write_surface(params, 2)
-    archive.write_failed({4: "it is too cold"})
+    archive.write_failed(4, "it is too cold")
     opened = open_archive(archive.path)
-    np.testing.assert_array_equal(opened.catalogue().params, lines.params)
-    np.testing.assert_array_equal(opened.surface()[0], params)
-    assert opened.surface()[1] == 2
     assert opened.failed == {4: "it is too cold"}
+    assert done(archive) == [0, 1, 2, 3, 5]
+    opened.write(4, clone_of(4))  # it has come back
+    assert open_archive(archive.path).failed == {}
+    assert done(archive) == list(range(6))
+
+
+def test_a_part_of_a_flux(archive):
+    found = archive.flux_part(2, slice(300, 900))
+    np.testing.assert_array_equal(found, clone_of(2).target[300:900])
+
+
+def a_surface():
+    """Lines of two coefficients of ln area and one of the others, with numbers of chance."""
+    rng = np.random.default_rng(3)
+    shapes = ((26, 4), (2, 26), (1, 26, 3))
+    parts = (rng.normal(size=shape).astype(np.float32) for shape in shapes)
+    return Surface(toy_lines(GRID.labels[0]).reference, *parts)
+
+
+def test_windows_round_trip(archive):
+    archive.write_window(3, 1, a_surface(), np.arange(6.0))
+    opened = open_archive(archive.path)
+    found, squares = opened.window(3, 1)
+    for name in ("reference", "base", "area", "shape"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(a_surface(), name))
+    np.testing.assert_array_equal(squares, np.arange(6.0))
+    assert opened.window(3, 0) is None
+    assert opened.window(2, 1) is None
+
+
+@pytest.mark.parametrize("name", ["reference", "base", "area", "shape", "squares"])
+@pytest.mark.parametrize("damage", ["flip", "lose", "metadata"])
+def test_a_damaged_window_is_not_done_and_can_be_mended(archive, name, damage):
+    archive.write_window(0, 0, a_surface(), np.arange(6.0))
+    folder = archive.path / "rounds/0/0" / name
+    values = next(p for p in (folder / "c").rglob("*") if p.is_file())
+    if damage == "flip":
+        flip(values, 0.5)
+    elif damage == "lose":
+        values.unlink()
+    else:
+        (folder / "zarr.json").write_text("[]")
+    opened = open_archive(archive.path)
+    assert opened.window(0, 0) is None
+    opened.write_window(0, 0, a_surface(), np.arange(6.0))
+    np.testing.assert_array_equal(open_archive(archive.path).window(0, 0)[1], np.arange(6.0))
 
 
 def test_a_clone_without_lines(archive):
     none = clone_of(0).lines.take([])
-    archive.write(0, replace(clone_of(0), lines=none), SWEEP)
+    archive.write(0, replace(clone_of(0), lines=none))
     assert len(open_archive(archive.path)[0].lines) == 0
     assert 0 in done(archive)
 
 
 def test_the_same_work_goes_on(archive):
-    again = create_archive(archive.path, GRID, DEFAULT)
-    assert again.is_done(2, SWEEP)
-    assert again.is_done(2, SWEEP - 1)
-    assert not again.is_done(2, SWEEP + 1)
+    assert create_archive(archive.path, GRID, SINGLE).is_done(2)
 
 
 def test_a_node_that_is_not_there_is_not_done(tmp_path):
-    empty = create_archive(tmp_path / "clones", GRID, DEFAULT)
-    assert not empty.is_done(0, 1)
+    empty = create_archive(tmp_path / "clones", GRID, SINGLE)
+    assert not empty.is_done(0)
+    assert empty.window(0, 0) is None
     with pytest.raises(ArchiveError, match=r"node 0 .* not been cloned"):
         empty[0]
 
 
 def test_a_write_cut_short_is_not_done(archive, monkeypatch):
-    """The process ends when half of a node is written over."""
+    """The process ends when half of a node is written."""
+    shutil.rmtree(archive.path / "nodes/3")
     written = []
 
-    def write_one(group, name, values):
+    def write_one(group, name, values, chunk=None, write=write_array):
         if written:
             raise KeyboardInterrupt
         written.append(name)
+        write(group, name, values, chunk)
 
     monkeypatch.setattr("blase3d.archive.write_array", write_one)
     with pytest.raises(KeyboardInterrupt):
-        archive.write(3, clone_of(3), SWEEP)
-    assert written
+        archive.write(3, clone_of(3))
+    assert written == ["nodes/3/reference"]
     assert done(archive) == [0, 1, 2, 4, 5]
 
 
@@ -123,10 +160,11 @@ def test_a_write_cut_short_is_not_done(archive, monkeypatch):
     ("grid", "recipe"),
     [
         (GRID, PAPER),
-        (GRID, replace(DEFAULT, epochs=99)),
-        (GRID.take([0, 1, 2, 3]), DEFAULT),
-        (GRID.cut(8490, 8500), DEFAULT),
-        (toy_grid({**AXES, "feh": (0.5,)}), DEFAULT),
+        (GRID, DEFAULT),
+        (GRID, replace(SINGLE, epochs=99)),
+        (GRID.take([0, 1, 2, 3]), SINGLE),
+        (GRID.cut(8490, 8500), SINGLE),
+        (toy_grid({**AXES, "feh": (0.5,)}), SINGLE),
     ],
 )
 def test_other_work_is_refused(archive, grid, recipe):
@@ -178,9 +216,33 @@ def test_a_lost_chunk_is_told(archive, name):
 
 @pytest.mark.parametrize("name", ["", "flux", "params"])
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
-def test_damaged_metadata_of_a_node_is_told(archive, name, content):
+def test_damaged_metadata_of_a_node_is_told_and_mended(archive, name, content):
     (archive.path / "nodes/2" / name / "zarr.json").write_text(content)
     assert done(archive) == [0, 1, 3, 4, 5]
+    open_archive(archive.path).write(2, clone_of(2))
+    assert done(archive) == list(range(6))
+
+
+@pytest.mark.parametrize("name", ["", "flux", "params"])
+def test_lost_metadata_of_a_node_are_told_and_mended(archive, name):
+    (archive.path / "nodes/2" / name / "zarr.json").unlink()
+    assert done(archive) == [0, 1, 3, 4, 5]
+    open_archive(archive.path).write(2, clone_of(2))
+    assert done(archive) == list(range(6))
+
+
+def test_writing_a_node_again_removes_nothing_meanwhile(archive, monkeypatch):
+    """A farm that reads a node while another one writes the same finds it whole at every step."""
+    seen = []
+
+    def write_one(group, name, values, chunk=None, write=write_array):
+        seen.append(done(archive))
+        write(group, name, values, chunk)
+        seen.append(done(archive))
+
+    monkeypatch.setattr("blase3d.archive.write_array", write_one)
+    archive.write(3, clone_of(3))
+    assert seen == [list(range(6))] * 6
 
 
 def test_swapped_arrays_are_told(archive):
@@ -209,6 +271,20 @@ def rewrite(archive, **attributes):
     path.write_text(json.dumps(content))
 
 
+def test_a_folder_appears_whole(tmp_path, monkeypatch):
+    """A run that ends while it makes the archive leaves nothing in the way of the next."""
+
+    def killed(group, name, values, chunk=None):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("blase3d.archive.write_array", killed)
+        with pytest.raises(KeyboardInterrupt):
+            create_archive(tmp_path / "clones", GRID, SINGLE)
+    assert not (tmp_path / "clones").exists()
+    assert len(create_archive(tmp_path / "clones", GRID, SINGLE)) == 6
+
+
 def test_other_things_are_told(tmp_path, archive):
     with pytest.raises(ArchiveError, match="does not exist"):
         open_archive(tmp_path / "nowhere")
@@ -223,16 +299,19 @@ def test_other_things_are_told(tmp_path, archive):
     with pytest.raises(ArchiveError, match="format None"):
         open_archive(tmp_path / "foreign.zarr")
     with pytest.raises(ArchiveError):
-        create_archive(tmp_path / "folder", GRID, DEFAULT)
+        create_archive(tmp_path / "folder", GRID, SINGLE)
     assert (tmp_path / "folder/file").read_text() == "no archive"
     with pytest.raises(ArchiveError, match="blase3d-model"):
         load_model(archive.path)
 
 
-@pytest.mark.parametrize("version", [99, None, "one"])
-def test_another_version_is_told(archive, version):
+@pytest.mark.parametrize(
+    ("version", "way_out"),
+    [(99, "upgrade"), (1, "blase3d clone"), (None, "blase3d clone"), ("one", "blase3d clone")],
+)
+def test_another_version_is_told(archive, version, way_out):
     rewrite(archive, version=version)
-    with pytest.raises(ArchiveError, match="version"):
+    with pytest.raises(ArchiveError, match=f"version.*{way_out}"):
         open_archive(archive.path)
 
 
@@ -250,76 +329,3 @@ def test_a_lost_attribute_is_told(archive):
     path.write_text(json.dumps(content))
     with pytest.raises(ArchiveError, match="label_names"):
         open_archive(archive.path)
-
-
-# Models
-
-
-@pytest.fixture(scope="module")
-def model():
-    """A model of the true lines, with a residual."""
-    params = np.stack([toy_lines(labels).params for labels in GRID.labels])
-    rest = 1e-3 * np.sin(np.arange(WAVELENGTH.size) * np.arange(1, 7)[:, None] / 50)
-    axes = {name: np.array(axis) for name, axis in AXES.items()}
-    reference = toy_lines(GRID.labels[0]).reference
-    meta = {"library": {"citation": "closed formulas"}, "nodes": GRID.labels.tolist()}
-    return make_model(WAVELENGTH, axes, reference, params, rest.astype(np.float32), DEFAULT, meta)
-
-
-LABELS = {"teff": 5777.0, "logg": 4.4, "feh": 0.0}
-
-
-@pytest.fixture
-def stored(model, tmp_path):
-    """The model in a file."""
-    save_model(model, tmp_path / "toy.model")
-    return tmp_path / "toy.model"
-
-
-def test_a_model_comes_back_the_same(model, stored):
-    again = load_model(stored)
-    for options in ({}, {"residual": False}, {"rv": 30.0, "vsini": 5.0, "resolution": 3e4}):
-        np.testing.assert_array_equal(
-            model.flux(**LABELS, **options), again.flux(**LABELS, **options)
-        )
-    assert again.recipe == model.recipe
-    assert again.meta == model.meta
-    assert again.bounds == model.bounds
-    np.testing.assert_array_equal(again.reference, model.reference)
-
-
-def test_a_model_is_one_file_and_replaces_an_old_one(model, stored):
-    before = stored.read_bytes()
-    save_model(model, stored)
-    assert [path.name for path in stored.parent.iterdir()] == ["toy.model"]
-    assert len(stored.read_bytes()) == len(before)
-
-
-def test_a_failed_write_leaves_the_old_model(model, stored):
-    before = stored.read_bytes()
-    with pytest.raises(TypeError):
-        save_model(replace(model, meta={"what": object()}), stored)
-    assert stored.read_bytes() == before
-    assert [path.name for path in stored.parent.iterdir()] == ["toy.model"]
-
-
-@pytest.mark.parametrize("part", [0.0, 0.001, 0.3, 0.9, 0.999])
-def test_a_truncated_model_is_told(stored, part):
-    data = stored.read_bytes()
-    stored.write_bytes(data[: int(part * len(data))])
-    with pytest.raises(ArchiveError):
-        load_model(stored)
-
-
-def test_a_damaged_model_is_told(stored):
-    size = stored.stat().st_size
-    data = bytearray(stored.read_bytes())
-    data[size // 2 : size // 2 + 8] = bytes(8)
-    stored.write_bytes(data)
-    with pytest.raises(ArchiveError):
-        load_model(stored)
-
-
-def test_an_archive_opener_refuses_a_model(stored):
-    with pytest.raises(ArchiveError, match="blase3d-model"):
-        open_archive(stored)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import jax
@@ -11,21 +10,23 @@ import pytest
 
 from blase3d import archive
 from blase3d.archive import open_archive
+from blase3d.building import build
 from blase3d.errors import ArchiveError, CloneError, GridError, LabelError
 from blase3d.grid import grid_of
 from blase3d.inference import gp, infer
 from blase3d.inference.prior import Prior
-from blase3d.model import make_model
-from blase3d.pipeline import build, clone
+from blase3d.pipeline import clone, misfits, surface_of, windows
 from blase3d.recipe import DEFAULT, PAPER
 from blase3d.spectrum import Spectrum
-from blase3d.toy import AXES, WAVELENGTH, toy_continuum, toy_flux, toy_grid, toy_lines
+from blase3d.toy import WAVELENGTH, toy_continuum, toy_flux, toy_grid, toy_lines
 from blase3d.units import SPEED_OF_LIGHT
+from worlds import model_of
 
 RANGE = (8503.6, 8519.4)
 """Å: eleven lines of all kinds. The strong line at 8498 reaches in with half a per cent."""
 PIXELS = toy_grid().cut(*RANGE).wavelength
-QUICK = replace(DEFAULT, rounds=1, scouts=4, sweeps=2, epochs=60)
+QUICK = replace(DEFAULT, rounds=1, epochs=60, window=400, margin=60)
+"""Two windows."""
 SMALL = {"teff": (5000.0, 5500.0, 6000.0), "logg": (4.0, 5.0), "feh": (-0.5, 0.5)}
 OFF_NODES = [
     {"teff": 5230.0, "logg": 4.3, "feh": 0.2},
@@ -54,9 +55,11 @@ def observed(labels, rv=0.0, snr=None, wavelength=PIXELS, seed=0):
 def same_lines(one, two):
     """Whether two archives hold exactly the same."""
     for i in range(len(one)):
-        np.testing.assert_array_equal(one[i].lines.reference, two[i].lines.reference)
-        np.testing.assert_array_equal(one[i].lines.params, two[i].lines.params)
         np.testing.assert_array_equal(one[i].flux, two[i].flux)
+    ours, theirs = surface_of(one), surface_of(two)
+    for name in ("reference", "base", "area", "shape"):
+        np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
+    np.testing.assert_array_equal(misfits(one), misfits(two))
 
 
 # A model of the true lines: what interpolation alone does
@@ -65,11 +68,7 @@ def same_lines(one, two):
 @pytest.fixture(scope="module")
 def true_model():
     """The true lines at the nodes, and nothing else."""
-    grid = toy_grid()
-    params = np.stack([toy_lines(labels).params for labels in grid.labels])
-    reference = toy_lines(grid.labels[0]).reference
-    axes = {name: np.array(axis) for name, axis in AXES.items()}
-    return make_model(WAVELENGTH, axes, reference, params, None, DEFAULT, {})
+    return model_of(toy_grid())
 
 
 @pytest.mark.parametrize("labels", OFF_NODES)
@@ -127,10 +126,9 @@ def test_labels_outside_or_unknown_are_refused(true_model, labels):
 def chain(tmp_path_factory):
     """Grid, archive and model of the default recipe, made quickly."""
     grid = toy_grid().cut(*RANGE)
-    report = clone(grid, tmp_path_factory.mktemp("chain") / "clones", QUICK)
-    assert report.failed == {}
-    assert report.cloned == tuple(range(36))
-    return grid, report.archive, build(report.archive)
+    clones = clone(grid, tmp_path_factory.mktemp("chain") / "clones", QUICK)
+    assert clones.failed == {}
+    return grid, clones, build(clones)
 
 
 @pytest.fixture(scope="module")
@@ -145,15 +143,17 @@ def test_exact_at_every_node(chain):
     for labels in grid.labels:
         named = dict(zip(grid.label_names, labels.tolist(), strict=True))
         errors.append(rms(model.flux(**named) - toy_flux(named, PIXELS)))
-    assert max(errors) < 1e-5
+    assert max(errors) < 1.1 * QUICK.residual
+    np.testing.assert_allclose(model.meta["node_rms"], errors, rtol=0.05)
 
 
 def test_lines_alone_come_close_at_the_nodes(chain):
     grid, clones, model = chain
     for i in range(0, 36, 5):
         alone = model.flux(**grid.labels_of(i), residual=False)
-        assert 1e-5 < rms(alone - toy_flux(grid.labels[i], PIXELS)) < 0.01
-        assert clones[i].misfit < 0.01
+        error = rms(alone - toy_flux(grid.labels[i], PIXELS))
+        assert 1e-4 < error < 0.01
+        assert error == pytest.approx(misfits(clones)[i], rel=0.1)
 
 
 @pytest.mark.parametrize("labels", OFF_NODES)
@@ -251,60 +251,67 @@ def small():
 @pytest.fixture(scope="module")
 def undisturbed(small, tmp_path_factory):
     """Its clones, made in one go."""
-    return clone(small, tmp_path_factory.mktemp("small") / "clones", QUICK).archive
+    return clone(small, tmp_path_factory.mktemp("small") / "clones", QUICK)
 
 
 class Impatient:
-    """A progress that interrupts a sweep after so many nodes."""
+    """A progress that interrupts a stage after so many items."""
 
-    def __init__(self, sweep, after):
-        self.stage, self.after = f"clone, sweep {sweep} of 2", after
+    def __init__(self, stage, after):
+        self.stage, self.after = stage, after
 
     def __call__(self, stage, done, total):
         if stage == self.stage and done == self.after:
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize(("sweep", "after"), [(1, 5), (2, 7)])
-def test_an_interrupted_run_goes_on_where_it_was(small, undisturbed, tmp_path, sweep, after):
+FIRST, SECOND = (f"fit lines, round {k} of 2" for k in (1, 2))
+
+
+@pytest.mark.parametrize(("stage", "after"), [("clone", 5), (FIRST, 1), (SECOND, 0), (SECOND, 1)])
+def test_an_interrupted_run_goes_on_where_it_was(small, undisturbed, tmp_path, stage, after):
     path = tmp_path / "clones"
     with pytest.raises(KeyboardInterrupt):
-        clone(small, path, QUICK, progress=Impatient(sweep, after))
+        clone(small, path, QUICK, progress=Impatient(stage, after))
     found = open_archive(path)
-    done = [i for i in range(12) if found.is_done(i, sweep)]
-    assert done == list(range(after))
-    if sweep == 1:
-        with pytest.raises(ArchiveError, match="clone again"):
-            build(found)
+    cloned = sum(found.is_done(i) for i in range(12))
+    assert cloned == (5 if stage == "clone" else 12)
+    with pytest.raises((ArchiveError, CloneError), match="clone again"):
+        build(found)
     seen = []
-    report = clone(
+    again = clone(
         small, path, QUICK, progress=lambda stage, done, total: seen.append((stage, done))
     )
-    stages = [stage for stage, _ in seen]
-    assert "detect" not in stages
-    assert (f"clone, sweep {sweep} of 2", after) == seen[0]
-    if sweep == 2:
-        assert report.cloned == tuple(range(after, 12))
-    same_lines(report.archive, undisturbed)
+    assert seen[0] == ("clone", cloned)
+    assert (stage, after) in seen
+    assert (stage, after - 1) not in seen
+    same_lines(again, undisturbed)
 
 
-def test_a_run_killed_while_it_writes_goes_on_as_if_nothing_had_been(
-    small, undisturbed, tmp_path, monkeypatch
-):
-    path = tmp_path / "clones"
+class Doomed:
+    """`write_array` that ends the process at its n-th call."""
 
-    def killed(group, name, values, write=archive.write_array):
-        if name == "params" and group.path == "nodes/7" and dict(group.attrs) == {}:
+    def __init__(self, count):
+        self.left, self.write = count, archive.write_array
+
+    def __call__(self, *arguments, **options):
+        self.left -= 1
+        if self.left == 0:
             raise KeyboardInterrupt
-        write(group, name, values)
+        self.write(*arguments, **options)
 
-    with pytest.raises(KeyboardInterrupt):
-        clone(small, path, QUICK, progress=Impatient(2, 7))
-    with monkeypatch.context() as patch:
-        patch.setattr(archive, "write_array", killed)
-        with pytest.raises(KeyboardInterrupt):
-            clone(small, path, QUICK)
-    same_lines(clone(small, path, QUICK).archive, undisturbed)
+
+def test_a_run_that_ends_at_every_other_write_gets_there(small, undisturbed, tmp_path, monkeypatch):
+    path = tmp_path / "clones"
+    for _ in range(60):
+        with monkeypatch.context() as patch:
+            patch.setattr(archive, "write_array", Doomed(7))
+            try:
+                again = clone(small, path, QUICK)
+            except KeyboardInterrupt:
+                continue
+        break
+    same_lines(again, undisturbed)
 
 
 def test_a_node_that_failed_once_is_a_node_when_it_comes_back(tmp_path):
@@ -318,25 +325,34 @@ def test_a_node_that_failed_once_is_a_node_when_it_comes_back(tmp_path):
         return grid.read(i)
 
     flaky = replace(grid, read=read)
-    quicker = replace(QUICK, sweeps=1)
+    quicker = replace(QUICK, rounds=0, epochs=5)
     assert list(clone(flaky, tmp_path / "clones", quicker).failed) == [1]
     here[0] = True
-    report = clone(flaky, tmp_path / "clones", quicker)
-    assert report.cloned == (1,)
-    assert report.failed == {}
-    assert report.archive.failed == {}  # or build would take it for a hole
+    again = clone(flaky, tmp_path / "clones", quicker)
+    assert again.failed == {}  # or build would take it for a hole
+    assert again.is_done(1)
+    assert np.isfinite(misfits(again)).all()
+    assert len(build(again).meta["nodes"]) == 3
 
 
-def test_a_finished_run_is_not_done_again(small, undisturbed):
-    report = clone(small, undisturbed.path, QUICK)
-    assert report.cloned == ()
-    assert report.failed == {}
+def test_a_finished_run_is_not_done_again(small, undisturbed, monkeypatch):
+    monkeypatch.setattr(archive, "write_array", Doomed(1))
+    clone(small, undisturbed.path, QUICK)
 
 
-def test_an_executor_changes_nothing(small, undisturbed, tmp_path):
-    with ThreadPoolExecutor(2) as executor:
-        report = clone(small, tmp_path / "clones", QUICK, executor)
-    same_lines(report.archive, undisturbed)
+def test_windows_share_the_pixels_and_are_of_one_size():
+    for n_pixels in (100, 790, 6_250, 25_001, 240_551, 338_651):
+        for recipe in (DEFAULT, QUICK, replace(DEFAULT, window=1_000, margin=0)):
+            cuts = windows(n_pixels, recipe)
+            own = np.concatenate([np.arange(n_pixels)[w.own] for w in cuts])
+            np.testing.assert_array_equal(own, np.arange(n_pixels))
+            assert len({w.fitted.stop - w.fitted.start for w in cuts}) == 1
+            for window in cuts:
+                assert window.own.stop > window.own.start
+                assert window.fitted.start == max(window.own.start - recipe.margin, 0) or (
+                    window.fitted.stop == n_pixels
+                )
+                assert window.fitted.stop >= min(window.own.stop + recipe.margin, n_pixels)
 
 
 def with_faults(grid, nan):
@@ -348,22 +364,24 @@ def with_faults(grid, nan):
 
 
 def test_a_hole_and_a_node_that_is_not_finite(tmp_path):
-    axes = {"teff": AXES["teff"], "logg": (4.0, 5.0), "feh": (-0.5, 0.5)}
+    axes = {"teff": (5000.0, 5500.0, 6000.0, 6500.0), "logg": (4.0, 5.0), "feh": (-0.5, 0.5)}
     grid = toy_grid(axes, missing=[6]).cut(*RANGE)
     broken = with_faults(grid, nan=9)
     assert broken.n_holes == 1
-    report = clone(broken, tmp_path / "clones", QUICK)
-    assert list(report.failed) == [9]
-    assert grid.describe(9) in report.failed[9]
-    assert "not finite" in report.failed[9]
-    assert report.cloned == tuple(i for i in range(15) if i != 9)
-    model = build(open_archive(report.archive.path))
+    clones = clone(broken, tmp_path / "clones", QUICK)
+    assert list(clones.failed) == [9]
+    assert grid.describe(9) in clones.failed[9]
+    assert "not finite" in clones.failed[9]
+    np.testing.assert_array_equal(np.flatnonzero(np.isnan(misfits(clones))), [9])
+    model = build(open_archive(clones.path))
+    holes = [list(grid.labels[9]), list(grid.holes()[0].values())]
+    assert sorted(model.meta["holes"]) == sorted(holes)
     for i in (0, 5, 6, 10, 14):
         labels = grid.labels_of(i)
-        assert rms(model.flux(**labels) - toy_flux(labels, PIXELS)) < 1e-5
+        assert rms(model.flux(**labels) - toy_flux(labels, PIXELS)) < 1.1 * QUICK.residual
     for labels in (grid.labels_of(9), grid.holes()[0]):
         error = rms(model.flux(**labels) - toy_flux(labels, PIXELS))
-        assert 1e-5 < error < 0.02
+        assert 1e-4 < error < 0.02
 
 
 def test_when_no_node_can_be_cloned(tmp_path):
@@ -383,9 +401,7 @@ def test_a_fourth_label(tmp_path):
         "feh": (-0.5, 0.0),
         "alpha": (0.0, 0.4),
     }
-    quicker = replace(QUICK, sweeps=1)
-    report = clone(toy_grid(axes).cut(*RANGE), tmp_path / "clones", quicker)
-    model = build(report.archive)
+    model = build(clone(toy_grid(axes).cut(*RANGE), tmp_path / "clones", QUICK))
     assert model.label_names == ("teff", "logg", "feh", "alpha")
     labels = {"teff": 5300.0, "logg": 4.6, "feh": -0.2, "alpha": 0.25}
     assert rms(model.flux(**labels) - toy_flux(labels, PIXELS)) < 4e-3
@@ -397,10 +413,10 @@ def test_a_fourth_label(tmp_path):
 def test_the_paper_recipe_runs_through(tmp_path):
     axes = {"teff": (5500.0, 6000.0), "logg": (4.0, 4.5), "feh": (0.0, 0.5)}
     grid = toy_grid(axes).cut(*RANGE)
-    report = clone(grid, tmp_path / "clones", replace(PAPER, epochs=40))
-    assert report.failed == {}
-    counts = [len(report.archive[i].lines) for i in range(8)]
-    model = build(report.archive)
+    clones = clone(grid, tmp_path / "clones", replace(PAPER, epochs=40))
+    assert clones.failed == {}
+    counts = [len(clones[i].lines) for i in range(8)]
+    model = build(clones)
     assert len(model.reference) >= max(counts)
     assert model.emulator.residual is None
     for labels in (
@@ -411,4 +427,4 @@ def test_the_paper_recipe_runs_through(tmp_path):
         assert np.isfinite(flux).all()
         assert 0.0 < flux.min() < 0.8
     node = np.asarray(model.flux(teff=5500.0, logg=4.0, feh=0.0))
-    assert rms(node - report.archive[0].flux) == pytest.approx(report.archive[0].misfit, rel=0.02)
+    assert rms(node - clones[0].flux) == pytest.approx(clones[0].misfit, rel=0.02)

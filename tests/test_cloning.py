@@ -7,17 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from blase3d.cloning import clone_spectrum, missing_lines
+from blase3d.cloning import clone_spectrum, fit_lines, misfit_flags, missing_lines
 from blase3d.errors import CloneError
 from blase3d.lines import Lines
-from blase3d.recipe import DEFAULT, PAPER
+from blase3d.recipe import PAPER, SINGLE
 from blase3d.spectrum import Spectrum
 from blase3d.toy import WAVELENGTH, toy_flux, toy_lines
 
 LABELS = (5600.0, 4.4, 0.0)
 TRUTH = toy_lines(LABELS)
 SPECTRUM = Spectrum(WAVELENGTH, toy_flux(LABELS, WAVELENGTH))
-PATIENT = replace(DEFAULT, epochs=400)
+TRUE = replace(SINGLE, composition="sum")
+"""Lines compose as in the toy universe."""
+PATIENT = replace(TRUE, epochs=400)
 INSIDE = TRUTH.reference < WAVELENGTH[-1]
 BLENDED = np.isin(TRUTH.reference, (8487.35, 8487.67, 8505.76, 8506.04))
 
@@ -34,10 +36,10 @@ def fwhm(lines):
 
 @pytest.fixture(scope="module")
 def disturbed():
-    """A forced fit that starts beside the truth."""
+    """A fit that starts beside the truth."""
     rng = np.random.default_rng(3)
     start = TRUTH.params + rng.normal(size=TRUTH.params.shape) * [0.01, 0.15, 0.1, 0.1]
-    return clone_spectrum(SPECTRUM, PATIENT, Lines(TRUTH.reference, start))
+    return fit_lines(SPECTRUM, Lines(TRUTH.reference, start), PATIENT)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,7 @@ def detected():
 
 
 def test_the_truth_stays_the_truth():
-    clone = clone_spectrum(SPECTRUM, PATIENT, TRUTH, stiffness=1e-3)
+    clone = fit_lines(SPECTRUM, TRUTH, PATIENT)
     assert clone.misfit < 2e-4
     assert worst(clone.lines, 0, INSIDE) < 0.002
     assert worst(clone.lines, 1, INSIDE) < 0.05
@@ -86,12 +88,10 @@ def test_detected_lines_are_the_true_ones(detected):
 
 
 def test_the_wing_of_a_line_beyond_the_edge(detected, disturbed):
-    """Detection cannot find the line at 8520.4 Å, and nothing else can take its place; a catalogue
-    that has it, can."""
+    """Detection finds the wing at the last pixel, and the fit moves the line out."""
     edge = WAVELENGTH > 8519.5
-    alone, known = (np.abs(c.flux - c.target)[edge].max() for c in (detected, disturbed))
-    assert known < 0.002
-    assert 0.01 < alone < 0.05
+    assert np.abs(disturbed.flux - disturbed.target)[edge].max() < 0.002
+    assert np.abs(detected.flux - detected.target)[edge].max() < 0.005
 
 
 def test_more_rounds_leave_less():
@@ -105,22 +105,13 @@ def test_more_rounds_leave_less():
     assert left[1] < left[0] / 2
 
 
-def test_a_forced_fit_keeps_every_line_even_one_that_is_not_there():
+def test_a_fit_keeps_every_line_even_one_that_is_not_there():
     absent = Lines([8500.0], np.float32([[0.0, np.log(0.02), np.log(0.07), np.log(0.02)]]))
-    clone = clone_spectrum(SPECTRUM, PATIENT, TRUTH.merged(absent))
+    clone = fit_lines(SPECTRUM, TRUTH.merged(absent), PATIENT)
     assert len(clone.lines) == len(TRUTH) + 1
     i = int(np.flatnonzero(clone.lines.reference == 8500.0)[0])
     np.testing.assert_array_equal(np.delete(clone.lines.reference, i), TRUTH.reference)
     assert clone.lines.ln_area[i] < np.log(0.005)  # of 0.02 at first: faded, not gone
-
-
-def test_stiffness_holds_lines_to_their_start():
-    start = Lines(TRUTH.reference, TRUTH.params + np.float32([0, 0.3, 0, 0]))
-    free = clone_spectrum(SPECTRUM, DEFAULT, start)
-    held = clone_spectrum(SPECTRUM, DEFAULT, start, stiffness=1e6)
-    assert np.abs(held.lines.params - start.params).max() < 0.01
-    assert np.abs(free.lines.params - start.params)[INSIDE, 1].max() > 0.2
-    assert free.misfit < held.misfit
 
 
 def masked(garbage):
@@ -130,20 +121,20 @@ def masked(garbage):
     return Spectrum(WAVELENGTH, np.where(mask, garbage, SPECTRUM.flux), mask=mask)
 
 
-def test_masked_pixels_do_not_matter_in_a_forced_fit():
-    one, two = (clone_spectrum(masked(g), DEFAULT, TRUTH) for g in (0.1, 7.0))
+def test_masked_pixels_do_not_matter_in_a_fit():
+    one, two = (fit_lines(masked(g), TRUTH, TRUE) for g in (0.1, 7.0))
     np.testing.assert_array_equal(one.lines.params, two.lines.params)
     assert one.misfit == two.misfit < 1e-3
 
 
 def test_masked_pixels_do_not_matter_in_detection():
-    once = replace(DEFAULT, rounds=0)
+    once = replace(TRUE, rounds=0)
     one, two = (clone_spectrum(masked(g), once) for g in (1.0, 0.1))
     np.testing.assert_array_equal(one.lines.reference, two.lines.reference)
     assert two.misfit < 1.5 * one.misfit
 
 
-@pytest.mark.parametrize("recipe", [DEFAULT, PAPER])
+@pytest.mark.parametrize("recipe", [SINGLE, PAPER])
 def test_a_spectrum_without_features_is_flagged(recipe):
     flat = Spectrum(WAVELENGTH, np.ones_like(WAVELENGTH))
     clone = clone_spectrum(flat, recipe)
@@ -156,7 +147,15 @@ def test_a_spectrum_without_features_is_flagged(recipe):
 @pytest.mark.parametrize("scale", [1e-15, 0.01, 10.0, 1e14])
 def test_a_spectrum_that_is_not_normalised_is_refused(scale):
     with pytest.raises(CloneError, match="normalis"):
-        clone_spectrum(Spectrum(WAVELENGTH, scale * SPECTRUM.flux), DEFAULT)
+        clone_spectrum(Spectrum(WAVELENGTH, scale * SPECTRUM.flux), SINGLE)
+
+
+@pytest.mark.parametrize("value", [1e30, -1e30, -5.0, 1e4])
+def test_a_pixel_of_an_absurd_value_is_refused_with_its_place(value):
+    flux = SPECTRUM.flux.copy()
+    flux[1000] = value
+    with pytest.raises(CloneError, match=r"at 8500\.00 Å"):
+        clone_spectrum(Spectrum(WAVELENGTH, flux), SINGLE)
 
 
 def test_the_paper_recipe_keeps_to_its_first_lines():
@@ -168,6 +167,36 @@ def test_the_paper_recipe_keeps_to_its_first_lines():
 
 
 def test_the_result_is_the_same_every_time(disturbed):
-    again = clone_spectrum(SPECTRUM, PATIENT, disturbed.lines)
-    once_more = clone_spectrum(SPECTRUM, PATIENT, disturbed.lines)
+    again = fit_lines(SPECTRUM, disturbed.lines, PATIENT)
+    once_more = fit_lines(SPECTRUM, disturbed.lines, PATIENT)
     np.testing.assert_array_equal(again.lines.params, once_more.lines.params)
+
+
+@pytest.mark.parametrize("composition", ["opacity", "sum", "product"])
+def test_every_composition_fits(composition):
+    once = replace(SINGLE, composition=composition, rounds=0)
+    clone = clone_spectrum(SPECTRUM, once)
+    assert clone.misfit < 0.01
+    assert "not converged" not in clone.flags
+
+
+def test_a_fit_that_was_cut_short_is_flagged():
+    clone = clone_spectrum(SPECTRUM, replace(TRUE, rounds=0, optimiser="adam", epochs=10))
+    assert "not converged" in clone.flags
+
+
+def test_what_was_not_fitted_is_flagged_worst_first():
+    difference = np.zeros(2001)
+    difference[300], difference[310], difference[1000], difference[1500] = 0.08, 0.05, -0.2, 0.02
+    found = misfit_flags(WAVELENGTH, difference)
+    assert found == ("misfit of 0.2 at 8500.00 Å", "misfit of 0.08 at 8486.00 Å")
+    many = np.zeros(2001)
+    many[50::150] = 0.1
+    assert len(misfit_flags(WAVELENGTH, many)) == 5
+
+
+def test_an_emission_line_is_flagged_where_it_is():
+    flux = SPECTRUM.flux + 0.3 * np.exp(-0.5 * ((WAVELENGTH - 8500.0) / 0.1) ** 2)
+    clone = clone_spectrum(Spectrum(WAVELENGTH, flux), replace(TRUE, rounds=0))
+    assert clone.flags[0].startswith("misfit of 0.")
+    assert clone.flags[0].split(" at ")[1].startswith(("8499.9", "8500.0", "8500.1"))

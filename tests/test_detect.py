@@ -59,6 +59,22 @@ def test_distance_keeps_the_deeper_of_near_minima():
     assert len(near) < len(SEEN)
 
 
+@pytest.mark.parametrize(("cut", "end"), [(1928, -1), (1924, -1), (83, 0), (80, 0)])
+def test_a_line_just_beyond_the_edge_is_a_line_at_the_last_pixel(cut, end):
+    """The line at 8518.70 is cut off 0.16 or 0.24 Å before its centre, that at 8481.42 behind."""
+    part = slice(None, cut) if end else slice(cut, None)
+    found = detect(WAVELENGTH[part], FLUX[part], 0.005, 4)
+    place = 0 if end == 0 else -1
+    assert found.reference[place] == pytest.approx(WAVELENGTH[part][end], abs=0.011)
+
+
+def test_a_flat_end_has_no_line():
+    inside = slice(540, 660)  # from 8490.8, in the red wing of a line
+    middle = np.where(np.abs(WAVELENGTH - 8492.12) < 0.6, FLUX, 1.0)[inside]
+    found = detect(WAVELENGTH[inside], middle, 0.005, 4)
+    np.testing.assert_allclose(found.reference, [8492.12], atol=0.021)
+
+
 def test_a_flat_spectrum_has_no_lines():
     assert len(detect(WAVELENGTH, np.ones_like(WAVELENGTH), 0.005, 4)) == 0
 

@@ -9,14 +9,20 @@ import jax
 import numpy as np
 import pytest
 
-from blase3d.manifold import Manifold, fill_holes, make_manifold, smoothing
+from blase3d.manifold import Manifold, coordinates, fill_holes, make_manifold, smooth_modes
 
 KINDS = ["linear", "spline"]
 UNEQUAL = (3000.0, 3100.0, 3400.0, 4000.0, 4100.0, 5200.0)
 AXES = [UNEQUAL, (4.0, 4.5, 5.5), (-0.5, 0.0)]
+"""Not called teff, so that a spline is one in the labels themselves."""
 BOX = np.array(list(product(*AXES)))
 ROOT = Path(__file__).parents[1]
 SURFACE = ROOT / "../shared/data/original/line-8185.51-feh0-657-nodes.csv"
+
+
+def manifold_of(axes, kind):
+    """The manifold of axes without names of a meaning."""
+    return make_manifold({f"x{k}": np.array(axis) for k, axis in enumerate(axes)}, kind)
 
 
 def inner_points(axes, count=30):
@@ -38,14 +44,14 @@ def interpolate(manifold, values, points):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_exact_at_every_node(kind):
-    manifold = make_manifold(AXES, kind)
+    manifold = manifold_of(AXES, kind)
     weights = _weights(manifold, BOX)
     np.testing.assert_allclose(weights, np.eye(len(BOX)), atol=3e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_weights_sum_to_one(kind):
-    manifold = make_manifold(AXES, kind)
+    manifold = manifold_of(AXES, kind)
     total = interpolate(manifold, np.ones(len(BOX)), inner_points(AXES))
     np.testing.assert_allclose(total, 1.0, atol=1e-5)
 
@@ -71,7 +77,7 @@ def polynomial(points, degrees):
     ],
 )
 def test_polynomials_of_its_degree_are_reproduced(kind, degrees, exact):
-    manifold = make_manifold(AXES, kind)
+    manifold = manifold_of(AXES, kind)
     points = inner_points(AXES)
     got = interpolate(manifold, polynomial(BOX, degrees), points)
     error = np.abs(got - polynomial(points, degrees)).max()
@@ -80,7 +86,7 @@ def test_polynomials_of_its_degree_are_reproduced(kind, degrees, exact):
 
 @pytest.mark.usefixtures("double")
 def test_in_float64_to_the_last_digits():
-    manifold = make_manifold(AXES, "spline")
+    manifold = manifold_of(AXES, "spline")
     points = inner_points(AXES)
     got = interpolate(manifold, polynomial(BOX, (3, 2, 1)), points)
     np.testing.assert_allclose(got, polynomial(points, (3, 2, 1)), rtol=1e-11)
@@ -90,7 +96,7 @@ def test_in_float64_to_the_last_digits():
 @pytest.mark.usefixtures("double")
 def test_the_gradient_across_a_cell_edge(kind, smooth):
     """The spline's goes on; the linear one's jumps, which is what pulls fits to the edges."""
-    manifold = make_manifold([UNEQUAL], kind)
+    manifold = manifold_of([UNEQUAL], kind)
     values = np.sin(np.arange(len(UNEQUAL)) * 1.7)
 
     def slope(teff):
@@ -104,7 +110,7 @@ def test_the_gradient_across_a_cell_edge(kind, smooth):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.usefixtures("double")
 def test_gradient_against_finite_differences(kind):
-    manifold = make_manifold(AXES, kind)
+    manifold = manifold_of(AXES, kind)
     values = np.cos(BOX @ [0.002, 1.3, 2.1])
     for point in inner_points(AXES, 5):
         exact = _slopes(point, manifold, values)
@@ -116,14 +122,14 @@ def test_gradient_against_finite_differences(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_label_that_does_not_vary(kind):
-    manifold = make_manifold([(4000.0, 5000.0), (4.5,), (0.0, 0.5)], kind)
+    manifold = manifold_of([(4000.0, 5000.0), (4.5,), (0.0, 0.5)], kind)
     weights = manifold.weights(np.array([4250.0, 4.5, 0.0]))
     np.testing.assert_allclose(weights, [0.75, 0.0, 0.25, 0.0], atol=1e-6)
 
 
 @pytest.mark.parametrize("axis", [(1.0, 2.0), (1.0, 1.5, 3.0), (1.0, 1.5, 3.0, 3.1)])
 def test_short_axes_get_the_degree_they_can_bear(axis):
-    manifold = make_manifold([axis], "spline")
+    manifold = manifold_of([axis], "spline")
     degree = len(axis) - 1
     points = np.linspace(axis[0], axis[-1], 17)[:, None]
     got = interpolate(manifold, (np.array(axis) - 1.2) ** degree, points)
@@ -172,49 +178,76 @@ def test_a_hole_of_a_smooth_function_is_filled_better_than_by_the_mean():
     assert error.max() < 0.4 * naive.max()
 
 
-SQUARE = [np.arange(8.0), np.arange(5.0)]
-ALL = index_of((8, 5))
-EVERYWHERE = np.ones(40, dtype=bool)
+@pytest.mark.usefixtures("double")
+def test_teff_enters_a_spline_by_its_logarithm():
+    axes = {"teff": np.array(UNEQUAL), "feh": np.array([-0.5, 0.0])}
+    np.testing.assert_array_equal(coordinates(axes)[0], np.log(UNEQUAL))
+    nodes = np.array(list(product(*axes.values())))
+    points = inner_points(list(axes.values()))
+    errors = {}
+    for kind in KINDS:
+        manifold = make_manifold(axes, kind)
+        got = interpolate(manifold, np.log(nodes[:, 0]) ** 3 + nodes[:, 1], points)
+        errors[kind] = np.abs(got - np.log(points[:, 0]) ** 3 - points[:, 1]).max()
+    assert errors["spline"] < 1e-9
+    assert errors["linear"] > 1e-3
 
 
-def roughness(values):
-    """Summed squared second differences along both axes of the square."""
-    table = values.reshape(8, 5)
-    return (np.diff(table, 2, axis=0) ** 2).sum() + (np.diff(table, 2, axis=1) ** 2).sum()
+# Smooth functions on a grid
+
+BOXES = [
+    [np.arange(8.0), np.arange(5.0)],
+    [np.array(UNEQUAL), np.array([4.0, 4.5, 5.5]), np.array([-0.5, 0.0])],
+    [np.arange(4.0), np.arange(3.0), np.arange(3.0), np.array([0.0, 0.4])],
+    [np.array([5000.0])],
+    [np.array([5000.0, 6000.0])],
+    [np.array([5000.0, 6000.0]), np.array([4.5])],
+]
 
 
-def test_no_smoothing_changes_nothing():
-    np.testing.assert_allclose(smoothing(SQUARE, ALL, EVERYWHERE, 0.0), np.eye(40), atol=1e-12)
+@pytest.mark.parametrize("axes", BOXES)
+def test_the_first_mode_is_constant_and_all_are_orthogonal(axes):
+    modes = smooth_modes(axes, 1000)
+    box = int(np.prod([len(axis) for axis in axes]))
+    assert len(modes) == box
+    np.testing.assert_allclose(modes[:, 0], 1.0, rtol=1e-9)
+    products = modes.T @ modes / box
+    np.testing.assert_allclose(products - np.diag(np.diag(products)), 0.0, atol=1e-9)
+    assert (np.diff(np.diag(products)) < 1e-9).all()  # the rougher, the smaller
+    assert np.diag(products).min() > 0
 
 
-def test_smoothing_keeps_planes():
-    plane = ALL @ [1.0, -2.0]
-    smooth = smoothing(SQUARE, ALL, EVERYWHERE, 30.0) @ plane
-    np.testing.assert_allclose(smooth, plane, atol=1e-3)
+@pytest.mark.parametrize("axes", BOXES)
+def test_the_last_function_along_an_axis_is_left_out(axes):
+    modes = smooth_modes(axes, 1000)
+    left = [n - 1 if n > 2 else n for n in map(len, axes)]
+    assert modes.shape[1] == np.prod(left)
+    for k, axis in enumerate(axes):
+        if len(axis) < 3:
+            continue
+        table = np.moveaxis(modes.reshape(*map(len, axes), -1), k, 0)
+        for mode in np.moveaxis(table, -1, 0):
+            turns = mode[1:] * mode[:-1] < -1e-9
+            assert turns.sum(axis=0).max() < len(axis) - 1  # none alternates at every node
 
 
-def test_the_stronger_the_smoother():
-    noise = np.random.default_rng(2).normal(size=40)
-    rough = [
-        roughness(smoothing(SQUARE, ALL, EVERYWHERE, s) @ noise) for s in (0.0, 0.1, 1.0, 10.0)
+def test_fewer_modes_are_the_first_of_more():
+    for axes in BOXES:
+        np.testing.assert_array_equal(smooth_modes(axes, 4), smooth_modes(axes, 1000)[:, :4])
+
+
+def test_few_modes_carry_what_is_smooth():
+    axes = BOXES[0]
+    nodes = np.array(list(product(*axes)))
+    smooth = np.sin(nodes[:, 0] / 3) * (1 + 0.1 * nodes[:, 1])
+    noise = np.random.default_rng(2).normal(size=len(nodes))
+    modes = smooth_modes(axes, 15)
+    left = [
+        np.std(values - modes @ np.linalg.lstsq(modes, values, rcond=None)[0]) / np.std(values)
+        for values in (smooth, noise)
     ]
-    assert rough[0] > 2 * rough[1] > 4 * rough[2] > 8 * rough[3]
-
-
-def test_noise_on_a_smooth_surface_is_reduced():
-    truth = np.sin(ALL[:, 0] / 4) + 0.1 * ALL[:, 1]
-    noisy = truth + 0.1 * np.random.default_rng(3).normal(size=40)
-    smooth = smoothing(SQUARE, ALL, EVERYWHERE, 1.0) @ noisy
-    assert np.std(smooth - truth) < 0.7 * np.std(noisy - truth)
-
-
-def test_smoothing_predicts_absent_nodes():
-    present = EVERYWHERE.copy()
-    present[[11, 27]] = False
-    plane = ALL @ [1.0, -2.0]
-    matrix = smoothing(SQUARE, ALL, present, 1.0)
-    assert matrix.shape == (40, 38)
-    np.testing.assert_allclose(matrix @ plane[present], plane, atol=1e-3)
+    assert left[0] < 0.03
+    assert left[1] > 0.5
 
 
 @pytest.mark.skipif(not SURFACE.exists(), reason="there is no ../shared/data")
@@ -237,7 +270,7 @@ def test_a_real_surface_every_second_teff_held_out():
     points = np.array(list(product(teff[1::2], logg)))
     errors = {}
     for kind in KINDS:
-        manifold = make_manifold([teff[::2], logg], kind)
+        manifold = manifold_of([teff[::2], logg], kind)
         got = interpolate(manifold, values[::2].ravel(), points)
         errors[kind] = np.abs(got - values[1::2].ravel())
     x, y = (table["teff"] - 7000) / 5000, (table["logg"] - 4) / 2

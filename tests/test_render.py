@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import combinations
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ import pytest
 from blase3d.render import TILE, make_layout, optical_depth, reach, render, round_up
 from blase3d.toy import WAVELENGTH, absorbed, toy_lines
 
+COMPOSITIONS = ("opacity", "sum", "product")
 TOLERANCE = 1e-6
 FLOAT32 = 2e-5
 """What float32 may cost: 26 lines added, of which one has an optical depth of 8."""
@@ -25,7 +27,12 @@ def brute_force(params, wavelength, composition, reference=LINES.reference):
     params = np.array(params, dtype=np.float64)
     params[:, 0] += reference
     each = absorbed(wavelength, params)
-    return (each if composition == "sum" else -np.log1p(-each)).sum(axis=0)
+    return (-np.log1p(-each) if composition == "product" else each).sum(axis=0)
+
+
+def let_through(depth, composition):
+    """Flux from summed depth."""
+    return 1.0 / (1.0 + depth) if composition == "opacity" else np.exp(-depth)
 
 
 def lost(params, wavelength, tolerance):
@@ -63,11 +70,22 @@ def test_product_equals_brute_force(wavelength):
     assert np.all(np.abs(flux - truth) < lost(params, wavelength, TOLERANCE) + FLOAT32)
 
 
+@pytest.mark.parametrize("wavelength", [WAVELENGTH, DOUBLED])
+def test_opacity_equals_brute_force(wavelength):
+    flux = np.asarray(render(LINES.params, layout_of(LINES.params, wavelength), "opacity"))
+    truth = 1.0 / (1.0 + brute_force(LINES.params, wavelength, "opacity"))
+    slack = lost(LINES.params, wavelength, TOLERANCE) + FLOAT32
+    assert np.all(np.abs(flux - truth) < slack)
+
+
 def test_compositions_differ():
     params = shallow(LINES)
     layout = layout_of(params, WAVELENGTH)
-    difference = render(params, layout, "sum") - render(params, layout, "product")
-    assert np.abs(difference).max() > 0.01
+    flux = {name: np.asarray(render(params, layout, name)) for name in COMPOSITIONS}
+    for one, two in combinations(COMPOSITIONS, 2):
+        assert np.abs(flux[one] - flux[two]).max() > 0.01
+    assert (flux["opacity"] >= flux["sum"] - 1e-6).all()
+    assert (flux["sum"] >= flux["product"] - 1e-6).all()
 
 
 def test_the_windows_matter_less_the_smaller_the_tolerance():
@@ -159,7 +177,7 @@ def test_few_sizes_are_left():
     assert len({round_up(n) for n in range(1000, 2000)}) <= 10
 
 
-@pytest.mark.parametrize("composition", ["sum", "product"])
+@pytest.mark.parametrize("composition", COMPOSITIONS)
 def test_derivatives_forward_and_reverse(composition):
     """Forward against finite differences of the plain sum, reverse against forward."""
     params = shallow(LINES)
@@ -175,7 +193,9 @@ def test_derivatives_forward_and_reverse(composition):
     _, forward = jax.jit(partial(jax.jvp, flux))((primal,), (tangent,))
     step = 1e-4
     either = [
-        np.exp(-brute_force(params + sign * step * direction, WAVELENGTH, composition))
+        let_through(
+            brute_force(params + sign * step * direction, WAVELENGTH, composition), composition
+        )
         for sign in (1, -1)
     ]
     np.testing.assert_allclose(forward, (either[0] - either[1]) / (2 * step), atol=2e-5)
@@ -202,7 +222,7 @@ def total_and_slopes(params, layout, composition):
     return value, gradient, tangent
 
 
-@pytest.mark.parametrize("composition", ["sum", "product"])
+@pytest.mark.parametrize("composition", COMPOSITIONS)
 @pytest.mark.parametrize(
     "awkward",
     [

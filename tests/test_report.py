@@ -9,9 +9,8 @@ import pytest
 
 from blase3d import toy
 from blase3d.inference.result import Estimate, Inference
-from blase3d.model import make_model
-from blase3d.recipe import DEFAULT
 from blase3d.report import overview_figure, write_report
+from worlds import model_of, true_params
 
 AXES = {"teff": (5500.0, 5750.0, 6000.0), "logg": (4.25, 4.75), "feh": (-0.25, 0.25)}
 FOUND = {
@@ -53,7 +52,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def model():
     grid = toy.toy_grid(AXES)
-    params = np.stack([toy.toy_lines(labels).params for labels in grid.labels])
+    params = true_params(grid)
     params[:, :-1, 1] += 0.03  # lines that are a little wrong, so that there is a residual
     blank = np.full((len(grid), grid.wavelength.size), 1e-3, np.float32)
     meta = {
@@ -61,15 +60,7 @@ def model():
         "fingerprint": "abc123",
         "versions": {"clone": {"jax": "0.5"}, "build": {"jax": "0.6"}},
     }
-    return make_model(
-        grid.wavelength,
-        grid.axes,
-        toy.LINES[:, 0],
-        params.astype(np.float32),
-        blank,
-        DEFAULT,
-        meta,
-    )
+    return model_of(grid, params, blank, meta)
 
 
 def make_inference(model, flags=(), stated=True):
@@ -145,7 +136,7 @@ def test_flags_are_explained(page):
 
 
 def test_everything_to_repeat_it_is_there(page):
-    for text in ("abc123", "A & B 2026", '"name": "default"', '"prominence": 0.005', "jax 0.6"):
+    for text in ("abc123", "A & B 2026", '"name": "nodewise"', '"prominence": 0.005', "jax 0.6"):
         assert text in page.text
 
 

@@ -39,7 +39,7 @@ app = typer.Typer(
     help="Stellar spectra as lines that follow the labels: clone a library, infer a star.",
 )
 out = Console(width=None if sys.stdout.isatty() else 120)  # piped, tables need room
-err = Console(stderr=True)
+err = Console(stderr=True, soft_wrap=True)  # a sentence is one line
 
 
 class Method(StrEnum):

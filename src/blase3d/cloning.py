@@ -18,7 +18,7 @@ from .errors import CloneError
 from .lines import Lines
 from .profile import width_and_mixing
 from .recipe import Recipe
-from .render import Composition, Layout, make_layout, reach, render, round_up
+from .render import ONE_ORDER, Composition, Layout, make_layout, reach, render, round_up
 from .spectrum import Spectrum
 
 _REACH_MARGIN = 1.3
@@ -178,7 +178,11 @@ def _optimiser(kind: str, learning_rate: float, epochs: int) -> optax.GradientTr
     return optax.adam(schedule, b2=0.99)
 
 
-@partial(jax.jit, static_argnames=("composition", "optimiser", "epochs"))
+@partial(
+    jax.jit,
+    static_argnames=("composition", "optimiser", "epochs"),
+    compiler_options=ONE_ORDER,
+)
 def _descend(
     params: Array,
     layout: Layout,

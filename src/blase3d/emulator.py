@@ -31,13 +31,19 @@ def strength(flux: Array) -> Array:
     of the optical depth −ln flux and of the flux, it interpolates best between the nodes.
     """
     opacity = 1.0 / flux - 1.0
-    return jnp.sign(opacity) * ((jnp.abs(opacity) + _SOFT) ** 0.25 - _SOFT**0.25)
+    sign = _sign(opacity)
+    return sign * ((sign * opacity + _SOFT) ** 0.25 - _SOFT**0.25)
 
 
 def flux_of_strength(value: Array) -> Array:
     """The inverse of `strength`."""
-    opacity = jnp.sign(value) * ((jnp.abs(value) + _SOFT**0.25) ** 4 - _SOFT)
-    return 1.0 / (1.0 + opacity)
+    sign = _sign(value)
+    return 1.0 / (1.0 + sign * ((sign * value + _SOFT**0.25) ** 4 - _SOFT))
+
+
+def _sign(value: Array) -> Array:
+    """One or minus one: at zero too, where the slopes of `jnp.sign` and `jnp.abs` are lost."""
+    return jnp.where(value < 0.0, -1.0, 1.0)
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=("nodes", "pixels", "scale"), meta_fields=())

@@ -144,6 +144,7 @@ def windows(n_pixels: int, recipe: Recipe) -> list[Window]:
     """The windows of a spectrum: of one size, so that one compilation serves them."""
     count = max(round(n_pixels / recipe.window), 1)
     size = -(-n_pixels // count)
+    count = -(-n_pixels // size)  # rounding up may have used up the last
     wide = min(size + 2 * recipe.margin, n_pixels)
     found = []
     for k in range(count):
@@ -171,17 +172,17 @@ class _WindowTask:
 def _fit_windows(archive: Archive, executor: Executor | None, progress: Progress) -> None:
     recipe = archive.recipe
     cuts = windows(archive.wavelength.size, recipe)
-    rounds = recipe.rounds + 1
+    rounds, nodes = recipe.rounds + 1, nodes_of(archive)
     for number in range(rounds):
         stage = f"fit lines, round {number + 1} of {rounds}"
-        done = sum(archive.window(k, number) is not None for k in range(len(cuts)))
+        done = sum(_fitted(archive, k, number, nodes) is not None for k in range(len(cuts)))
         progress(stage, done, len(cuts))
         tasks = _window_tasks(archive, cuts, number)
         for item, result in run(partial(_fit_window, recipe=recipe), tasks, executor):
             if isinstance(result, InputError):
                 low, high = item.wavelength[[0, -1]]
                 raise CloneError(f"the lines from {low:.0f} to {high:.0f} Å: {result}")
-            if archive.window(item.number, number) is None:
+            if _fitted(archive, item.number, number, nodes) is None:
                 archive.write_window(item.number, number, *result)
             done += 1
             progress(stage, done, len(cuts))
@@ -198,7 +199,7 @@ def _window_tasks(archive: Archive, cuts: list[Window], round_number: int) -> It
     whole = surface_of(archive, round_number - 1) if round_number else None
     reaching = None if whole is None else farthest(whole, modes, archive.recipe)
     for number, window in _from_here(list(enumerate(cuts))):
-        if archive.window(number, round_number) is not None:
+        if _fitted(archive, number, round_number, nodes) is not None:
             continue
         part = wavelength[window.fitted]
         flux = np.stack([archive.flux_part(i, window.fitted) for i in nodes])
@@ -213,6 +214,15 @@ def _window_tasks(archive: Archive, cuts: list[Window], round_number: int) -> It
         first = window.fitted.start
         own = slice(window.own.start - first, window.own.stop - first)
         yield _WindowTask(number, round_number, part, flux, own, modes, start, far)
+
+
+def _fitted(
+    archive: Archive, number: int, round_number: int, nodes: NDArray[np.int64]
+) -> tuple[Surface, NDArray[np.float64]] | None:
+    """What the archive has of a window after a round, if it was fitted to all of these nodes (one
+    that could not be cloned before may have come back)."""
+    found = archive.window(number, round_number)
+    return found if found is not None and found[1].size == nodes.size else None
 
 
 def _within(
@@ -264,9 +274,9 @@ def surface_of(archive: Archive, round_number: int | None = None) -> Surface:
         A window has not been fitted.
     """
     number = archive.recipe.rounds if round_number is None else round_number
-    parts = []
+    parts, nodes = [], nodes_of(archive)
     for k, window in enumerate(windows(archive.wavelength.size, archive.recipe)):
-        found = archive.window(k, number)
+        found = _fitted(archive, k, number, nodes)
         if found is None:
             raise CloneError(
                 f"window {k} of {archive.path} has not been fitted, or is damaged; run blase3d "
@@ -285,7 +295,8 @@ def misfits(archive: Archive) -> NDArray[np.float64]:
         found[nodes] = [archive[int(i)].misfit for i in nodes]
         return found
     cuts = windows(archive.wavelength.size, archive.recipe)
-    windows_done = [archive.window(k, archive.recipe.rounds) for k in range(len(cuts))]
+    last = archive.recipe.rounds
+    windows_done = [_fitted(archive, k, last, nodes) for k in range(len(cuts))]
     squares = sum(done[1] for done in windows_done if done is not None)
     found[nodes] = np.sqrt(squares / archive.wavelength.size)
     return found

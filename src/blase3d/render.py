@@ -30,6 +30,9 @@ Composition = Literal["opacity", "sum", "product"]
 function where opacities add (Milne–Eddington, e.g. Gray 2005, ch. 13); `sum`, exp(−Σ aV), that of
 a cold screen; or `product`, Π(1 − aV), the original's."""
 
+ONE_ORDER = {"xla_cpu_multi_thread_eigen": False}
+"""Compiler options of fits: sums are added up in one order whatever the number of threads, so that
+one worker and many make the same clones to the last bit."""
 TILE = 256
 """Pixels a tile."""
 _CHUNKS_AT_ONCE = 8

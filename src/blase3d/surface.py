@@ -28,7 +28,16 @@ from .detect import detect, detect_missing
 from .lines import Lines, first_guess
 from .profile import width_and_mixing
 from .recipe import Recipe
-from .render import Composition, Layout, make_layout, optical_depth, reach, round_up, transmitted
+from .render import (
+    ONE_ORDER,
+    Composition,
+    Layout,
+    make_layout,
+    optical_depth,
+    reach,
+    round_up,
+    transmitted,
+)
 
 _REACH_MARGIN = 1.3
 """Windows are laid out before the fit: wings may grow this much in it."""
@@ -281,7 +290,9 @@ def depth_of(
 ) -> NDArray[np.float32]:
     """Summed depth (N, P) of the lines of a surface at nodes."""
     layout = surface_layout(wavelength, surface, modes, recipe)
-    render = jax.jit(partial(optical_depth, composition=recipe.composition))
+    render = jax.jit(
+        partial(optical_depth, composition=recipe.composition), compiler_options=ONE_ORDER
+    )
     return np.stack([np.asarray(render(jnp.asarray(p), layout)) for p in surface.at(modes)])
 
 
@@ -333,7 +344,7 @@ def _flux_of(params: Array, fit: _Fit, node: Array, composition: Composition) ->
     return transmitted(depth, composition)
 
 
-@partial(jax.jit, static_argnames="composition")
+@partial(jax.jit, static_argnames="composition", compiler_options=ONE_ORDER)
 def _descend(
     area: Array,
     shape: Array,
@@ -373,7 +384,7 @@ def _descend(
     return area, scaled * fit.unit
 
 
-@partial(jax.jit, static_argnames="composition")
+@partial(jax.jit, static_argnames="composition", compiler_options=ONE_ORDER)
 def _render_all(area: Array, shape: Array, fit: _Fit, composition: Composition) -> Array:
     """Flux (N, P) of the lines at all nodes."""
 

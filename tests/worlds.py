@@ -1,0 +1,43 @@
+"""Models of known lines, for tests that need one without a fit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from blase3d.emulator import Residual
+from blase3d.model import make_model
+from blase3d.recipe import DEFAULT
+from blase3d.surface import Surface
+from blase3d.toy import LINES, toy_lines
+
+NODEWISE = replace(DEFAULT, name="nodewise", catalogue="equality", composition="sum")
+"""The parameters of every node as they are, interpolated; lines compose as in the toy universe."""
+
+
+def nodewise_surface(params):
+    """Lines of the toy universe whose parameters at the nodes of a box are `params` (box, C, 4)."""
+    params = np.asarray(params, np.float32)
+    base = np.zeros(params.shape[1:], np.float32)
+    return Surface(LINES[:, 0], base, params[:, :, 1], params[:, :, [0, 2, 3]])
+
+
+def true_params(grid):
+    """Parameters (N, C, 4) of the toy lines at the nodes of a grid."""
+    return np.stack([toy_lines(labels).params for labels in grid.labels])
+
+
+def model_of(grid, params=None, rest=None, meta=None, recipe=NODEWISE):
+    """A model of a grid that is a full box: its lines (the true ones if None), and the `rest`
+    (N, P) in `strength` that they do not express."""
+    surface = nodewise_surface(true_params(grid) if params is None else params)
+    residual = None
+    if rest is not None:
+        step = 1e-6
+        whole = np.round(np.asarray(rest) / step).astype(np.float32)
+        scale = np.full(len(grid.wavelength), step, np.float32)
+        residual = Residual(np.eye(len(grid), dtype=np.float32), whole, scale)
+    else:
+        recipe = replace(recipe, residual=0.0)
+    return make_model(grid.wavelength, grid.axes, surface, residual, recipe, meta or {})
