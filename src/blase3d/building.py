@@ -25,7 +25,8 @@ from .errors import ArchiveError
 from .lines import Lines
 from .manifold import coordinates, fill_holes
 from .model import Model, box_modes, make_model
-from .pipeline import Progress, nodes_of, silent, surface_of
+from .pipeline import nodes_of, surface_of
+from .progress import Progress, silent
 from .recipe import Recipe
 from .render import optical_depth, transmitted
 from .surface import Surface, surface_layout

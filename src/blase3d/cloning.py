@@ -15,17 +15,15 @@ from scipy.signal import find_peaks
 
 from .detect import detect, detect_missing
 from .errors import CloneError
-from .lines import Lines
+from .lines import Lines, padded
 from .profile import width_and_mixing
 from .recipe import Recipe
-from .render import ONE_ORDER, Composition, Layout, make_layout, reach, render, round_up
+from .render import ONE_ORDER, Composition, Layout, make_layout, reach, render
 from .spectrum import Spectrum
 
-_REACH_MARGIN = 1.3
+REACH_MARGIN = 1.3
 """Windows are laid out before the fit: wings may grow this much in it."""
-_NO_AREA = -200.0
-"""ln area of which float32 makes nothing."""
-_DRIFT = 0.15
+DRIFT = 0.15
 """A shift of this part of the first width counts like a change of 1 in ln area, so that one
 learning rate serves all four parameters."""
 _CONVERGED = 0.1
@@ -119,9 +117,10 @@ def fit_lines(spectrum: Spectrum, start: Lines, recipe: Recipe) -> Clone:
     """Tune all four parameters of every line of `start` to a normalised spectrum."""
     if len(start) == 0:
         return _clone(start, np.ones(spectrum.flux.size, np.float32), spectrum, ("no lines",))
+    layout = window_layout(spectrum.wavelength, start, recipe)
     params, flux, late = _descend(
-        jnp.asarray(_padded(start.params)),
-        window_layout(spectrum.wavelength, start, recipe),
+        jnp.asarray(padded(start.params, layout.slots.size)),  # so that one number is its shape
+        layout,
         jnp.asarray(spectrum.flux, jnp.float32),
         jnp.asarray(spectrum.good, jnp.float32),
         recipe.composition,
@@ -152,17 +151,9 @@ def misfit_flags(
     return tuple(f"misfit of {abs(difference[i]):.2g} at {wavelength[i]:.2f} Å" for i in worst)
 
 
-def _padded(params: NDArray[np.float32]) -> NDArray[np.float32]:
-    """More rows, of lines without area, so that similar fits share one compilation."""
-    more = round_up(len(params)) - len(params)
-    return np.concatenate(
-        [params, np.tile(np.array([0.0, _NO_AREA, 0.0, 0.0], np.float32), (more, 1))]
-    )
-
-
 def window_layout(wavelength: NDArray[np.float64], lines: Lines, recipe: Recipe) -> Layout:
     """The layout of lines with the windows that a recipe gives them."""
-    half = _REACH_MARGIN * reach(lines.params, recipe.wing_tolerance)
+    half = REACH_MARGIN * reach(lines.params, recipe.wing_tolerance)
     if recipe.wing_cut:
         place = np.searchsorted(wavelength, lines.reference).clip(0, wavelength.size - 1)
         half = np.minimum(half, 0.5 * recipe.wing_cut * np.gradient(wavelength)[place])
@@ -195,7 +186,7 @@ def _descend(
     """Parameters (N, 4) after `epochs` steps down the mean squared error, their flux (P,), and
     the part of the error that the last tenth of the steps took away."""
     width, _ = width_and_mixing(params[:, 2], params[:, 3])
-    unit = jnp.ones_like(params).at[:, 0].set(_DRIFT * width)
+    unit = jnp.ones_like(params).at[:, 0].set(DRIFT * width)
 
     def loss(scaled: Array) -> Array:
         flux = render(scaled * unit, layout, composition)

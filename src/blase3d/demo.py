@@ -15,6 +15,7 @@ from .grid import Grid
 from .inference import infer
 from .inference.result import Inference
 from .model_file import save_model
+from .progress import Progress, silent
 from .recipe import DEFAULT
 from .report import write_report
 from .sources import open_grid
@@ -60,9 +61,7 @@ def noisy_star(
     return star, grid.labels_of(0)
 
 
-def run_demo(
-    out: Path, executor: Executor | None = None, progress: pipeline.Progress = pipeline.silent
-) -> Demo:
+def run_demo(out: Path, executor: Executor | None = None, progress: Progress = silent) -> Demo:
     """Clone the packaged library, build its model, and infer the packaged star, into `out`."""
     out.mkdir(parents=True, exist_ok=True)
     clones = pipeline.clone(

@@ -14,6 +14,10 @@ PARAMETERS = ("shift", "ln_area", "ln_sigma", "ln_gamma")
 """Order of the columns wherever the parameters of lines stand in one array."""
 
 
+NO_AREA = -200.0
+"""ln area of which float32 makes nothing."""
+
+
 @dataclass(frozen=True, eq=False)
 class Lines:
     """N pseudo-Voigt lines.
@@ -93,3 +97,12 @@ def first_guess(reference: ArrayLike, depth: ArrayLike, fwhm: ArrayLike) -> Line
     sigma, gamma = 0.7 * fwhm / FWHM_PER_SIGMA, 0.25 * fwhm
     columns = [np.zeros_like(fwhm), np.log(area), np.log(sigma), np.log(gamma)]
     return Lines(np.asarray(reference, dtype=np.float64), np.stack(columns, axis=1))
+
+
+def padded(params: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """Parameters (at least `count`, 4): lines without area follow, so that like numbers of lines
+    share one compilation."""
+    more = max(count - len(params), 0)
+    blank = np.zeros((more, len(PARAMETERS)), np.float32)
+    blank[:, 1] = NO_AREA
+    return np.concatenate([params, blank])

@@ -10,7 +10,7 @@ gives the same result. What a round starts from is what all windows ended with i
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +27,7 @@ from .farm import run
 from .grid import Grid
 from .manifold import coordinates, smooth_modes
 from .normalise import normalise
+from .progress import Progress, silent
 from .recipe import Recipe
 from .spectrum import Spectrum
 from .surface import (
@@ -40,12 +41,6 @@ from .surface import (
 )
 
 Item = TypeVar("Item")
-Progress = Callable[[str, int, int], None]
-"""Called with the name of a stage, how many items of it are done, and how many there are."""
-
-
-def silent(stage: str, done: int, total: int) -> None:
-    """The progress that says nothing."""
 
 
 def clone(

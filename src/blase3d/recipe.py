@@ -40,7 +40,8 @@ class Recipe:
     optimiser, learning_rate, epochs
         Of nodes that are cloned by themselves. `adam`: constant step with the AMSGrad
         correction; `adam-cosine`: Adam with a step that falls to zero along a cosine, which is
-        also what a joint fit uses, with this rate and number of passes over the nodes.
+        also what a joint fit uses, with this rate and no more than this number of passes over the
+        nodes.
     rounds, redetection
         How often lines are added where the clones absorb too little, and by which prominence (in
         units of the continuum) they are found.
@@ -51,8 +52,9 @@ class Recipe:
     firmness
         How firmly shift and ln widths are held to their mean over the grid: what the square of a
         coefficient costs, in summed squared flux a node.
-    batch
-        Nodes a step of the joint fit.
+    batch, steps
+        Nodes a step of the joint fit, and steps a round: grids of many nodes are seen fewer times
+        than `epochs`, but at least four times.
     window, margin
         Pixels that are fitted together, and how far a fit looks beyond them.
     manifold
@@ -85,6 +87,7 @@ class Recipe:
     shape_modes: int = 20
     firmness: float = 5e-4
     batch: int = 12
+    steps: int = 1_000
     window: int = 6_250
     margin: int = 500
     manifold: Literal["linear", "spline"] = "spline"

@@ -71,10 +71,12 @@ def reach(params: ArrayLike, tolerance: float) -> NDArray[np.float64]:
     """
     columns = np.asarray(params, dtype=np.float32)
     area = np.exp(columns[:, 1].astype(np.float64))
+    n = len(columns)
+    padded = np.pad(columns, ((0, round_up(n, bits=2) - n), (0, 0)))  # for few compilations
     with jax.default_device(jax.devices("cpu")[0]):
         width, mixing = (
-            np.asarray(v, dtype=np.float64)
-            for v in width_and_mixing(jnp.asarray(columns[:, 2]), jnp.asarray(columns[:, 3]))
+            np.asarray(v, dtype=np.float64)[:n]
+            for v in width_and_mixing(jnp.asarray(padded[:, 2]), jnp.asarray(padded[:, 3]))
         )
     wing = area * mixing * width / (2.0 * np.pi)  # of the Lorentzian, times x²
     core = area * np.maximum(1.0 - mixing, 0.0) * GAUSS_PEAK / width
@@ -107,7 +109,7 @@ def make_layout(wavelength: ArrayLike, center: ArrayLike, reach: ArrayLike) -> L
     line, count = _lines_of_tiles(tiles, center, reach)
     chunks = np.maximum(-(-count // _SLOTS), 1)
     # a multiple of what runs at once, or the rest would be compiled by itself
-    n_chunks = -(-round_up(int(chunks.sum())) // _CHUNKS_AT_ONCE) * _CHUNKS_AT_ONCE
+    n_chunks = -(-round_up(int(chunks.sum()), bits=3) // _CHUNKS_AT_ONCE) * _CHUNKS_AT_ONCE
     tile = np.append(
         np.repeat(np.arange(n_tiles), chunks), np.full(n_chunks - chunks.sum(), n_tiles - 1)
     )
@@ -127,9 +129,10 @@ def make_layout(wavelength: ArrayLike, center: ArrayLike, reach: ArrayLike) -> L
     )
 
 
-def round_up(n: int) -> int:
-    """The next of the numbers that have four leading bits: at most an eighth larger than `n`."""
-    step = 1 << max(n.bit_length() - 4, 0)
+def round_up(n: int, bits: int = 4) -> int:
+    """The next of the numbers that have so many leading bits: for four at most an eighth larger
+    than `n`, for three a quarter."""
+    step = 1 << max(n.bit_length() - bits, 0)
     return -(-n // step) * step
 
 

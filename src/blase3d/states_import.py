@@ -9,7 +9,7 @@ has the original's flux at its nodes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,23 +23,21 @@ from .archive import Archive, create_archive
 from .cloning import Clone
 from .errors import ArchiveError, GridError, InputError
 from .farm import run
-from .lines import Lines
+from .lines import Lines, padded
+from .progress import Progress, silent
 from .recipe import DEFAULT, PAPER
-from .render import make_layout, reach, render, round_up
+from .render import make_layout, reach, render
 from .sources.state_folder import StateFile, choose_pixels, find_states, no_labels, states_grid
 from .sources.states import State, original_flux, read_state
 from .state_lines import at_shared, shared_lines, to_lines
 
 FloatArray = NDArray[np.float64]
-Progress = Callable[[str, int, int], None]
-"""Called with the name of a stage, how many items of it are done, and how many there are."""
 
 STATES = replace(
     PAPER, name="states", wing_cut=0, manifold=DEFAULT.manifold, residual=DEFAULT.residual
 )
 """The recipe of imported clones: lines as the original composes them, the rest as `default`. All
 nodes have the same lines, so that those of equal name are one."""
-_NO_AREA = -200.0
 
 
 @dataclass(frozen=True)
@@ -51,10 +49,6 @@ class ImportReport:
     failed: dict[str, str]
 
 
-def _silent(stage: str, done: int, total: int) -> None:
-    """The progress that says nothing."""
-
-
 def import_states(
     folder: str | Path,
     output: str | Path,
@@ -64,7 +58,7 @@ def import_states(
     feh: float = 0.0,
     as_paper: bool = False,
     executor: Executor | None = None,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> ImportReport:
     """The state dictionaries in a folder as an archive of clones; nodes already there are kept.
 
@@ -218,20 +212,11 @@ _render = jax.jit(render, static_argnames="composition")
 def _our_flux(lines: Lines, wavelength: FloatArray) -> NDArray[np.float32]:
     """What our lines render, (P,)."""
     layout = make_layout(wavelength, lines.center, _reach(lines))
-    centred = _padded(lines)
+    centred = padded(lines.params, layout.slots.size)
     centred[:, 0] = 0.0
     return np.asarray(_render(centred, layout, composition=STATES.composition))
 
 
 def _reach(lines: Lines) -> FloatArray:
     """How far (Å) from its centre each line absorbs anything, (n,)."""
-    return reach(_padded(lines), STATES.wing_tolerance)[: len(lines)]
-
-
-def _padded(lines: Lines) -> NDArray[np.float32]:
-    """Parameters (at least n, 4) with lines without area behind, so that nodes with a like number
-    of lines share one compilation."""
-    more = round_up(len(lines) + 1) - len(lines)
-    params = np.pad(lines.params, ((0, more), (0, 0)))
-    params[len(lines) :, 1] = _NO_AREA
-    return params
+    return reach(lines.params, STATES.wing_tolerance)

@@ -24,8 +24,9 @@ from jax import Array
 from numpy.typing import NDArray
 
 from .catalogue import cluster
+from .cloning import DRIFT, REACH_MARGIN
 from .detect import detect, detect_missing
-from .lines import Lines, first_guess
+from .lines import Lines, padded
 from .profile import width_and_mixing
 from .recipe import Recipe
 from .render import (
@@ -39,13 +40,9 @@ from .render import (
     transmitted,
 )
 
-_REACH_MARGIN = 1.3
-"""Windows are laid out before the fit: wings may grow this much in it."""
-_NO_AREA = -200.0
-"""ln area of which float32 makes nothing."""
-_DRIFT, _SPREAD = 0.15, 0.3
-"""A shift of this part of the width, and a change of a ln width of this, count like a change of
-1 in ln area, so that one learning rate serves all coefficients."""
+_SPREAD = 0.3
+"""A change of a ln width of this counts like a change of 1 in ln area (and so does a shift by
+`DRIFT` widths), so that one learning rate serves all coefficients."""
 _NEW, _FOUND = 3.0, 0.1
 """Ridge of the first coefficients of lines that are added, and of those first detected."""
 _FAINTEST, _FAINTEST_NEW = 1e-3, 3e-2
@@ -56,6 +53,8 @@ model file: far below what a fit can tell."""
 _LAYOUT_NODES = 24
 """Nodes, at the most, whose lines say how far a line reaches."""
 _B2 = 0.99
+_LEAST_EPOCHS = 4
+"""Times that a joint fit sees each node at the least, however many there are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,19 +232,19 @@ def fit_surface(
     if len(surface) == 0:
         clear = np.asarray(transmitted(jnp.asarray(background), recipe.composition))
         return surface, np.broadcast_to(clear, flux.shape)
-    layout = surface_layout(wavelength, surface, modes, recipe, _REACH_MARGIN)
-    padded = _padded(surface)
+    layout = surface_layout(wavelength, surface, modes, recipe, REACH_MARGIN)
+    whole = _padded(surface)
     fit = _Fit(
-        jnp.asarray(padded.base),
-        _units(padded.base),
+        jnp.asarray(whole.base),
+        _units(whole.base),
         layout,
         jnp.asarray(flux),
         jnp.asarray(background),
         jnp.asarray(modes, jnp.float32),
     )
     area, shape = _descend(
-        jnp.asarray(padded.area),
-        jnp.asarray(padded.shape),
+        jnp.asarray(whole.area),
+        jnp.asarray(whole.shape),
         fit,
         jnp.asarray(_batches(len(flux), recipe, seed)),
         recipe.learning_rate,
@@ -298,27 +297,31 @@ def depth_of(
 
 def _padded(surface: Surface) -> Surface:
     """More lines, without area, so that similar fits share one compilation."""
-    more = round_up(len(surface)) - len(surface)
-    none = first_guess(np.ones(more), np.ones(more), np.ones(more))
-    none.params[:, 1] = _NO_AREA
-    area = np.zeros((len(surface.area), more), np.float32)
-    shape = np.zeros((len(surface.shape), more, 3), np.float32)
-    return _stacked([surface, Surface(none.reference, none.params, area, shape)])
+    count = round_up(len(surface), bits=3)
+    more = count - len(surface)
+    return Surface(
+        np.pad(surface.reference, (0, more)),
+        padded(surface.base, count),
+        np.pad(surface.area, ((0, 0), (0, more))),
+        np.pad(surface.shape, ((0, 0), (0, more), (0, 0))),
+    )
 
 
 def _units(base: NDArray[np.float32]) -> Array:
     """What a coefficient of one is in shift, ln sigma and ln gamma, (C, 3)."""
     width, _ = width_and_mixing(jnp.asarray(base[:, 2]), jnp.asarray(base[:, 3]))
     spread = jnp.full_like(width, _SPREAD)
-    return jnp.stack([_DRIFT * width, spread, spread], axis=1)
+    return jnp.stack([DRIFT * width, spread, spread], axis=1)
 
 
 def _batches(count: int, recipe: Recipe, seed: int) -> NDArray[np.int32]:
-    """Nodes in random order, in (steps, batch), every one about once an epoch."""
+    """Nodes in random order, in (steps, batch), every one about once an epoch; as many epochs as
+    the recipe says, or as make up its steps, but no fewer than `_LEAST_EPOCHS`."""
     rng = np.random.default_rng(seed)
     size = min(recipe.batch, count)
     per_epoch = max(count // size, 1)
-    orders = [rng.permutation(count)[: per_epoch * size] for _ in range(recipe.epochs)]
+    epochs = min(recipe.epochs, max(-(-recipe.steps // per_epoch), _LEAST_EPOCHS))
+    orders = [rng.permutation(count)[: per_epoch * size] for _ in range(epochs)]
     return np.concatenate(orders).reshape(-1, size).astype(np.int32)
 
 

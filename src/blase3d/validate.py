@@ -21,7 +21,7 @@ from .inference import Method, infer
 from .inference.result import Estimate
 from .model import Model, check_overlap
 from .normalise import normalise
-from .pipeline import Progress, silent
+from .progress import Progress, silent
 from .spectrum import Spectrum, cut
 
 _TIMED = 11

@@ -11,7 +11,7 @@ import html
 import re
 import threading
 import urllib.parse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -20,6 +20,7 @@ import numpy as np
 
 from ...errors import GridError, InputError
 from ...grid import describe_labels
+from ...progress import Progress, silent
 from ..phoenix import LABELS, LIBRARY, labels_of_name, phoenix_path
 from .crew import CONNECTIONS, all_in_threads
 from .download import Web
@@ -40,16 +41,10 @@ AXES = {
 
 Labels = dict[str, float]
 Span = tuple[float, float]
-Progress = Callable[[str, int, int], object]
-"""Called with the stage, how many are done and how many there are."""
 
 _SPECTRUM = re.compile(rf"lte\d{{5}}[-+.\w=]*?\.{re.escape(LIBRARY)}-HiRes\.fits(?![\w.~-])")
 _FOLDER = re.compile(r"(?<![\w.])Z[+-]\d\.\d(?:\.Alpha=[+-]\d\.\d\d)?(?![\w.])")
 _LONG_LISTING = re.compile(r"^[-\w]{10}\S*\s+\d+\s+\S+\s+\S+\s+(\d+)\s.*?(\S+)\s*$", re.MULTILINE)
-
-
-def quiet(stage: str, done: int, total: int) -> None:
-    """Progress that nobody watches."""
 
 
 def parse_span(text: str, option: str) -> Span:
@@ -109,7 +104,11 @@ class Remote:
 
 
 def list_box(
-    box: Box, root: str | None, web: Web, connections: int = CONNECTIONS, progress: Progress = quiet
+    box: Box,
+    root: str | None,
+    web: Web,
+    connections: int = CONNECTIONS,
+    progress: Progress = silent,
 ) -> tuple[str, dict[str, Remote]]:
     """The root that answers, and the spectra that it has in a box, by path.
 

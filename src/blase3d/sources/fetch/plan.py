@@ -11,10 +11,11 @@ import numpy as np
 
 from ... import files
 from ...errors import GridError
+from ...progress import Progress, silent
 from ..phoenix import WAVE_FILE
 from .crew import CONNECTIONS, all_in_threads
 from .download import Web
-from .listing import ROOTS, Box, Labels, Progress, Remote, holes, list_box, quiet
+from .listing import ROOTS, Box, Labels, Remote, holes, list_box
 from .parts import Part, origin, untouched
 
 ALL_SIZES_UP_TO = 64
@@ -95,7 +96,7 @@ def make_plan(
     root: str | None = None,
     web: Web | None = None,
     connections: int = CONNECTIONS,
-    progress: Progress = quiet,
+    progress: Progress = silent,
 ) -> Plan:
     """Ask the server what it has in a box, and look what of that is in `folder`; fetch nothing.
 

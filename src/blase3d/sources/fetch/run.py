@@ -11,12 +11,13 @@ from pathlib import Path
 
 from ...errors import GridError, InputError
 from ...grid import Grid, wavelength_slice
+from ...progress import Progress, silent
 from ...spectrum import FloatArray
 from ..interchange import write_grid
 from ..phoenix import WAVE_FILE, open_phoenix, phoenix_path
 from .crew import CONNECTIONS, in_threads
 from .download import NEVER, Check, Web
-from .listing import Progress, Remote, quiet
+from .listing import Remote
 from .parts import Source, origin, remember, require_space, sole_use, unchanged
 from .plan import Plan, is_of_root
 from .verify import check_spectrum, read_wavelengths
@@ -38,7 +39,7 @@ def fetch(
     wave: tuple[float, float] | None = None,
     web: Web | None = None,
     connections: int = CONNECTIONS,
-    progress: Progress = quiet,
+    progress: Progress = silent,
 ) -> Fetched:
     """Bring what a plan lacks into its folder, each file checked; the bad ones stop no other.
 

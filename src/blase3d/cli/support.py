@@ -16,8 +16,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from .errors import InputError, MissingExtra
-from .files import cache_folder
+from ..errors import InputError, MissingExtra
+from ..files import cache_folder
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -83,7 +83,7 @@ def executor(workers: int, scheduler: str | None = None) -> Iterator[Executor | 
         with Client(scheduler) as client:
             yield client.get_executor()
         return
-    from .farm import LocalPool
+    from ..farm import LocalPool
 
     workers = workers or os.cpu_count() or 1
     if workers == 1:
@@ -124,7 +124,7 @@ def labels_from(
     InputError
         One is missing (unless `partial`) or unknown.
     """
-    from .inference.prior import parse_assignments, parse_number
+    from ..inference.prior import parse_assignments, parse_number
 
     labels = {name: value for name, value in given.items() if value is not None}
     labels |= {name: parse_number(text) for name, text in parse_assignments(extra or []).items()}

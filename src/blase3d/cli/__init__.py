@@ -1,0 +1,29 @@
+"""The command line: parse, call, print.
+
+Results go to stdout, progress and messages to stderr. Exit status: 0 done, 1 the input is at
+fault (one sentence on stderr), 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from ..errors import Blase3dError
+from . import first, libraries, lines, models, stars  # in the order of the help
+from .app import app, err
+from .support import keep_compilations
+
+__all__ = ["app", "first", "libraries", "lines", "main", "models", "stars"]
+
+
+def main() -> None:
+    """Run the command line; errors of blase3D and of the disk become one sentence."""
+    keep_compilations()
+    try:
+        app()
+    except Blase3dError as error:
+        err.print(f"blase3d: {error}", style="red", markup=False, highlight=False)
+        sys.exit(1)
+    except OSError as error:
+        err.print(f"blase3d: {error}; check the path and the disk.", style="red", markup=False)
+        sys.exit(1)

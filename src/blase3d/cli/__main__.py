@@ -1,0 +1,5 @@
+"""`python -m blase3d.cli`."""
+
+from . import main
+
+main()

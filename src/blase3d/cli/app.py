@@ -1,0 +1,43 @@
+"""What the commands share: the app, where it writes, and options of several of them."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Stellar spectra as lines that follow the labels: clone a library, infer a star.",
+)
+out = Console(width=None if sys.stdout.isatty() else 120)  # piped, tables need room
+err = Console(stderr=True, soft_wrap=True)  # a sentence is one line
+
+
+class Method(StrEnum):
+    """How labels are found."""
+
+    gradient = "gradient"
+    gp = "gp"
+    posterior = "posterior"
+
+
+class Medium(StrEnum):
+    """What wavelengths are measured in."""
+
+    air = "air"
+    vacuum = "vacuum"
+
+
+Wave = Annotated[str | None, typer.Option("--wave", metavar="LO:HI", help="Å, vacuum.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else.")]
+Workers = Annotated[int, typer.Option(help="Processes; 0: one for every core.")]
+MediumOption = Annotated[
+    Medium | None, typer.Option(help="Of the wavelengths, where the file does not say.")
+]

@@ -1,0 +1,182 @@
+"""Commands about libraries: fetch, grid, import-states."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.table import Table
+
+from ..errors import InputError
+from .app import Json, MediumOption, Wave, Workers, app, err, out
+from .support import ProgressBars, executor, parse_range, print_json
+
+
+class Library(StrEnum):
+    """What can be fetched."""
+
+    phoenix = "phoenix"
+
+
+ALL = "-inf:inf"
+
+
+@app.command()
+def fetch(
+    library: Annotated[Library, typer.Argument(help="Which library.")],
+    teff: Annotated[str, typer.Option(metavar="LO:HI", help="K.", show_default="all")] = ALL,
+    logg: Annotated[str, typer.Option(metavar="LO:HI", help="dex.", show_default="all")] = ALL,
+    feh: Annotated[str, typer.Option(metavar="LO:HI", help="dex.", show_default="all")] = ALL,
+    alpha: Annotated[str, typer.Option(metavar="LO:HI", help="dex.")] = "0:0",
+    wave: Wave = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Cut to --wave: .npz or .zarr.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    root: Annotated[str | None, typer.Option(metavar="URL", help="A mirror's address.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Default: the platform's.")] = None,
+    connections: Annotated[int, typer.Option(min=1, max=32, help="At a time.")] = 4,
+) -> None:
+    """Download part of a library, and cut it into a grid file.
+
+    Says first how much it is. Interrupted, it goes on where it was when it is run again.
+
+    Example: blase3d fetch phoenix --teff 5000:6500 --logg 3.5:5 --feh -0.5:0 --wave 8038:12849
+    -o grid.zarr
+    """
+    from ..sources import fetch as library_server
+
+    spans = {"teff": teff, "logg": logg, "feh": feh, "alpha": alpha}
+    box = library_server.Box(
+        **{name: library_server.parse_span(text, f"--{name}") for name, text in spans.items()}
+    )
+    cut = None if wave is None else parse_range(wave, "--wave")
+    if output is not None:
+        library_server.require_writable(output)
+    folder = library_server.cache_folder(cache)
+    with ProgressBars(err) as progress:
+        plan = library_server.make_plan(
+            box, folder, root, connections=connections, progress=progress
+        )
+    for line in (str(plan), *plan.describe_holes()):
+        out.print(line, highlight=False, markup=False, soft_wrap=True)
+    if dry_run:
+        return
+    if not (yes or plan.nothing_to_fetch):
+        if not sys.stdin.isatty():
+            raise InputError("there is no terminal to ask for consent; give --yes, or --dry-run.")
+        typer.confirm(f"Fetch them into {folder}?", abort=True, err=True)
+    try:
+        with ProgressBars(err) as progress:
+            done = library_server.fetch(plan, cut, connections=connections, progress=progress)
+    except KeyboardInterrupt:
+        err.print("Stopped; what has come is kept, and the same command goes on from there.")
+        raise
+    out.print(f"{len(done.good)} spectra are good, all in {folder}.", highlight=False)
+    for labels, reason in done.failed.items():
+        err.print(f"failed: {labels}: {reason}", highlight=False, markup=False)
+    if output is not None:
+        nodes = library_server.write_box(done, output, cut)
+        out.print(f"{output}: {nodes!r}.", highlight=False, markup=False)
+    if done.failed:
+        raise InputError(
+            f"{len(done.failed)} spectra could not be had (named above), the others are there; "
+            "run the same again later."
+        )
+
+
+@app.command()
+def grid(
+    path: Annotated[Path, typer.Argument(help="npz, Zarr group or PHOENIX folder.")],
+    medium: MediumOption = None,
+    as_json: Json = False,
+) -> None:
+    """What is in a grid: library, axes, holes, range, sampling, medium.
+
+    Example: blase3d grid turbo-cat.npz
+    """
+    from ..sources import open_grid
+
+    nodes = open_grid(path, medium)
+    wave, steps = nodes.wavelength, np.diff(nodes.wavelength)
+    listed = nodes.n_holes < 1000
+    facts: dict[str, Any] = {
+        "library": nodes.meta.get("library", "not stated"),
+        "nodes": len(nodes),
+        "axes": {name: axis.tolist() for name, axis in nodes.axes.items()},
+        "n_holes": nodes.n_holes,
+        "holes": nodes.holes() if listed else None,
+        "wavelength": [float(wave[0]), float(wave[-1])],
+        "pixels": wave.size,
+        "step": [float(steps.min()), float(steps.max())],
+        "medium": "vacuum",
+        "citation": nodes.meta.get("citation"),
+    }
+    if as_json:
+        print_json(facts)
+        return
+    table = Table(show_header=False)
+    table.add_row("library", str(facts["library"]))
+    table.add_row("nodes", str(facts["nodes"]))
+    for name, axis in nodes.axes.items():
+        shown = (
+            " ".join(f"{value:g}" for value in axis)
+            if axis.size < 20
+            else (f"{axis[0]:g} to {axis[-1]:g}, {axis.size} values")
+        )
+        table.add_row(name, shown)
+    holes = ["; ".join(f"{k}={v:g}" for k, v in hole.items()) for hole in facts["holes"] or []]
+    table.add_row("holes", "\n".join([str(facts["n_holes"]), *holes[:20]]))
+    table.add_row("wavelength", f"{wave[0]:.2f} to {wave[-1]:.2f} Å, {wave.size} pixels")
+    table.add_row("step", f"{steps.min():.4g} to {steps.max():.4g} Å")
+    table.add_row("medium", "vacuum")
+    out.print(table, highlight=False)
+
+
+@app.command("import-states")
+def import_states(
+    path: Annotated[Path, typer.Argument(metavar="DIR", help="Holds .pt files.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The archive of clones.")],
+    wave: Wave = None,
+    step: Annotated[
+        float | None, typer.Option(help="Å between pixels; default: those of PHOENIX.")
+    ] = None,
+    feh: Annotated[float, typer.Option(help="[Fe/H] of files whose name says none.")] = 0.0,
+    as_paper: Annotated[
+        bool, typer.Option("--as-paper", help="Lines of equal centres are one; no residual.")
+    ] = False,
+    workers: Workers = 1,
+) -> None:
+    """State dictionaries of the original (.pt) to clones, for blase3d build; nothing is fitted.
+
+    Teff, log g and [Fe/H] are read from the names of the files, such as T5800G4.5Z-0.5.pt.
+
+    Example: blase3d import-states states/ -o clones.zarr --wave 8400:8900
+    """
+    from .. import states_import
+
+    span = None if wave is None else parse_range(wave, "--wave")
+    with ProgressBars(err) as progress, executor(workers) as pool:
+        report = states_import.import_states(
+            path,
+            output,
+            wave=span,
+            step=step,
+            feh=feh,
+            as_paper=as_paper,
+            executor=pool,
+            progress=progress,
+        )
+    out.print(f"{len(report.imported)} nodes imported now, all in {output}.", highlight=False)
+    for reason in report.failed.values():
+        err.print(f"failed: {reason}", highlight=False, markup=False)
+    if report.failed:
+        raise InputError(
+            f"{len(report.failed)} files could not be imported (named above); blase3d build takes "
+            "them for holes of the grid."
+        )
