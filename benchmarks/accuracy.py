@@ -39,7 +39,7 @@ from rich.table import Table
 from scipy.optimize import least_squares
 
 from blase3d.archive import open_archive
-from blase3d.building import build, make_residual
+from blase3d.building import build
 from blase3d.emulator import Residual, emulate, flux_of_strength, strength
 from blase3d.farm import LocalPool
 from blase3d.grid import Grid
@@ -49,6 +49,7 @@ from blase3d.model_file import load_model, save_model
 from blase3d.normalise import normalise
 from blase3d.pipeline import clone
 from blase3d.recipe import DEFAULT, PAPER, Recipe
+from blase3d.residual import make_residual
 from blase3d.sources import open_grid
 from blase3d.validate import validate
 

@@ -9,6 +9,7 @@ import numpy as np
 from blase3d.emulator import Residual
 from blase3d.model import make_model
 from blase3d.recipe import DEFAULT
+from blase3d.residual import node_steps, scale_number, scale_of
 from blase3d.surface import Surface
 from blase3d.toy import LINES, toy_lines
 
@@ -28,16 +29,21 @@ def true_params(grid):
     return np.stack([toy_lines(labels).params for labels in grid.labels])
 
 
+def whole_residual(nodes, pixels, step):
+    """A residual of `nodes` (N, R) and `pixels` (R, P), in the whole numbers of a model file."""
+    scale = scale_of(scale_number(np.full(pixels.shape[1], step)))
+    whole = np.round(pixels / scale).astype(np.float32)
+    steps = node_steps(whole)
+    return Residual((np.round(nodes / steps) * steps).astype(np.float32), whole, scale)
+
+
 def model_of(grid, params=None, rest=None, meta=None, recipe=NODEWISE):
     """A model of a grid that is a full box: its lines (the true ones if None), and the `rest`
     (N, P) in `strength` that they do not express."""
     surface = nodewise_surface(true_params(grid) if params is None else params)
     residual = None
     if rest is not None:
-        step = 1e-6
-        whole = np.round(np.asarray(rest) / step).astype(np.float32)
-        scale = np.full(len(grid.wavelength), step, np.float32)
-        residual = Residual(np.eye(len(grid), dtype=np.float32), whole, scale)
+        residual = whole_residual(np.eye(len(grid)), np.asarray(rest), step=1e-6)
     else:
         recipe = replace(recipe, residual=0.0)
     return make_model(grid.wavelength, grid.axes, surface, residual, recipe, meta or {})

@@ -365,7 +365,7 @@ def _array_of(group: zarr.Group, name: str, **form: Any) -> zarr.Array[Any]:
     return group.create_array(name, overwrite=True, **form)
 
 
-_COMPRESSOR = BloscCodec(cname="zstd", clevel=5, shuffle="shuffle")
+_COMPRESSOR = BloscCodec(cname="zstd", clevel=7, shuffle="bitshuffle")
 
 
 def software_versions() -> dict[str, str]:

@@ -1,9 +1,7 @@
 """Building: the archive of a cloned grid becomes a model.
 
-The lines are those of the archive. The residual, what they do not express of each node in the
-space of `emulator.strength`, is kept as the few modes over nodes and pixels that leave the error
-at the nodes that the recipe allows (a singular value decomposition, weighted by what the flux
-feels), with pixels in whole numbers of a step of about that error.
+The lines are those of the archive, the residual what they do not express of its nodes, and the
+error model what leaving nodes out tells of the error between them.
 """
 
 from __future__ import annotations
@@ -19,7 +17,6 @@ from numpy.typing import NDArray
 
 from .archive import Archive, software_versions
 from .catalogue import equal_lines
-from .emulator import Residual, flux_of_strength, strength
 from .error_model import emulator_error, error_shares
 from .errors import ArchiveError
 from .lines import Lines
@@ -29,16 +26,11 @@ from .pipeline import nodes_of, surface_of
 from .progress import Progress, silent
 from .recipe import Recipe
 from .render import optical_depth, transmitted
+from .residual import make_residual
 from .surface import Surface, surface_layout
 
-_DARKEST = 1e-4
-"""Least flux of a node, so that its opacity is finite."""
 _SMALL = 8.0
 """How much more error at the nodes a small model has."""
-_SHARE = 0.7
-"""Of the allowed variance, what goes to the modes that are left out; the rest goes to rounding."""
-_FLATTEST = 1e-3
-"""Least weight of a pixel, relative to the largest."""
 
 
 def build(archive: Archive, progress: Progress = silent, *, small: bool = False) -> Model:
@@ -157,60 +149,6 @@ def _line_flux(
         flux[n] = render(jnp.asarray(surface.at(node[None])[0]))
         progress("residual", n + 1, len(at_nodes))
     return flux
-
-
-def make_residual(
-    lines: NDArray[np.float32],
-    flux: NDArray[np.float32],
-    complete: NDArray[np.float64],
-    allowed: float,
-) -> Residual:
-    """What lines do not express, in as few modes as an error allows.
-
-    Parameters
-    ----------
-    lines, flux : (N, P)
-        What the lines render at the nodes, and the spectra, in units of the continuum.
-    complete : (box, N)
-        From values at the nodes to values in the whole box (`manifold.fill_holes`).
-    allowed : float
-        rms error at the worst node, in units of the continuum.
-    """
-    wanted = jnp.asarray(np.clip(flux, _DARKEST, None))
-    rest = np.asarray(strength(wanted) - strength(jnp.asarray(lines)))
-    weight = _felt(wanted)
-    rest = rest * weight
-    nodes, pixels = _strongest_modes(rest, _SHARE * allowed**2)
-    step = allowed * np.sqrt((1.0 - _SHARE) * 12.0 / max(nodes.shape[1], 1))
-    whole = np.round(pixels / step).astype(np.float32)
-    scale = (step / weight).astype(np.float32)
-    box = (complete @ nodes).astype(np.float32)
-    return Residual(jnp.asarray(box), jnp.asarray(whole), jnp.asarray(scale))
-
-
-def _felt(flux: Array) -> NDArray[np.float32]:
-    """How much the flux changes with its strength at each pixel, rms over the nodes, (P,)."""
-    value = strength(flux)
-    _, slope = jax.jvp(flux_of_strength, (value,), (jnp.ones_like(value),))
-    felt = np.sqrt(np.mean(np.asarray(slope, np.float64) ** 2, axis=0))
-    return np.maximum(felt, _FLATTEST * felt.max()).astype(np.float32)
-
-
-def _strongest_modes(
-    values: NDArray[np.float32], allowed: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Nodes (N, R), of unit rms, and pixels (R, P) whose product leaves no row of `values` (N, P)
-    a larger mean square than allowed."""
-    n_nodes, n_pixels = values.shape
-    square = values @ values.T  # eigenvectors of this small matrix instead of an SVD
-    eigenvalues, vectors = np.linalg.eigh(square.astype(np.float64))
-    eigenvalues, vectors = np.maximum(eigenvalues[::-1], 0.0), vectors[:, ::-1]
-    power = eigenvalues * vectors**2 / n_pixels  # (N, modes)
-    left = power.sum(axis=1, keepdims=True) - np.cumsum(power, axis=1)
-    enough = np.append(power.sum(axis=1).max(), left.max(axis=0)) <= allowed
-    count = int(np.argmax(enough)) if enough.any() else n_nodes
-    nodes = vectors[:, :count] * np.sqrt(n_nodes)
-    return nodes, nodes.T @ values / n_nodes
 
 
 def _node_errors(

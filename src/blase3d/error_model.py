@@ -23,6 +23,7 @@ from scipy.interpolate import make_interp_spline
 from .emulator import emulate, flux_of_strength, strength
 from .manifold import LOGARITHMIC, coordinates, make_manifold
 from .model import Model
+from .residual import DARKEST
 
 _MODES = 12
 _CELLS = 200
@@ -99,7 +100,7 @@ def error_shares(
     if model.recipe.manifold != "spline":
         return {}
     some = flux[:, :: -(-flux.shape[1] // _PIXELS)]
-    values = complete @ np.asarray(strength(jnp.asarray(np.maximum(some, 1e-4))))
+    values = complete @ np.asarray(strength(jnp.asarray(np.maximum(some, DARKEST))))
     box = values.reshape(*(len(axis) for axis in model.axes.values()), -1)
     places = zip(model.axes, coordinates(model.axes), strict=True)
     return {

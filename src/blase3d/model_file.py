@@ -21,13 +21,14 @@ from .errors import ArchiveError
 from .files import replacing
 from .model import Model, make_model
 from .recipe import Recipe, recipe_from_json
-from .surface import STEPS, Surface
+from .residual import node_steps, scale_number, scale_of
+from .surface import Surface, steps
 
 FORMAT = "blase3d-model"
-VERSION = 2
+VERSION = 3
 _WAVELENGTH_STEP = 1e-7
 """Å: wavelengths are kept as second differences in this unit."""
-_ERROR_STEP = 2e-6
+_ERROR_STEP = 1e-5
 """Of the error modes, in units of the continuum."""
 
 
@@ -58,20 +59,23 @@ def _write(group: zarr.Group, model: Model) -> None:
     write_array(group, "wavelength", _folded(np.diff(whole, 2)))
     write_array(group, "reference", model.reference)
     emulator, residual = model.emulator, model.emulator.residual
-    write_array(group, "base", np.asarray(emulator.base))
-    for name, step in _steps(model.recipe).items():
+    base = np.asarray(emulator.base)
+    write_array(group, "base", base)
+    for name, step in _steps(model.recipe, base).items():
         values = np.asarray(getattr(emulator, name))
         write_array(group, name, values if step is None else _coded(values, step))
     write_array(group, "error_modes", _coded(model.error_modes, _ERROR_STEP))
     if residual is not None:
-        write_array(group, "residual_nodes", np.asarray(residual.nodes))
-        write_array(group, "residual_pixels", _coded(np.asarray(residual.pixels), 1.0))
-        write_array(group, "residual_scale", np.asarray(residual.scale))
+        pixels = np.asarray(residual.pixels)
+        nodes = _coded(np.asarray(residual.nodes), node_steps(pixels))
+        write_array(group, "residual_nodes", nodes)
+        write_array(group, "residual_pixels", _coded(pixels, 1.0))
+        write_array(group, "residual_scale", _folded(scale_number(np.asarray(residual.scale))))
 
 
-def _steps(recipe: Recipe) -> dict[str, ArrayLike | None]:
+def _steps(recipe: Recipe, base: NDArray[np.float32]) -> dict[str, ArrayLike | None]:
     """Steps of the coefficients of lines; None where they are kept as they are."""
-    area, shape = STEPS if recipe.catalogue == "joint" else (None, None)
+    area, shape = steps(base) if recipe.catalogue == "joint" else (None, None)
     return {"area": area, "shape": shape}
 
 
@@ -106,7 +110,9 @@ def load_model(path: str | Path) -> Model:
     group = open_zarr(path, FORMAT, VERSION, "blase3d build")
     try:
         return _read(group, dict(group.attrs))
-    except (KeyError, TypeError, ValueError) as error:
+    except ArchiveError:
+        raise
+    except Exception as error:  # as many kinds as ways to damage a file
         raise ArchiveError(
             f"{path} is not a complete model ({type(error).__name__}: {error}); build it again."
         ) from None
@@ -118,7 +124,7 @@ def _read(group: zarr.Group, attributes: dict[str, Any]) -> Model:
     recipe = recipe_from_json(attributes["recipe"])
     axes = {name: np.asarray(axis) for name, axis in attributes["axes"].items()}
     parts = {name: read_array(group, name) for name in ("reference", "base")}
-    for name, step in _steps(recipe).items():
+    for name, step in _steps(recipe, parts["base"]).items():
         values = read_array(group, name)
         parts[name] = values if step is None else _decoded(values, step)
     residual = _read_residual(group) if "residual_nodes" in group else None
@@ -142,8 +148,7 @@ def _wavelengths(first: list[int], bends: NDArray[np.unsignedinteger]) -> NDArra
 
 
 def _read_residual(group: zarr.Group) -> Residual:
-    return Residual(
-        jnp.asarray(read_array(group, "residual_nodes")),
-        jnp.asarray(_decoded(read_array(group, "residual_pixels"), 1.0)),
-        jnp.asarray(read_array(group, "residual_scale")),
-    )
+    pixels = _decoded(read_array(group, "residual_pixels"), 1.0)
+    nodes = _decoded(read_array(group, "residual_nodes"), node_steps(pixels))
+    scale = scale_of(_unfolded(read_array(group, "residual_scale")))
+    return Residual(jnp.asarray(nodes), jnp.asarray(pixels), jnp.asarray(scale))

@@ -64,8 +64,8 @@ class Recipe:
         ln area filled in where a node lacks a line (`equality` only); a line whose interpolated
         ln area is below a tenth of it is dropped.
     residual
-        rms error at the nodes (units of the continuum) that is left when the model carries what
-        the lines do not express; 0: it carries nothing of it.
+        rms error at the worst node (units of the continuum) that is left when the model carries
+        what the lines do not express; 0: it carries nothing of it.
     """
 
     name: str = "default"
@@ -92,7 +92,7 @@ class Recipe:
     margin: int = 500
     manifold: Literal["linear", "spline"] = "spline"
     missing: float = -1000.0
-    residual: float = 5e-5
+    residual: float = 7e-5
 
     def to_json(self) -> str:
         """The recipe as one JSON object."""

@@ -47,9 +47,11 @@ _NEW, _FOUND = 3.0, 0.1
 """Ridge of the first coefficients of lines that are added, and of those first detected."""
 _FAINTEST, _FAINTEST_NEW = 1e-3, 3e-2
 """Least strength, relative to its strongest node, that a line starts with."""
-STEPS = 0.004, np.array([2e-4, 0.01, 0.01])
+_AREA_STEP, _STRONG, _COARSEST = 0.004, 0.3, 8.0
+_SHAPE_STEPS = np.array([2e-4, 0.01, 0.01])
 """Steps of the coefficients of ln area, and of those of shift (Å), ln sigma and ln gamma, in a
-model file: far below what a fit can tell."""
+model file: far below what a fit can tell. Those of ln area grow as a line absorbs less than
+`_STRONG` at its centre, up to `_COARSEST` times."""
 _LAYOUT_NODES = 24
 """Nodes, at the most, whose lines say how far a line reaches."""
 _B2 = 0.99
@@ -89,9 +91,9 @@ class Surface:
         return (self.base + np.stack(columns, axis=-1)).astype(np.float32)
 
     def rounded(self) -> Surface:
-        """The surface with coefficients that are multiples of `STEPS`, for a small file."""
-        area_step, shape_steps = STEPS
-        area = np.round(self.area / area_step) * area_step
+        """The surface with coefficients that are multiples of `steps`, for a small file."""
+        area_steps, shape_steps = steps(self.base)
+        area = np.round(self.area / area_steps) * area_steps
         shape = np.round(self.shape / shape_steps) * shape_steps
         return Surface(self.reference, self.base, area.astype(np.float32), shape.astype(np.float32))
 
@@ -100,6 +102,13 @@ class Surface:
         return Surface(
             self.reference[which], self.base[which], self.area[:, which], self.shape[:, which]
         )
+
+
+def steps(base: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Steps of the coefficients of lines of this `base` (C, 4): ln area (C,) and shape (3,)."""
+    width, _ = width_and_mixing(jnp.asarray(base[:, 2]), jnp.asarray(base[:, 3]))
+    depth = np.exp(base[:, 1].astype(np.float64)) / np.asarray(width, np.float64)
+    return _AREA_STEP * np.clip(_STRONG / depth, 1.0, _COARSEST), _SHAPE_STEPS
 
 
 def joined(parts: list[Surface]) -> Surface:
