@@ -44,6 +44,7 @@ ORDER = (
     "model",
     "error_model",
     "model_file",
+    "joint",
     "pipeline",
     "building",
     "line_changes",

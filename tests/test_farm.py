@@ -18,7 +18,8 @@ from blase3d.archive import open_archive
 from blase3d.building import build
 from blase3d.errors import CloneError, InputError
 from blase3d.farm import LocalPool, run
-from blase3d.pipeline import clone, misfits, windows
+from blase3d.joint import windows
+from blase3d.pipeline import clone, misfits
 from blase3d.recipe import DEFAULT
 from blase3d.sources import write_grid
 from blase3d.toy import toy_grid

@@ -149,6 +149,11 @@ class Archive:
         found = {i: self._group_of(f"nodes/{i}")[1].get("failed") for i in range(len(self))}
         return {i: reason for i, reason in found.items() if reason is not None}
 
+    @property
+    def nodes(self) -> NDArray[np.int64]:
+        """Indices of the nodes that could be cloned, (N,)."""
+        return np.setdiff1d(np.arange(len(self)), list(self.failed))
+
     def flux_part(self, i: int, pixels: slice) -> NDArray[np.float32]:
         """The flux of node i in some pixels."""
         group, _ = self._group_of(f"nodes/{i}")

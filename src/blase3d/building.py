@@ -19,10 +19,10 @@ from .archive import Archive, software_versions
 from .catalogue import equal_lines
 from .error_model import emulator_error, error_shares
 from .errors import ArchiveError
+from .joint import JointFit
 from .lines import Lines
-from .manifold import coordinates, fill_holes
+from .manifold import box_place, coordinates, fill_holes
 from .model import Model, box_modes, make_model
-from .pipeline import nodes_of, surface_of
 from .progress import Progress, silent
 from .recipe import Recipe
 from .render import optical_depth, transmitted
@@ -49,7 +49,7 @@ def build(archive: Archive, progress: Progress = silent, *, small: bool = False)
     recipe = archive.recipe
     if small:
         recipe = replace(recipe, residual=_SMALL * recipe.residual)
-    nodes = nodes_of(archive)
+    nodes = archive.nodes
     if nodes.size == 0:
         raise ArchiveError(f"no node of {archive.path} could be cloned; there is nothing to build.")
     axes = archive.axes
@@ -79,10 +79,10 @@ def build(archive: Archive, progress: Progress = silent, *, small: bool = False)
 
 def _holes(archive: Archive, nodes: NDArray[np.int64]) -> list[list[float]]:
     """Labels of the nodes of the box that there are no clones of."""
-    axes = list(archive.axes.values())
-    present = set(map(tuple, archive.box_index[nodes].tolist()))
-    absent = (place for place in np.ndindex(*map(len, axes)) if place not in present)
-    return [[float(axis[k]) for axis, k in zip(axes, place, strict=True)] for place in absent]
+    axes = archive.axes
+    box = np.stack(np.meshgrid(*axes.values(), indexing="ij"), axis=-1).reshape(-1, len(axes))
+    absent = np.setdiff1d(np.arange(len(box)), box_place(axes, archive.box_index[nodes]))
+    return box[absent].tolist()
 
 
 def _fluxes(archive: Archive, nodes: NDArray[np.int64], progress: Progress) -> NDArray[np.float32]:
@@ -100,11 +100,9 @@ def _lines(
     """The lines, and the functions that they follow at the nodes, (N, K)."""
     recipe = archive.recipe
     modes = box_modes(archive.axes, recipe)
-    place = np.ravel_multi_index(
-        tuple(archive.box_index[nodes].T), tuple(len(axis) for axis in archive.axes.values())
-    )
+    place = box_place(archive.axes, archive.box_index[nodes])
     if recipe.catalogue == "joint":
-        return surface_of(archive).rounded(), modes[place]
+        return JointFit(archive).surface(recipe.rounds).rounded(), modes[place]
     found = [archive[int(i)].lines for i in nodes]
     reference, tables = _line_tables([lines for lines in found if lines is not None], recipe)
     box = np.tensordot(complete.astype(np.float32), tables, axes=1)

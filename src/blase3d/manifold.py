@@ -76,6 +76,14 @@ def coordinates(axes: Mapping[str, NDArray[np.float64]]) -> list[NDArray[np.floa
     return [np.log(axis) if name in LOGARITHMIC else axis for name, axis in axes.items()]
 
 
+def box_place(
+    axes: Mapping[str, NDArray[np.float64]], index: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Number in the box (N,), last label fastest, of nodes whose place on the axes is `index`
+    (N, L)."""
+    return np.ravel_multi_index(tuple(index.T), tuple(len(axis) for axis in axes.values()))
+
+
 def make_manifold(
     axes: Mapping[str, NDArray[np.float64]], kind: Kind, lowered: int | None = None
 ) -> Manifold:
