@@ -27,11 +27,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from blase3d.building import build
 from blase3d.errors import InputError
 from blase3d.farm import LocalPool
 from blase3d.grid import Grid
-from blase3d.model import load_model, save_model
-from blase3d.pipeline import build, clone
+from blase3d.model_file import load_model, save_model
+from blase3d.pipeline import clone
 from blase3d.recipe import RECIPES, get_recipe
 from blase3d.sources import open_grid
 from blase3d.validate import Validation, validate

@@ -26,8 +26,9 @@ REACH_MARGIN = 1.3
 DRIFT = 0.15
 """A shift of this part of the first width counts like a change of 1 in ln area, so that one
 learning rate serves all four parameters."""
-_CONVERGED = 0.1
-"""A fit has converged if the last tenth of its steps took away less than this of its error."""
+_CONVERGED = 5e-4
+"""A fit has converged if the second half of its steps lowered the rms misfit by less than this, in
+units of the continuum."""
 _SENSIBLE = -1.0, 100.0
 """Flux in units of the continuum that a spectrum may have."""
 _UNFITTED, _APART, _MOST_FLAGS = 0.03, 100, 5
@@ -118,7 +119,7 @@ def fit_lines(spectrum: Spectrum, start: Lines, recipe: Recipe) -> Clone:
     if len(start) == 0:
         return _clone(start, np.ones(spectrum.flux.size, np.float32), spectrum, ("no lines",))
     layout = window_layout(spectrum.wavelength, start, recipe)
-    params, flux, late = _descend(
+    params, flux, gained = _descend(
         jnp.asarray(padded(start.params, layout.slots.size)),  # so that one number is its shape
         layout,
         jnp.asarray(spectrum.flux, jnp.float32),
@@ -128,7 +129,7 @@ def fit_lines(spectrum: Spectrum, start: Lines, recipe: Recipe) -> Clone:
         recipe.epochs,
     )
     lines = Lines(start.reference, np.asarray(params)[: len(start)])
-    flags = () if late < _CONVERGED else ("not converged",)
+    flags = () if gained < _CONVERGED else ("not converged",)
     return _clone(lines, np.asarray(flux), spectrum, flags)
 
 
@@ -184,7 +185,7 @@ def _descend(
     epochs: int,
 ) -> tuple[Array, Array, Array]:
     """Parameters (N, 4) after `epochs` steps down the mean squared error, their flux (P,), and
-    the part of the error that the last tenth of the steps took away."""
+    by how much the second half of the steps lowered the rms misfit."""
     width, _ = width_and_mixing(params[:, 2], params[:, 3])
     unit = jnp.ones_like(params).at[:, 0].set(DRIFT * width)
 
@@ -193,16 +194,17 @@ def _descend(
         return jnp.sum(weight * (flux - target) ** 2) / jnp.sum(weight)
 
     def step(i: int, carry: tuple[Array, optax.OptState, Array]) -> tuple:
-        scaled, state, late = carry
+        scaled, state, half = carry
         error, slope = jax.value_and_grad(loss)(scaled)
         change, state = optimiser.update(slope, state)
-        late = jnp.where(i == (9 * epochs) // 10, error, late)
-        return optax.apply_updates(scaled, change), state, late
+        half = jnp.where(i == epochs // 2, error, half)
+        return optax.apply_updates(scaled, change), state, half
 
     first = params / unit
     start = first, optimiser.init(first), jnp.float32(0.0)
-    last, _, late = jax.lax.fori_loop(0, epochs, step, start)
-    return last * unit, render(last * unit, layout, composition), 1.0 - loss(last) / late
+    last, _, half = jax.lax.fori_loop(0, epochs, step, start)
+    gained = jnp.sqrt(half) - jnp.sqrt(loss(last))
+    return last * unit, render(last * unit, layout, composition), gained
 
 
 def check_normalised(spectrum: Spectrum) -> None:

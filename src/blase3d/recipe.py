@@ -87,7 +87,7 @@ class Recipe:
     shape_modes: int = 20
     firmness: float = 5e-4
     batch: int = 12
-    steps: int = 1_000
+    steps: int = 2_000
     window: int = 6_250
     margin: int = 500
     manifold: Literal["linear", "spline"] = "spline"
