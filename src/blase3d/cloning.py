@@ -29,6 +29,8 @@ learning rate serves all four parameters."""
 _CONVERGED = 5e-4
 """A fit has converged if the second half of its steps lowered the rms misfit by less than this, in
 units of the continuum."""
+_MOST_LINES = 3
+"""Lines in all, as a multiple of those first detected."""
 _SENSIBLE = -1.0, 100.0
 """Flux in units of the continuum that a spectrum may have."""
 _UNFITTED, _APART, _MOST_FLAGS = 0.03, 100, 5
@@ -65,7 +67,7 @@ def clone_spectrum(spectrum: Spectrum, recipe: Recipe) -> Clone:
     """Lines that render a normalised spectrum.
 
     Lines are detected and tuned, and added for `recipe.rounds` rounds where the clone absorbs
-    too little.
+    too little, up to three times as many in all.
 
     Parameters
     ----------
@@ -80,14 +82,21 @@ def clone_spectrum(spectrum: Spectrum, recipe: Recipe) -> Clone:
         The spectrum is not normalised to a positive continuum.
     """
     check_normalised(spectrum)
-    clone = fit_lines(spectrum, detect_lines(spectrum, recipe), recipe)
+    first = detect_lines(spectrum, recipe)
+    clone = fit_lines(spectrum, first, recipe)
     for _ in range(recipe.rounds):
-        more = missing_lines(spectrum, clone, recipe)
+        assert clone.lines is not None
+        room = _MOST_LINES * len(first) - len(clone.lines)
+        more = _strongest(missing_lines(spectrum, clone, recipe), room)
         if len(more) == 0:
             break
-        assert clone.lines is not None
         clone = fit_lines(spectrum, clone.lines.merged(more), recipe)
     return clone
+
+
+def _strongest(lines: Lines, count: int) -> Lines:
+    """So many of the lines of the largest areas, in order of wavelength."""
+    return lines.take(np.sort(np.argsort(-lines.ln_area, kind="stable")[: max(count, 0)]))
 
 
 def detect_lines(spectrum: Spectrum, recipe: Recipe) -> Lines:
