@@ -14,6 +14,7 @@ from rich.table import Table
 
 from ..errors import Blase3dError, InputError
 from .app import Json, MediumOption, Method, Wave, app, err, out
+from .comparison import show_comparisons
 from .support import (
     LabelOptions,
     ProgressBars,
@@ -77,7 +78,9 @@ def synth(
 @app.command()
 def infer(
     spectra: Annotated[list[Path], typer.Argument(metavar="SPECTRUM...")],
-    model_path: Annotated[Path, typer.Option("--model", help="Made by blase3d build.")],
+    model_paths: Annotated[
+        list[Path], typer.Option("--model", help="Made by blase3d build; several are compared.")
+    ],
     method: Annotated[Method, typer.Option(help="How.")] = Method.gradient,
     fix: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, e.g. logg=4.4")] = None,
     prior: Annotated[list[str] | None, typer.Option(help="NAME=LO:HI or NAME=MEAN+-SIGMA")] = None,
@@ -112,6 +115,8 @@ def infer(
 ) -> None:
     """Labels with uncertainties from one or many spectra.
 
+    With several models, each is fitted to what all of them cover, and the likeliest is named.
+
     Example: blase3d infer star.fits --model model.zip --medium air --report star.html
     """
     from ..inference import infer_many
@@ -127,7 +132,6 @@ def infer(
         priors["teff"] = Prior(teff_guess - 500.0, teff_guess + 500.0)
     if resolution is not None:
         fixed["resolution"] = resolution
-    model = load_model(model_path)
     settings = {
         "method": method.value,
         "priors": priors,
@@ -140,6 +144,10 @@ def infer(
         "integrate": integrate,
         "telluric": telluric,
     }
+    if len(model_paths) > 1:
+        show_comparisons(spectra, model_paths, medium, settings, output, report, as_json)
+        return
+    model = load_model(model_paths[0])
     rows: dict[int, dict[str, Any]] = {}
     many = len(spectra) > 1
     with (
