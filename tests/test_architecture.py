@@ -52,7 +52,6 @@ ORDER = (
     "identify",
     "inference",
     "compare",
-    "tuning",
     "validate",
     "report",
     "figures",

@@ -94,7 +94,7 @@ def test_the_more_is_allowed_the_fewer_modes():
 
 
 def test_no_node_is_better_than_it_need_be():
-    """Most of what is to be said is of one node; the others get a share of the modes all the same."""
+    """Most of what is to be said is of one node; the others get a share of it all the same."""
     lines = lines_beside_the_truth()
     lines[0] *= 1.0 - 0.02 * (TRUTH[0] < 0.95)
     rest = make_residual(lines, TRUTH, np.eye(len(GRID)), 2e-4)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import sys
 
 from ..errors import Blase3dError
-from . import first, libraries, lines, models, stars  # in the order of the help
+from . import figures, first, libraries, lines, models, stars  # in the order of the help
 from .app import app, err
 from .support import keep_compilations
 
-__all__ = ["app", "first", "libraries", "lines", "main", "models", "stars"]
+__all__ = ["app", "figures", "first", "libraries", "lines", "main", "models", "stars"]
 
 
 def main() -> None:

@@ -1,10 +1,10 @@
-"""Commands that look at the lines of a model: lines, explore."""
+"""Commands on the lines of a model: lines, explore."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -13,12 +13,22 @@ from ..errors import InputError
 from .app import Json, app, out
 from .support import LabelOptions, labels_from, print_json
 
+if TYPE_CHECKING:
+    from ..identify import Identification
+
 
 @app.command()
 def lines(
     path: Annotated[Path, typer.Argument(metavar="MODEL")],
     near: Annotated[float | None, typer.Option(help="Å, vacuum: lines around it.")] = None,
     count: Annotated[int, typer.Option(help="How many: nearest, or else strongest.")] = 15,
+    identified: Annotated[
+        bool | None,
+        typer.Option(
+            "--identify/--no-identify",
+            help="Say what atoms make them. Default: if the extra identify is installed.",
+        ),
+    ] = None,
     teff: LabelOptions.teff = None,
     logg: LabelOptions.logg = None,
     feh: LabelOptions.feh = None,
@@ -31,6 +41,7 @@ def lines(
 
     Example: blase3d lines model.zip --near 8664.5 --teff 5772
     """
+    from ..identify import available, identify
     from ..information import line_table
     from ..model_file import load_model
 
@@ -40,8 +51,16 @@ def lines(
         model.label_names, label, partial=True, teff=teff, logg=logg, feh=feh
     )
     rows = line_table(model, labels, near=near, count=count)
+    wanted = available() and "teff" in labels if identified is None else identified
+    names: list[Identification | None] = [None] * len(rows)
+    if wanted:
+        names = [*identify(model, labels, [row.reference for row in rows])]
     if as_json:
-        print_json({"labels": labels, "lines": [asdict(row) for row in rows]})
+        found = [
+            {**asdict(row), "identification": None if name is None else name.to_dict()}
+            for row, name in zip(rows, names, strict=True)
+        ]
+        print_json({"labels": labels, "lines": found})
         return
     table = Table(title=", ".join(f"{name}={value:g}" for name, value in labels.items()))
     for column in ("centre Å", "depth", "area mÅ", "sigma Å", "gamma Å"):
@@ -49,7 +68,9 @@ def lines(
     for name in model.label_names:
         table.add_column(f"∂ln a/∂{name}", justify="right")
     table.add_column("constrains")
-    for row in rows:
+    if wanted:
+        table.add_column("what (air Å)", no_wrap=True)
+    for row, what in zip(rows, names, strict=True):
         table.add_row(
             f"{row.center:.3f}",
             f"{row.depth:.3f}",
@@ -58,6 +79,7 @@ def lines(
             f"{row.gamma:.3f}",
             *(f"{slope:+.2e}" for slope in row.d_ln_area.values()),
             f"{row.constrains} ({row.share[row.constrains]:.1%})" if row.constrains else "",
+            *(() if what is None else (what.summary,)),
         )
     out.print(table)
 

@@ -1,0 +1,33 @@
+"""The figures of a model: of the process, its lines, what is between its nodes, and how good and
+fast it is. Every function returns a `Drawing`: a matplotlib figure with its caption and numbers.
+
+    drawing = line_maps(model, over=("teff", "feh"), line=8664.5)
+    drawing.figure.savefig("maps.pdf")
+"""
+
+from .between import line_or_pixel, reconstruction
+from .gallery import FORMATS, Settings, Written, draw_figures, figures_of
+from .maps import line_counts, line_maps
+from .overview import process
+from .places import Nodes, nodes_of
+from .style import Drawing
+from .timing import speed
+from .trials import label_residuals
+
+__all__ = [
+    "FORMATS",
+    "Drawing",
+    "Nodes",
+    "Settings",
+    "Written",
+    "draw_figures",
+    "figures_of",
+    "label_residuals",
+    "line_counts",
+    "line_maps",
+    "line_or_pixel",
+    "nodes_of",
+    "process",
+    "reconstruction",
+    "speed",
+]
