@@ -52,6 +52,7 @@ ORDER = (
     "identify",
     "inference",
     "compare",
+    "tuning",
     "validate",
     "report",
     "figures",

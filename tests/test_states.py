@@ -710,7 +710,7 @@ def test_real_lines_in_our_form_are_close(tmp_path: Path) -> None:
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     def call(*words: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["blase3d", "import-states", *map(str, words)])
-        monkeypatch.setattr(cli.app.out, "_width", 300)
+        monkeypatch.setattr(cli.out, "_width", 300)
         monkeypatch.setattr(cli.err, "_width", 300)
         with pytest.raises(SystemExit) as exit_:
             cli.main()

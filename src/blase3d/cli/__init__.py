@@ -10,10 +10,10 @@ import sys
 
 from ..errors import Blase3dError
 from . import figures, first, libraries, lines, models, stars  # in the order of the help
-from .app import app, err
+from .app import app, err, out
 from .support import keep_compilations
 
-__all__ = ["app", "figures", "first", "libraries", "lines", "main", "models", "stars"]
+__all__ = ["app", "err", "figures", "first", "libraries", "lines", "main", "models", "out", "stars"]
 
 
 def main() -> None:

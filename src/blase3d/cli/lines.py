@@ -1,4 +1,4 @@
-"""Commands on the lines of a model: lines, explore."""
+"""Commands on the lines of a model: lines, tune, explore."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import typer
 from rich.table import Table
 
 from ..errors import InputError
-from .app import Json, app, out
-from .support import LabelOptions, labels_from, print_json
+from .app import Json, MediumOption, app, err, out
+from .support import LabelOptions, ProgressBars, labels_from, print_json
 
 if TYPE_CHECKING:
     from ..identify import Identification
+    from ..tuning import Tuned
 
 
 @app.command()
@@ -82,6 +83,84 @@ def lines(
             *(() if what is None else (what.summary,)),
         )
     out.print(table)
+
+
+@app.command()
+def tune(
+    path: Annotated[Path, typer.Argument(metavar="SPECTRUM")],
+    model_path: Annotated[Path, typer.Option("--model", help="Made by blase3d build.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The tuned model, one file.")],
+    template: Annotated[
+        Path | None, typer.Option(help="Its spectrum of the star: .npz, .ecsv, .csv or .fits")
+    ] = None,
+    fix: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, e.g. logg=4.4")] = None,
+    prior: Annotated[list[str] | None, typer.Option(help="NAME=LO:HI or NAME=MEAN+-SIGMA")] = None,
+    medium: MediumOption = None,
+    resolution: Annotated[
+        float | None, typer.Option(help="λ/Δλ; inf: none. Default: the file's, else fitted.")
+    ] = None,
+    continuum: Annotated[
+        int, typer.Option(help="Degree of the continuum; -1: it is normalised.")
+    ] = 3,
+    telluric: Annotated[
+        bool | None,
+        typer.Option(
+            "--telluric/--no-telluric",
+            help="Mask bands of the Earth's atmosphere. Default: if the file names a telescope.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Adjust the lines of a model to one star: a corrected model, and a template without noise.
+
+    How far lines may change is chosen by pixels that are masked out.
+
+    Example: blase3d tune sun.ecsv --model model.zip -o sun.zip --template template.ecsv
+    """
+    from ..inference.prior import parse_assignments, parse_number, parse_prior
+    from ..model_file import load_model, save_model
+    from ..spectrum_io import read_spectrum, write_spectrum
+    from ..tuning import tune as adjust
+
+    fixed = {name: parse_number(text) for name, text in parse_assignments(fix or []).items()}
+    if resolution is not None:
+        fixed["resolution"] = resolution
+    with ProgressBars(err) as progress:
+        found = adjust(
+            read_spectrum(path, medium=medium),
+            load_model(model_path),
+            priors={n: parse_prior(text) for n, text in parse_assignments(prior or []).items()},
+            fixed=fixed,
+            continuum_degree=continuum,
+            telluric=telluric,
+            progress=progress,
+        )
+    save_model(found.model, output)
+    if template is not None:
+        write_spectrum(found.template, template)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        _print_tuned(found, output)
+
+
+def _print_tuned(found: Tuned, output: Path) -> None:
+    labels = ", ".join(f"{name}={e.value:.6g}" for name, e in found.inference.labels.items())
+    table = Table(title=f"rms over masked-out pixels; {labels}")
+    for column in ("errors of lines times", "within lines", "whole lines"):
+        table.add_column(column, justify="right")
+    if found.trials:
+        first = found.trials[0]
+        table.add_row("untuned", f"{first.runs.untuned:.4f}", f"{first.blocks.untuned:.4f}")
+    for trial in found.trials:
+        mark = " (chosen)" if trial is found.best else ""
+        table.add_row(
+            f"{trial.times:g}{mark}", f"{trial.runs.tuned:.4f}", f"{trial.blocks.tuned:.4f}"
+        )
+    out.print(table)
+    if found.best is None:
+        out.print("No change of lines holds on masked-out pixels: the model is as it was.")
+    out.print(f"{output}: the model{'' if found.best is None else ', tuned'}.", highlight=False)
 
 
 @app.command()

@@ -15,20 +15,24 @@ from ..inference.result import Inference
 from ..model import Model
 from .words import title, unit
 
+_WAVELENGTH_STEP = 1e-7
+"""Å: wavelengths are kept in files to this."""
+
 
 def model_checksum(model: Model) -> str:
-    """SHA-256 (hexadecimal) of what a model computes with: its wavelengths, labels, recipe, lines,
-    residual and stated errors. Equal for every copy of a model's file, on every machine."""
+    """SHA-256 (hexadecimal) of what a model computes flux with: its recipe, labels, wavelengths,
+    lines and residual. Equal for a model and for every copy of its file, on every machine."""
     total = hashlib.sha256(model.recipe.to_json().encode())
     emulator, rest = model.emulator, model.emulator.residual
-    arrays = [model.wavelength, model.reference, emulator.base, emulator.area, emulator.shape]
+    wavelength = np.round(model.wavelength / _WAVELENGTH_STEP).astype(np.int64)
+    arrays = [wavelength, model.reference, emulator.base, emulator.area, emulator.shape]
     if rest is not None:
         arrays += [rest.nodes, rest.pixels, rest.scale]
     for name, axis in model.axes.items():
         total.update(name.encode())
         arrays.append(axis)
-    for values in (*arrays, model.error_modes):
-        plain = np.ascontiguousarray(np.asarray(values))
+    for values in arrays:
+        plain = np.ascontiguousarray(np.asarray(values)) + 0  # there is but one zero
         total.update(f"{plain.shape}".encode())
         total.update(plain.astype(plain.dtype.newbyteorder("<")).tobytes())
     return total.hexdigest()

@@ -12,7 +12,7 @@ from ..information import LineInformation
 from .misfit import CERTAIN, WrongLine
 from .pictures import TOP_LINES
 from .view import View
-from .words import advice, decimals, title, unit
+from .words import Advice, advice, decimals, title, unit
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "") -> str:
@@ -111,28 +111,29 @@ def quality(view: View) -> str:
 
 def flag_list(flags: Sequence[str]) -> str:
     """What speaks against the answer, what it means and what to do; then what was done."""
-    known = [(flag, advice(flag)) for flag in flags]
-    grave = [(flag, said) for flag, said in known if said is None or said.grave]
-    notes = [(flag, said) for flag, said in known if said is not None and not said.grave]
-    parts = []
+    grave = [flag for flag in flags if (said := advice(flag)) is None or said.grave]
+    notes = [flag for flag in flags if flag not in grave]
+    parts = ['<p class="fine">Nothing that was checked speaks against this fit.</p>']
     if grave:
-        items = "".join(
-            f"<li>{_explained(flag, said.meaning, said.to_do) if said else _plain(flag)}</li>"
-            for flag, said in grave
-        )
-        parts.append(f'<div class="flags"><strong>To keep in mind</strong><ul>{items}</ul></div>')
-    else:
-        parts.append('<p class="fine">Nothing that was checked speaks against this fit.</p>')
+        listed = _explained(grave)
+        parts = [f'<div class="flags"><strong>To keep in mind</strong><ul>{listed}</ul></div>']
     if notes:
-        items = "".join(
-            f"<li>{_explained(flag, said.meaning, said.to_do)}</li>" for flag, said in notes
-        )
-        parts.append(f'<div class="note">Good to know:<ul>{items}</ul></div>')
+        parts.append(f'<div class="note">Good to know:<ul>{_explained(notes)}</ul></div>')
     return "\n".join(parts)
 
 
-def _explained(flag: str, meaning: str, to_do: str) -> str:
-    return f"{_plain(flag)}: {escape(meaning)} <em>What to do:</em> {escape(to_do)}"
+def _explained(flags: Sequence[str]) -> str:
+    """Items of a list; flags of one advice together."""
+    together: dict[Advice | str, list[str]] = {}
+    for flag in flags:
+        together.setdefault(advice(flag) or flag, []).append(flag)
+    items = []
+    for said, alike in together.items():
+        names = ", ".join(_plain(flag) for flag in alike)
+        if isinstance(said, Advice):
+            names += f": {escape(said.meaning)} <em>What to do:</em> {escape(said.to_do)}"
+        items.append(f"<li>{names}</li>")
+    return "".join(items)
 
 
 def _plain(flag: str) -> str:
