@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -14,6 +14,9 @@ from rich.table import Table
 from ..errors import InputError
 from .app import Json, MediumOption, Wave, Workers, app, err, out
 from .support import ProgressBars, executor, parse_range, print_json
+
+if TYPE_CHECKING:
+    from ..grid import Grid
 
 
 class Library(StrEnum):
@@ -92,17 +95,33 @@ def fetch(
 
 @app.command()
 def grid(
-    path: Annotated[Path, typer.Argument(help="npz, Zarr group or PHOENIX folder.")],
+    path: Annotated[Path, typer.Argument(help="A library: file or folder.")],
     medium: MediumOption = None,
+    source: Annotated[
+        str | None, typer.Option(help="What kind it is; default: what recognises it.")
+    ] = None,
+    wave: Wave = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write it, too: .npz or .zarr.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """What is in a grid: library, axes, holes, range, sampling, medium.
+    """What is in a library: axes, holes, range, sampling; and write it as a grid file.
 
-    Example: blase3d grid turbo-cat.npz
+    Example: blase3d grid models/ --wave 8400:8900 -o library.zarr
     """
-    from ..sources import open_grid
+    from ..sources import open_grid, write_grid
 
-    nodes = open_grid(path, medium)
+    nodes = open_grid(path, medium, source)
+    if wave is not None:
+        nodes = nodes.cut(*parse_range(wave, "--wave"))
+    if output is not None:
+        write_grid(nodes, output)
+    _say(nodes, as_json)
+
+
+def _say(nodes: Grid, as_json: bool) -> None:
+    """What is in a grid, as a table or as JSON."""
     wave, steps = nodes.wavelength, np.diff(nodes.wavelength)
     listed = nodes.n_holes < 1000
     facts: dict[str, Any] = {

@@ -6,29 +6,59 @@ from pathlib import Path
 
 from ..errors import GridError
 from ..grid import Grid
-from .interchange import is_zarr, read_npz, read_zarr, write_grid
-from .phoenix import is_phoenix, open_phoenix
+from .bt_settl import BT_SETTL
+from .cooltlusty import COOLTLUSTY
+from .interchange import NPZ, ZARR, read_npz, read_zarr, write_grid
+from .phoenix import PHOENIX, open_phoenix
+from .sonora import BOBCAT, CHOLLA, DIAMONDBACK, ELF_OWL
+from .source import Source, choose, opened, others_sources
+from .state_folder import STATES
+from .synthesis import SYNTHESIS
+from .table import TABLE
 
-__all__ = ["open_grid", "open_phoenix", "read_npz", "read_zarr", "write_grid"]
+__all__ = [
+    "Source",
+    "known_sources",
+    "open_grid",
+    "open_phoenix",
+    "read_npz",
+    "read_zarr",
+    "write_grid",
+]
+
+OWN = (
+    NPZ,
+    ZARR,
+    TABLE,
+    SYNTHESIS,
+    PHOENIX,
+    BT_SETTL,
+    BOBCAT,
+    CHOLLA,
+    DIAMONDBACK,
+    ELF_OWL,
+    COOLTLUSTY,
+    STATES,
+)
+"""blase3D's sources, in the order in which they are asked."""
 
 
-def open_grid(path: str | Path, medium: str | None = None) -> Grid:
-    """Open a library of spectra by what it is: .npz, Zarr group, or folder of PHOENIX files.
+def known_sources() -> tuple[Source, ...]:
+    """blase3D's sources, and those that installed packages add."""
+    return (*OWN, *others_sources()[0])
 
-    `medium` ("air" or "vacuum") is for a file that does not state it; air is converted.
+
+def open_grid(path: str | Path, medium: str | None = None, source: str | None = None) -> Grid:
+    """Open a library of spectra by what it is, or by the `source` of this name.
+
+    `medium` ("air" or "vacuum") is for a library that does not state it; air is converted.
+
+    Raises
+    ------
+    GridError
+        There is nothing, nothing that is known, or something damaged.
     """
     path = Path(path)
     if not path.exists():
         raise GridError(f"There is no grid at {path}: check the name.")
-    if path.is_file() and path.suffix.lower() == ".npz":
-        return read_npz(path, medium)
-    if is_zarr(path):
-        return read_zarr(path, medium)
-    if path.is_dir() and is_phoenix(path):
-        if medium == "air":
-            raise GridError(f"{path} holds PHOENIX spectra, which are in vacuum: leave out medium.")
-        return open_phoenix(path)
-    raise GridError(
-        f"{path} is no grid that is known: expected an .npz file, a Zarr group (a folder with "
-        "zarr.json, or that in a .zip) or a folder of PHOENIX spectra."
-    )
+    return opened(choose(path, OWN, source), path, medium)

@@ -9,6 +9,8 @@ fingerprint without being read.
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,8 +24,11 @@ from numpy.typing import NDArray
 from ..errors import GridError
 from ..files import first_line, load_npz, parse_meta, plain, replacing, settle_medium, to_vacuum
 from ..grid import Grid, NodeArrays, arrays_digest, check_shape, grid_of
+from .source import Source
 
 ARRAYS = ("wavelength", "labels", "flux")
+COPIED = 1 << 16
+"""Bytes that are copied at a time."""
 NO_FLAGS: Mapping[str, object] = {}
 
 
@@ -211,21 +216,41 @@ def _has_continuum(grid: Grid) -> bool:
 
 
 def _write_npz(grid: Grid, path: Path) -> None:
+    """Node by node: a zip file takes one member at a time, so continua wait in a file of bytes."""
     has_continuum = _has_continuum(grid)
     shape = (len(grid), len(grid.wavelength))
-    names = ("flux", "continuum") if has_continuum else ("flux",)
-    arrays: dict[str, Any] = {name: np.empty(shape, dtype=np.float32) for name in names}
-    for i in range(len(grid)):
-        for name, values in zip(names, _node(grid, i, has_continuum), strict=False):
-            arrays[name][i] = values
-    arrays.update(
-        wavelength=grid.wavelength,
-        labels=grid.labels,
-        label_names=np.array(grid.label_names),
-        meta=np.array(json.dumps(_meta(grid))),
-    )
-    with open(path, "wb") as stream:  # a name would be given a second ending
-        np.savez_compressed(stream, **arrays)
+    small = {
+        "wavelength": grid.wavelength,
+        "labels": grid.labels,
+        "label_names": np.array(grid.label_names),
+        "meta": np.array(json.dumps(_meta(grid))),
+    }
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        tempfile.TemporaryFile(dir=path.parent) as waiting,
+    ):
+        for name, array in small.items():
+            with archive.open(f"{name}.npy", "w") as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+        with _float_member(archive, "flux", shape) as member:
+            for i in range(len(grid)):
+                flux, continuum = _node(grid, i, has_continuum)
+                member.write(np.ascontiguousarray(flux, dtype="<f4").tobytes())
+                if continuum is not None:
+                    waiting.write(np.ascontiguousarray(continuum, dtype="<f4").tobytes())
+        if has_continuum:
+            waiting.seek(0)
+            with _float_member(archive, "continuum", shape) as member:
+                shutil.copyfileobj(waiting, member, COPIED)
+
+
+@contextmanager
+def _float_member(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...]) -> Iterator[Any]:
+    """A member of an .npz file, open to take the float32 values of an array of this shape."""
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+        np.lib.format.write_array_header_1_0(member, header)
+        yield member
 
 
 def _write_zarr(grid: Grid, path: Path) -> None:
@@ -274,3 +299,21 @@ def _create(
         fill_value=np.nan if dtype.startswith("float") else 0,
         config={"write_empty_chunks": True},
     )
+
+
+# --- sources -----------------------------------------------------------------------------------
+
+
+def is_npz(path: Path) -> bool:
+    """True of a file that is called .npz."""
+    return path.is_file() and path.suffix.lower() == ".npz"
+
+
+NPZ = Source("npz", "an .npz file", is_npz, read_npz, "files of many libraries")
+ZARR = Source(
+    "zarr",
+    "a Zarr group (a folder with zarr.json, or that in a .zip)",
+    is_zarr,
+    read_zarr,
+    "files of many libraries",
+)

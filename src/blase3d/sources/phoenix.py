@@ -24,6 +24,7 @@ from ..errors import GridError, LabelError
 from ..files import first_line
 from ..grid import Grid, NodeArrays, describe_labels, wavelength_slice
 from ..spectrum import FloatArray
+from .source import Source, refuse_air
 
 LIBRARY = "PHOENIX-ACES-AGSS-COND-2011"
 WAVE_FILE = f"WAVE_{LIBRARY}.fits"
@@ -79,7 +80,7 @@ def labels_of_name(name: str) -> dict[str, float]:
 
 def is_phoenix(folder: Path) -> bool:
     """True of a folder with at least one PHOENIX spectrum in it or below."""
-    return next(_spectra(folder), None) is not None
+    return folder.is_dir() and next(_spectra(folder), None) is not None
 
 
 def _spectra(folder: Path) -> Iterator[Path]:
@@ -207,3 +208,17 @@ def _check_header(header: fits.Header, file: Path) -> None:
                 f"{file} says {label}={value:g} in its name but {HEADER_KEYS[label]}="
                 f"{float(stated):g} in its header: fetch it again."
             )
+
+
+def _open(path: Path, medium: str | None) -> Grid:
+    refuse_air(path, medium, "PHOENIX")
+    return open_phoenix(path)
+
+
+PHOENIX = Source(
+    "phoenix",
+    "a folder of PHOENIX spectra",
+    is_phoenix,
+    _open,
+    "the pixels of real files, and files written in the layout of the library",
+)

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import GridError, InputError
 from ..grid import Grid, NodeArrays, describe_labels
+from .source import Source
 from .states import NAMES, FloatArray, labels_of_state, original_flux, read_state
 
 LABELS = ("teff", "logg", "feh")
@@ -136,3 +137,27 @@ class _Nodes:
     def __call__(self, i: int) -> NodeArrays:
         flux = original_flux(read_state(self.files[i]).at_rest(), self.wavelength)
         return flux.astype(np.float32), np.ones(flux.size, np.float32)
+
+
+def is_states(path: Path) -> bool:
+    """True of a `.pt` file, or a folder with one in it or below."""
+    if path.is_dir():
+        return next(path.rglob("*.pt"), None) is not None
+    return path.suffix.lower() == ".pt"
+
+
+def _refuse(path: Path, medium: str | None) -> Grid:
+    raise GridError(
+        f"{path} holds state dictionaries (.pt), which are lines already: use blase3d "
+        "import-states DIR -o CLONES, then blase3d build."
+    )
+
+
+STATES = Source(
+    "states",
+    "a folder of .pt state dictionaries (for blase3d import-states)",
+    is_states,
+    _refuse,
+    "files of the original",
+)
+"""Known, so that it can be said what to do with them: they hold lines, not spectra."""
