@@ -67,8 +67,9 @@ def run(
     """Results in the order in which they are finished, each beside its item.
 
     An item at fault gives its error instead of a result; the others go on. One whose worker dies
-    is tried again. Items are drawn only as room is free. Without an executor everything runs
-    here, one after the other.
+    is tried again, the last time alone when all others are done: a pool that breaks takes every
+    task in it along, the guilty and the innocent. Items are drawn only as room is free. Without an
+    executor everything runs here, one after the other.
     """
     if executor is None:
         for item in items:
@@ -77,9 +78,13 @@ def run(
     queue = iter(items)
     ahead = _AHEAD * max(getattr(executor, "workers", 0) or _workers_of(executor), 1)
     pending: dict[Future[Result | InputError], tuple[Item, int]] = {}
+    suspects: list[Item] = []
     while True:
         for item in islice(queue, ahead - len(pending)):
             pending[executor.submit(_attempt, function, item)] = item, 1
+        if not pending and suspects:
+            item = suspects.pop()
+            pending[executor.submit(_attempt, function, item)] = item, _TRIES
         if not pending:
             return
         for future in wait(pending, return_when=FIRST_COMPLETED).done:
@@ -87,8 +92,10 @@ def run(
             failure = future.exception()
             if failure is None:
                 yield item, future.result()
-            elif tries < _TRIES:
+            elif tries < _TRIES - 1:
                 pending[executor.submit(_attempt, function, item)] = item, tries + 1
+            elif tries < _TRIES:
+                suspects.append(item)
             else:
                 yield item, CloneError(f"its worker died {tries} times ({_said(failure)}).")
 

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from ..errors import InputError, MissingExtra
 from ..model import Emulator
 from .gradient import Coordinates, Solution, normal_equations
-from .likelihood import Data, Form, whitened_residual
+from .likelihood import whitened_residual
+from .observed import Data, Form
 
 Floats = NDArray[np.float64]
 

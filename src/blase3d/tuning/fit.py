@@ -31,7 +31,8 @@ from numpy.typing import NDArray
 
 from ..emulator import Emulator
 from ..errors import InputError
-from ..inference.likelihood import Data, Form, Likelihood, whitened_residual
+from ..inference.likelihood import Likelihood, whitened_residual
+from ..inference.observed import Data, Form
 from ..information import central_depth
 from ..model import Model
 from ..units import SPEED_OF_LIGHT
