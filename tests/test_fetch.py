@@ -973,6 +973,8 @@ def test_command_interrupted(run, server, tmp_path, blow):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # a shell's background jobs, and what they start, ignore Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         deadline = time.monotonic() + 30
         while not any(parts.Part(folder / path).length for path in slow):

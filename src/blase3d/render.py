@@ -33,9 +33,10 @@ a cold screen; or `product`, Π(1 − aV), the original's."""
 ONE_ORDER = {"xla_cpu_multi_thread_eigen": False}
 """Compiler options of fits: sums are added up in one order whatever the number of threads, so that
 one worker and many make the same clones to the last bit."""
-TILE = 256
+TILE = 128
 """Pixels a tile."""
-_CHUNKS_AT_ONCE = 8
+_CHUNKS_AT_ONCE = 256
+"""At most: their (line, pixel) arrays, 1.5 MB each, stay in the cache of a core."""
 _SLOTS = 12
 """Lines a chunk: a tile that more lines reach has several chunks."""
 _DEEPEST = 1.0 - 1e-6  # of aV in the product, in float32
@@ -109,7 +110,9 @@ def make_layout(wavelength: ArrayLike, center: ArrayLike, reach: ArrayLike) -> L
     line, count = _lines_of_tiles(tiles, center, reach)
     chunks = np.maximum(-(-count // _SLOTS), 1)
     # a multiple of what runs at once, or the rest would be compiled by itself
-    n_chunks = -(-round_up(int(chunks.sum()), bits=3) // _CHUNKS_AT_ONCE) * _CHUNKS_AT_ONCE
+    n_chunks = round_up(int(chunks.sum()), bits=3)
+    passes = -(-n_chunks // _CHUNKS_AT_ONCE)
+    n_chunks = -(-n_chunks // passes) * passes
     tile = np.append(
         np.repeat(np.arange(n_tiles), chunks), np.full(n_chunks - chunks.sum(), n_tiles - 1)
     )
@@ -174,7 +177,9 @@ def optical_depth(params: Array, layout: Layout, composition: Composition = "sum
         return _chunk(composition, x, offsets + shift, area, width, mixing)
 
     chunks = (layout.x, layout.slots, layout.offsets)
-    depth = jax.lax.map(of_chunk, chunks, batch_size=_CHUNKS_AT_ONCE)
+    n_chunks = len(layout.tile)
+    at_once = n_chunks // -(-n_chunks // _CHUNKS_AT_ONCE)  # without a rest: see make_layout
+    depth = jax.lax.map(of_chunk, chunks, batch_size=at_once)
     n_tiles = -(-layout.n_pixels // TILE)
     total = jax.ops.segment_sum(depth, layout.tile, n_tiles, indices_are_sorted=True)
     return total.reshape(-1)[: layout.n_pixels]
