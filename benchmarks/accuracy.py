@@ -232,8 +232,9 @@ STRENGTH = Space(
 
 
 def pixels(library: Library, work: Path, kind: str, space: Space) -> Emulator:
-    """Every pixel interpolated: in the labels (`linear`), or by a tensor spline, cubic where the
-    axis has enough nodes, in ln Teff and the other labels."""
+    """Every pixel interpolated: in the labels (`linear`), or in ln Teff and the other labels by a
+    manifold of ours: tensor splines, `cubic` where the axis has enough nodes, or natural quintic
+    ones (`spline`), as our models have them; or a ridge regression."""
     weights = jax.jit(make_manifold(library.axes, kind).weights)
     table = library.box(space.forward(library.flux)).astype(np.float32)
     return Emulator(
@@ -243,8 +244,8 @@ def pixels(library: Library, work: Path, kind: str, space: Space) -> Emulator:
 
 
 def principal(library: Library, work: Path, count: int = 60) -> Emulator:
-    """Principal components of the flux, their amplitudes by the same tensor spline."""
-    weights = jax.jit(make_manifold(library.axes, "spline").weights)
+    """Principal components of the flux, their amplitudes by the cubic tensor spline."""
+    weights = jax.jit(make_manifold(library.axes, "cubic").weights)
     mean = library.flux.mean(axis=0)
     u, s, vt = np.linalg.svd(library.flux - mean, full_matrices=False)
     count = min(count, s.size)
@@ -386,9 +387,11 @@ def write_for_rvspecfit(library: Library, folder: Path) -> Path:
 
 METHODS: Mapping[str, Callable[..., Emulator]] = {
     "multilinear": partial(pixels, kind="linear", space=FLUX),
-    "spline": partial(pixels, kind="spline", space=FLUX),
-    "spline-sqrt": partial(pixels, kind="spline", space=SQRT_DEPTH),
-    "spline-strength": partial(pixels, kind="spline", space=STRENGTH),
+    "cubic": partial(pixels, kind="cubic", space=FLUX),
+    "cubic-sqrt": partial(pixels, kind="cubic", space=SQRT_DEPTH),
+    "cubic-strength": partial(pixels, kind="cubic", space=STRENGTH),
+    "quintic-strength": partial(pixels, kind="spline", space=STRENGTH),
+    "ridge-strength": partial(pixels, kind="ridge", space=STRENGTH),
     "pca": principal,
     "quadratic": quadratic,
     "rvspecfit-grid": rvspecfit_grid,
@@ -397,10 +400,12 @@ METHODS: Mapping[str, Callable[..., Emulator]] = {
 }
 TITLES = {
     "multilinear": "pixels, multilinear",
-    "spline": "pixels, spline of flux",
-    "spline-sqrt": "pixels, spline of sqrt(−ln flux)",
-    "spline-strength": "pixels, spline of opacity^¼",
-    "pca": "60 principal components, spline",
+    "cubic": "pixels, cubic spline of flux",
+    "cubic-sqrt": "pixels, cubic spline of sqrt(−ln flux)",
+    "cubic-strength": "pixels, cubic spline of opacity^¼",
+    "quintic-strength": "pixels, natural quintic of opacity^¼ (our residual's way)",
+    "ridge-strength": "pixels, ridge regression of opacity^¼",
+    "pca": "60 principal components, cubic spline",
     "quadratic": "pixels, quadratic (The Cannon's form)",
     "rvspecfit-grid": "rvspecfit GridInterp",
     "rvspecfit-delaunay": "rvspecfit Delaunay",

@@ -1,7 +1,7 @@
 """The error that a model expects of itself between its nodes.
 
-An interpolant of degree d errs by about what it differs from that of degree d − 1, times a share
-that the nodes tell: each interior node is left out in turn, along each label, predicted from the
+An interpolant errs by about what it differs from the next best one (`manifold.lowered_degree`),
+times a share that the nodes tell: each interior node is left out in turn, along each label, predicted from the
 others with both degrees, and
 
     share = rms(best − truth) / rms(best − lowered)
@@ -18,10 +18,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import make_interp_spline
 
 from .emulator import emulate, flux_of_strength, strength
-from .manifold import LOGARITHMIC, coordinates, make_manifold
+from .manifold import (
+    LOGARITHMIC,
+    best_degree,
+    coordinates,
+    lowered_degree,
+    make_manifold,
+    spline_through,
+)
 from .model import Model
 from .residual import DARKEST
 
@@ -32,7 +38,6 @@ _PIXELS = 4000
 """Pixels, at the most, that leave-one-out looks at."""
 _UNKNOWN = 1.0
 """Share along labels of three nodes, where leaving one out leaves too few to tell: the whole."""
-_DEGREE = 3
 
 
 def emulator_error(model: Model, shares: dict[str, float]) -> NDArray[np.float32]:
@@ -112,16 +117,15 @@ def error_shares(
 
 def _share(axis: NDArray[np.float64], values: NDArray[np.float64]) -> float:
     """The share along one label: `values` (n, ..., pixels) at its n values."""
-    if len(axis) < 4:
+    count = len(axis)
+    if count < 4:
         return _UNKNOWN
+    # the pair of degrees that the whole axis has, where the others can bear it
+    degrees = best_degree(count - 1), lowered_degree(count if count > 4 else count - 1)
     error = difference = 0.0
-    for i in range(1, len(axis) - 1):
-        others = np.delete(axis, i)
-        kept = np.delete(values, i, axis=0)
-        degree = min(_DEGREE, len(others) - 1)
-        best, lowered = (
-            _flux(make_interp_spline(others, kept, k=k)(axis[i])) for k in (degree, degree - 1)
-        )
+    for i in range(1, count - 1):
+        others, kept = np.delete(axis, i), np.delete(values, i, axis=0)
+        best, lowered = (_flux(spline_through(others, kept, k)(axis[i])) for k in degrees)
         error += float(np.sum((best - _flux(values[i])) ** 2))
         difference += float(np.sum((best - lowered) ** 2))
     return float(np.sqrt(error / difference)) if difference else 0.0

@@ -1,12 +1,20 @@
-"""Manifolds: functions of the labels that are exact at the nodes of a grid.
+"""Manifolds: functions of the labels that go through the nodes of a grid, or near them.
 
 Interpolation in a box is linear in the values at the nodes: what differs between kinds is only
 the weight that each node has at given labels. So a manifold is its weights, and whatever is known
 at the nodes (line parameters, residuals) is interpolated by one product, `weights @ table`.
 
-The weights of a tensor product are products of one-dimensional ones. Along an axis of n values
-the weight of a node is the spline that is one there and zero at the others, of degree 1 (linear)
-or up to 3 (not-a-knot cubic; lower on axes of two or three values).
+The weights of a tensor product are products of one-dimensional ones, which are piecewise
+polynomials along an axis of n values:
+
+- `linear`: broken lines.
+- `cubic`: the not-a-knot cubic spline; the one polynomial through axes of two or three values.
+- `spline`: the natural quintic spline, of all functions through the values the one with the least
+  ∫ f‴² (Schoenberg 1964); also the limit of a Gaussian process with a Matérn kernel of order 5/2
+  whose length is far above the spacing. It was chosen by held-out error and by leaving nodes out
+  (`benchmarks/accuracy.py`). Axes of two or three values as before.
+- `ridge`: not through the nodes: the regression on Chebyshev polynomials with a penalty on their
+  coefficients from the second order on. For noisy nodes.
 """
 
 from __future__ import annotations
@@ -21,10 +29,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import NDArray
-from scipy.interpolate import PPoly, make_interp_spline
+from numpy.polynomial import Chebyshev
+from scipy.interpolate import BSpline, PPoly, make_interp_spline
 
-Kind = Literal["linear", "spline"]
-_DEGREE = {"linear": 1, "spline": 3}
+Kind = Literal["linear", "cubic", "spline", "ridge"]
+_DEGREE = {"linear": 1, "cubic": 3, "spline": 5}
+_NATURAL = 5
+_RIDGE, _RIDGE_DEGREE = 1e-3, 6
+"""Penalty of the regression, relative to the squared values, and its degree at the most."""
 _LEAST_MODE = 0.02
 """The rougher modes are scaled down to this at the least."""
 
@@ -89,32 +101,69 @@ def make_manifold(
 ) -> Manifold:
     """The manifold of the box spanned by `axes`: increasing values of each label.
 
-    A linear one is linear in the labels, a spline is one in their `coordinates`. Along the axis
-    number `lowered` the degree is one less than the best (`error_model`).
+    A linear one is linear in the labels, the others are functions of their `coordinates`. Along
+    the axis number `lowered` a spline has a `lowered_degree`.
     """
-    values = coordinates(axes) if kind == "spline" else list(axes.values())
-    logs = tuple(kind == "spline" and name in LOGARITHMIC for name in axes)
+    values = list(axes.values()) if kind == "linear" else coordinates(axes)
+    logs = tuple(kind != "linear" and name in LOGARITHMIC for name in axes)
     lower = np.array([axis[0] for axis in values])
     span = np.array([np.ptp(axis) or 1.0 for axis in values])
-    degrees = [min(_DEGREE[kind], axis.size - 1) for axis in values]
-    if lowered is not None:
-        degrees[lowered] -= 1
-    parts = [
-        _make_axis((axis - a) / s, degree)
-        for axis, a, s, degree in zip(values, lower, span, degrees, strict=True)
-    ]
+    units = [(axis - a) / s for axis, a, s in zip(values, lower, span, strict=True)]
+    parts = [_make_axis(unit, kind, k == lowered) for k, unit in enumerate(units)]
     return Manifold(jnp.asarray(lower), jnp.asarray(span), tuple(parts), logs)
 
 
-def _make_axis(unit: NDArray[np.float64], degree: int) -> Axis:
+def _make_axis(unit: NDArray[np.float64], kind: Kind, lowered: bool) -> Axis:
     if unit.size == 1:  # a label that does not vary
         return Axis(jnp.asarray([0.0, 1.0]), jnp.ones((1, 1, 1)))
-    splines = [make_interp_spline(unit, one, k=degree) for one in np.eye(unit.size)]
-    pieces = [PPoly.from_spline(spline) for spline in splines]
+    if kind == "ridge":
+        return _ridge_axis(unit)
+    degree = lowered_degree(unit.size) if lowered else best_degree(unit.size, kind)
+    pieces = [PPoly.from_spline(spline_through(unit, one, degree)) for one in np.eye(unit.size)]
     x = pieces[0].x  # with the end knots repeated: their intervals are empty
     inner = np.flatnonzero(np.diff(x) > 0)
     polynomials = np.stack([piece.c[:, inner] for piece in pieces], axis=2)
     return Axis(jnp.asarray(np.append(x[inner], x[-1])), jnp.asarray(polynomials))
+
+
+def _ridge_axis(unit: NDArray[np.float64]) -> Axis:
+    """The weights of a ridge regression, expanded about every node, where they are well-behaved
+    in float32."""
+    degree = min(_RIDGE_DEGREE, unit.size - 1)
+    basis = [Chebyshev.basis(k, domain=[0.0, 1.0]) for k in range(degree + 1)]
+    design = np.stack([polynomial(unit) for polynomial in basis], axis=1)
+    penalty = _RIDGE * unit.size * np.diag(np.arange(degree + 1) > 1)
+    solution = np.linalg.solve(design.T @ design + penalty, design.T)
+    factorial = np.cumprod([1.0, *range(1, degree + 1)])
+    pieces = [
+        np.stack([polynomial.deriv(power)(unit[:-1]) for polynomial in basis], axis=1)
+        @ solution
+        / factorial[power]
+        for power in range(degree, -1, -1)
+    ]
+    return Axis(jnp.asarray(unit), jnp.asarray(np.stack(pieces)))
+
+
+def best_degree(count: int, kind: Kind = "spline") -> int:
+    """Degree of the spline through so many values."""
+    if kind == "spline" and count > 3:
+        return _NATURAL
+    return min(_DEGREE[kind], count - 1)
+
+
+def lowered_degree(count: int) -> int:
+    """The next best degree for so many values (`error_model`)."""
+    return 3 if count > 4 else count - 2
+
+
+def spline_through(x: NDArray[np.float64], values: NDArray[np.float64], degree: int) -> BSpline:
+    """The spline through values (n, ...) at x (n,): the natural one of degree 5, not-a-knot ones
+    of lower degrees."""
+    if degree < _NATURAL:
+        return make_interp_spline(x, values, k=degree)
+    flat = np.zeros(values.shape[1:])
+    ends = [(3, flat), (4, flat)]
+    return make_interp_spline(x, values, k=degree, bc_type=(ends, ends))
 
 
 def _axis_weights(axis: Axis, x: Array) -> Array:

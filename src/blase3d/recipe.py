@@ -58,8 +58,8 @@ class Recipe:
     window, margin
         Pixels that are fitted together, and how far a fit looks beyond them.
     manifold
-        Interpolation between nodes. `linear`: multilinear in the labels; `spline`: tensor spline,
-        cubic where an axis allows.
+        Interpolation between nodes. `linear`: multilinear in the labels; `spline` and `cubic`:
+        tensor splines; `ridge`: regression on polynomials, near the nodes (`manifold`).
     missing
         ln area filled in where a node lacks a line (`equality` only); a line whose interpolated
         ln area is below a tenth of it is dropped.
@@ -90,7 +90,7 @@ class Recipe:
     steps: int = 2_000
     window: int = 6_250
     margin: int = 500
-    manifold: Literal["linear", "spline"] = "spline"
+    manifold: Literal["linear", "cubic", "spline", "ridge"] = "spline"
     missing: float = -1000.0
     residual: float = 7e-5
 
