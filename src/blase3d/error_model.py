@@ -1,8 +1,8 @@
 """The error that a model expects of itself between its nodes.
 
 An interpolant errs by about what it differs from the next best one (`manifold.lowered_degree`),
-times a share that the nodes tell: each interior node is left out in turn, along each label, predicted from the
-others with both degrees, and
+times a share that the nodes tell: each interior node is left out in turn, along each label,
+predicted from the others with both degrees, and
 
     share = rms(best − truth) / rms(best − lowered)
 

@@ -33,7 +33,8 @@ from jax import Array
 from numpy.typing import NDArray
 
 from ..model import Emulator
-from .linear import linear_at
+from .line_errors import LineErrors, find_line_errors
+from .linear import linear_at, whitened_pixels
 from .noise import Noise, first_noise, noise_of
 from .observed import Data, Form, form_of, observe, unit_of_flux
 from .predicted import predict, predict_with_slopes, seen_by, values_of
@@ -132,17 +133,39 @@ class Likelihood:
     def refined(self, theta: Floats, *, outliers_only: bool = False) -> Likelihood:
         """The same with weights, scale of the errors and modes as they are at θ."""
         fit = self.picture(theta)
-        noise = noise_of(self.problem, self.noise, fit.flux, fit.continuum)
         if outliers_only:
+            noise = noise_of(self.problem, self.noise, fit.flux, fit.continuum)
             noise = replace(self.noise, robust=noise.robust)
-        data = replace(self.data, weight=self._padded(noise.weight(fit.continuum) * self.scale))
+            return self._weighted(noise, fit)
+        lines = self._line_errors(theta, fit)
+        noise = noise_of(self.problem, self.noise, fit.flux + lines.correction, fit.continuum)
+        made = self._weighted(noise, fit)
+        weight = noise.weight(fit.continuum) * noise.used
+        data = replace(made.data, cells=lines.cells(weight, self.index, self.data.place.size))
         modes = self.problem.model.error_modes
-        if len(modes) and not outliers_only:
+        if len(modes):
             seen = _see_modes(jnp.asarray(modes), *self.arguments(theta), self.form)
-            factor = self._padded(fit.continuum / self.scale) * data.weight
-            found = seen * factor
+            found = whitened_pixels(data, seen * self._padded(fit.continuum / self.scale))
             data = replace(data, modes=found, gram=_gram(found))
-        return replace(self, noise=noise, data=data)
+        return replace(made, data=data)
+
+    def _weighted(self, noise: Noise, fit: Picture) -> Likelihood:
+        """The same with other errors of the pixels."""
+        weight = self._padded(noise.weight(fit.continuum) * self.scale)
+        return replace(self, noise=noise, data=replace(self.data, weight=weight))
+
+    def _line_errors(self, theta: Floats, fit: Picture) -> LineErrors:
+        """How the lines of a prediction compare with the data, every pixel taken for good."""
+        noise = noise_of(self.problem, self.noise, fit.flux, fit.continuum)
+        weight = noise.used / noise.total(fit.continuum)
+        residual = np.where(noise.used, self.problem.spectrum.flux - fit.flux, 0.0)
+
+        def slopes() -> Floats:
+            every = np.asarray(_slopes(*self.arguments(theta), self.form), np.float64)
+            labels = [name in self.form.labels for name in self.form.names]
+            return every[labels][:, self.index] * fit.continuum
+
+        return find_line_errors(residual, fit.flux, fit.continuum, weight, slopes)
 
     def _padded(self, values: Floats) -> Array:
         padded = np.zeros(self.data.place.size, np.float32)
@@ -170,9 +193,8 @@ def _products(
     summed in float64."""
     flux, slopes = predict_with_slopes(emulator, data, theta, fixed, form)
     linear, continuum = linear_at(data, flux)
-    residual = (data.flux - flux * continuum) * data.weight
-    jacobian = -slopes * (continuum * data.weight)
-    rows = linear.whitened(jnp.concatenate([residual[None], jacobian]))
+    pixels = jnp.concatenate([(data.flux - flux * continuum)[None], -slopes * continuum])
+    rows = linear.whitened(whitened_pixels(data, pixels))
     rows = jnp.pad(rows, ((0, 0), (0, -rows.shape[1] % _PART)))
     parts = rows.reshape(len(rows), -1, _PART)
     return jnp.einsum("ipn,jpn->pij", parts, parts, precision="highest")
@@ -187,13 +209,20 @@ def _picture(
     return flux * continuum, continuum
 
 
+@partial(jax.jit, static_argnames="form")
+def _slopes(
+    emulator: Emulator, data: Data, theta: Array, fixed: dict[str, Array], form: Form
+) -> Array:
+    return predict_with_slopes(emulator, data, theta, fixed, form)[1]
+
+
 def whitened_residual(
     emulator: Emulator, data: Data, theta: Array, fixed: dict[str, Array], form: Form
 ) -> Array:
     """The residual (R,) alone, differentiable: its sum of squares is chi-square."""
     flux = predict(emulator, data, theta, fixed, form)
     linear, continuum = linear_at(data, flux)
-    return linear.whitened(((data.flux - flux * continuum) * data.weight)[None])[0]
+    return linear.whitened(whitened_pixels(data, (data.flux - flux * continuum)[None]))[0]
 
 
 @partial(jax.jit, static_argnames="form")
@@ -207,7 +236,7 @@ def _chi2(
 def _flat_chi2(data: Data) -> Array:
     flux = jnp.ones_like(data.flux)
     linear, continuum = linear_at(data, flux)
-    return jnp.sum(linear.whitened(((data.flux - continuum) * data.weight)[None]) ** 2)
+    return jnp.sum(linear.whitened(whitened_pixels(data, (data.flux - continuum)[None])) ** 2)
 
 
 @jax.jit

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from .line_errors import without_line_errors
 from .observed import Data
 
 
@@ -65,15 +66,29 @@ def linear_at(data: Data, flux: Array) -> tuple[Linear, Array]:
     """The linear unknowns of a predicted flux (O·Q,), and the best continuum (O·Q,)."""
     orders, terms, length = data.basis.shape
     columns = data.basis * (flux * data.weight).reshape(orders, 1, length)
+    columns = _by_term(data, columns)
     gram = jnp.einsum("odq,oeq->ode", columns, columns, precision="highest")
     size = jnp.trace(gram, axis1=1, axis2=2)[:, None, None] / max(terms, 1)
     factor = jnp.linalg.cholesky(gram + (1e-7 * size + 1e-30) * jnp.eye(terms))
     known = Linear(columns, factor, data.modes, data.gram)
     continuum = jnp.ones_like(flux)
     if terms:
-        best = known.coefficients((data.flux * data.weight)[None])
+        best = known.coefficients(whitened_pixels(data, data.flux[None]))
         continuum = jnp.einsum("odq,odn->noq", data.basis, best).ravel()
     return replace(known, shrunk=_shrunk(data, known)), continuum
+
+
+def whitened_pixels(data: Data, rows: Array) -> Array:
+    """Rows (N, O·Q) in units of the errors of the pixels, and of what lines may be wrong by."""
+    return without_line_errors(data.cells, rows * data.weight)
+
+
+def _by_term(data: Data, columns: Array) -> Array:
+    """Weighted columns (O, D, Q) without what lines may be wrong by."""
+    orders, terms, length = columns.shape
+    rows = jnp.moveaxis(columns, 1, 0).reshape(terms, orders * length)
+    rows = without_line_errors(data.cells, rows)
+    return jnp.moveaxis(rows.reshape(terms, orders, length), 0, 1)
 
 
 def _shrunk(data: Data, linear: Linear) -> Array:

@@ -15,6 +15,7 @@ from ..broaden import Pixels, pixel_widths, pixels_of
 from ..continuum import chebyshev_basis
 from ..render import round_up
 from ..spectrum import Spectrum
+from .line_errors import Cells, no_cells
 from .problem import Problem
 
 Floats = NDArray[np.float64]
@@ -33,6 +34,7 @@ _HUGE = 1e6
         "basis",
         "modes",
         "gram",
+        "cells",
         "sharpness",
         "pixels",
         "dark",
@@ -45,9 +47,9 @@ class Data:
 
     `whole` + `place` (O·Q,) pixels on the model's steps in ln λ, order after order; `flux` in
     units of its median; `weight`, inverse errors; `basis` (O, D, Q) of the continuum; `modes`
-    (E, O·Q) of the emulator's error, weighted, and their products `gram` (E, E); `sharpness` (M,)
-    how the resolution varies on the model's steps, or None; `pixels` to average over, or None;
-    `dark` limb darkening.
+    (E, O·Q) of the emulator's error, whitened, and their products `gram` (E, E); `cells`, what
+    single lines may be wrong by; `sharpness` (M,) how the resolution varies on the model's steps,
+    or None; `pixels` to average over, or None; `dark` limb darkening.
     """
 
     whole: Array
@@ -57,6 +59,7 @@ class Data:
     basis: Array
     modes: Array
     gram: Array
+    cells: Cells
     sharpness: Array | None
     pixels: Pixels | None
     dark: Array
@@ -101,6 +104,7 @@ def observe(problem: Problem, weight: Floats, scale: float) -> tuple[NDArray[np.
         _continuum_basis(spectrum, options.continuum_degree, index, shape),
         jnp.zeros((modes, shape[0] * shape[1]), jnp.float32),
         jnp.zeros((modes, modes), jnp.float32),
+        no_cells(shape[0] * shape[1]),
         _sharpness(problem),
         _pixels(problem, index, shape),
         jnp.float32(options.limb_darkening),

@@ -1,0 +1,213 @@
+"""What the model may be wrong by in single lines, and how it counts.
+
+Strengths of transitions are uncertain, by several per cent at best, and some are wrong by far. Such
+an error is common to all pixels of a line, so that the many pixels of a deep line say no more of
+the labels than one number does. The spectrum is cut into cells at the maxima of the predicted flux
+F, a line or a blend each, and in cell b the absorption is taken to be (1 + δ_b)(1 − F), δ_b normal
+with standard deviation σ_b. The errors of the pixels of a cell are then 1 + m mᵀ in units of their
+own, with m = σ_b (1 − F) C/e, and residuals and slopes are multiplied by
+
+    (1 + m mᵀ)^(−1/2) = 1 − (1 − 1/√(1 + |m|²)) u uᵀ,    u = m/|m|.
+
+σ_b is found from the lines themselves. Those of about one depth have a Student's t of scale s in
+common: the weak ones are known worse, and show errors in full that saturation hides in strong ones.
+The scales are the most probable ones at the labels that suit the lines best (which must not be
+those found so far, at which errors of lines and of labels are mixed), and
+
+    σ_b² = s² (ν + δ_b²/s²)/(ν + 1),
+
+which is how much a line counts in that distribution (Lange, Little & Taylor 1989, JASA 84, 881).
+Where lines do not disagree beyond the noise, σ_b is zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+Floats = NDArray[np.float64]
+
+_LEAST = 0.01
+"""s below which lines count as right: what interpolation is wrong by is the model's own error."""
+_TAILS = 4.0
+"""ν."""
+_KNOWN = 0.1
+"""Largest error by noise of δ of the lines that tell s ..."""
+_ALIKE = 25
+"""... and how many of about one depth tell it."""
+_SURE = 4.0
+"""Standard deviations of a variance by which lines disagree for sure."""
+_ROUNDS = 6
+"""Steps in which the scale of Student's t is found."""
+_RANGE = 0.3
+"""How far labels are first moved: what changes the most sensitive line by this part."""
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=("cell", "along", "loss"), meta_fields=())
+@dataclass(frozen=True)
+class Cells:
+    """For every padded pixel (O·Q,): the number of its `cell`, in increasing order; its part
+    `along` u; and the `loss` 1 − 1/√(1 + |m|²) of the cell, zero where lines are right."""
+
+    cell: Array
+    along: Array
+    loss: Array
+
+
+def no_cells(size: int) -> Cells:
+    """Lines that are right, on so many padded pixels."""
+    return Cells(jnp.zeros(size, jnp.int32), jnp.zeros(size), jnp.zeros(size))
+
+
+def without_line_errors(cells: Cells, rows: Array) -> Array:
+    """Weighted rows (N, O·Q) times (1 + m mᵀ)^(−1/2)."""
+    size = cells.cell.size
+    terms = (rows * cells.along).T
+    products = jax.ops.segment_sum(terms, cells.cell, size, indices_are_sorted=True)
+    return rows - products[cells.cell].T * (cells.along * cells.loss)
+
+
+@dataclass(frozen=True, eq=False)
+class LineErrors:
+    """Lines as they compare with a spectrum: `cell` (Q,) of each pixel, `change` (B,) the best δ,
+    `sigma` (B,) what it may be, and `absorbed` (Q,) the predicted absorption (1 − F) C."""
+
+    cell: NDArray[np.int64]
+    change: Floats
+    sigma: Floats
+    absorbed: Floats
+
+    @property
+    def correction(self) -> Floats:
+        """What changed lines add to the predicted flux, (Q,): nothing where lines are right."""
+        return -np.where(self.sigma > 0.0, self.change, 0.0)[self.cell] * self.absorbed
+
+    def cells(self, weight: Floats, index: NDArray[np.int64], size: int) -> Cells:
+        """The same for compiled functions: `weight` (Q,) of the pixels, which stand at `index`
+        among `size` padded ones."""
+        m = self.sigma[self.cell] * self.absorbed * weight
+        square = np.bincount(self.cell, m**2)[self.cell]
+        along = np.divide(m, np.sqrt(square), out=np.zeros_like(m), where=square > 0.0)
+        cell, u, loss = np.zeros(size, np.int32), np.zeros(size), np.zeros(size)
+        cell[index], u[index], loss[index] = self.cell, along, 1.0 - 1.0 / np.sqrt(1.0 + square)
+        numbers = jnp.asarray(np.maximum.accumulate(cell))
+        return Cells(numbers, jnp.asarray(u, jnp.float32), jnp.asarray(loss, jnp.float32))
+
+
+def find_line_errors(
+    residual: Floats,
+    flux: Floats,
+    continuum: Floats,
+    weight: Floats,
+    slopes: Callable[[], Floats],
+) -> LineErrors:
+    """How lines compare with data.
+
+    Parameters
+    ----------
+    residual, flux, continuum : (Q,)
+        Data less prediction, prediction with its continuum, and this.
+    weight : (Q,)
+        Inverse errors of the pixels, zero for those that do not count.
+    slopes : callable
+        Gives the derivatives (L, Q) of the prediction by the labels, where they are needed.
+    """
+    cell = np.cumsum(_peaks(flux / continuum), dtype=np.int64)
+    absorbed = continuum - flux
+    m = absorbed * weight
+    noise = 1.0 / np.maximum(np.bincount(cell, m**2), 1e-30)
+
+    def as_changes(rows: Floats) -> Floats:
+        """What rows (N, Q) are as changes of the lines, (B, N)."""
+        changes = [-np.bincount(cell, m * row * weight) * noise for row in rows]
+        return np.reshape(changes, (len(changes), noise.size)).T
+
+    change = as_changes(residual[None])[:, 0]
+    depth = np.zeros(change.size)
+    np.maximum.at(depth, cell, absorbed / continuum)
+    classes = _classes(noise, depth)
+    sigma = np.zeros_like(change)
+    if _disagree(change, noise, classes):
+        moved = as_changes(-slopes())
+        left = change + moved @ _explaining(change, moved, classes)
+        sigma = _sigma(left, noise, depth, classes)
+    return LineErrors(cell, change, sigma, absorbed)
+
+
+def _peaks(flux: Floats) -> NDArray[np.bool_]:
+    """Which pixels (Q,) are local maxima."""
+    inner = (flux[1:-1] >= flux[:-2]) & (flux[1:-1] > flux[2:])
+    return np.concatenate([[False], inner, [False]])
+
+
+def _classes(noise: Floats, depth: Floats) -> list[NDArray[np.int64]]:
+    """Lines that noise (B,) leaves known, in classes of about one depth (B,); none where they are
+    too few."""
+    known = np.flatnonzero(noise < _KNOWN**2)
+    known = known[np.argsort(depth[known], kind="stable")]
+    return np.array_split(known, known.size // _ALIKE) if known.size >= _ALIKE else []
+
+
+def _disagree(change: Floats, noise: Floats, classes: list[NDArray[np.int64]]) -> bool:
+    """Whether lines of any class change by more than noise makes them, chance included."""
+    return any(
+        _variance(change[lines])
+        > _LEAST**2 + (1.0 + _SURE * np.sqrt(2.0 / lines.size)) * np.median(noise[lines])
+        for lines in classes
+    )
+
+
+def _explaining(change: Floats, moved: Floats, classes: list[NDArray[np.int64]]) -> Floats:
+    """The change of the labels (L,) at which the lines are most probable, all scales being the best
+    for it: `moved` (B, L) are the derivatives of the changes (B,) of the lines."""
+    largest = np.max(np.abs(moved[np.concatenate(classes)]), axis=0, initial=0.0)
+    unit = 1.0 / np.where(largest > 0.0, largest, 1.0)
+
+    def misfit(x: Floats) -> float:
+        left = change + moved @ (unit * x)
+        return sum(_surprise(left[lines]) for lines in classes)
+
+    start = np.zeros(unit.size)
+    if start.size == 0:
+        return start
+    simplex = np.vstack([start, _RANGE * np.eye(start.size)])
+    best = minimize(misfit, start, method="Nelder-Mead", options={"initial_simplex": simplex})
+    return unit * best.x
+
+
+def _sigma(left: Floats, noise: Floats, depth: Floats, classes: list[NDArray[np.int64]]) -> Floats:
+    """σ_b (B,) from what the labels leave of the changes (B,)."""
+    scale = [max(_scale(left[lines], noise[lines]), 1e-6) for lines in classes]
+    middle = [np.median(depth[lines]) for lines in classes]
+    usual = np.exp(np.interp(depth, middle, np.log(scale)))
+    sigma = usual * np.sqrt((_TAILS + (left / usual) ** 2) / (_TAILS + 1.0))
+    return np.where(usual > _LEAST, sigma, 0.0)
+
+
+def _variance(left: Floats) -> float:
+    """Squared scale of Student's t of which values (N,) are the likeliest draws."""
+    variance = float(2.2 * np.median(left**2)) + 1e-12
+    for _ in range(_ROUNDS):
+        weighted = left**2 * (_TAILS + 1.0) / (_TAILS + left**2 / variance)
+        variance = float(np.mean(weighted)) + 1e-12
+    return variance
+
+
+def _scale(left: Floats, noise: Floats) -> float:
+    """The scale without what noise makes of it."""
+    return float(np.sqrt(max(_variance(left) - np.median(noise), 0.0)))
+
+
+def _surprise(left: Floats) -> float:
+    """−ln likelihood of values (N,) at their scale."""
+    variance = _variance(left)
+    tails = np.log1p(left**2 / (_TAILS * variance)).sum()
+    return float(0.5 * left.size * np.log(variance) + 0.5 * (_TAILS + 1.0) * tails)

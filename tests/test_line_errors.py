@@ -1,0 +1,103 @@
+"""Errors of single lines: how they are found, and what they do to the likelihood."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from blase3d.inference.line_errors import Cells, find_line_errors, without_line_errors
+
+RNG = np.random.default_rng(4)
+PIXELS, EVERY, NOISE = 4_000, 40, 1e-3
+"""A hundred lines, 40 pixels apart."""
+PLACE = np.arange(PIXELS)
+DEPTHS = np.linspace(0.1, 0.7, PIXELS // EVERY)
+NUMBER = PLACE // EVERY
+ABSORBED = DEPTHS[NUMBER] * np.exp(-0.5 * ((PLACE % EVERY - EVERY / 2) / 4.0) ** 2)
+WEIGHT = np.full(PIXELS, 1.0 / NOISE)
+
+
+def compared(changes, slopes=None):
+    """Lines that are stronger by `changes` (100,) than they should be, beside noisy data."""
+    residual = -changes[NUMBER] * ABSORBED + RNG.normal(0.0, NOISE, PIXELS)
+    rows = np.zeros((0, PIXELS)) if slopes is None else slopes
+    return find_line_errors(residual, 1.0 - ABSORBED, np.ones(PIXELS), WEIGHT, slopes=lambda: rows)
+
+
+def at_lines(found, values):
+    """What belongs to the lines, of values of all cells."""
+    return values[found.cell[EVERY // 2 :: EVERY]]
+
+
+def test_right_lines_have_no_errors():
+    found = compared(np.zeros(100))
+    assert not found.sigma.any()
+    np.testing.assert_array_equal(found.correction, 0.0)
+
+
+def test_changes_are_found():
+    true = RNG.normal(0.0, 0.1, 100)
+    found = compared(true)
+    np.testing.assert_allclose(at_lines(found, found.change), true, atol=0.02)
+
+
+@pytest.mark.parametrize("scale", [0.03, 0.1, 0.3])
+def test_the_scale_of_the_errors_is_found(scale):
+    found = compared(RNG.standard_t(4.0, 100) * scale)
+    near = at_lines(found, np.abs(found.change)) < scale
+    assert np.median(at_lines(found, found.sigma)[near]) == pytest.approx(scale, rel=0.25)
+
+
+def test_a_line_that_is_wrong_by_far_counts_little():
+    true = RNG.normal(0.0, 0.03, 100)
+    true[50] = 0.9
+    found = compared(true)
+    sigma = at_lines(found, found.sigma)
+    assert sigma[50] > 0.3
+    assert np.median(sigma) < 0.06
+
+
+def test_lines_that_are_better_known_have_smaller_errors():
+    true = np.where(DEPTHS > 0.4, 0.02, 0.2) * RNG.normal(size=100)
+    sigma = at_lines(found := compared(true), found.sigma)
+    assert np.median(sigma[DEPTHS > 0.5]) < 0.2 * np.median(sigma[DEPTHS < 0.3])
+
+
+def test_what_labels_explain_is_no_error_of_lines():
+    """All lines follow a label, by different parts: from its place alone nothing is left."""
+    follow = RNG.uniform(0.5, 2.0, 100)
+    slopes = -(follow[NUMBER] * ABSORBED)[None]  # of the flux, by the label
+    away = compared(0.1 * follow, slopes)
+    blind = compared(0.1 * follow)
+    assert np.median(at_lines(away, away.sigma)) < 0.1 * np.median(at_lines(blind, blind.sigma))
+
+
+def test_rows_are_multiplied_by_the_root_of_the_inverse_covariance():
+    """Against the dense matrix (1 + m mᵀ)^(−1/2) of every cell."""
+    found = compared(RNG.normal(0.0, 0.1, 100))
+    cells = found.cells(WEIGHT, np.arange(PIXELS), PIXELS)
+    m = found.sigma[found.cell] * ABSORBED * WEIGHT
+    same = found.cell[:200, None] == found.cell[None, :200]
+    covariance = np.eye(200) + same * np.outer(m[:200], m[:200])
+    values, vectors = np.linalg.eigh(covariance)
+    root = vectors @ np.diag(values**-0.5) @ vectors.T
+    row = RNG.normal(size=PIXELS)
+    got = np.asarray(without_line_errors(cells, jnp.asarray(row[None], jnp.float32)))[0]
+    whole = found.cell[:200] < found.cell[200]  # the last cell goes on
+    np.testing.assert_allclose(got[:200][whole], (root @ row[:200])[whole], atol=2e-3)
+
+
+def test_padded_pixels_change_nothing():
+    found = compared(RNG.normal(0.0, 0.1, 100))
+    index = np.arange(PIXELS) + np.where(np.arange(PIXELS) > 2_000, 300, 0)
+    plain = found.cells(WEIGHT, np.arange(PIXELS), PIXELS)
+    padded = found.cells(WEIGHT, index, PIXELS + 500)
+    assert isinstance(padded, Cells)
+    assert (np.diff(np.asarray(padded.cell)) >= 0).all()
+    row = RNG.normal(size=PIXELS)
+    wide = np.zeros(PIXELS + 500)
+    wide[index] = row
+    got = np.asarray(without_line_errors(padded, jnp.asarray(wide[None], jnp.float32)))[0]
+    expected = np.asarray(without_line_errors(plain, jnp.asarray(row[None], jnp.float32)))[0]
+    np.testing.assert_allclose(got[index], expected, atol=1e-5)
