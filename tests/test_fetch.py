@@ -16,7 +16,7 @@ import threading
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -35,6 +35,7 @@ from blase3d.sources.phoenix import LIBRARY, WAVE_FILE, phoenix_path
 
 WAVE = np.linspace(9990.0, 10010.0, 401)
 AXES = ((5000, 5100, 5200), (4.0, 4.5), (-0.5, 0.0), (0.0,))
+KEYS = ("PHXTEFF", "PHXLOGG", "PHXM_H", "PHXALPHA")
 HOLE = (5100, 4.0, -0.5, 0.0)
 NODES = [node for node in itertools.product(*AXES) if node != HOLE]
 BOX = f.Box(teff=(5000, 5200), logg=(4.0, 4.5), feh=(-0.5, 0.0))
@@ -58,11 +59,28 @@ def in_bytes(hdus: fits.HDUList) -> bytes:
 
 def spectrum(node: tuple[float, ...], flux: np.ndarray | None = None, **cards: object) -> bytes:
     """A file as the library has it: primary image, and a table of abundances."""
-    keys = ("PHXTEFF", "PHXLOGG", "PHXM_H", "PHXALPHA")
-    header = fits.Header({**dict(zip(keys, node, strict=True)), "PHXCONV": True, **cards})
+    header = fits.Header({**dict(zip(KEYS, node, strict=True)), "PHXCONV": True, **cards})
     image = fits.PrimaryHDU(flux_of(*node) if flux is None else flux, header)
     table = fits.BinTableHDU.from_columns([fits.Column("Fe", "E", array=[7.5])], name="ABUNDANCES")
     return in_bytes(fits.HDUList([image, table]))
+
+
+def spectra(nodes: Iterable[tuple[float, ...]]) -> dict[str, bytes]:
+    """Files of many nodes by path, by putting labels and flux into one: that takes less time."""
+    one = (5000.0, 4.0, 0.0, 0.0)
+    content, whole = {}, spectrum(one)
+    for node in nodes:
+        cards = zip(KEYS, one, node, strict=True)
+        pairs = [
+            (fits.Card(k, a).image.encode(), fits.Card(k, b).image.encode()) for k, a, b in cards
+        ]
+        pairs.append(
+            (flux_of(*one).astype(">f4").tobytes(), flux_of(*node).astype(">f4").tobytes())
+        )
+        content[phoenix_path(*node)] = functools.reduce(
+            lambda all, p: all.replace(*p), pairs, whole
+        )
+    return content
 
 
 @functools.cache
@@ -445,6 +463,38 @@ def test_the_papers_box():
     assert len(box.nodes()) == 73 * 9 * 2
     assert len(listing.holes(box, {})) == 1314
     assert len(f.Box(alpha=(-0.2, 1.2)).nodes()) == 73 * 13 * 9 * 8
+
+
+PAPERS_HOLES = ((7200.0, 2.0, -0.5, 0.0), (8600.0, 4.5, -0.5, 0.0))
+"""Those of the library's server in the paper's box."""
+
+
+def test_the_papers_subset_becomes_a_grid_whose_holes_are_named(server, run, tmp_path):
+    """73 temperatures, 9 gravities, 2 metallicities: 1,314 nodes, of which the server lacks two."""
+    box = f.Box(teff=(2300, 12000), logg=(2, 6), feh=(-0.5, 0))
+    nodes = [tuple(node.values()) for node in box.nodes()]
+    files = spectra(node for node in nodes if node not in PAPERS_HOLES)
+    assert files[phoenix_path(12000, 6, -0.5)] == spectrum((12000.0, 6.0, -0.5, 0.0))
+    server.files = {WAVE_FILE: library()[WAVE_FILE], **files}
+    words = ["--teff", "2300:12000", "--logg", "2:6", "--wave", "9999:10001", "--yes"]
+    path = tmp_path / "paper.zarr"
+    status, out, _ = run(*words, "-o", path)
+    assert status == 0
+    assert "to fetch: 1312 spectra, about 15." in out
+    named = [line for line in out.splitlines() if line.startswith("hole of the library: ")]
+    assert [line.partition(": ")[2] for line in named] == [
+        "teff=7200 logg=2 feh=-0.5",
+        "teff=8600 logg=4.5 feh=-0.5",
+    ]
+    assert sorted(path for _, path, _ in server.gets()) == sorted(files)  # each of them once
+    grid = open_grid(path)
+    assert [len(axis) for axis in grid.axes.values()] == [73, 9, 2]
+    assert len(grid) == 1312
+    assert [tuple(hole.values()) for hole in grid.holes()] == [hole[:3] for hole in PAPERS_HOLES]
+    inside = (WAVE >= 9999.0) & (WAVE <= 10001.0)
+    for i in (0, 700, 1311):
+        truth = flux_of(*grid.labels[i], 0.0)[inside] * 1e-8
+        np.testing.assert_allclose(grid[i].flux, truth, rtol=1e-6)
 
 
 # --- a server that misbehaves ------------------------------------------------------------------
@@ -967,14 +1017,14 @@ def test_command_interrupted(run, server, tmp_path, blow):
         server.spoil(path, drip(0.5, count=3), whole)
     folder = tmp_path / "cache" / "phoenix"
     words = ["--teff", "5000:5200", "--logg", "4:4.5", "--feh", "-0.5:0", "--root", server.root]
-    command = [sys.executable, "-m", "blase3d.cli", "fetch", "phoenix", *words]
+    # A shell's background jobs, and what they start, ignore Ctrl-C.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", f"{heed}; from blase3d.cli import main; main()"]
     with subprocess.Popen(
-        [*command, "--yes", "--cache", str(tmp_path / "cache")],
+        [*command, "fetch", "phoenix", *words, "--yes", "--cache", str(tmp_path / "cache")],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # a shell's background jobs, and what they start, ignore Ctrl-C
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         deadline = time.monotonic() + 30
         while not any(parts.Part(folder / path).length for path in slow):
