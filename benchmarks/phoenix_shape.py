@@ -3,10 +3,11 @@
     python benchmarks/phoenix_shape.py --coarse 2 --json shape.json
 
 A mock of the library is written in its layout and form: FITS files in folders by metallicity and
-alpha, one file of wavelengths from 500 to 55,000 Å, four labels, alpha only where the library has
-it, and holes at the edges. A server of files takes the place of the library's; `blase3d fetch`
-brings the spectra from there, and each chunk of wavelengths is cloned, built, and used on a star
-that is no node. Every stage is a process of its own, whose time and largest memory are printed.
+alpha, one file of wavelengths from 500 to 55,000 Å, and four labels: log g from 0 to 6, [Fe/H] from
+−4 to +1, alpha only where the library has it, ragged edges and holes. A server of files takes the
+place of the library's; `blase3d fetch` brings the spectra from there, and each chunk of wavelengths
+is cloned, built, and used on a star that is no node. Every stage is a process of its own, whose
+time and largest memory are printed.
 
 Line n of the universe has, with t = (Teff − 5500)/1000, g = log g − 4.5, z = [Fe/H], a = [α/Fe],
 
@@ -49,10 +50,15 @@ CHUNKS = ((8480.0, 8520.0), (8640.0, 8680.0), (9985.0, 10025.0))
 """Å. The last holds the wavelength at which the step doubles."""
 STAR = {"teff": 5620.0, "logg": 4.37, "feh": -0.35, "alpha": 0.15}
 SIZES = {
-    "small": ((5000, 5500, 6000), (4.0, 4.5, 5.0), (-4.0, -2.0, -1.0, 0.0, 1.0), (0.0, 0.4)),
+    "small": (
+        (5000, 5500, 6000),
+        (0.0, 2.0, 3.0, 4.0, 5.0, 6.0),
+        (-4.0, -2.0, -1.0, 0.0, 1.0),
+        (0.0, 0.4),
+    ),
     "large": (
-        tuple(range(4000, 7001, 250)),
-        (3.5, 4.0, 4.5, 5.0),
+        tuple(range(4000, 7001, 500)),
+        (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0),
         (-4.0, -3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0),
         (0.0, 0.2, 0.4),
     ),
@@ -117,11 +123,18 @@ def planck(wave: np.ndarray, teff: float) -> np.ndarray:
 
 
 def nodes_of(size: str) -> list[tuple[float, ...]]:
-    """The nodes: alpha only from [Fe/H] −3 to 0, and a few of the edges missing."""
-    box = [n for n in product(*SIZES[size]) if n[3] == 0.0 or -3.0 <= n[2] <= 0.0]
-    teff, logg = SIZES[size][:2]
-    edge = {(teff[-1], logg[0], -4.0), (teff[0], logg[-1], 1.0), (teff[-1], logg[-1], 1.0)}
-    return [node for node in box if node[:3] not in edge]
+    """The nodes: as ragged as the library, and one in fifty missing anywhere."""
+    box = [node for node in product(*SIZES[size]) if inside_edges(*node)]
+    lost = np.random.default_rng(7).choice(len(box), len(box) // 50, replace=False)
+    return [node for i, node in enumerate(box) if i not in lost]
+
+
+def inside_edges(teff: float, logg: float, feh: float, alpha: float) -> bool:
+    """Alpha varies from [Fe/H] −3 to 0 only; the hotter a star, the fewer low gravities it has;
+    the most metals come with no low gravity, the fewest not with the highest."""
+    enhanced = alpha == 0.0 or -3.0 <= feh <= 0.0
+    stable = logg >= max((teff - 5000.0) / 500.0, 2.0 if feh == 1.0 else 0.0)
+    return enhanced and stable and (feh, logg) != (-4.0, 6.0)
 
 
 def write_mock(root: Path, size: str, coarse: float) -> int:
