@@ -206,10 +206,12 @@ def fetched(root: Path, cache: Path) -> dict[str, object]:
     return row
 
 
-def by_chunks(folder: Path, library: Path, recipe: Path, workers: int) -> list[dict[str, object]]:
-    """Clone, build and infer in each chunk; a row for each stage."""
+def by_chunks(
+    folder: Path, library: Path, recipe: Path, workers: int, count: int
+) -> list[dict[str, object]]:
+    """Clone, build and infer in each of the first `count` chunks; a row for each stage."""
     rows = []
-    for k, (low, high) in enumerate(CHUNKS):
+    for k, (low, high) in enumerate(CHUNKS[:count]):
         where, clones, model = f"{low:g}:{high:g}", folder / f"{k}.zarr", folder / f"{k}.zip"
         cut = ("--wave", where, "--recipe", recipe, "--workers", workers)
         row, _ = measured(f"clone {where}", "clone", library, "-o", clones, *cut)
@@ -250,6 +252,7 @@ def main() -> None:
     """Print the tables; with --json write the numbers too."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", choices=SIZES, default="small")
+    parser.add_argument("--chunks", type=int, default=len(CHUNKS), help="how many of them")
     parser.add_argument("--coarse", type=float, default=2.0, help="1: the library's own steps")
     parser.add_argument("--rounds", type=int, default=2, help="of adding lines (default recipe: 4)")
     parser.add_argument("--epochs", type=int, default=60, help="passes a round")
@@ -269,7 +272,8 @@ def main() -> None:
         rows = [fetched(folder / "server", folder / "cache")]
         library = next((folder / "cache").rglob(LIBRARY))
         row, said = measured("grid", "grid", library.parent, "--json")
-        rows += [row, *by_chunks(folder, library.parent, folder / "recipe.json", args.workers)]
+        recipe_file = folder / "recipe.json"
+        rows += [row, *by_chunks(folder, library.parent, recipe_file, args.workers, args.chunks)]
         grid = json.loads(said)
         size = sum(file.stat().st_size for file in (folder / "server").rglob("*.fits")) / 1e6
     facts = {"nodes": count, "holes": grid["n_holes"], "pixels": grid["pixels"]}
