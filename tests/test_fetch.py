@@ -17,6 +17,7 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -31,6 +32,7 @@ from blase3d.files import CACHE_VARIABLE
 from blase3d.sources import fetch as f
 from blase3d.sources import open_grid
 from blase3d.sources.fetch import crew, listing, parts
+from blase3d.sources.fetch.ftp import FtpFiles
 from blase3d.sources.phoenix import LIBRARY, WAVE_FILE, phoenix_path
 
 WAVE = np.linspace(9990.0, 10010.0, 401)
@@ -144,6 +146,7 @@ class Library(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files = dict(library())
         self.log: list[tuple[str, str, str | None]] = []
+        self.lines: list[str] = []
         self.sent: dict[str, int] = {}
         self.tricks: dict[str, list[Callable[[Handler, bytes], None]]] = {}
         self.listing: Callable[[str, list[str]], str] | int = plain_html
@@ -181,6 +184,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+    def parse_request(self) -> bool:
+        good = super().parse_request()
+        self.server.lines.append(self.requestline)
+        return good
 
     def handle(self) -> None:
         with self.server.mutex:
@@ -335,7 +343,7 @@ def naps() -> list[float]:
 
 @pytest.fixture
 def web(naps: list[float]) -> f.Web:
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}), FtpFiles)
     return f.Web(opener=direct, sleep=naps.append, timeout=2.0)
 
 
@@ -701,10 +709,47 @@ def test_a_listing_that_is_cut_off_makes_no_holes(server, web, tmp_path):
     assert len(seen) == 3
 
 
-def test_the_proxy_of_the_environment_is_used(server, tmp_path, monkeypatch):
-    monkeypatch.setenv("http_proxy", server.root.removesuffix("/data/HiResFITS/"))
-    plan = f.make_plan(BOX, tmp_path, "http://library.invalid/data/HiResFITS/")
-    assert len(plan.missing) == len(NODES)
+@pytest.mark.parametrize("scheme", ["http", "ftp"])
+def test_the_proxy_of_the_environment_is_used(server, tmp_path, monkeypatch, scheme):
+    """For the plan and the spectra; the proxy is asked for whole addresses."""
+    monkeypatch.setenv(f"{scheme}_proxy", server.root.removesuffix("/data/HiResFITS/"))
+    root = f"{scheme}://library.invalid/data/HiResFITS/"
+    done = f.fetch(f.make_plan(BOX, tmp_path, root))
+    assert_all_there(done, server)
+    assert {line.split(" ")[1].startswith(root) for line in server.lines} == {True}
+
+
+def test_no_proxy_is_heeded(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "localhost,127.0.0.1")
+    assert len(f.make_plan(BOX, tmp_path, server.root).missing) == len(NODES)
+    monkeypatch.delenv("no_proxy")
+    with pytest.raises(GridError, match="check the network and the proxy"):
+        f.make_plan(BOX, tmp_path, server.root, f.Web(sleep=lambda s: None))
+
+
+def test_https_goes_through_a_tunnel_of_the_proxy(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("https_proxy", server.root.removesuffix("/data/HiResFITS/"))
+    with pytest.raises(GridError, match=r"--root"):  # this proxy makes none
+        f.make_plan(BOX, tmp_path, "https://library.invalid/", f.Web(sleep=lambda s: None))
+    assert {line.rpartition(" ")[0] for line in server.lines} == {"CONNECT library.invalid:443"}
+
+
+@pytest.mark.parametrize("connections", [1, 3])
+def test_as_many_files_come_at_a_time_as_asked_for(server, bring, connections):
+    now, most = [], []
+
+    def slow(handler: Handler, content: bytes) -> None:
+        now.append(handler)
+        most.append(len(now))
+        time.sleep(0.1)
+        now.remove(handler)
+        whole(handler, content)
+
+    for path in set(server.files) - {WAVE_FILE}:
+        server.spoil(path, slow)
+    assert_all_there(bring(connections=connections), server)
+    assert max(most) == connections
 
 
 # --- interruptions -----------------------------------------------------------------------------
@@ -858,20 +903,46 @@ def test_where_the_cache_is(monkeypatch, tmp_path):
 # --- FTP ---------------------------------------------------------------------------------------
 
 
+class FtpLibrary(socketserver.ThreadingTCPServer):
+    """The library by FTP. `tricks` are how many bytes of a file come, by path."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Ftp)
+        self.log: list[str] = []
+        self.tricks: dict[str, list[int]] = {}
+        self.unknown: set[str] = set()
+        self.date = "20130314101100"
+
+    @property
+    def root(self) -> str:
+        return f"ftp://127.0.0.1:{self.server_address[1]}/"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        pass
+
+
 class Ftp(socketserver.StreamRequestHandler):
     """As much of FTP as a client of a public library needs."""
 
+    server: FtpLibrary
+
     def handle(self) -> None:
-        self.folder = ""
+        self.folder, self.first = "", 0
+        self.door = socketserver.socket.socket()
         self.say("220 library")
         while line := self.rfile.readline().decode().strip():
             verb, _, rest = line.partition(" ")
-            getattr(self, verb.lower(), self.unknown)(rest)
+            self.server.log.append(line)
+            known = verb not in self.server.unknown
+            getattr(self, verb.lower(), self.other)(rest) if known else self.say("502 what?")
+        self.door.close()
 
     def say(self, text: str) -> None:
         self.wfile.write(f"{text}\r\n".encode())
 
-    def unknown(self, rest: str) -> None:
+    def other(self, rest: str) -> None:
         self.say("200 as you like")
 
     def user(self, rest: str) -> None:
@@ -889,12 +960,27 @@ class Ftp(socketserver.StreamRequestHandler):
         self.say("250 there" if known else "550 no such folder")
 
     def pasv(self, rest: str) -> None:
+        self.door.close()
         self.door = socketserver.socket.create_server(("127.0.0.1", 0))
         port = self.door.getsockname()[1]
         self.say(f"227 entering (127,0,0,1,{port >> 8},{port & 255})")
 
     def epsv(self, rest: str) -> None:
         self.say("500 no")
+
+    def rest(self, rest: str) -> None:
+        self.first = int(rest)
+        self.say("350 from there")
+
+    def path(self, name: str) -> str:
+        return f"{self.folder}/{name}".strip("/")
+
+    def size(self, name: str) -> None:
+        found = library().get(self.path(name))
+        self.say("550 no such file" if found is None else f"213 {len(found)}")
+
+    def mdtm(self, name: str) -> None:
+        self.say(f"213 {self.server.date}")
 
     def send(self, content: bytes) -> None:
         self.say(f"150 opening ({len(content)} bytes)")
@@ -913,28 +999,67 @@ class Ftp(socketserver.StreamRequestHandler):
         self.send("".join(lines).encode())
 
     def retr(self, name: str) -> None:
-        path = f"{self.folder}/{name}".strip("/")
-        if path in library():
-            self.send(library()[path])
-        else:
+        path, first, self.first = self.path(name), self.first, 0
+        if path not in library():
             self.say("550 no such file")
+            return
+        stops = self.server.tricks.get(path, [])
+        self.send(library()[path][first : stops.pop(0) if stops else None])
 
 
-def test_ftp(server, web, tmp_path):
-    class FtpServer(socketserver.ThreadingTCPServer):
-        daemon_threads = True
+@pytest.fixture
+def ftp(server: Library) -> Iterator[FtpLibrary]:
+    with FtpLibrary() as running:
+        threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
+        yield running
+        running.shutdown()
 
-        def handle_error(self, request: object, client_address: object) -> None:
-            pass
 
-    with FtpServer(("127.0.0.1", 0), Ftp) as ftp:
-        threading.Thread(target=ftp.serve_forever, args=(0.02,), daemon=True).start()
-        root = f"ftp://127.0.0.1:{ftp.server_address[1]}/"
-        plan = f.make_plan(BOX, tmp_path, root, web)
-        assert plan.exact
-        assert plan.size == sum(map(len, library().values()))
-        assert_all_there(f.fetch(plan, web=web), server)
-        ftp.shutdown()
+def asked(ftp: FtpLibrary, *verbs: str) -> list[str]:
+    return [line for line in ftp.log if line.split(" ")[0] in verbs]
+
+
+def test_ftp(ftp, server, web, tmp_path):
+    plan = f.make_plan(BOX, tmp_path, ftp.root, web)
+    assert plan.exact
+    assert plan.size == sum(map(len, library().values()))
+    assert asked(ftp, "RETR") == []
+    assert_all_there(f.fetch(plan, web=web), server)
+
+
+def test_ftp_goes_on_inside_a_file(ftp, server, web, tmp_path):
+    ftp.tricks[SUN] = [3000, 5000]
+    plan = f.make_plan(BOX, tmp_path, ftp.root, web)
+    assert_all_there(f.fetch(plan, web=web), server)
+    assert asked(ftp, "REST") == ["REST 3000", "REST 5000"]
+
+
+@pytest.mark.parametrize("unknown", [{"REST"}, {"SIZE", "MDTM"}, {"REST", "SIZE", "MDTM"}])
+def test_ftp_servers_that_know_less(ftp, server, web, tmp_path, unknown):
+    ftp.unknown = unknown
+    ftp.tricks[SUN] = [3000]
+    plan = f.make_plan(BOX, tmp_path, ftp.root, web)
+    assert_all_there(f.fetch(plan, web=web), server)
+    assert asked(ftp, "RETR").count(f"RETR {SUN}") >= 2
+
+
+def test_ftp_never_joins_two_versions(ftp, server, web, tmp_path):
+    part = parts.Part(tmp_path / SUN)
+    part.start(parts.Source(ftp.root + SUN, len(library()[SUN]), modified="20120101000000"))
+    part.path.write_bytes(bytes(3000))
+    plan = f.make_plan(BOX, tmp_path, ftp.root, web)
+    assert_all_there(f.fetch(plan, web=web), server)
+    assert asked(ftp, "REST") == ["REST 3000"]
+
+
+def test_ftp_without_a_file_of_the_list(ftp, web, tmp_path, naps):
+    box = f.Box(teff=(5000, 5000), logg=(4, 4), feh=(0, 0))
+    plan = f.make_plan(box, tmp_path, ftp.root, web)
+    (remote,) = plan.missing
+    lost = replace(remote, path=remote.path.replace("05000", "05050"))
+    done = f.fetch(replace(plan, missing=(lost,)), web=web)
+    assert "550 no such file" in done.failed[SUN_LABELS]
+    assert naps == []
 
 
 # --- the command -------------------------------------------------------------------------------

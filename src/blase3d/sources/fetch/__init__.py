@@ -4,9 +4,9 @@
 `write_box` cuts the wanted wavelengths into a grid file. The folder has the layout of the server,
 so that it is a grid by itself.
 
-From what knows nothing of PHOENIX to what knows all: `parts` (files on the disk), `download` (one
-file from a server), `crew` (several at a time), `listing` (what the server has), `verify` (whether
-a file is good), `plan`, `run`.
+From what knows nothing of PHOENIX to what knows all: `parts` (files on the disk), `ftp`, `download`
+(one file from a server), `crew` (several at a time), `listing` (what the server has), `verify`
+(whether a file is good), `plan`, `run`.
 """
 
 from __future__ import annotations
