@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -1197,6 +1197,18 @@ def test_command_takes_one_value_for_a_range(run):
     status, out, _ = run("--feh", "0", "--teff", "5000", "--dry-run")
     assert status == 0
     assert "2 spectra in the box" in out
+
+
+def test_the_code_of_the_docs_runs(server, monkeypatch, tmp_path):
+    page = (Path(__file__).parents[1] / "docs" / "fetch.md").read_text("utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)
+    server.files[WAVE_FILE] = in_bytes(fits.HDUList([fits.PrimaryHDU(WAVE - 1400.0)]))
+    monkeypatch.setattr(listing, "ROOTS", (server.root,))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(code, "fetch.md", "exec"), names)
+    assert len(open_grid(tmp_path / "grid.zarr")) == len(names["grid"]) == len(NODES)
 
 
 def test_the_layout_served_is_that_of_the_library():
