@@ -724,6 +724,15 @@ def test_real_files_to_a_model(tmp_path: Path) -> None:
         assert np.sqrt(np.mean((found - truth) ** 2)) < 1e-4
 
 
+def test_real_files_become_clones_that_hold_the_original_s_flux(tmp_path: Path) -> None:
+    folder = real_file(next(iter(REAL))).parent
+    archive = import_states(folder, tmp_path / "c.zarr", wave=(8490, 8505)).archive
+    for i, file in enumerate(reversed(REAL)):  # by falling, and by rising temperature
+        truth = brute_force(read_state(real_file(file)).at_rest(), archive.wavelength)
+        assert np.abs(archive[i].flux - truth).max() < 1e-6
+        assert truth.min() < 0.5
+
+
 def test_real_lines_in_our_form_are_close(tmp_path: Path) -> None:
     """Each node by itself: what is left for the residual is half a per cent."""
     folder = real_file(next(iter(REAL))).parent
