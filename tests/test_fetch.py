@@ -470,7 +470,9 @@ def test_the_papers_box():
     box = f.Box(teff=(2300, 12000), logg=(2, 6), feh=(-0.5, 0))
     assert len(box.nodes()) == 73 * 9 * 2
     assert len(listing.holes(box, {})) == 1314
-    assert len(f.Box(alpha=(-0.2, 1.2)).nodes()) == 73 * 13 * 9 * 8
+    # Alpha varies at 41 temperatures and 6 metallicities: elsewhere its lack is no hole.
+    assert len(f.Box(alpha=(-0.2, 1.2)).nodes()) == 73 * 13 * 9 + 41 * 13 * 6 * 7
+    assert f.Box(teff=(9000, 9000), alpha=(0.2, 0.4)).nodes() == []
 
 
 PAPERS_HOLES = ((7200.0, 2.0, -0.5, 0.0), (8600.0, 4.5, -0.5, 0.0))
