@@ -155,27 +155,31 @@ def between_nodes(data: Path, folder: Path) -> list[dict[str, Any]]:
 
 # --- an archive of the published size ----------------------------------------------------------
 
-MOCK = (8400.0, 8600.0)
+MOCK = (8400.0, 8500.0)
 """Å, with about as many lines as the real files have there."""
-MOCK_LINES = 500
+MOCK_LINES = 250
 STAR = {"teff": 5730.0, "logg": 4.2, "feh": -0.2}
 STAR_SNR = 200.0
+_TO_AREA = 0.5 * np.log(2.0 * np.pi)
+"""ln of the area of a Gaussian of depth and sigma 1."""
 
 
 def mock_state(teff: float, logg: float, feh: float, least_depth: float = 0.005) -> State:
     """The lines at any labels, less those that are too shallow to be detected.
 
-    With x = ln(Teff/5500), g = log g − 4.5: ln area = ln a₀ + T x − 1.5 x² + G g + Z [Fe/H].
+    With x = ln(Teff/5500), g = log g − 4.5, and a strength that saturates in the depth:
+
+        ln strength = ln s₀ + T x − 1.5 x² + G g + Z [Fe/H],   depth = 0.9 (1 − exp(−strength))
     """
     rng = np.random.default_rng(4)
-    center = np.sort(rng.uniform(*MOCK, MOCK_LINES))
-    start, metal = rng.uniform((np.log(0.003), 0.6), (np.log(0.3), 1.1), (MOCK_LINES, 2)).T
+    center = np.linspace(*MOCK, MOCK_LINES) + rng.uniform(-0.15, 0.15, MOCK_LINES)
+    start, metal = rng.uniform((np.log(0.005), 0.6), (np.log(2.0), 1.1), (MOCK_LINES, 2)).T
     hot, high, drift = rng.normal((-1.0, 0.0, 0.0), (1.5, 0.1, 0.003), (MOCK_LINES, 3)).T
     x, g = np.log(teff / 5500.0), logg - 4.5
-    ln_area = start + hot * x - 1.5 * x**2 + high * g + metal * feh
+    depth = 0.9 * -np.expm1(-np.exp(start + hot * x - 1.5 * x**2 + high * g + metal * feh))
     ln_sigma, ln_gamma = np.log(0.06) + 0.5 * x, np.log(0.04) + 0.3 * g
-    seen = ln_area - ln_sigma - 0.5 * np.log(2.0 * np.pi) > np.log(least_depth)
-    center, ln_area = (center + drift * x)[seen], ln_area[seen]
+    seen = depth > least_depth
+    center, ln_area = (center + drift * x)[seen], np.log(depth[seen]) + ln_sigma + _TO_AREA
     same = np.ones(center.size)
     return State(center, ln_area, ln_sigma * same, ln_gamma * same, np.round(center, 2))
 
