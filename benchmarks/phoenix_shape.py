@@ -3,10 +3,11 @@
     python benchmarks/phoenix_shape.py --coarse 2 --json shape.json
 
 A mock of the library is written in its layout and form: FITS files in folders by metallicity and
-alpha, one file of wavelengths from 500 to 55,000 Å, four labels, alpha only where the library has
-it, and holes at the edges. A server of files takes the place of the library's; `blase3d fetch`
-brings the spectra from there, and each chunk of wavelengths is cloned, built, and used on a star
-that is no node. Every stage is a process of its own, whose time and largest memory are printed.
+alpha, one file of wavelengths from 500 to 55,000 Å, and four labels: log g from 0 to 6, [Fe/H] from
+−4 to +1, alpha only where the library has it, ragged edges and holes. A server of files takes the
+place of the library's; `blase3d fetch` brings the spectra from there, and each chunk of wavelengths
+is cloned, built, and used on a star that is no node. Every stage is a process of its own, whose
+time and largest memory are printed.
 
 Line n of the universe has, with t = (Teff − 5500)/1000, g = log g − 4.5, z = [Fe/H], a = [α/Fe],
 
@@ -49,10 +50,15 @@ CHUNKS = ((8480.0, 8520.0), (8640.0, 8680.0), (9985.0, 10025.0))
 """Å. The last holds the wavelength at which the step doubles."""
 STAR = {"teff": 5620.0, "logg": 4.37, "feh": -0.35, "alpha": 0.15}
 SIZES = {
-    "small": ((5000, 5500, 6000), (4.0, 4.5, 5.0), (-4.0, -2.0, -1.0, 0.0, 1.0), (0.0, 0.4)),
+    "small": (
+        (5000, 5500, 6000),
+        (0.0, 2.0, 3.0, 4.0, 5.0, 6.0),
+        (-4.0, -2.0, -1.0, 0.0, 1.0),
+        (0.0, 0.4),
+    ),
     "large": (
-        tuple(range(4000, 7001, 250)),
-        (3.5, 4.0, 4.5, 5.0),
+        tuple(range(4000, 7001, 500)),
+        (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0),
         (-4.0, -3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0),
         (0.0, 0.2, 0.4),
     ),
@@ -117,11 +123,18 @@ def planck(wave: np.ndarray, teff: float) -> np.ndarray:
 
 
 def nodes_of(size: str) -> list[tuple[float, ...]]:
-    """The nodes: alpha only from [Fe/H] −3 to 0, and a few of the edges missing."""
-    box = [n for n in product(*SIZES[size]) if n[3] == 0.0 or -3.0 <= n[2] <= 0.0]
-    teff, logg = SIZES[size][:2]
-    edge = {(teff[-1], logg[0], -4.0), (teff[0], logg[-1], 1.0), (teff[-1], logg[-1], 1.0)}
-    return [node for node in box if node[:3] not in edge]
+    """The nodes: as ragged as the library, and one in fifty missing anywhere."""
+    box = [node for node in product(*SIZES[size]) if inside_edges(*node)]
+    lost = np.random.default_rng(7).choice(len(box), len(box) // 50, replace=False)
+    return [node for i, node in enumerate(box) if i not in lost]
+
+
+def inside_edges(teff: float, logg: float, feh: float, alpha: float) -> bool:
+    """Alpha varies from [Fe/H] −3 to 0 only; the hotter a star, the fewer low gravities it has;
+    the most metals come with no low gravity, the fewest not with the highest."""
+    enhanced = alpha == 0.0 or -3.0 <= feh <= 0.0
+    stable = logg >= max((teff - 5000.0) / 500.0, 2.0 if feh == 1.0 else 0.0)
+    return enhanced and stable and (feh, logg) != (-4.0, 6.0)
 
 
 def write_mock(root: Path, size: str, coarse: float) -> int:
@@ -193,10 +206,12 @@ def fetched(root: Path, cache: Path) -> dict[str, object]:
     return row
 
 
-def by_chunks(folder: Path, library: Path, recipe: Path, workers: int) -> list[dict[str, object]]:
-    """Clone, build and infer in each chunk; a row for each stage."""
+def by_chunks(
+    folder: Path, library: Path, recipe: Path, workers: int, count: int
+) -> list[dict[str, object]]:
+    """Clone, build and infer in each of the first `count` chunks; a row for each stage."""
     rows = []
-    for k, (low, high) in enumerate(CHUNKS):
+    for k, (low, high) in enumerate(CHUNKS[:count]):
         where, clones, model = f"{low:g}:{high:g}", folder / f"{k}.zarr", folder / f"{k}.zip"
         cut = ("--wave", where, "--recipe", recipe, "--workers", workers)
         row, _ = measured(f"clone {where}", "clone", library, "-o", clones, *cut)
@@ -237,6 +252,7 @@ def main() -> None:
     """Print the tables; with --json write the numbers too."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", choices=SIZES, default="small")
+    parser.add_argument("--chunks", type=int, default=len(CHUNKS), help="how many of them")
     parser.add_argument("--coarse", type=float, default=2.0, help="1: the library's own steps")
     parser.add_argument("--rounds", type=int, default=2, help="of adding lines (default recipe: 4)")
     parser.add_argument("--epochs", type=int, default=60, help="passes a round")
@@ -256,7 +272,8 @@ def main() -> None:
         rows = [fetched(folder / "server", folder / "cache")]
         library = next((folder / "cache").rglob(LIBRARY))
         row, said = measured("grid", "grid", library.parent, "--json")
-        rows += [row, *by_chunks(folder, library.parent, folder / "recipe.json", args.workers)]
+        recipe_file = folder / "recipe.json"
+        rows += [row, *by_chunks(folder, library.parent, recipe_file, args.workers, args.chunks)]
         grid = json.loads(said)
         size = sum(file.stat().st_size for file in (folder / "server").rglob("*.fits")) / 1e6
     facts = {"nodes": count, "holes": grid["n_holes"], "pixels": grid["pixels"]}

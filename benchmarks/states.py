@@ -1,6 +1,7 @@
 """State dictionaries of the original: how exactly, how fast, and how well as lines of ours.
 
     python benchmarks/states.py --data ../shared/data --json states.json
+    python benchmarks/states.py --archive
 
 For each real file, over the lines that were fitted: the largest difference from a sum in which
 every line is taken at every pixel (at one pixel in forty); what the same sum loses with lines cut
@@ -11,15 +12,21 @@ original's flux, as imported and with area and widths kept as they are.
 cloned each by itself (the `paper` recipe), models are built of these clones with lines of equal
 detected centres and with lines matched within a tolerance, and compared to spectra between the
 nodes, over the same continuum.
+
+`--archive` writes a mock of the published archive, 1,314 files of lines whose parameters are
+formulas of the labels, and takes it all the way by the command line: import, build, a spectrum, and
+a star with noise that is no node. Every stage is a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import struct
 import sys
 import tempfile
 import time
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,10 +42,14 @@ from blase3d.lines import Lines
 from blase3d.normalise import normalise
 from blase3d.recipe import PAPER, Recipe
 from blase3d.sources import open_grid
+from blase3d.sources.fetch.listing import Box
 from blase3d.sources.state_folder import native_wavelength
 from blase3d.sources.states import FWHM_PER_SIGMA, State, original_flux, read_state
+from blase3d.spectrum import Spectrum
+from blase3d.spectrum_io import read_spectrum, write_spectrum
 from blase3d.state_lines import at_shared, shared_lines, to_lines
 from blase3d.states_import import STATES
+from phoenix_shape import measured
 
 Floats = NDArray[np.float64]
 THIN = 40
@@ -142,19 +153,124 @@ def between_nodes(data: Path, folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
+# --- an archive of the published size ----------------------------------------------------------
+
+MOCK = (8400.0, 8500.0)
+"""Å, with about as many lines as the real files have there."""
+MOCK_LINES = 250
+STAR = {"teff": 5730.0, "logg": 4.2, "feh": -0.2}
+STAR_SNR = 200.0
+_TO_AREA = 0.5 * np.log(2.0 * np.pi)
+"""ln of the area of a Gaussian of depth and sigma 1."""
+
+
+def mock_state(teff: float, logg: float, feh: float, least_depth: float = 0.005) -> State:
+    """The lines at any labels, less those that are too shallow to be detected.
+
+    With x = ln(Teff/5500), g = log g − 4.5, and a strength that saturates in the depth:
+
+        ln strength = ln s₀ + T x − 1.5 x² + G g + Z [Fe/H],   depth = 0.9 (1 − exp(−strength))
+    """
+    rng = np.random.default_rng(4)
+    center = np.linspace(*MOCK, MOCK_LINES) + rng.uniform(-0.15, 0.15, MOCK_LINES)
+    start, metal = rng.uniform((np.log(0.005), 0.6), (np.log(2.0), 1.1), (MOCK_LINES, 2)).T
+    hot, high, drift = rng.normal((-1.0, 0.0, 0.0), (1.5, 0.1, 0.003), (MOCK_LINES, 3)).T
+    x, g = np.log(teff / 5500.0), logg - 4.5
+    depth = 0.9 * -np.expm1(-np.exp(start + hot * x - 1.5 * x**2 + high * g + metal * feh))
+    ln_sigma, ln_gamma = np.log(0.06) + 0.5 * x, np.log(0.04) + 0.3 * g
+    seen = depth > least_depth
+    center, ln_area = (center + drift * x)[seen], np.log(depth[seen]) + ln_sigma + _TO_AREA
+    same = np.ones(center.size)
+    return State(center, ln_area, ln_sigma * same, ln_gamma * same, np.round(center, 2))
+
+
+def write_state(path: Path, state: State) -> None:
+    """A file in the form in which PyTorch keeps a dictionary of tensors."""
+    arrays = {"lam_centers": state.center, "pre_line_centers": state.detected}
+    arrays |= {"amplitudes": state.ln_area, "radial_velocity": np.zeros(1)}
+    arrays |= {"sigma_widths": state.ln_sigma, "gamma_widths": state.ln_gamma}
+    with zipfile.ZipFile(path, "w") as file:
+        for k, array in enumerate(arrays.values()):
+            file.writestr(f"a/data/{k}", array.astype("<f8").tobytes())
+        file.writestr("a/data.pkl", program({name: v.size for name, v in arrays.items()}))
+
+
+def program(sizes: dict[str, int]) -> bytes:
+    """The pickle that says which tensors there are, by the number of their elements."""
+
+    def text(word: str) -> bytes:
+        return b"X" + struct.pack("<I", len(word)) + word.encode()
+
+    def number(value: int) -> bytes:
+        return b"J" + struct.pack("<i", value)
+
+    ordered = b"ccollections\nOrderedDict\n)R"
+    pairs = b""
+    for k, (name, size) in enumerate(sizes.items()):
+        kind = b"ctorch\nDoubleStorage\n"
+        words = (text("storage"), kind, text(str(k)), text("cpu"), number(size))
+        storage = b"(" + b"".join(words) + b"tQ"
+        shape = number(0) + b"(" + number(size) + b"t(" + number(1) + b"t"
+        rebuild = b"ctorch._utils\n_rebuild_tensor_v2\n"
+        pairs += text(name) + rebuild + b"(" + storage + shape + b"\x89" + ordered + b"tR"
+    return b"\x80\x02" + ordered + b"(" + pairs + b"u."
+
+
+def of_archive(folder: Path) -> list[dict[str, Any]]:
+    """From 1,314 files to a star, by the command line; a row for each stage."""
+    box = Box(teff=(2300, 12000), logg=(2, 6), feh=(-0.5, 0))
+    (folder / "states").mkdir()
+    counts = []
+    for node in box.nodes():
+        state = mock_state(node["teff"], node["logg"], node["feh"])
+        name = "T{teff:.0f}G{logg:.1f}Z{feh:.1f}.pt".format(**node)
+        write_state(folder / "states" / name, state)
+        counts.append(len(state))
+    clones, model, star = folder / "clones.zarr", folder / "model.zip", folder / "star.npz"
+    wave = native_wavelength(*MOCK)
+    truth = original_flux(mock_state(**STAR, least_depth=1e-9), wave)
+    noise = np.random.default_rng(0).normal(0.0, 1.0 / STAR_SNR, wave.size)
+    error = np.full(wave.size, 1.0 / STAR_SNR)
+    write_spectrum(Spectrum(wave, truth + noise, error, meta={"medium": "vacuum"}), star)
+    span = f"{MOCK[0]:g}:{MOCK[1]:g}"
+    known = ("--fix", "resolution=inf", "--fix", "vsini=0", "--json")
+    labels = [word for name, value in STAR.items() for word in (f"--{name}", value)]
+    rows = [
+        measured(*words)
+        for words in (
+            ("import", "import-states", folder / "states", "-o", clones, "--wave", span),
+            ("build", "build", clones, "-o", model),
+            ("synth", "synth", model, *labels, "-o", folder / "made.npz"),
+            ("infer", "infer", star, "--model", model, *known),
+        )
+    ]
+    (answer,) = json.loads(rows[-1][1])
+    made = read_spectrum(folder / "made.npz").flux
+    facts = {"files": len(counts), "lines_mean": float(np.mean(counts)), "pixels": wave.size}
+    facts |= {"model_mb": model.stat().st_size / 1e6, "star_rms": rms(made - truth)}
+    for name, found in answer["labels"].items():
+        facts |= {f"{name}_off": found["value"] - STAR[name], f"{name}_sigma": found["sigma"]}
+    return [*(row for row, _ in rows), facts]
+
+
+def of_data(arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
+    """The real files, and with `--full` the matching of lines."""
+    files = sorted((arguments.data / "original").glob("*.pt"))
+    if not files:
+        sys.exit(f"There is no .pt file in {arguments.data / 'original'}: give --data.")
+    matching = between_nodes(arguments.data, folder) if arguments.full else []
+    return [of_file(path) for path in files] + matching
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--full", action="store_true", help="matching of lines too (2 minutes)")
+    parser.add_argument("--archive", action="store_true", help="the mock of 1,314 files alone")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    files = sorted((arguments.data / "original").glob("*.pt"))
-    if not files:
-        sys.exit(f"There is no .pt file in {arguments.data / 'original'}: give --data.")
-    rows = [of_file(path) for path in files]
-    if arguments.full:
-        with tempfile.TemporaryDirectory() as folder:
-            rows += between_nodes(arguments.data, Path(folder))
+    with tempfile.TemporaryDirectory() as folder:
+        rows = of_archive(Path(folder)) if arguments.archive else of_data(arguments, Path(folder))
     for row in rows:
         print(
             "  ".join(

@@ -79,11 +79,20 @@ def test_only_what_all_cover_is_compared():
     assert found.to_dict()["pixels"] == found.n_pixels
 
 
+def test_libraries_of_other_labels_are_compared():
+    richer = model_of(toy_grid(AXES | {"alpha": (0.0, 0.2, 0.4)}))
+    found = compare(star(richer, alpha=0.3), {"three": TRUE, "four": richer}, **SETTINGS)
+    assert found.best.name == "four"
+    assert found.best.answer.labels["alpha"].value == pytest.approx(0.3, abs=0.05)
+    labels = {each["model"]: tuple(each["labels"]) for each in found.to_dict()["models"]}
+    assert labels == {"three": tuple(AXES), "four": (*AXES, "alpha")}
+
+
 def test_too_few_models_and_no_overlap_are_refused():
     with pytest.raises(InputError, match="got 1 models"):
         compare(star(), {"a": TRUE})
     apart = [model_of(GRID.cut(WAVELENGTH[a], WAVELENGTH[b])) for a, b in ((0, 600), (900, 1500))]
-    with pytest.raises(InputError, match="lies in the range of all"):
+    with pytest.raises(InputError, match=r"of all models \(a 8480–8492 Å, b 8498–8510 Å\)"):
         compare(star(), dict(zip("ab", apart, strict=True)))
 
 

@@ -16,10 +16,11 @@ import threading
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -31,10 +32,12 @@ from blase3d.files import CACHE_VARIABLE
 from blase3d.sources import fetch as f
 from blase3d.sources import open_grid
 from blase3d.sources.fetch import crew, listing, parts
+from blase3d.sources.fetch.ftp import FtpFiles
 from blase3d.sources.phoenix import LIBRARY, WAVE_FILE, phoenix_path
 
 WAVE = np.linspace(9990.0, 10010.0, 401)
 AXES = ((5000, 5100, 5200), (4.0, 4.5), (-0.5, 0.0), (0.0,))
+KEYS = ("PHXTEFF", "PHXLOGG", "PHXM_H", "PHXALPHA")
 HOLE = (5100, 4.0, -0.5, 0.0)
 NODES = [node for node in itertools.product(*AXES) if node != HOLE]
 BOX = f.Box(teff=(5000, 5200), logg=(4.0, 4.5), feh=(-0.5, 0.0))
@@ -58,11 +61,28 @@ def in_bytes(hdus: fits.HDUList) -> bytes:
 
 def spectrum(node: tuple[float, ...], flux: np.ndarray | None = None, **cards: object) -> bytes:
     """A file as the library has it: primary image, and a table of abundances."""
-    keys = ("PHXTEFF", "PHXLOGG", "PHXM_H", "PHXALPHA")
-    header = fits.Header({**dict(zip(keys, node, strict=True)), "PHXCONV": True, **cards})
+    header = fits.Header({**dict(zip(KEYS, node, strict=True)), "PHXCONV": True, **cards})
     image = fits.PrimaryHDU(flux_of(*node) if flux is None else flux, header)
     table = fits.BinTableHDU.from_columns([fits.Column("Fe", "E", array=[7.5])], name="ABUNDANCES")
     return in_bytes(fits.HDUList([image, table]))
+
+
+def spectra(nodes: Iterable[tuple[float, ...]]) -> dict[str, bytes]:
+    """Files of many nodes by path, by putting labels and flux into one: that takes less time."""
+    one = (5000.0, 4.0, 0.0, 0.0)
+    content, whole = {}, spectrum(one)
+    for node in nodes:
+        cards = zip(KEYS, one, node, strict=True)
+        pairs = [
+            (fits.Card(k, a).image.encode(), fits.Card(k, b).image.encode()) for k, a, b in cards
+        ]
+        pairs.append(
+            (flux_of(*one).astype(">f4").tobytes(), flux_of(*node).astype(">f4").tobytes())
+        )
+        content[phoenix_path(*node)] = functools.reduce(
+            lambda all, p: all.replace(*p), pairs, whole
+        )
+    return content
 
 
 @functools.cache
@@ -126,6 +146,7 @@ class Library(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files = dict(library())
         self.log: list[tuple[str, str, str | None]] = []
+        self.lines: list[str] = []
         self.sent: dict[str, int] = {}
         self.tricks: dict[str, list[Callable[[Handler, bytes], None]]] = {}
         self.listing: Callable[[str, list[str]], str] | int = plain_html
@@ -163,6 +184,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+    def parse_request(self) -> bool:
+        good = super().parse_request()
+        self.server.lines.append(self.requestline)
+        return good
 
     def handle(self) -> None:
         with self.server.mutex:
@@ -317,7 +343,7 @@ def naps() -> list[float]:
 
 @pytest.fixture
 def web(naps: list[float]) -> f.Web:
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}), FtpFiles)
     return f.Web(opener=direct, sleep=naps.append, timeout=2.0)
 
 
@@ -444,7 +470,41 @@ def test_the_papers_box():
     box = f.Box(teff=(2300, 12000), logg=(2, 6), feh=(-0.5, 0))
     assert len(box.nodes()) == 73 * 9 * 2
     assert len(listing.holes(box, {})) == 1314
-    assert len(f.Box(alpha=(-0.2, 1.2)).nodes()) == 73 * 13 * 9 * 8
+    # Alpha varies at 41 temperatures and 6 metallicities: elsewhere its lack is no hole.
+    assert len(f.Box(alpha=(-0.2, 1.2)).nodes()) == 73 * 13 * 9 + 41 * 13 * 6 * 7
+    assert f.Box(teff=(9000, 9000), alpha=(0.2, 0.4)).nodes() == []
+
+
+PAPERS_HOLES = ((7200.0, 2.0, -0.5, 0.0), (8600.0, 4.5, -0.5, 0.0))
+"""Those of the library's server in the paper's box."""
+
+
+def test_the_papers_subset_becomes_a_grid_whose_holes_are_named(server, run, tmp_path):
+    """73 temperatures, 9 gravities, 2 metallicities: 1,314 nodes, of which the server lacks two."""
+    box = f.Box(teff=(2300, 12000), logg=(2, 6), feh=(-0.5, 0))
+    nodes = [tuple(node.values()) for node in box.nodes()]
+    files = spectra(node for node in nodes if node not in PAPERS_HOLES)
+    assert files[phoenix_path(12000, 6, -0.5)] == spectrum((12000.0, 6.0, -0.5, 0.0))
+    server.files = {WAVE_FILE: library()[WAVE_FILE], **files}
+    words = ["--teff", "2300:12000", "--logg", "2:6", "--wave", "9999:10001", "--yes"]
+    path = tmp_path / "paper.zarr"
+    status, out, _ = run(*words, "-o", path)
+    assert status == 0
+    assert "to fetch: 1312 spectra, about 15." in out
+    named = [line for line in out.splitlines() if line.startswith("hole of the library: ")]
+    assert [line.partition(": ")[2] for line in named] == [
+        "teff=7200 logg=2 feh=-0.5",
+        "teff=8600 logg=4.5 feh=-0.5",
+    ]
+    assert sorted(path for _, path, _ in server.gets()) == sorted(files)  # each of them once
+    grid = open_grid(path)
+    assert [len(axis) for axis in grid.axes.values()] == [73, 9, 2]
+    assert len(grid) == 1312
+    assert [tuple(hole.values()) for hole in grid.holes()] == [hole[:3] for hole in PAPERS_HOLES]
+    inside = (WAVE >= 9999.0) & (WAVE <= 10001.0)
+    for i in (0, 700, 1311):
+        truth = flux_of(*grid.labels[i], 0.0)[inside] * 1e-8
+        np.testing.assert_allclose(grid[i].flux, truth, rtol=1e-6)
 
 
 # --- a server that misbehaves ------------------------------------------------------------------
@@ -651,10 +711,47 @@ def test_a_listing_that_is_cut_off_makes_no_holes(server, web, tmp_path):
     assert len(seen) == 3
 
 
-def test_the_proxy_of_the_environment_is_used(server, tmp_path, monkeypatch):
-    monkeypatch.setenv("http_proxy", server.root.removesuffix("/data/HiResFITS/"))
-    plan = f.make_plan(BOX, tmp_path, "http://library.invalid/data/HiResFITS/")
-    assert len(plan.missing) == len(NODES)
+@pytest.mark.parametrize("scheme", ["http", "ftp"])
+def test_the_proxy_of_the_environment_is_used(server, tmp_path, monkeypatch, scheme):
+    """For the plan and the spectra; the proxy is asked for whole addresses."""
+    monkeypatch.setenv(f"{scheme}_proxy", server.root.removesuffix("/data/HiResFITS/"))
+    root = f"{scheme}://library.invalid/data/HiResFITS/"
+    done = f.fetch(f.make_plan(BOX, tmp_path, root))
+    assert_all_there(done, server)
+    assert {line.split(" ")[1].startswith(root) for line in server.lines} == {True}
+
+
+def test_no_proxy_is_heeded(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "localhost,127.0.0.1")
+    assert len(f.make_plan(BOX, tmp_path, server.root).missing) == len(NODES)
+    monkeypatch.delenv("no_proxy")
+    with pytest.raises(GridError, match="check the network and the proxy"):
+        f.make_plan(BOX, tmp_path, server.root, f.Web(sleep=lambda s: None))
+
+
+def test_https_goes_through_a_tunnel_of_the_proxy(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("https_proxy", server.root.removesuffix("/data/HiResFITS/"))
+    with pytest.raises(GridError, match=r"--root"):  # this proxy makes none
+        f.make_plan(BOX, tmp_path, "https://library.invalid/", f.Web(sleep=lambda s: None))
+    assert {line.rpartition(" ")[0] for line in server.lines} == {"CONNECT library.invalid:443"}
+
+
+@pytest.mark.parametrize("connections", [1, 3])
+def test_as_many_files_come_at_a_time_as_asked_for(server, bring, connections):
+    now, most = [], []
+
+    def slow(handler: Handler, content: bytes) -> None:
+        now.append(handler)
+        most.append(len(now))
+        time.sleep(0.1)
+        now.remove(handler)
+        whole(handler, content)
+
+    for path in set(server.files) - {WAVE_FILE}:
+        server.spoil(path, slow)
+    assert_all_there(bring(connections=connections), server)
+    assert max(most) == connections
 
 
 # --- interruptions -----------------------------------------------------------------------------
@@ -808,20 +905,46 @@ def test_where_the_cache_is(monkeypatch, tmp_path):
 # --- FTP ---------------------------------------------------------------------------------------
 
 
+class FtpLibrary(socketserver.ThreadingTCPServer):
+    """The library by FTP. `tricks` are how many bytes of a file come, by path."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Ftp)
+        self.log: list[str] = []
+        self.tricks: dict[str, list[int]] = {}
+        self.unknown: set[str] = set()
+        self.date = "20130314101100"
+
+    @property
+    def root(self) -> str:
+        return f"ftp://127.0.0.1:{self.server_address[1]}/"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        pass
+
+
 class Ftp(socketserver.StreamRequestHandler):
     """As much of FTP as a client of a public library needs."""
 
+    server: FtpLibrary
+
     def handle(self) -> None:
-        self.folder = ""
+        self.folder, self.first = "", 0
+        self.door = socketserver.socket.socket()
         self.say("220 library")
         while line := self.rfile.readline().decode().strip():
             verb, _, rest = line.partition(" ")
-            getattr(self, verb.lower(), self.unknown)(rest)
+            self.server.log.append(line)
+            known = verb not in self.server.unknown
+            getattr(self, verb.lower(), self.other)(rest) if known else self.say("502 what?")
+        self.door.close()
 
     def say(self, text: str) -> None:
         self.wfile.write(f"{text}\r\n".encode())
 
-    def unknown(self, rest: str) -> None:
+    def other(self, rest: str) -> None:
         self.say("200 as you like")
 
     def user(self, rest: str) -> None:
@@ -839,12 +962,27 @@ class Ftp(socketserver.StreamRequestHandler):
         self.say("250 there" if known else "550 no such folder")
 
     def pasv(self, rest: str) -> None:
+        self.door.close()
         self.door = socketserver.socket.create_server(("127.0.0.1", 0))
         port = self.door.getsockname()[1]
         self.say(f"227 entering (127,0,0,1,{port >> 8},{port & 255})")
 
     def epsv(self, rest: str) -> None:
         self.say("500 no")
+
+    def rest(self, rest: str) -> None:
+        self.first = int(rest)
+        self.say("350 from there")
+
+    def path(self, name: str) -> str:
+        return f"{self.folder}/{name}".strip("/")
+
+    def size(self, name: str) -> None:
+        found = library().get(self.path(name))
+        self.say("550 no such file" if found is None else f"213 {len(found)}")
+
+    def mdtm(self, name: str) -> None:
+        self.say(f"213 {self.server.date}")
 
     def send(self, content: bytes) -> None:
         self.say(f"150 opening ({len(content)} bytes)")
@@ -863,28 +1001,67 @@ class Ftp(socketserver.StreamRequestHandler):
         self.send("".join(lines).encode())
 
     def retr(self, name: str) -> None:
-        path = f"{self.folder}/{name}".strip("/")
-        if path in library():
-            self.send(library()[path])
-        else:
+        path, first, self.first = self.path(name), self.first, 0
+        if path not in library():
             self.say("550 no such file")
+            return
+        stops = self.server.tricks.get(path, [])
+        self.send(library()[path][first : stops.pop(0) if stops else None])
 
 
-def test_ftp(server, web, tmp_path):
-    class FtpServer(socketserver.ThreadingTCPServer):
-        daemon_threads = True
+@pytest.fixture
+def ftp(server: Library) -> Iterator[FtpLibrary]:
+    with FtpLibrary() as running:
+        threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
+        yield running
+        running.shutdown()
 
-        def handle_error(self, request: object, client_address: object) -> None:
-            pass
 
-    with FtpServer(("127.0.0.1", 0), Ftp) as ftp:
-        threading.Thread(target=ftp.serve_forever, args=(0.02,), daemon=True).start()
-        root = f"ftp://127.0.0.1:{ftp.server_address[1]}/"
-        plan = f.make_plan(BOX, tmp_path, root, web)
-        assert plan.exact
-        assert plan.size == sum(map(len, library().values()))
-        assert_all_there(f.fetch(plan, web=web), server)
-        ftp.shutdown()
+def asked(ftp: FtpLibrary, *verbs: str) -> list[str]:
+    return [line for line in ftp.log if line.split(" ")[0] in verbs]
+
+
+def test_ftp(ftp, server, web, tmp_path):
+    plan = f.make_plan(BOX, tmp_path, ftp.root, web)
+    assert plan.exact
+    assert plan.size == sum(map(len, library().values()))
+    assert asked(ftp, "RETR") == []
+    assert_all_there(f.fetch(plan, web=web), server)
+
+
+def test_ftp_goes_on_inside_a_file(ftp, server, web, tmp_path):
+    ftp.tricks[SUN] = [3000, 5000]
+    plan = f.make_plan(BOX, tmp_path, ftp.root, web)
+    assert_all_there(f.fetch(plan, web=web), server)
+    assert asked(ftp, "REST") == ["REST 3000", "REST 5000"]
+
+
+@pytest.mark.parametrize("unknown", [{"REST"}, {"SIZE", "MDTM"}, {"REST", "SIZE", "MDTM"}])
+def test_ftp_servers_that_know_less(ftp, server, web, tmp_path, unknown):
+    ftp.unknown = unknown
+    ftp.tricks[SUN] = [3000]
+    plan = f.make_plan(BOX, tmp_path, ftp.root, web)
+    assert_all_there(f.fetch(plan, web=web), server)
+    assert asked(ftp, "RETR").count(f"RETR {SUN}") >= 2
+
+
+def test_ftp_never_joins_two_versions(ftp, server, web, tmp_path):
+    part = parts.Part(tmp_path / SUN)
+    part.start(parts.Source(ftp.root + SUN, len(library()[SUN]), modified="20120101000000"))
+    part.path.write_bytes(bytes(3000))
+    plan = f.make_plan(BOX, tmp_path, ftp.root, web)
+    assert_all_there(f.fetch(plan, web=web), server)
+    assert asked(ftp, "REST") == ["REST 3000"]
+
+
+def test_ftp_without_a_file_of_the_list(ftp, web, tmp_path, naps):
+    box = f.Box(teff=(5000, 5000), logg=(4, 4), feh=(0, 0))
+    plan = f.make_plan(box, tmp_path, ftp.root, web)
+    (remote,) = plan.missing
+    lost = replace(remote, path=remote.path.replace("05000", "05050"))
+    done = f.fetch(replace(plan, missing=(lost,)), web=web)
+    assert "550 no such file" in done.failed[SUN_LABELS]
+    assert naps == []
 
 
 # --- the command -------------------------------------------------------------------------------
@@ -967,14 +1144,14 @@ def test_command_interrupted(run, server, tmp_path, blow):
         server.spoil(path, drip(0.5, count=3), whole)
     folder = tmp_path / "cache" / "phoenix"
     words = ["--teff", "5000:5200", "--logg", "4:4.5", "--feh", "-0.5:0", "--root", server.root]
-    command = [sys.executable, "-m", "blase3d.cli", "fetch", "phoenix", *words]
+    # A shell's background jobs, and what they start, ignore Ctrl-C.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", f"{heed}; from blase3d.cli import main; main()"]
     with subprocess.Popen(
-        [*command, "--yes", "--cache", str(tmp_path / "cache")],
+        [*command, "fetch", "phoenix", *words, "--yes", "--cache", str(tmp_path / "cache")],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # a shell's background jobs, and what they start, ignore Ctrl-C
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         deadline = time.monotonic() + 30
         while not any(parts.Part(folder / path).length for path in slow):
@@ -1022,6 +1199,18 @@ def test_command_takes_one_value_for_a_range(run):
     status, out, _ = run("--feh", "0", "--teff", "5000", "--dry-run")
     assert status == 0
     assert "2 spectra in the box" in out
+
+
+def test_the_code_of_the_docs_runs(server, monkeypatch, tmp_path):
+    page = (Path(__file__).parents[1] / "docs" / "fetch.md").read_text("utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)
+    server.files[WAVE_FILE] = in_bytes(fits.HDUList([fits.PrimaryHDU(WAVE - 1400.0)]))
+    monkeypatch.setattr(listing, "ROOTS", (server.root,))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(code, "fetch.md", "exec"), names)
+    assert len(open_grid(tmp_path / "grid.zarr")) == len(names["grid"]) == len(NODES)
 
 
 def test_the_layout_served_is_that_of_the_library():

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from blase3d import cli
 from blase3d.sources import OWN, open_grid
 
 PAGE = Path(__file__).parents[1] / "docs" / "own-grid.md"
@@ -36,6 +40,27 @@ def test_the_page_runs_and_finds_the_star(ran):
     assert names["grid"].holes() == []
 
 
+def test_the_commands_of_the_page_run(ran, monkeypatch, capsys):
+    folder, names = ran
+    monkeypatch.chdir(folder)
+    commands = re.findall(r"`blase3d ([^`]+)`", PAGE.read_text("utf-8"))
+    assert len(commands) >= 2
+    for command in commands:
+        monkeypatch.setattr(sys, "argv", ["blase3d", *command.split()])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert not ended.value.code
+        assert f"{len(names['grid'])}" in capsys.readouterr().out
+    written = open_grid(folder / "mine.zarr")
+    np.testing.assert_allclose(written[5].flux, names["grid"].cut(8490, 8500)[5].flux)
+
+
+def test_nothing_on_the_page_is_code_that_no_test_runs():
+    kinds = re.findall(r"^```(\w*)$", PAGE.read_text("utf-8"), re.M)
+    assert len(blocks("python")) + len(blocks("toml")) == len([kind for kind in kinds if kind])
+    assert len(blocks("toml")) == 1  # the entry point, below
+
+
 def test_the_source_of_the_page_is_found_by_its_entry_point(ran, tmp_path, monkeypatch):
     """The last block as a package, with the entry point of the page."""
     site = tmp_path / "site"
@@ -51,6 +76,12 @@ def test_the_source_of_the_page_is_found_by_its_entry_point(ran, tmp_path, monke
     for teff in (5000, 6000):
         columns = np.column_stack([[849.0, 849.1, 849.2], [1.0, 0.5, teff]])
         np.savetxt(library / f"{teff}K.nm", columns)
+    command = [sys.executable, "-m", "blase3d.cli", "grid", str(library), "--json"]
+    path = os.pathsep.join([str(site), *sys.path])
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout)["library"] == "nm"
     grid = open_grid(library)
     assert grid.axes["teff"].tolist() == [5000, 6000]
     np.testing.assert_allclose(grid.wavelength, [8490, 8491, 8492])

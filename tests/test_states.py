@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pickle
 import struct
 import sys
 import tempfile
 import zipfile
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,8 @@ from blase3d.errors import ArchiveError, GridError, InputError
 from blase3d.sources.state_folder import choose_pixels, find_states, native_wavelength, states_grid
 from blase3d.sources.states import UNFITTED, State, labels_of_state, original_flux, read_state
 from blase3d.sources.torch_zip import read_tensors
+from blase3d.spectrum import Spectrum
+from blase3d.spectrum_io import read_spectrum, write_spectrum
 from blase3d.state_lines import at_shared, match, shared_lines, to_lines
 from blase3d.states_import import STATES, import_states
 
@@ -683,6 +687,31 @@ def test_the_grid_of_states(folder: Path) -> None:
     )
 
 
+def test_from_files_to_a_star_by_the_command_line(run, tmp_path: Path) -> None:
+    """A star between the nodes, made by the original's own form, and a spectrum of it."""
+    for teff, feh in product((5000, 5250, 5500), (-0.5, -0.25, 0.0)):
+        write_state(tmp_path / "states" / toy_name(teff, feh), toy_state(teff, feh))
+    clones, model, made = (tmp_path / name for name in ("c.zarr", "m.zip", "made.npz"))
+    words = ("import-states", tmp_path / "states", "-o", clones, "--wave", "9982:10018")
+    assert run(*words)[0] == 0
+    assert run("build", clones, "-o", model)[0] == 0
+    labels = ("--teff", 5130, "--logg", 4.5, "--feh", -0.13)
+    assert run("synth", model, *labels, "-o", made)[0] == 0
+    wave = read_spectrum(made).wavelength
+    truth = original_flux(toy_state(5130, -0.13), wave)
+    assert np.sqrt(np.mean((read_spectrum(made).flux - truth) ** 2)) < 2e-3
+    noise = np.random.default_rng(5).normal(0.0, 2e-3, wave.size)
+    star = Spectrum(wave, truth + noise, np.full(wave.size, 2e-3), meta={"medium": "vacuum"})
+    write_spectrum(star, tmp_path / "star.npz")
+    known = ("--fix", "resolution=inf", "--fix", "vsini=0", "--json")
+    status, out, _ = run("infer", tmp_path / "star.npz", "--model", model, *known)
+    assert status == 0
+    found = json.loads(out)[0]["labels"]
+    assert abs(found["teff"]["value"] - 5130) < 5 * found["teff"]["sigma"] < 100
+    assert abs(found["feh"]["value"] + 0.13) < 5 * found["feh"]["sigma"] < 0.1
+    assert found["logg"]["value"] == 4.5
+
+
 def test_real_files_to_a_model(tmp_path: Path) -> None:
     folder = real_file(next(iter(REAL))).parent
     report = import_states(folder, tmp_path / "c.zarr", wave=(8480, 8520))
@@ -693,6 +722,15 @@ def test_real_files_to_a_model(tmp_path: Path) -> None:
         truth = original_flux(read_state(real_file(file)).at_rest(), model.wavelength)
         found = np.asarray(model.flux(teff=labels[0], logg=labels[1], feh=0.0))
         assert np.sqrt(np.mean((found - truth) ** 2)) < 1e-4
+
+
+def test_real_files_become_clones_that_hold_the_original_s_flux(tmp_path: Path) -> None:
+    folder = real_file(next(iter(REAL))).parent
+    archive = import_states(folder, tmp_path / "c.zarr", wave=(8490, 8505)).archive
+    for i, file in enumerate(reversed(REAL)):  # by falling, and by rising temperature
+        truth = brute_force(read_state(real_file(file)).at_rest(), archive.wavelength)
+        assert np.abs(archive[i].flux - truth).max() < 1e-6
+        assert truth.min() < 0.5
 
 
 def test_real_lines_in_our_form_are_close(tmp_path: Path) -> None:
@@ -709,7 +747,7 @@ def test_real_lines_in_our_form_are_close(tmp_path: Path) -> None:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     def call(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["blase3d", "import-states", *map(str, words)])
+        monkeypatch.setattr(sys, "argv", ["blase3d", *map(str, words)])
         monkeypatch.setattr(cli.out, "_width", 300)
         monkeypatch.setattr(cli.err, "_width", 300)
         with pytest.raises(SystemExit) as exit_:
@@ -721,7 +759,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
 
 
 def test_command(run, folder: Path, tmp_path: Path) -> None:
-    words = (folder, "-o", tmp_path / "c.zarr", "--wave", "9982:10018", "--step", "0.02")
+    words = ("import-states", folder, "-o", tmp_path / "c.zarr")
+    words += ("--wave", "9982:10018", "--step", "0.02")
     status, out, _ = run(*words)
     assert status == 0
     assert "4 nodes imported" in out
@@ -746,7 +785,7 @@ def test_command(run, folder: Path, tmp_path: Path) -> None:
 def test_bad_input_gets_one_sentence(run, folder: Path, tmp_path: Path, words, word) -> None:
     (tmp_path / "empty").mkdir()
     where = {"states": folder, ".": tmp_path / "empty", "absent": tmp_path / "absent"}[words[0]]
-    status, out, err = run(where, *words[1:], "-o", tmp_path / "c.zarr")
+    status, out, err = run("import-states", where, *words[1:], "-o", tmp_path / "c.zarr")
     assert status == 1
     assert word in err
     assert out == ""

@@ -154,14 +154,14 @@ def compare(spectrum: Spectrum, models: Mapping[str, Model], **settings: Any) ->
 
 def _common(spectrum: Spectrum, models: Mapping[str, Model]) -> Spectrum:
     """The part of a spectrum that all models cover."""
-    low = max(model.wavelength[0] for model in models.values())
-    high = min(model.wavelength[-1] for model in models.values())
+    spans = {name: (model.wavelength[0], model.wavelength[-1]) for name, model in models.items()}
+    low, high = max(low for low, _ in spans.values()), min(high for _, high in spans.values())
     inside = (spectrum.wavelength >= low) & (spectrum.wavelength <= high)
     if not inside.any():
+        covered = ", ".join(f"{name} {low:.0f}–{high:.0f} Å" for name, (low, high) in spans.items())
         raise InputError(
-            f"no pixel of the spectrum, {spectrum.wavelength[0]:.0f} to "
-            f"{spectrum.wavelength[-1]:.0f} Å, lies in the range of all models, {low:.0f} to "
-            f"{high:.0f} Å; compare models of its range."
+            f"no pixel of the spectrum, {spectrum.wavelength[0]:.0f}–{spectrum.wavelength[-1]:.0f} "
+            f"Å, lies in the range of all models ({covered}); compare models of its range."
         )
     return cut(spectrum, inside)
 

@@ -29,6 +29,11 @@ TOLERANCE = 1e-6
 """Labels closer than this, relative to the larger of 1 and their size, are one value."""
 LARGEST_BOX = 1_000_000
 """Nodes of the largest box whose holes are listed."""
+RESERVED = (
+    *("rv", "vsini", "vmac", "limb_darkening", "resolution"),
+    *("wavelength", "residual", "integrate"),
+)
+"""What a model is asked for beside its labels: no label can have such a name."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -326,6 +331,11 @@ def _checked_labels(labels: ArrayLike, names: tuple[str, ...]) -> FloatArray:
     table = np.asarray(labels, dtype=np.float64) + 0.0
     if not names or len(set(names)) != len(names):
         raise GridError(f"Got label names {names}, expected one or more different names.")
+    if taken := [name for name in names if name in RESERVED or not name.strip()]:
+        raise GridError(
+            f"The grid has a label {taken[0]!r}, expected a name that means nothing else "
+            f"({', '.join(RESERVED)} do): rename it."
+        )
     if table.ndim != 2 or table.shape[1] != len(names) or not len(table):
         raise GridError(
             f"The grid's labels have shape {table.shape}, expected (N, {len(names)}) for "

@@ -135,7 +135,7 @@ def labels_from(
         lacking = [] if partial else [f"missing: {name}" for name in sorted(missing)]
         raise InputError(
             f"this model has the labels {', '.join(names)} ({'; '.join(wrong + lacking)}); "
-            "give each of them once."
+            "give each of them once (--label NAME=VALUE)."
         )
     return labels
 

@@ -145,7 +145,8 @@ def make_problem(
 
     Velocity and rotation are free unless fixed. The resolution is the spectrum's own; a spectrum
     that states none has it fitted, with the rotation then taken as zero unless a prior frees it.
-    Macroturbulence is zero unless a prior frees it.
+    Macroturbulence is zero unless a prior frees it. A label of which the library has one value has
+    this value.
 
     Raises
     ------
@@ -155,12 +156,7 @@ def make_problem(
     priors, fixed, options = dict(priors or {}), dict(fixed or {}), options or Options()
     ranges = {**model.bounds, **RANGES}
     _check_names(priors, fixed, ranges)
-    if spectrum.resolution is not None and "resolution" not in (*priors, *fixed):
-        fixed["resolution"] = float(np.clip(spectrum.resolution, *RANGES["resolution"]))
-    if "resolution" not in fixed and not {"vsini"} & {*priors, *fixed}:
-        fixed["vsini"] = 0.0
-    if "vmac" not in priors:
-        fixed.setdefault("vmac", 0.0)
+    fixed = _with_assumed(fixed, spectrum, model, set(priors))
     free = {
         name: priors.get(name, Prior(-np.inf, np.inf)).within(*bounds)
         for name, bounds in ranges.items()
@@ -172,6 +168,20 @@ def make_problem(
     low, high = (float(end) for end in part.wavelength[[0, -1]])
     seen = model.part(low, high, _fastest(free, fixed) + RANGES["vsini"][1])
     return Problem(seen, part, free, fixed, options, _corrected(part) + notices + more)
+
+
+def _with_assumed(
+    fixed: dict[str, float], spectrum: Spectrum, model: Model, free: set[str]
+) -> dict[str, float]:
+    """The fixed parameters, and those that are taken as known unless a prior sets them `free`."""
+    assumed = {name: low for name, (low, high) in model.bounds.items() if low == high}
+    assumed["vmac"] = 0.0
+    if spectrum.resolution is not None:
+        assumed["resolution"] = float(np.clip(spectrum.resolution, *RANGES["resolution"]))
+    known = {name: value for name, value in assumed.items() if name not in free} | fixed
+    if "resolution" not in known and "vsini" not in free:
+        known.setdefault("vsini", 0.0)
+    return known
 
 
 def _fastest(free: Mapping[str, Prior], fixed: Mapping[str, float]) -> float:

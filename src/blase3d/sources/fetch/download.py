@@ -1,8 +1,7 @@
 """Files from a server that may misbehave: retries with back-off, resuming inside a file.
 
 Knows nothing of what a file means: whether its content is good is said by a `check` that the
-caller gives. HTTP, HTTPS and FTP go through `urllib`, which honours the environment's proxies. An
-FTP file is always taken whole.
+caller gives. HTTP, HTTPS and FTP go through `urllib`, which honours the environment's proxies.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from typing import Any, TypeVar
 
 from ...errors import GridError, InputError
 from ...files import first_line
+from .ftp import FtpFiles
 from .parts import Part, Source, sha256_of
 
 R = TypeVar("R")
@@ -116,7 +116,7 @@ def _first(headers: Any) -> int | None:
 class Web:
     """How servers are asked. The defaults are the world; tests give another."""
 
-    opener: Any = field(default_factory=urllib.request.build_opener)
+    opener: Any = field(default_factory=lambda: urllib.request.build_opener(FtpFiles))
     """Has `open(request, timeout)`, as that of urllib.request, which knows the proxies."""
     sleep: Callable[[float], None] = time.sleep
     timeout: float = 30.0

@@ -38,6 +38,8 @@ AXES = {
     "alpha": tuple(round(0.2 * k, 1) for k in range(-1, 7)),
 }
 """The library as published (Husser et al. 2013, table 1)."""
+ENHANCED = {"teff": (3500.0, 8000.0), "feh": (-3.0, 0.0)}
+"""Where alpha has other values than 0, ends included (the same)."""
 
 Labels = dict[str, float]
 Span = tuple[float, float]
@@ -77,9 +79,10 @@ class Box:
         return bool(low - 1e-6 <= value <= high + 1e-6)
 
     def nodes(self) -> list[Labels]:
-        """The nodes of the published axes that lie in the box."""
+        """The published nodes that lie in the box."""
         axes = [[v for v in AXES[name] if self.holds(name, v)] for name in LABELS]
-        return [dict(zip(LABELS, map(float, values), strict=True)) for values in product(*axes)]
+        nodes = (dict(zip(LABELS, map(float, values), strict=True)) for values in product(*axes))
+        return [node for node in nodes if _is_published(node)]
 
     def describe(self, labels: Mapping[str, float]) -> str:
         """Labels in words; alpha only where it is of interest."""
@@ -90,6 +93,12 @@ class Box:
         spans = {name: getattr(self, name) for name in LABELS}
         bounded = {name: span for name, span in spans.items() if np.isfinite(span).any()}
         return " ".join(f"{name}={low:g}:{high:g}" for name, (low, high) in bounded.items())
+
+
+def _is_published(node: Labels) -> bool:
+    """True of a node of the published axes, unless it has alpha where alpha does not vary."""
+    varies = all(low <= node[name] <= high for name, (low, high) in ENHANCED.items())
+    return varies or node["alpha"] == 0.0
 
 
 @dataclass(frozen=True)
