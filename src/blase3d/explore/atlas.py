@@ -39,16 +39,18 @@ class InView:
     depth: Floats
     lines: Lines
 
-    def spaced(self, distance: float, count: int) -> NDArray[np.int64]:
-        """Places of the deepest that stand `distance` (Å) apart, at most so many, for names."""
-        chosen: list[int] = []
-        taken = np.empty(0)
-        for place in np.flatnonzero(self.depth >= NAMED)[: 8 * count]:
+    def spaced(self, distance: float, count: int, first: int | None = None) -> NDArray[np.int64]:
+        """Places of the deepest that stand `distance` (Å) apart, at most so many, for names; that
+        of index `first` goes before them."""
+        places = np.flatnonzero(self.depth >= NAMED)[: 8 * count]
+        chosen: list[int] = (
+            np.flatnonzero(self.index == first).tolist() if first is not None else []
+        )
+        for place in places:
             if len(chosen) == count:
                 break
-            if not (np.abs(taken - self.seen[place]) < distance).any():
+            if (np.abs(self.seen[chosen] - self.seen[place]) >= distance).all():
                 chosen.append(int(place))
-                taken = np.append(taken, self.seen[place])
         return np.array(chosen, np.int64)
 
     def at(self, wavelength: float, reach: float) -> int | None:

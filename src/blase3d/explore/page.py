@@ -19,7 +19,7 @@ from bokeh.document import Document, without_document_lock
 from bokeh.events import Tap
 
 from ..errors import Blase3dError, InputError
-from ..figures.places import varying
+from ..figures.places import choose_line, varying
 from ..inference import infer
 from ..information import LineInformation
 from ..report.view import found_values
@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 
 _REST = 250
 """Milliseconds after which sliders count as resting."""
+_SCREENS = 200, 4000
+"""Pixels of the narrowest and the widest pictures."""
 _REACH = 7
 """Pixels of the screen around a click within which the deepest line is meant."""
 _TROUBLE = "This did not work ({}); try it with other settings, or reload the page."
@@ -52,7 +54,7 @@ class Page:
         model, first = shop.model, shop.first
         self.document, self.shop = document, shop
         self.star: Observed | None = None
-        self.line = int(in_view(model, first).index[0]) if model.reference.size else None
+        self.line = choose_line(model, first.labels) if model.reference.size else None
         self.information: LineInformation | None = None
         self.maps: list[Map] = []
         self.controls = make_controls(model, first)
@@ -84,11 +86,11 @@ class Page:
         self.controls.on_change(self._ask)
         for plot in (self.plots.flux, self.plots.names):
             plot.on_event(Tap, lambda event: self._choose_at(event.x))
-        self.plots.flux.on_change("inner_width", lambda *_: self._ask())
+        self.plots.flux.on_change("inner_width", lambda attr, old, new: self._resize(new))
         panel = self.panel
-        panel.quantity.on_change("value", lambda *_: self._show_maps())
-        panel.table.selected.on_change("indices", lambda _a, _o, new: self._choose_row(new))
-        panel.upload.on_change("data", lambda _a, _o, new: self._later(self._upload, dict(new)))
+        panel.quantity.on_change("value", lambda attr, old, new: self._show_maps())
+        panel.table.selected.on_change("indices", lambda attr, old, new: self._choose_row(new))
+        panel.upload.on_change("data", lambda attr, old, new: self._later(self._upload, dict(new)))
         panel.fit.on_click(lambda: self._later(self._fit))
         for name, make in self._files().items():
             panel.buttons[name].on_click(partial(self._later, self._save, name, make))
@@ -131,7 +133,7 @@ class Page:
     # Pictures.
 
     def _ask(self) -> None:
-        settings = replace(self.controls.settings(self.settings), columns=self.plots.columns)
+        settings = self.controls.settings(self.settings)
         if not inside(settings, self.shop.model):
             return
         self._asked += 1
@@ -140,13 +142,18 @@ class Page:
             self._busy = True
             self._later(self._draw)
 
+    def _resize(self, width: int) -> None:
+        """The pictures are so many pixels of the screen wide."""
+        self.settings = replace(self.settings, columns=int(np.clip(width, *_SCREENS)))
+        self._ask()
+
     async def _draw(self) -> None:
         shop = self.shop
         try:
             while (settings := self._wanted) is not None:
                 self._wanted = None
                 picture = await shop.picture(
-                    make_picture, shop.pieces, shop.names, settings, self.star
+                    make_picture, shop.pieces, shop.names, settings, self.star, self.line
                 )
                 self._then(self._show, picture)
         finally:
@@ -251,13 +258,8 @@ class Page:
         if line is None or line == self.line:
             return
         self.line = line
-        self._mark_line()
+        self._ask()
         self._show_line()
-        self._later(self._look_at_line)
-
-    async def _look_at_line(self) -> None:
-        await self._find_maps(self.settings)
-        await self._find_names(self.settings)
 
     # An observed spectrum.
 

@@ -169,7 +169,7 @@ def make_panel(maps: MapPlots, labels: Sequence[str]) -> Panel:
         ColumnDataSource({"name": [], "content": [], "medium": [], "time": []}, name="upload"),
         saved,
         given,
-        Button(label="Fit the spectrum", button_type="primary", disabled=True, name="fit",
+        Button(label="Fit the spectrum", button_type="primary", disabled=True, name="fit-button",
                stylesheets=[style], sizing_mode="stretch_width", margin=(2, 0, 0, 0)),
         Div(name="message", stylesheets=[cards], sizing_mode="stretch_width", margin=0),
         buttons,
@@ -191,5 +191,5 @@ def _table(source: ColumnDataSource, labels: Sequence[str]) -> DataTable:
     ]
     return DataTable(
         source=source, columns=columns, index_position=None, sizing_mode="stretch_both",
-        autosize_mode="fit_viewport", row_height=23, name="lines", selectable=True,
+        autosize_mode="fit_viewport", row_height=23, name="lines", reorderable=False,
     )  # fmt: skip

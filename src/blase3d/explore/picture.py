@@ -53,16 +53,20 @@ class Picture:
 
 
 def make_picture(
-    pieces: Pieces, names: Names, settings: Settings, star: Observed | None = None
+    pieces: Pieces,
+    names: Names,
+    settings: Settings,
+    star: Observed | None = None,
+    line: int | None = None,
 ) -> Picture:
-    """The picture of the model, and of an observation, as it is set."""
+    """The picture of the model, and of an observation, as it is set; `line` is sure of its name."""
     piece = pieces.best(settings.window)
     own, flux = piece.model.wavelength, piece.flux(settings)
     part = stretch_of(own, settings.window)
     kept = part.start + shown(flux[part], settings.columns)
     seen = None if star is None else drawn(star, own, flux, settings)
     lines = in_view(pieces.model, settings)
-    named = _named(lines, settings)
+    named = _named(lines, settings, line)
     return Picture(
         settings,
         own[kept],
@@ -75,10 +79,13 @@ def make_picture(
     )
 
 
-def _named(lines: InView, settings: Settings) -> NDArray[np.int64]:
+def _named(lines: InView, settings: Settings, line: int | None) -> NDArray[np.int64]:
     low, high = settings.window
     count = int(np.clip(settings.columns / _NAME_WIDTH, _FEWEST_NAMES, _MOST_NAMES))
-    return lines.spaced(_NAME_WIDTH * (high - low) / settings.columns, count)
+    distance = _NAME_WIDTH * (high - low) / settings.columns
+    places = lines.spaced(distance, count, line)
+    seen = lines.seen[places]
+    return places[(seen > low + distance / 2) & (seen < high - distance / 2)]
 
 
 def name_texts(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from bokeh.core.enums import SizingModeType
+from bokeh.core.properties import value
 from bokeh.models import (
     BasicTicker,
     ColorBar,
@@ -99,11 +100,6 @@ class Plots:
         rows = [self.names, self.flux, self.residual, self.overview]
         return Column(children=rows, sizing_mode="stretch_both", spacing=0, name="spectrum")
 
-    @property
-    def columns(self) -> int:
-        """Pixels of the screen that the window is wide, as far as it is known."""
-        return int(np.clip(self.flux.inner_width or 1000, 200, 4000))
-
     def show(self, picture: Picture) -> None:
         """Draw a picture."""
         self.sources["model"].data = {"x": picture.x, "y": picture.flux}
@@ -187,7 +183,7 @@ def _names(window: Range1d, sources: Mapping[str, ColumnDataSource]) -> figure:
     plot.ray("x", 0, 0, np.pi / 2, source=sources["chosen"], line_color="#56B4E9", line_width=15,
              line_alpha=0.35)  # fmt: skip
     plot.segment("x", 0.0, "x", 0.07, source=sources["names"], line_color=GREY)
-    plot.text("x", 0.1, "name", angle=np.pi / 2, source=sources["names"], text_font=_FONT,
+    plot.text("x", 0.1, "name", angle=np.pi / 2, source=sources["names"], text_font=value(_FONT),
               text_font_size="11px", text_color=INK, text_baseline="middle")  # fmt: skip
     return plot
 

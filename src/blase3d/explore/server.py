@@ -7,6 +7,7 @@ only if its origin is one of the server's own names. Nothing of the page comes f
 from __future__ import annotations
 
 import logging
+import re
 import socket
 from collections.abc import Sequence
 
@@ -26,19 +27,29 @@ from .workshop import Workshop
 HOME = "localhost"
 PORT = 5006
 """The port that is tried first."""
+_ORIGIN = re.compile(r"[\w.-]+:\d{1,5}")
 _MESSAGE = LARGEST * 4 // 3 + 1_000_000
 """Bytes of a message of a page at the most: the largest file in base64, and what is around it."""
 
 
 def origins_of(address: str, port: int, more: Sequence[str] = ()) -> list[str]:
-    """HOST:PORT of the pages that are let in: the server's own names, and those given."""
-    if address in (HOME, "127.0.0.1", "::1"):
-        names = [HOME, "127.0.0.1", "[::1]"]
-    elif address in ("", "0.0.0.0", "::"):
+    """HOST:PORT of the pages that are let in: the server's own names, and those given.
+
+    Raises
+    ------
+    InputError
+        One of those is something else.
+    """
+    for origin in more:
+        if not _ORIGIN.fullmatch(origin):
+            raise InputError(f"got --origin {origin}, expected HOST:PORT such as localhost:9000.")
+    if address in (HOME, "127.0.0.1"):
+        names = [HOME, "127.0.0.1"]
+    elif address == "0.0.0.0":
         names = [HOME, "127.0.0.1", socket.gethostname(), socket.getfqdn()]
     else:
-        names = [f"[{address}]" if ":" in address else address]
-    return list(dict.fromkeys([*(f"{name}:{port}" for name in names), *more]))
+        names = [address]
+    return list(dict.fromkeys([*(f"{name.lower()}:{port}" for name in names), *more]))
 
 
 def free_port(address: str, port: int | None) -> int:
@@ -50,8 +61,7 @@ def free_port(address: str, port: int | None) -> int:
         It is taken, or cannot be listened on.
     """
     for wanted in (PORT, 0) if port is None else (port,):
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM) as trial:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 trial.bind((address, wanted))
@@ -90,7 +100,7 @@ def make_server(
 def url_of(server: Server) -> str:
     """Where a browser on this machine finds the page."""
     address = server.address or HOME
-    name = HOME if address in ("127.0.0.1", "0.0.0.0", "::", "::1") else address
+    name = HOME if address in ("127.0.0.1", "0.0.0.0", "::1") else address
     return f"http://{name}:{server.port}/"
 
 

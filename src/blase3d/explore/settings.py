@@ -60,8 +60,10 @@ class Settings:
 def first_settings(model: Model) -> Settings:
     """A node in the middle of the library, around its strongest line."""
     labels = middle_node(model)
-    at = float(model.lines(**labels).center[choose_line(model, labels)])
     low, high = whole_of(model)
+    at = (low + high) / 2
+    if model.reference.size:
+        at = float(model.lines(**labels).center[choose_line(model, labels)])
     return Settings(labels, fitted((at, at), (high - low) / _FIRST, model))
 
 

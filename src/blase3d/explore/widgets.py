@@ -28,6 +28,7 @@ STEPS = 500
 """Steps of a slider over its range, at the least."""
 _VELOCITIES = {"rv": (-200.0, 200.0, 0.1), "vsini": (0.0, 60.0, 0.1)}
 """Ranges and steps (km/s); a fit that finds more widens them."""
+_SHORT = {"rv": "Velocity"}
 COARSEST, FINEST = 3.0, 6.0
 """log₁₀ of the resolution at the ends of its slider; the finest stands for none."""
 _CENTRE_STEPS = 1000
@@ -76,9 +77,9 @@ class Controls:
     def on_change(self, callback: Callable[[], None]) -> None:
         """Call whenever anything of it is changed."""
         for slider in self.sliders.values():
-            slider.on_change("value", lambda *_: callback())
+            slider.on_change("value", lambda attr, old, new: callback())
         for end in ("start", "end"):
-            self.window.on_change(end, lambda *_: callback())
+            self.window.on_change(end, lambda attr, old, new: callback())
 
 
 def make_controls(model: Model, first: Settings) -> Controls:
@@ -118,7 +119,7 @@ def _label(text: str, quantity: str) -> Div:
     css = InlineStyleSheet(css=".unit { color: #6b7280; font-size: 11px }")
     return Div(
         text=f"{escape(text)}{more}",
-        width=112,
+        width=118,
         align="center",
         stylesheets=[css],
         styles={"font-size": "13px", "white-space": "nowrap"},
@@ -156,7 +157,7 @@ def _box(
         low=low,
         high=high,
         mode="float",
-        width=82,
+        width=74,
         align="center",
         margin=0,
         stylesheets=[style],
@@ -183,7 +184,9 @@ def _row(
         if (box.value < slider.start) slider.start = box.value
         if (box.value > slider.end) slider.end = box.value
         slider.value = box.value"""
-    return slider, _joined(_label(title(name), unit(name)), slider, box, to_box, to_slider)
+    return slider, _joined(
+        _label(_SHORT.get(name, title(name)), unit(name)), slider, box, to_box, to_slider
+    )
 
 
 def _resolution_row(style: object) -> tuple[Slider, Row]:
