@@ -53,10 +53,11 @@ def fit_card(found: Inference) -> str:
 
 def _estimate_row(name: str, found: Estimate) -> str:
     digits = decimals(found.sigma, found.value)
-    sigma = f"± {found.sigma:.{digits}f}" if np.isfinite(found.sigma) else "at a bound"
-    value = f"{found.value:.{digits}f}".replace("-", "−")
-    cells = f"<td>{value}</td><td>{sigma}</td><td>{escape(unit(name))}</td>"
-    return f"<tr><th>{escape(title(name))}</th>{cells}</tr>"
+    sigma = f"± {found.sigma:,.{digits}f}" if np.isfinite(found.sigma) else "at a bound"
+    value = f"{found.value:,.{digits}f}".replace("-", "−")
+    quantity = unit(name).split(" ")[0]  # dex of something is dex here
+    head = f"{escape(title(name))} <small>{escape(quantity)}</small>"
+    return f"<tr><th>{head}</th><td>{value}</td><td>{sigma}</td></tr>"
 
 
 def _flag(flag: str) -> str:
@@ -78,17 +79,14 @@ def line_card(
     center = float(lines.center[line])
     depth = float(central_depth(lines.take(np.array([line])), composition)[0])
     head = name.best if name is not None and name.best != UNIDENTIFIED else "Line"
-    facts = [
-        ("in vacuum, at rest", f"{center:.3f} Å"),
-        ("in air", f"{float(vacuum_to_air(center)):.3f} Å"),
-        ("depth, alone", f"{depth:.3f}"),
-        ("area", f"{1e3 * np.exp(lines.ln_area[line]):.1f} mÅ"),
-        ("σ, γ", f"{1e3 * lines.sigma[line]:.1f}, {1e3 * lines.gamma[line]:.1f} mÅ"),
-    ]
-    rows = "".join(f"<tr><th>{key}</th><td>{value}</td></tr>" for key, value in facts)
+    facts = (
+        f"{float(vacuum_to_air(center)):.3f} Å in air · depth {depth:.3f}, alone",
+        f"area {1e3 * np.exp(lines.ln_area[line]):.1f} mÅ · "
+        f"σ {1e3 * lines.sigma[line]:.1f} mÅ · γ {1e3 * lines.gamma[line]:.1f} mÅ",
+    )
     return (
-        f'<h3>{escape(head)} <span class="at">{center:.2f} Å</span></h3>'
-        f'<table class="facts">{rows}</table>{_candidates(name, identifiable)}'
+        f'<h3>{escape(head)} <span class="at">{center:.3f} Å in vacuum</span></h3>'
+        f'<p class="facts">{"<br>".join(facts)}</p>{_candidates(name, identifiable)}'
         f"{_shares(line, found)}"
     )
 

@@ -90,6 +90,7 @@ class Page:
         panel = self.panel
         panel.quantity.on_change("value", lambda attr, old, new: self._show_maps())
         panel.table.selected.on_change("indices", lambda attr, old, new: self._choose_row(new))
+        panel.tabs.on_change("active", lambda attr, old, new: self._show_table())
         panel.upload.on_change("data", lambda attr, old, new: self._later(self._upload, dict(new)))
         panel.fit.on_click(lambda: self._later(self._fit))
         for name, make in self._files().items():

@@ -191,5 +191,5 @@ def _table(source: ColumnDataSource, labels: Sequence[str]) -> DataTable:
     ]
     return DataTable(
         source=source, columns=columns, index_position=None, sizing_mode="stretch_both",
-        autosize_mode="fit_viewport", row_height=23, name="lines", reorderable=False,
+        autosize_mode="force_fit", row_height=23, name="lines", reorderable=False,
     )  # fmt: skip

@@ -34,7 +34,7 @@ from .settings import whole_of
 
 INK, QUIET, FRAME = "#1c2430", "#6b7280", "#c8ced6"
 _LEFT, _RIGHT = 66, 14
-_NAMES, _RESIDUAL, _OVERVIEW = 92, 84, 58
+_NAMES, _RESIDUAL, _OVERVIEW = 92, 118, 54
 _FONT = 'system-ui, "Segoe UI", Roboto, sans-serif'
 _DIVERGING = interp_palette(PuOr11, 256)
 QUANTITIES = {
@@ -122,8 +122,9 @@ class Plots:
         self.sources["chosen"].data = {"x": [] if seen is None else [seen]}
 
     def show_star(self, there: bool) -> None:
-        """Whether there is an observation: a residual is shown then."""
+        """Whether there is an observation: a residual is shown then, and the axis below it."""
         self.residual.visible = there
+        self.flux.xaxis.visible = not there
         if not there:
             for name in ("star", "residual"):
                 self.sources[name].data = {"x": [], "y": []}
@@ -162,9 +163,7 @@ def _flux(
     plot.toolbar.active_scroll = "auto"
     plot.min_height = 150
     plot.yaxis.axis_label = "Flux / continuum"
-    plot.xaxis.visible = True
-    plot.xaxis.axis_label = "Wavelength in vacuum (Å)"
-    plot.xaxis.formatter = NumeralTickFormatter(format="0.[00]")
+    _wavelength_axis(plot)
     plot.ray("x", 0, 0, np.pi / 2, source=sources["chosen"], line_color="#56B4E9", line_width=7,
              line_alpha=0.35)  # fmt: skip
     plot.line("x", "y", source=sources["star"], line_color=INK, line_width=1.0)
@@ -172,6 +171,11 @@ def _flux(
     code = "window_.setv({start: whole[0], end: whole[1]})"
     plot.js_on_event("doubletap", CustomJS(args={"window_": window, "whole": whole}, code=code))
     return plot
+
+
+def _wavelength_axis(plot: figure) -> None:
+    plot.xaxis.axis_label = "Wavelength in vacuum (Å)"
+    plot.xaxis.formatter = NumeralTickFormatter(format="0.[00]")
 
 
 def _names(window: Range1d, sources: Mapping[str, ColumnDataSource]) -> figure:
@@ -191,7 +195,7 @@ def _names(window: Range1d, sources: Mapping[str, ColumnDataSource]) -> figure:
 def _residual(window: Range1d, sources: Mapping[str, ColumnDataSource]) -> figure:
     plot = _figure(height=_RESIDUAL, x_range=window, y_range=Range1d(-0.05, 0.05), visible=False)
     plot.name = "residual"
-    plot.xaxis.visible = False
+    _wavelength_axis(plot)
     plot.yaxis.axis_label = "Obs. − model"
     plot.yaxis.ticker = BasicTicker(desired_num_ticks=3)
     plot.hspan(0.0, line_color=ORANGE, line_width=1.2)

@@ -100,7 +100,7 @@ def make_controls(model: Model, first: Settings) -> Controls:
         seen.append(row)
     sliders["resolution"], row = _resolution_row(style)
     window, places = _window_rows(model, first, style)
-    parts = {"labels": _column(rows), "sight": _column([*seen, row]), "window": _column(places)}
+    parts = {"labels": _column(rows), "sight": _column([*seen, row]), "places": _column(places)}
     return Controls(sliders, fixed, window, parts)
 
 
@@ -178,9 +178,11 @@ def _row(
 ) -> tuple[Slider, Row]:
     slider = _slider(name, low, high, step, value, style)
     box = _box(*RANGES.get(name, (low, high)), value, style)
-    to_box = "box.value = Number(slider.value.toPrecision(8))"
-    to_slider = """
-        if (box.value == null) { box.value = slider.value; return }
+    digits = int(max(0.0, -np.floor(np.log10(step)))) + 1
+    to_box = f"box.value = Number(slider.value.toFixed({digits}))"
+    to_slider = f"""
+        if (box.value == null) {{ box.value = Number(slider.value.toFixed({digits})); return }}
+        if (Math.abs(box.value - slider.value) <= 0.51 * 10 ** -{digits}) return
         if (box.value < slider.start) slider.start = box.value
         if (box.value > slider.end) slider.end = box.value
         slider.value = box.value"""
