@@ -93,8 +93,14 @@ def name_texts(
 ) -> list[str]:
     """Names of lines at places of the view."""
     known = names.known(settings)
-    index = lines.index[places]
-    return [f"{species_of(known.get(int(i)))} {lines.lines.center[i]:.2f}".strip() for i in index]
+    pairs = [(int(i), lines.lines.center[i]) for i in lines.index[places]]
+    return [f"{_short(species_of(known.get(i)))} {center:.2f}".strip() for i, center in pairs]
+
+
+def _short(species: str) -> str:
+    """A species, or the stronger of a blend."""
+    first, plus, _ = species.partition(" + ")
+    return f"{first} bl" if plus else first
 
 
 def _range(flux: NDArray[np.float32], star: Drawn | None) -> Window:

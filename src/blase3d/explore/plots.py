@@ -161,13 +161,13 @@ def _flux(
     plot = _figure("stretch_both", "xpan,xwheel_zoom", x_range=window, y_range=Range1d(0.0, 1.1))
     plot.name = "flux"
     plot.toolbar.active_scroll = "auto"
-    plot.min_height = 150
+    plot.min_height, plot.min_border_bottom = 150, 8
     plot.yaxis.axis_label = "Flux / continuum"
     _wavelength_axis(plot)
     plot.ray("x", 0, 0, np.pi / 2, source=sources["chosen"], line_color="#56B4E9", line_width=7,
              line_alpha=0.35)  # fmt: skip
-    plot.line("x", "y", source=sources["star"], line_color=INK, line_width=1.0)
-    plot.line("x", "y", source=sources["model"], line_color=ORANGE, line_width=1.6)
+    plot.line("x", "y", source=sources["star"], line_color=INK, line_width=2.0)
+    plot.line("x", "y", source=sources["model"], line_color=ORANGE, line_width=1.2)
     code = "window_.setv({start: whole[0], end: whole[1]})"
     plot.js_on_event("doubletap", CustomJS(args={"window_": window, "whole": whole}, code=code))
     return plot
@@ -196,7 +196,8 @@ def _residual(window: Range1d, sources: Mapping[str, ColumnDataSource]) -> figur
     plot = _figure(height=_RESIDUAL, x_range=window, y_range=Range1d(-0.05, 0.05), visible=False)
     plot.name = "residual"
     _wavelength_axis(plot)
-    plot.yaxis.axis_label = "Obs. − model"
+    plot.min_border_top = 8
+    plot.yaxis.axis_label = "Residual"
     plot.yaxis.ticker = BasicTicker(desired_num_ticks=3)
     plot.hspan(0.0, line_color=ORANGE, line_width=1.2)
     plot.line("x", "y", source=sources["residual"], line_color=INK, line_width=0.9)
