@@ -42,15 +42,24 @@ class InView:
     def spaced(self, distance: float, count: int, first: int | None = None) -> NDArray[np.int64]:
         """Places of the deepest that stand `distance` (Å) apart, at most so many, for names; that
         of index `first` goes before them."""
-        places = np.flatnonzero(self.depth >= NAMED)[: 8 * count]
-        chosen: list[int] = (
-            np.flatnonzero(self.index == first).tolist() if first is not None else []
-        )
-        for place in places:
+        taken: dict[int, float] = {}
+        chosen: list[int] = []
+
+        def add(place: int) -> None:
+            at = float(self.seen[place])
+            cell = int(at // distance)
+            beside = (taken.get(cell + step, np.inf) for step in (-1, 0, 1))
+            if all(abs(at - other) >= distance for other in beside):
+                taken[cell] = at
+                chosen.append(place)
+
+        if first is not None:
+            for place in np.flatnonzero(self.index == first):
+                add(int(place))
+        for place in np.flatnonzero(self.depth >= NAMED):
             if len(chosen) == count:
                 break
-            if (np.abs(self.seen[chosen] - self.seen[place]) >= distance).all():
-                chosen.append(int(place))
+            add(int(place))
         return np.array(chosen, np.int64)
 
     def at(self, wavelength: float, reach: float) -> int | None:
