@@ -130,6 +130,7 @@ def browser(size: str) -> Iterator[Any]:
             *(f"--user-data-dir={profile}", f"--window-size={width},{height}"),
         ):
             options.add_argument(argument)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         page = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
         page.set_script_timeout(60)
         try:

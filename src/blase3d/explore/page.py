@@ -94,7 +94,7 @@ class Page:
         panel.upload.on_change("data", lambda attr, old, new: self._later(self._upload, dict(new)))
         panel.fit.on_click(lambda: self._later(self._fit))
         for name, make in self._files().items():
-            panel.buttons[name].on_click(partial(self._later, self._save, name, make))
+            panel.buttons[name].on_click(self._saver(name, make))
 
     def _files(self) -> dict[str, Callable[[], str]]:
         model, names = self.shop.model, self.shop.names
@@ -313,6 +313,12 @@ class Page:
         self._ask()
 
     # Files to take away.
+
+    def _saver(self, name: str, make: Callable[[], str]) -> Callable[[], None]:
+        def save() -> None:
+            self._later(self._save, name, make)
+
+        return save
 
     async def _save(self, name: str, make: Callable[[], str]) -> None:
         text = await self.shop.long(make)
