@@ -41,9 +41,11 @@ def sheet() -> InlineStyleSheet:
 
 @dataclass(frozen=True, eq=False)
 class Controls:
-    """Sliders by name (labels, rv, vsini, resolution), the window, and their rows on the page."""
+    """Sliders by name (labels, rv, vsini, resolution) with boxes for exact numbers, the window, and
+    their rows on the page."""
 
     sliders: Mapping[str, Slider]
+    boxes: Mapping[str, NumericInput]
     fixed: Mapping[str, float]
     window: Range1d
     parts: Mapping[str, Column]
@@ -73,6 +75,7 @@ class Controls:
                 slider.start = max(min(slider.start, -reach), low)
                 slider.end = min(max(slider.end, reach), high)
             slider.value = values[name]
+            self.boxes[name].value = _exact(slider)
 
     def on_change(self, callback: Callable[[], None]) -> None:
         """Call whenever anything of it is changed."""
@@ -85,29 +88,41 @@ class Controls:
 def make_controls(model: Model, first: Settings) -> Controls:
     """All controls of a model, whatever its labels."""
     style = sheet()
-    sliders, fixed, rows = {}, {}, []
+    sliders, boxes, fixed, rows = {}, {}, {}, []
     for name, (low, high) in model.bounds.items():
         if low == high:
             fixed[name] = low
             rows.append(_fixed_row(name, low))
             continue
         step = _round_step((high - low) / STEPS)
-        sliders[name], row = _row(name, low, high, step, first.labels[name], style)
+        sliders[name], boxes[name], row = _row(name, low, high, step, first.labels[name], style)
         rows.append(row)
     seen = []
     for name, (low, high, step) in _VELOCITIES.items():
-        sliders[name], row = _row(name, low, high, step, 0.0, style)
+        sliders[name], boxes[name], row = _row(name, low, high, step, 0.0, style)
         seen.append(row)
-    sliders["resolution"], row = _resolution_row(style)
+    sliders["resolution"], boxes["resolution"], row = _resolution_row(style)
     window, places = _window_rows(model, first, style)
     parts = {"labels": _column(rows), "sight": _column([*seen, row]), "places": _column(places)}
-    return Controls(sliders, fixed, window, parts)
+    return Controls(sliders, boxes, fixed, window, parts)
 
 
 def _round_step(size: float) -> float:
     """The largest of 1, 2, 5, 10, ... that is no larger."""
     power = 10.0 ** np.floor(np.log10(size))
     return float(max(power * factor for factor in (1.0, 2.0, 5.0) if power * factor <= size))
+
+
+def _digits(slider: Slider) -> int:
+    """Decimals that are shown: one more than the steps have."""
+    return int(max(0.0, -np.floor(np.log10(slider.step)))) + 1
+
+
+def _exact(slider: Slider) -> float | None:
+    """What the box of a slider shows."""
+    if slider.name != "resolution":
+        return round(slider.value, _digits(slider))
+    return None if slider.value >= FINEST else float(f"{10.0**slider.value:.3g}")
 
 
 def _column(rows: list[Row]) -> Column:
@@ -175,10 +190,10 @@ def _joined(label: Div, slider: Slider, box: NumericInput, to_box: str, to_slide
 
 def _row(
     name: str, low: float, high: float, step: float, value: float, style: object
-) -> tuple[Slider, Row]:
+) -> tuple[Slider, NumericInput, Row]:
     slider = _slider(name, low, high, step, value, style)
     box = _box(*RANGES.get(name, (low, high)), value, style)
-    digits = int(max(0.0, -np.floor(np.log10(step)))) + 1
+    digits = _digits(slider)
     to_box = f"box.value = Number(slider.value.toFixed({digits}))"
     to_slider = f"""
         if (box.value == null) {{ box.value = Number(slider.value.toFixed({digits})); return }}
@@ -186,12 +201,14 @@ def _row(
         if (box.value < slider.start) slider.start = box.value
         if (box.value > slider.end) slider.end = box.value
         slider.value = box.value"""
-    return slider, _joined(
-        _label(_SHORT.get(name, title(name)), unit(name)), slider, box, to_box, to_slider
+    return (
+        slider,
+        box,
+        _joined(_label(_SHORT.get(name, title(name)), unit(name)), slider, box, to_box, to_slider),
     )
 
 
-def _resolution_row(style: object) -> tuple[Slider, Row]:
+def _resolution_row(style: object) -> tuple[Slider, NumericInput, Row]:
     slider = _slider("resolution", COARSEST, FINEST, 0.01, FINEST, style)
     box = _box(10.0**COARSEST, 10.0**FINEST, None, style, placeholder="none")
     to_box = f"""
@@ -201,7 +218,7 @@ def _resolution_row(style: object) -> tuple[Slider, Row]:
     to_slider = f"""
         const value = box.value == null ? {FINEST} : Math.log10(box.value)
         if (Math.abs(value - slider.value) > 0.003) slider.value = value"""
-    return slider, _joined(_label("Resolution", "λ/Δλ"), slider, box, to_box, to_slider)
+    return slider, box, _joined(_label("Resolution", "λ/Δλ"), slider, box, to_box, to_slider)
 
 
 def _window_rows(model: Model, first: Settings, style: object) -> tuple[Range1d, list[Row]]:
