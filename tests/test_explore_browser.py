@@ -302,10 +302,13 @@ def test_the_page_fits_the_screen_and_shows_the_spectrum(browser, folder, size):
     assert (np.abs(picture - ORANGE).max(axis=2) < 0.1).sum() > 300
 
 
-def test_an_interruption_ends_it_without_a_word(folder, model):
+def test_an_interruption_ends_it_and_the_page_says_so(browser, folder):
     command = [sys.executable, "-m", "blase3d.cli", "explore", folder / "toy.zip", "--no-browser"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
-        assert "http://localhost:" in running.stderr.readline()
+        said = running.stderr.readline()
+        browser.get(re.search(r"http://localhost:\d+/", said)[0])
+        bench.wait(browser, bench.SETTLED)
         running.send_signal(signal.SIGINT)
         assert running.wait(30) == 0
         assert running.stderr.read() == ""
+    bench.wait(browser, 'return !document.getElementById("lost").hidden', 30)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from bokeh.core.templates import FILE
 from bokeh.document import Document
+from bokeh.models import CustomJS
 from bokeh.server.server import Server
 
 from ..errors import InputError
@@ -111,6 +112,8 @@ def _fill(document: Document, shop: Workshop, star: Observed | None) -> None:
     for name, root in page.roots.items():
         root.name = name
         document.add_root(root)
+    shown = CustomJS(code='document.getElementById("lost").hidden = false')
+    document.js_on_event("connection_lost", shown)
     document.title = "blase3D"
     document.template = FILE.environment.from_string(text_of("page.html"))
     document.template_variables.update(
