@@ -125,8 +125,9 @@ def browser(size: str) -> Iterator[Any]:
         options.binary_location = "/usr/bin/chromium"
         width, height = size.split("x")
         for argument in (
-            *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
-            *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+            *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"),
+            *("--no-first-run", "--disable-background-networking"),
+            *("--disable-component-update", "--disable-sync"),
             *(f"--user-data-dir={profile}", f"--window-size={width},{height}"),
         ):
             options.add_argument(argument)

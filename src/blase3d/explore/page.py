@@ -275,7 +275,7 @@ class Page:
         model = self.shop.model
         self.star = star
         self.panel.show_star(star.name)
-        self.plots.show_star(True)
+        self.plots.show_star()
         resolution = star.spectrum.resolution or np.inf
         low, high = star.range
         start, end = self.settings.window

@@ -121,13 +121,10 @@ class Plots:
         """Mark the wavelength (Å) of the chosen line."""
         self.sources["chosen"].data = {"x": [] if seen is None else [seen]}
 
-    def show_star(self, there: bool) -> None:
-        """Whether there is an observation: a residual is shown then, and the axis below it."""
-        self.residual.visible = there
-        self.flux.xaxis.visible = not there
-        if not there:
-            for name in ("star", "residual"):
-                self.sources[name].data = {"x": [], "y": []}
+    def show_star(self) -> None:
+        """There is an observation: a residual is shown, and the axis below it."""
+        self.residual.visible = True
+        self.flux.xaxis.visible = False
 
     def _range_residual(self, values: np.ndarray) -> None:
         if not np.isfinite(values).any():
