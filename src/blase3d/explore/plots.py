@@ -291,7 +291,8 @@ def _map(
     plot.min_width = 150
     plot.grid.visible = False
     plot.xaxis.axis_label, plot.yaxis.axis_label = _axis_title(first), _axis_title(second)
-    plot.xaxis.ticker = plot.yaxis.ticker = BasicTicker(desired_num_ticks=4)
+    plot.xaxis.ticker = BasicTicker(desired_num_ticks=3)
+    plot.yaxis.ticker = BasicTicker(desired_num_ticks=4)
     plot.image("image", x0, y0, x1 - x0, y1 - y0, source=image, color_mapper=colours)
     nodes = np.meshgrid(model.axes[first], model.axes[second])
     plot.scatter(*(axis.ravel() for axis in nodes), size=3, fill_color="white", line_color=INK,

@@ -18,6 +18,6 @@ if (far(range.start, start)) range.start = start
 if (far(range.end, end)) range.end = end
 if (cb_obj !== centre) centre.value = middle
 if (cb_obj !== span) span.value = Math.log10(width)
-centre_box.value = Number(middle.toFixed(2))
+centre_box.value = Number(middle.toFixed(middle < 1e4 ? 2 : 1))
 span_box.value = Number(width.toPrecision(4))
 busy.moving = false
