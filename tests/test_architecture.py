@@ -56,9 +56,9 @@ ORDER = (
     "validate",
     "report",
     "figures",
+    "explore",
     "demo",
     "cli",
-    "explore",
     "__init__",
 )
 """From what knows nothing to what knows everything. Families (folders) count as one."""

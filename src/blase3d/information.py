@@ -230,14 +230,18 @@ def _row(found: LineInformation, i: int) -> LineRow:
 
 def central_depth(lines: Lines, composition: Composition = "sum") -> NDArray[np.float64]:
     """What each line absorbs at its centre if it stands alone, in units of the continuum, (N,)."""
-    width, mixing = width_and_mixing(
-        jnp.asarray(lines.params[:, 2]), jnp.asarray(lines.params[:, 3])
-    )
-    peak = np.asarray(pseudo_voigt(jnp.zeros_like(width), width, mixing), np.float64)
+    peak = np.asarray(_peak(lines.params), np.float64)
     absorbed = np.exp(np.asarray(lines.ln_area, np.float64)) * peak
     if composition == "product":
         return np.minimum(absorbed, 1.0)
     return 1.0 - np.asarray(transmitted(jnp.asarray(absorbed), composition))
+
+
+@jax.jit
+def _peak(params: Array) -> Array:
+    """Values of profiles of unit area, (N,), at their centres, from parameters (N, 4)."""
+    width, mixing = width_and_mixing(params[:, 2], params[:, 3])
+    return pseudo_voigt(jnp.zeros_like(width), width, mixing)
 
 
 def _free_labels(model: Model, free: Sequence[str] | None) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import webbrowser
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from ..errors import InputError
 from .app import Json, MediumOption, app, err, out
 from .support import LabelOptions, ProgressBars, labels_from, print_json
 
@@ -165,11 +165,44 @@ def _print_tuned(found: Tuned, output: Path) -> None:
 
 @app.command()
 def explore(
-    path: Annotated[Path, typer.Argument(metavar="MODEL")],
-    spectrum: Annotated[Path | None, typer.Argument()] = None,
+    path: Annotated[Path, typer.Argument(metavar="MODEL", help="Made by blase3d build.")],
+    spectrum: Annotated[
+        Path | None, typer.Argument(metavar="[SPECTRUM]", help="An observed star.")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="Default: 5006, or any that is free."),
+    ] = None,
+    address: Annotated[
+        str, typer.Option(help="To listen on; others than this let other machines in.")
+    ] = "localhost",
+    origin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HOST:PORT", help="Of further pages, as through a tunnel."),
+    ] = None,
+    browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+    medium: MediumOption = None,
 ) -> None:
-    """The dashboard in the browser. [dim](not in this version)[/]
+    """The dashboard: sliders for every label, lines with names, fits. Ctrl-C ends it.
 
     Example: blase3d explore model.zip star.fits
     """
-    raise InputError("the dashboard is not in this version yet; use blase3d infer --report.")
+    from ..explore import explore as serve
+    from ..model_file import load_model
+    from ..spectrum_io import read_spectrum
+
+    def ready(url: str) -> None:
+        err.print(f"The dashboard is at {url} (Ctrl-C ends it).", highlight=False)
+        if browser:
+            webbrowser.open(url)
+
+    star = None if spectrum is None else read_spectrum(spectrum, medium=medium)
+    serve(
+        load_model(path),
+        star,
+        name="" if spectrum is None else spectrum.name,
+        port=port,
+        address=address,
+        origins=origin or (),
+        ready=ready,
+    )

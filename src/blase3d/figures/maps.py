@@ -11,7 +11,16 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ..model import Model
-from .places import Floats, choose_line, course, middle_node, pair_of, visible_counts
+from .places import (
+    Floats,
+    choose_line,
+    course,
+    middle_node,
+    pair_of,
+    plane,
+    quantities,
+    visible_counts,
+)
 from .style import (
     COLUMN,
     DIVERGING,
@@ -36,6 +45,12 @@ _FEW_TICKS = 6
 """Values of a label up to which each gets a tick."""
 _FEW = 6
 """Values of a label up to which every number is written."""
+_TITLES = {
+    "ln_area": r"$\ln a$  ($a$ in Å)",
+    "sigma": r"$\sigma$ (mÅ)",
+    "gamma": r"$\gamma$ (mÅ)",
+    "shift": r"$\mu\prime - \mu$ (mÅ)",
+}
 _FLAT = 1e-4
 """Part of itself by which a parameter must change to be drawn as changing."""
 
@@ -56,7 +71,7 @@ def line_counts(
     first, second = pair_of(model, over)
     base = middle_node(model)
     x, y = model.axes[first], model.axes[second]
-    counts = visible_counts(model, _plane(model, base, first, x, second, y), depth)
+    counts = visible_counts(model, plane(model, base, first, x, second, y), depth)
     table = counts.reshape(x.size, y.size)
     with style():
         figure = new_figure(COLUMN, 2.7)
@@ -121,7 +136,7 @@ def line_maps(
         np.linspace(*model.bounds[name], _FINE) if smooth else model.axes[name]
         for name in (first, second)
     )
-    params = course(model, index, _plane(model, base, first, x, second, y))
+    params = course(model, index, plane(model, base, first, x, second, y))
     panels = _panels(params.reshape(x.size, y.size, 4))
     with style():
         figure = new_figure(PAGE, 4.9)
@@ -149,24 +164,9 @@ def line_maps(
     return Drawing("line-maps", "One line over the labels", caption, figure, numbers)
 
 
-def _plane(
-    model: Model, base: Mapping[str, float], first: str, x: Floats, second: str, y: Floats
-) -> Floats:
-    """Labels (n·m, L) on a plane of two of them, the second fastest."""
-    columns = {name: np.full(x.size * y.size, value) for name, value in base.items()}
-    columns[first], columns[second] = np.repeat(x, y.size), np.tile(y, x.size)
-    return np.stack([columns[name] for name in model.label_names], axis=1)
-
-
 def _panels(params: Floats) -> dict[str, Floats]:
     """What each panel shows, from parameters (n, m, 4)."""
-    missing = np.where(np.isnan(params[..., 1]), np.nan, 0.0)
-    return {
-        r"$\ln a$  ($a$ in Å)": params[..., 1],
-        r"$\sigma$ (mÅ)": 1e3 * np.exp(params[..., 2]) + missing,
-        r"$\gamma$ (mÅ)": 1e3 * np.exp(params[..., 3]) + missing,
-        r"$\mu\prime - \mu$ (mÅ)": 1e3 * params[..., 0] + missing,
-    }
+    return {_TITLES[name]: values for name, values in quantities(params).items()}
 
 
 def _range(values: Floats) -> list[float]:

@@ -147,6 +147,26 @@ def course(model: Model, line: int, labels: Floats) -> Floats:
     return params
 
 
+def plane(
+    model: Model, base: Mapping[str, float], first: str, x: Floats, second: str, y: Floats
+) -> Floats:
+    """Labels (n·m, L) on a plane of two of them, the second fastest."""
+    columns = {name: np.full(x.size * y.size, value) for name, value in base.items()}
+    columns[first], columns[second] = np.repeat(x, y.size), np.tile(y, x.size)
+    return np.stack([columns[name] for name in model.label_names], axis=1)
+
+
+def quantities(params: Floats) -> dict[str, Floats]:
+    """ln a, and σ, γ and µ′ − µ in mÅ, of parameters (..., 4); NaN where the line is missing."""
+    missing = np.where(np.isnan(params[..., 1]), np.nan, 0.0)
+    return {
+        "ln_area": params[..., 1],
+        "sigma": 1e3 * np.exp(params[..., 2]) + missing,
+        "gamma": 1e3 * np.exp(params[..., 3]) + missing,
+        "shift": 1e3 * params[..., 0] + missing,
+    }
+
+
 @jax.jit
 def _courses(emulator: Emulator, labels: Array) -> Array:
     return jax.vmap(partial(line_params, emulator))(labels)

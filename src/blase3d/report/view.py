@@ -105,7 +105,7 @@ class View:
         """Pixels (Q,) before which a curve is interrupted."""
         gap = np.zeros(self.wavelength.size, bool)
         for part in self.orders:
-            gap[part] = np.concatenate([[True], _gaps(self.wavelength[part])])
+            gap[part] = np.concatenate([[True], gaps(self.wavelength[part])])
         return gap
 
     @property
@@ -155,18 +155,11 @@ def make_view(inference: Inference, model: Model, spectrum: Spectrum | None = No
     InputError
         The spectrum is another than the one that was inferred.
     """
-    sight = {**inference.fixed, **{name: e.value for name, e in inference.nuisance.items()}}
-    labels = {
-        name: float(np.clip(inference.labels[name].value, *bounds))
-        for name, bounds in model.bounds.items()
-    }
+    labels, sight = found_values(inference, model)
     rv, vsini = sight.get("rv", 0.0), sight.get("vsini")
-    resolution, vmac = _finite(sight.get("resolution")), sight.get("vmac") or None
-    vector, places = model.label_vector(**labels), model.places(inference.wavelength)
-    seen = jax.jit(observe)(model.emulator, vector, places, rv, vsini, resolution, vmac=vmac)
+    resolution = _finite(sight.get("resolution"))
     order, masked = _placed(inference, spectrum)
-    plain = np.asarray(seen, np.float64)
-    continuum = _continuum(inference, plain, None if spectrum is None else order)
+    continuum = fitted_continuum(inference, model, spectrum)
     error = inference.error / continuum
     information = line_information(
         model,
@@ -195,6 +188,35 @@ def make_view(inference: Inference, model: Model, spectrum: Spectrum | None = No
         1.0 + rv / SPEED_OF_LIGHT,
         float(np.hypot(1.0 / resolution if resolution else 0.0, (vsini or 0.0) / SPEED_OF_LIGHT)),
     )
+
+
+def found_values(inference: Inference, model: Model) -> tuple[dict[str, float], dict[str, float]]:
+    """The labels that were found, within the library, and rv, vsini, vmac and resolution."""
+    labels = {
+        name: float(np.clip(inference.labels[name].value, *bounds))
+        for name, bounds in model.bounds.items()
+    }
+    return labels, {**inference.fixed, **{name: e.value for name, e in inference.nuisance.items()}}
+
+
+def fitted_continuum(
+    inference: Inference, model: Model, spectrum: Spectrum | None = None
+) -> Floats:
+    """The continuum (Q,) of what was inferred, in units of the observation; the spectrum tells of
+    orders, and InputError is raised as by `make_view`."""
+    labels, sight = found_values(inference, model)
+    seen = jax.jit(observe)(
+        model.emulator,
+        model.label_vector(**labels),
+        model.places(inference.wavelength),
+        sight.get("rv", 0.0),
+        sight.get("vsini"),
+        _finite(sight.get("resolution")),
+        vmac=sight.get("vmac") or None,
+    )
+    order, _ = _placed(inference, spectrum)
+    plain = np.asarray(seen, np.float64)
+    return _continuum(inference, plain, None if spectrum is None else order)
 
 
 def _finite(value: float | None) -> float | None:
@@ -252,7 +274,7 @@ def _pixel_continuum(wavelength: Floats, fit: Floats, plain: Floats) -> Floats:
     return np.interp(wavelength, wavelength[tells], (fit / plain)[tells])
 
 
-def _gaps(wavelength: Floats) -> NDArray[np.bool_]:
+def gaps(wavelength: Floats) -> NDArray[np.bool_]:
     """Which steps (Q − 1,) are longer than those around them."""
     steps = np.diff(wavelength)
     if steps.size < 2:
