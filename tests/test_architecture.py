@@ -37,6 +37,7 @@ ORDER = (
     "manifold",
     "surface",
     "farm",
+    "zarr_io",
     "archive",
     "states_import",
     "emulator",

@@ -22,8 +22,8 @@ def main() -> None:
     try:
         app()
     except Blase3dError as error:
-        err.print(f"blase3d: {error}", style="red", markup=False, highlight=False)
+        err.print(f"blase3d: {error}", style="red", highlight=False)
         sys.exit(1)
     except OSError as error:
-        err.print(f"blase3d: {error}; check the path and the disk.", style="red", markup=False)
+        err.print(f"blase3d: {error}; check the path and the disk.", style="red")
         sys.exit(1)

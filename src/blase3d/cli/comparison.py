@@ -43,7 +43,7 @@ def show_comparisons(
                 result = compare(read_spectrum(path, medium), models, **settings)
             except Blase3dError as error:
                 found.append({"spectrum": str(path), "error": str(error)})
-                err.print(f"{path}: {error}", style="red", markup=False)
+                err.print(f"{path}: {error}", style="red")
                 continue
             found.append({"spectrum": str(path), **result.to_dict()})
             if not as_json:
@@ -98,4 +98,4 @@ def _print(path: Path, result: Comparison) -> None:
         )
     out.print(table)
     for warning in (*result.warnings, *(f"{f}" for f in result.best.answer.flags)):
-        out.print(f"flag: {warning}", highlight=False, markup=False)
+        out.print(f"flag: {warning}", highlight=False)

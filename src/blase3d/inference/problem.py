@@ -145,7 +145,7 @@ def make_problem(
 
     Velocity and rotation are free unless fixed. The resolution is the spectrum's own; a spectrum
     that states none has it fitted, with the rotation then taken as zero unless a prior frees it.
-    Macroturbulence is zero unless a prior frees it.
+    Macroturbulence is zero unless a prior frees it. A label of one value in the model is fixed.
 
     Raises
     ------
@@ -159,6 +159,8 @@ def make_problem(
         fixed["resolution"] = float(np.clip(spectrum.resolution, *RANGES["resolution"]))
     if "resolution" not in fixed and not {"vsini"} & {*priors, *fixed}:
         fixed["vsini"] = 0.0
+    single = {name: low for name, (low, high) in model.bounds.items() if low == high}
+    fixed = {**{name: low for name, low in single.items() if name not in priors}, **fixed}
     if "vmac" not in priors:
         fixed.setdefault("vmac", 0.0)
     free = {
