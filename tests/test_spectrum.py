@@ -14,7 +14,7 @@ from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blase3d.errors import MissingExtra, SpectrumError
+from blase3d.errors import InputError, MissingExtra, SpectrumError
 from blase3d.spectrum import Spectrum
 from blase3d.spectrum_io import read_spectrum, write_spectrum
 from blase3d.units import vacuum_to_air
@@ -260,7 +260,7 @@ def test_unknown_endings_and_folders(spectrum, tmp_path):
         read_spectrum(tmp_path / "star.dat")
     with pytest.raises(SpectrumError, match="no ending that is known"):
         write_spectrum(spectrum, tmp_path / "star")
-    with pytest.raises(SpectrumError, match="There is no folder"):
+    with pytest.raises(InputError, match="There is no folder"):
         write_spectrum(spectrum, tmp_path / "none" / "star.npz")
 
 

@@ -29,6 +29,7 @@ MEDIA = ("air", "vacuum")
 
 LARGEST_SPECTRUM = 2**30
 """Bytes of the largest file of one spectrum, unpacked: a hundred times what an echelle gives."""
+_MOST_ENTRIES = 100_000
 _MOST_CHUNKS = 1 << 20
 """Chunks of an array that can be listed in a second."""
 
@@ -223,6 +224,21 @@ def parse_meta(value: object, path: Path, error: type[InputError]) -> dict[str, 
     if not isinstance(meta, dict):
         raise error(f"{path} has a meta that is not a JSON object: write it with json.dumps.")
     return meta
+
+
+def check_expanse(value: object, path: Path, error: type[InputError]) -> None:
+    """Raise `error` if what a header holds unfolds to more than it can mean: in YAML a few lines
+    that refer to each other can stand for billions."""
+    waiting, count = [value], 0
+    while waiting and count < _MOST_ENTRIES:
+        item = waiting.pop()
+        count += 1
+        if isinstance(item, Mapping):
+            waiting += item.values()
+        elif isinstance(item, list | tuple):
+            waiting += item
+    if waiting:
+        raise error(f"{path} has a header of more than {_MOST_ENTRIES} entries: shorten it.")
 
 
 def plain(value: object) -> Any:

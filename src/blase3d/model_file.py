@@ -137,7 +137,7 @@ def _read(group: zarr.Group, attributes: dict[str, Any]) -> Model:
     check_wavelength(wavelength, ArchiveError)
     surface = Surface(**parts)
     errors = _decoded(read_array(group, "error_modes"), _ERROR_STEP)
-    _check(wavelength, axes, surface, residual, recipe, errors)
+    _check(wavelength, axes, surface, residual, errors)
     return make_model(wavelength, axes, surface, residual, recipe, attributes["meta"], errors)
 
 
@@ -146,7 +146,6 @@ def _check(
     axes: dict[str, NDArray[np.float64]],
     surface: Surface,
     residual: Residual | None,
-    recipe: Recipe,
     errors: NDArray[np.float32],
 ) -> None:
     """Raise ValueError unless the parts are of one model, and numbers."""
@@ -157,11 +156,12 @@ def _check(
             raise ValueError(f"the values of {name} do not increase")
     pixels, count = wavelength.size, surface.reference.size
     box = math.prod(axis.size for axis in axes.values())
-    modes = recipe.modes if recipe.catalogue == "joint" else box
+    if max(len(surface.area), len(surface.shape)) > box:
+        raise ValueError("lines follow more functions than there are nodes")
     parts: list[tuple[Any, tuple[int, ...]]] = [
         (surface.reference, (count,)),
         (surface.base, (count, 4)),
-        (surface.area, (min(modes, box), count)),
+        (surface.area, (len(surface.area), count)),
         (surface.shape, (len(surface.shape), count, 3)),
         (errors, (len(errors), pixels)),
     ]

@@ -151,8 +151,9 @@ def _is_of(value: object, kind: Any) -> bool:
 
 
 def _in_words(kind: Any) -> str:
-    choices = get_args(kind)
-    return f"one of {', '.join(choices)}" if choices else f"a {kind.__name__}"
+    if choices := get_args(kind):
+        return f"one of {', '.join(choices)}"
+    return {int: "a whole number", float: "a number"}.get(kind, "a text")
 
 
 DEFAULT = Recipe()

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from .errors import MissingExtra, SpectrumError
 from .files import (
     LARGEST_SPECTRUM,
+    check_expanse,
     check_size,
     first_line,
     load_npz,
@@ -234,6 +235,7 @@ def _read_text(path: Path) -> _Columns:
             f"{path} cannot be read as a table ({first_line(failure)}): expected columns "
             "wavelength, flux, ... under one line of names; correct or make it again."
         ) from failure
+    check_expanse(table.meta, path, SpectrumError)
     return _from_table(table, dict(table.meta) if ecsv else _comments(text), path)
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from .errors import ArchiveError, MissingExtra
-from .files import check_array, check_size, check_version, refuse_links
+from .files import check_array, check_size, check_version, first_line, refuse_links
 
 Form = list[Any]
 """Shape and kind of an array, as JSON keeps them."""
@@ -32,8 +32,13 @@ def store_of(place: str | Path, mode: Literal["r", "r+"]) -> Any:
         return zarr.storage.ZipStore(place, mode="r") if place.is_file() else place
     try:
         return zarr.storage.FsspecStore.from_url(place, read_only=mode == "r")
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "fsspec", "cloud", f"the archive {place}") from None
+    except (ImportError, ValueError) as error:  # of the kind of bucket
+        raise ArchiveError(
+            f"the archive {place} cannot be reached ({first_line(error)}): correct the address, or "
+            "install what it takes."
+        ) from None
 
 
 def open_zarr(path: str | Path, form: str, versions: range, maker: str) -> zarr.Group:

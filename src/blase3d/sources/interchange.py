@@ -90,7 +90,7 @@ def _names(names: Any) -> tuple[str, ...]:
 
 
 def _pixels(wavelength: NDArray[Any], meta: dict[str, Any], path: Path) -> NDArray[np.float64]:
-    """Wavelengths in Å in vacuum, whatever the file has them in; `meta` loses what it says of it."""
+    """Wavelengths in Å in vacuum, whatever a file has them in; `meta` loses what it says of it."""
     check_kind("wavelength", wavelength.dtype)
     angstrom = to_angstrom(wavelength, meta.pop("wavelength_unit", None), path, GridError)
     return to_vacuum(angstrom, meta.pop("medium_found"))
