@@ -52,7 +52,7 @@ ORDER = (
     "information",
     "identify",
     "inference",
-    "compare",
+    "comparison",
     "tuning",
     "validate",
     "report",

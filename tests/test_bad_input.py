@@ -8,6 +8,7 @@ from __future__ import annotations
 import builtins
 import gzip
 import json
+import os
 import pickle
 import sys
 from collections.abc import Callable, Sequence
@@ -84,6 +85,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     def call(words: Words) -> Done:
         monkeypatch.setattr(sys, "argv", ["blase3d", *map(str, words)])
         monkeypatch.setattr(cli.err, "_width", 10_000)
+        monkeypatch.setattr(files, "memory", lambda: 2**30)  # on a large machine too
         capsys.readouterr()
         with pytest.raises(SystemExit) as exit_:
             cli.main()
@@ -98,14 +100,14 @@ def place(tmp_path: Path) -> Path:
     """A folder with outputs of last year, which no failure may touch."""
     for name in ("out.npz", "out.zip", "out.ecsv"):
         (tmp_path / name).write_bytes(PRECIOUS)
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "thesis.txt").write_bytes(PRECIOUS)
+    (tmp_path / "full.npz").mkdir()
+    (tmp_path / "full.npz" / "thesis.txt").write_bytes(PRECIOUS)
     return tmp_path
 
 
 def untouched(place: Path) -> bool:
     found = snapshot(place)
-    names = ("out.npz", "out.zip", "out.ecsv", "full/thesis.txt")
+    names = ("out.npz", "out.zip", "out.ecsv", "full.npz/thesis.txt")
     partial = [name for name in found if name.endswith((".partial", ".old"))]
     return all(found[name] == PRECIOUS for name in names) and not partial
 
@@ -206,8 +208,13 @@ def version_2(w: World, t: Path) -> Words:
 def linked(w: World, t: Path) -> Words:
     """Clones whose nodes are a link to a folder of ours."""
     clones = copied(w.clones, t / "c.zarr")
-    (clones / "nodes" / "9").symlink_to(t / "full")
+    (clones / "nodes" / "9").symlink_to(t / "full.npz")
     return ["clone", w.grid, "-o", clones, "--recipe", "single", "--workers", "1"]
+
+
+def pickled_state(w: World, t: Path) -> Words:
+    (t / "T5800G4.5.pt").write_bytes(pickle.dumps(Harmful(t / "ran")))
+    return ["import-states", t, "-o", t / "c.zarr"]
 
 
 def image(**cards: object) -> Feed:
@@ -243,7 +250,7 @@ def synth(*more: str | Path) -> Feed:
     return lambda w, t: ["synth", w.model, *LABELS, "-o", t / "out.npz", *more]
 
 
-# --- the table: what is fed, to whom; words of the sentence; status ---------------------------------
+# --- the table: what is fed, to whom; words of the sentence; status ------------------------------
 
 TABLE: dict[str, tuple[Feed, str, int]] = {
     # grid: what is no library
@@ -270,7 +277,7 @@ TABLE: dict[str, tuple[Feed, str, int]] = {
         1,
     ),
     "grid: a spectrum": (to_grid(lambda w, p: w.star), "no labels|label_names", 1),
-    "grid: a model": (lambda w, t: ["grid", w.model], "no wavelength|labels", 1),
+    "grid: a model": (lambda w, t: ["grid", w.model], "no labels and no flux", 1),
     "grid: clones": (lambda w, t: ["grid", w.clones], "no flux", 1),
     # grid: huge
     "grid: a header of terabytes": (
@@ -278,7 +285,7 @@ TABLE: dict[str, tuple[Feed, str, int]] = {
         "damaged|again",
         1,
     ),
-    "grid: a bomb": (to_grid(bomb), "declares 3.22 GB|expected at most", 1),
+    "grid: a bomb": (to_grid(bomb), "declares 3.22 GB|expected at most 1.07 GB", 1),
     "grid: an absurd shape": (bad_zarr("flux", [4, 10**13], [1, 10**13]), "shape|expected", 1),
     "grid: absurd wavelengths": (bad_zarr("wavelength", [10**13], [10**13]), "GB|damaged", 1),
     "grid: chunks without number": (bad_zarr("wavelength", [10**8], [1]), "chunks|damaged", 1),
@@ -396,7 +403,11 @@ TABLE: dict[str, tuple[Feed, str, int]] = {
         "--teff|LO",
         1,
     ),
-    "fetch: no connections": (lambda w, t: ["fetch", "phoenix", "--connections", "0"], "0", 2),
+    "fetch: no connections": (
+        lambda w, t: ["fetch", "phoenix", "--connections", "0"],
+        "--connections",
+        2,
+    ),
     # clone: recipes
     "clone: an unknown recipe": (
         lambda w, t: ["clone", w.grid, "-o", t / "c.zarr", "--recipe", "papre"],
@@ -419,7 +430,7 @@ TABLE: dict[str, tuple[Feed, str, int]] = {
         1,
     ),
     "clone: into a folder of ours": (
-        lambda w, t: ["clone", w.grid, "-o", t / "full", "--workers", "1"],
+        lambda w, t: ["clone", w.grid, "-o", t / "full.npz", "--workers", "1"],
         "damaged or foreign",
         1,
     ),
@@ -495,7 +506,7 @@ TABLE: dict[str, tuple[Feed, str, int]] = {
         1,
     ),
     "synth: a model of an empty file": (
-        lambda w, t: ["synth", t / "full" / "thesis.txt", *LABELS, "-o", t / "out.npz"],
+        lambda w, t: ["synth", t / "full.npz" / "thesis.txt", *LABELS, "-o", t / "out.npz"],
         "damaged or foreign",
         1,
     ),
@@ -561,11 +572,11 @@ TABLE: dict[str, tuple[Feed, str, int]] = {
         1,
     ),
     "synth: over a folder": (
-        lambda w, t: ["synth", w.model, *LABELS, "-o", (t / "full").rename(t / "f.npz")],
+        lambda w, t: ["synth", w.model, *LABELS, "-o", t / "full.npz"],
         "would be lost",
         1,
     ),
-    "synth: a number that is a word": (synth("--teff", "hot"), "hot", 2),
+    "synth: a number that is a word": (synth("--teff", "hot"), "--teff", 2),
     # infer: spectra
     "infer: nothing there": (to_infer(lambda w, p: p), "no file|check the name", 1),
     "infer: a folder": (lambda w, t: ["infer", t, "--model", w.model], "folder|a file", 1),
@@ -640,7 +651,7 @@ TABLE: dict[str, tuple[Feed, str, int]] = {
     "infer: a prior outside": (infer("--prior", "teff=1:2"), "leaves nothing", 1),
     "infer: an unknown parameter": (infer("--fix", "mass=1"), "mass|correct the name", 1),
     "infer: a table over a folder": (
-        lambda w, t: ["infer", w.star, "--model", w.model, "-o", t / "full"],
+        lambda w, t: ["infer", w.star, "--model", w.model, "-o", t / "full.npz"],
         "would be lost",
         1,
     ),
@@ -698,7 +709,7 @@ TABLE: dict[str, tuple[Feed, str, int]] = {
         1,
     ),
     "tune: over a folder": (
-        lambda w, t: ["tune", w.star, "--model", w.model, "-o", t / "full"],
+        lambda w, t: ["tune", w.star, "--model", w.model, "-o", t / "full.npz"],
         "would be lost",
         1,
     ),
@@ -713,15 +724,15 @@ TABLE: dict[str, tuple[Feed, str, int]] = {
         1,
     ),
     "import-states: nothing in it": (
-        lambda w, t: ["import-states", t / "full", "-o", t / "c.zarr"],
+        lambda w, t: ["import-states", t / "full.npz", "-o", t / "c.zarr"],
         "no .pt",
         1,
     ),
     "import-states: a pickle": (
         lambda w, t: [
-            (t / "full" / "T5800G4.5.pt").write_bytes(pickle.dumps(Harmful(t / "ran")))
+            (t / "full.npz" / "T5800G4.5.pt").write_bytes(pickle.dumps(Harmful(t / "ran")))
             and "import-states",
-            t / "full",
+            t / "full.npz",
             "-o",
             t / "c.zarr",
         ],
@@ -737,7 +748,6 @@ TABLE: dict[str, tuple[Feed, str, int]] = {
 def test_bad_input(row: str, world: World, place: Path, run: Run) -> None:
     feed, words, status = TABLE[row]
     command = feed(world, place)
-    renamed = [path for path in command if str(path) == str(place / "f.npz")]
     before = snapshot(world.folder)
     done = run(command)
     assert done.status == status, done.err
@@ -749,7 +759,7 @@ def test_bad_input(row: str, world: World, place: Path, run: Run) -> None:
         assert "unexpected" not in done.err
         assert done.err.strip().endswith(".")
     assert snapshot(world.folder) == before
-    assert untouched(place) or (renamed and (renamed[0] / "thesis.txt").read_bytes() == PRECIOUS)
+    assert untouched(place)
     assert not (place / "ran").exists(), "a pickle was run"
 
 
@@ -766,18 +776,21 @@ PYTHON: dict[str, tuple[Callable[[World, Path], object], str]] = {
     "open_grid": (lambda w, t: b3.open_grid(t / "out.npz"), "no .npz file"),
     "open_archive": (lambda w, t: b3.open_archive(w.zarr), "expected 'blase3d-clones'"),
     "load_model": (lambda w, t: b3.load_model(w.star), "damaged or foreign"),
-    "save_model": (lambda w, t: b3.save_model(b3.load_model(w.model), t / "full"), "would be lost"),
+    "save_model": (
+        lambda w, t: b3.save_model(b3.load_model(w.model), t / "full.npz"),
+        "would be lost",
+    ),
     "read_spectrum": (lambda w, t: b3.read_spectrum(w.star, medium="water"), "'water'"),
     "write_spectrum": (
-        lambda w, t: b3.write_spectrum(b3.read_spectrum(w.star), t / "full"),
-        "no ending",
+        lambda w, t: b3.write_spectrum(b3.read_spectrum(w.star), t / "full.npz"),
+        "would be lost",
     ),
     "get_recipe": (lambda w, t: b3.get_recipe("default", epoch=3), "['epoch']"),
     "Recipe": (lambda w, t: replace(b3.DEFAULT, modes=-1), "modes=-1"),
     "Spectrum": (lambda w, t: b3.Spectrum([8500.0, 8501.0], [1.0, 1j]), "not numeric"),
     "Prior": (lambda w, t: b3.Prior(2.0, 1.0), "low < high"),
     "clone": (
-        lambda w, t: b3.clone(b3.open_grid(w.grid), t / "full", b3.DEFAULT),
+        lambda w, t: b3.clone(b3.open_grid(w.grid), t / "full.npz", b3.DEFAULT),
         "damaged or foreign",
     ),
     "build": (
@@ -795,7 +808,7 @@ PYTHON: dict[str, tuple[Callable[[World, Path], object], str]] = {
             b3.Spectrum(np.linspace(5000, 5100, 99), np.ones(99)),
             {name: b3.load_model(w.model) for name in "ab"},
         ),
-        "overlap",
+        "no pixel of the spectrum",
     ),
     "infer_many": (
         lambda w, t: raised(next(b3.infer_many([t / "no.npz"], b3.load_model(w.model)))[1]),
@@ -846,8 +859,11 @@ WRITING: dict[str, Feed] = {
 
 
 @pytest.mark.parametrize("verb", ["grid .npz", "grid .zarr", "synth", "synth .ecsv"])
-def test_a_full_disk_loses_nothing(verb: str, world: World, place: Path, run: Run) -> None:
+def test_a_full_disk_loses_nothing(
+    verb: str, world: World, place: Path, run: Run, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     command = WRITING[verb](world, place)
+    run(WRITING[verb](world, tmp_path_factory.mktemp("before")))  # JAX keeps what it compiles
     with largest_file(4096):
         done = run(command)
     assert done.status == 1, done.err
@@ -861,7 +877,8 @@ def test_a_folder_that_cannot_be_written_to(
     verb: str, world: World, place: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Root may write anywhere, so that the answer of the system is put in its mouth."""
-    monkeypatch.setattr(files.os, "access", lambda *_: False)
+    really = os.access
+    monkeypatch.setattr(os, "access", lambda p, mode: not mode & os.W_OK and really(p, mode))
     done = run(WRITING[verb](world, place))
     assert done.status == 1
     assert "cannot be written to" in done.err
@@ -875,7 +892,6 @@ EXTRAS: dict[str, tuple[str, Feed, str]] = {
         lambda w, t: ["clone", w.grid, "-o", t / "c.zarr", "--scheduler", "tcp://127.0.0.1:1"],
         "blase3d[cluster]",
     ),
-    "identify": ("pyemili", lambda w, t: ["lines", w.model, "--identify"], "blase3d[identify]"),
     "spectra": ("specutils", image(CTYPE1="WAVE-LOG"), "blase3d[spectra]"),
 }
 

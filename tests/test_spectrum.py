@@ -135,22 +135,6 @@ def test_round_trip(spectrum, suffix, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@settings(max_examples=10, deadline=None)
-@given(
-    steps=st.lists(st.floats(1e-3, 10.0), min_size=2, max_size=20),
-    scale=st.floats(1e-18, 1e18),
-)
-def test_every_digit_survives(suffix, steps, scale, tmp_path_factory):
-    path = tmp_path_factory.mktemp("digits") / f"star{suffix}"
-    wavelength = 3000.0 + np.cumsum(steps)
-    write_spectrum(Spectrum(wavelength, scale * np.sin(wavelength)), path)
-    again = read_spectrum(path)
-    np.testing.assert_array_equal(again.wavelength, wavelength)
-    np.testing.assert_array_equal(again.flux, scale * np.sin(wavelength))
-    assert again.error is None
-
-
-@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_writing_replaces_whole_and_a_failure_leaves_the_old(suffix, spectrum, tmp_path):
     path = tmp_path / f"star{suffix}"
     write_spectrum(spectrum, path)

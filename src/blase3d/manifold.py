@@ -28,8 +28,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from numpy.typing import NDArray
 from numpy.polynomial import Chebyshev
+from numpy.typing import NDArray
 from scipy.interpolate import BSpline, PPoly, make_interp_spline
 
 Kind = Literal["linear", "cubic", "spline", "ridge"]

@@ -131,6 +131,8 @@ def _require(found: Iterable[str], path: Path) -> None:
 
 def _numbers(arrays: Mapping[str, NDArray[Any]], name: str) -> NDArray[np.float64]:
     try:
+        if np.iscomplexobj(arrays[name]):
+            raise TypeError("complex numbers")
         return np.asarray(arrays[name], dtype=np.float64)
     except (TypeError, ValueError) as failure:
         raise SpectrumError(

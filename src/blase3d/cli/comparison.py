@@ -15,7 +15,7 @@ from .app import err, out
 from .support import ProgressBars, print_json, table_of_inferences
 
 if TYPE_CHECKING:
-    from ..compare import Comparison
+    from ..comparison import Comparison
 
 
 def show_comparisons(
@@ -28,7 +28,7 @@ def show_comparisons(
     as_json: bool,
 ) -> None:
     """Compare the models on every spectrum; status 1 where one has failed."""
-    from ..compare import compare
+    from ..comparison import compare
     from ..files import replacing
     from ..model_file import load_model
     from ..report import write_report

@@ -168,7 +168,7 @@ def table_of_inferences(rows: list[dict[str, Any]], labels: tuple[str, ...]) -> 
     columns["error"] = [row.get("error", "") for row in rows]
     units = {"teff": "K", "logg": "dex(cm/s2)", "feh": "dex"}
     units |= {name: "km/s" for name in ("rv", "vsini", "vmac")}
-    table = Table(columns)
+    table = Table(columns, meta={"format": "blase3d-inferences", "version": 1})
     for name, unit in units.items():
         for column in {name, f"{name}_sigma"} & set(table.colnames):
             table[column].unit = unit
