@@ -259,7 +259,7 @@ def _present(place: str | Path) -> bool:
     if isinstance(place, Path):
         return place.exists() and (not place.is_dir() or any(place.iterdir()))
     try:
-        return "format" in zarr.open_group(store_of(place, "r"), mode="r").attrs
+        return "format" in zarr.open_group(store_of(place, "r"), mode="r", zarr_format=3).attrs
     except FileNotFoundError:
         return False
 
