@@ -212,6 +212,15 @@ def linked(w: World, t: Path) -> Words:
     return ["clone", w.grid, "-o", clones, "--recipe", "single", "--workers", "1"]
 
 
+def countless(w: World, t: Path) -> Words:
+    """A table of spectra whose common pixels would fill any memory."""
+    (t / "library.csv").write_text("file,teff\na.csv,5000\nb.csv,6000\n")
+    (t / "library.json").write_text('{"medium": "vacuum", "wave": [1, 1e4], "step": 1e-9}')
+    for name in ("a.csv", "b.csv"):
+        (t / name).write_text("wavelength,flux\n8490,1\n8491,1\n")
+    return ["grid", t]
+
+
 def pickled_state(w: World, t: Path) -> Words:
     (t / "T5800G4.5.pt").write_bytes(pickle.dumps(Harmful(t / "ran")))
     return ["import-states", t, "-o", t / "c.zarr"]
@@ -375,6 +384,7 @@ TABLE: dict[str, tuple[Feed, str, int]] = {
         "version 99|upgrade blase3d",
         1,
     ),
+    "grid: a table of countless pixels": (countless, "step of 1e-09|100000000 pixels", 1),
     "grid: an unknown source": (
         lambda w, t: ["grid", w.grid, "--source", "magic"],
         "'magic'|expected one of",
@@ -761,6 +771,26 @@ def test_bad_input(row: str, world: World, place: Path, run: Run) -> None:
     assert snapshot(world.folder) == before
     assert untouched(place)
     assert not (place / "ran").exists(), "a pickle was run"
+
+
+def test_text_of_files_is_no_markup(world: World, place: Path, run: Run) -> None:
+    names = np.array(["teff", "[/red]", "[bold]"])
+    path = npz(world.grid, place / "g.npz", label_names=names)
+    path = with_meta(path, place / "[link=evil]g.npz", library="[/x]\x1b[2J\x07", citation=np.nan)
+    done = run(["grid", path])
+    assert done.status == 0, done.err
+    assert {"[/red]", "[bold]", "[/x]"} <= set(done.out.replace("[/x][2J", "[/x] ").split())
+    assert "\x1b" not in done.out
+    done = run(["grid", path, "--json"])
+    assert json.loads(done.out)["citation"] is None
+
+
+def test_a_stated_unit_of_wavelength_counts(world: World, place: Path, run: Run) -> None:
+    with np.load(world.grid) as arrays:
+        wavelength = arrays["wavelength"]
+    path = with_meta(world.grid, place / "nm.npz", wavelength_unit="nm")
+    path = npz(path, place / "g.npz", wavelength=wavelength / 10)
+    np.testing.assert_allclose(b3.open_grid(path).wavelength, wavelength, rtol=1e-12)
 
 
 def test_every_verb_has_rows() -> None:
