@@ -164,7 +164,7 @@ def _say(nodes: Grid, as_json: bool) -> None:
 @app.command("import-states")
 def import_states(
     path: Annotated[Path, typer.Argument(metavar="DIR", help="Holds .pt files.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The archive of clones.")],
+    output: Annotated[str, typer.Option("-o", "--output", help="The archive: folder or address.")],
     wave: Wave = None,
     step: Annotated[
         float | None, typer.Option(help="Å between pixels; default: those of PHOENIX.")
