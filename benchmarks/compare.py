@@ -14,7 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from blase3d.compare import compare
+from blase3d.comparison import compare
 from blase3d.grid import Grid
 from blase3d.model import Model
 from blase3d.model_file import load_model

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import zarr
 
-from blase3d.archive import create_archive, open_archive, write_array
+from blase3d.archive import create_archive, open_archive
 from blase3d.cloning import Clone
 from blase3d.errors import ArchiveError
 from blase3d.model_file import load_model
 from blase3d.recipe import DEFAULT, PAPER, SINGLE
 from blase3d.surface import Surface
 from blase3d.toy import WAVELENGTH, toy_flux, toy_grid, toy_lines
+from blase3d.zarr_io import write_array
 
 AXES = {"teff": (5500.0, 6000.0, 6500.0), "logg": (4.0, 4.5), "feh": (0.0,)}
 GRID = toy_grid(AXES)
@@ -327,5 +328,5 @@ def test_a_lost_attribute_is_told(archive):
     content = json.loads(path.read_text())
     del content["attributes"]["label_names"]
     path.write_text(json.dumps(content))
-    with pytest.raises(ArchiveError, match="label_names"):
+    with pytest.raises(ArchiveError, match="damaged description"):
         open_archive(archive.path)

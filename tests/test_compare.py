@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from blase3d.compare import _correlated, compare
+from blase3d.comparison import _correlated, compare
 from blase3d.errors import InputError
 from blase3d.spectrum import Spectrum
 from blase3d.toy import WAVELENGTH, toy_grid

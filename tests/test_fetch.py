@@ -1182,7 +1182,7 @@ def test_command_interrupted(run, server, tmp_path, blow):
         (["--logg", "9:9.5"], "has no spectrum"),
         (["--wave", "9000"], "LO:HI"),
         (["--wave", "100:200", "--yes"], "choose a range inside"),
-        (["-o", "grid.fits"], "expected one in .npz or .zarr"),
+        (["-o", "grid.fits"], "expected one that ends in .npz or .zarr"),
         (["-o", "absent/grid.npz"], "no folder absent"),
         (["--root", "here"], "expected an address"),
     ],

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blase3d.errors import GridError, LabelError
+from blase3d.errors import GridError, InputError, LabelError
 from blase3d.grid import Grid, grid_of
 from blase3d.sources import open_grid, write_grid
 from blase3d.units import vacuum_to_air
@@ -346,7 +346,7 @@ def test_a_medium_is_asked_for_and_air_converted(tmp_path):
         ({"labels": None, "label_names": None}, "no labels and no label_names"),
         ({"flux": spectra()[0][:5]}, "flux has shape"),
         ({"wavelength": WAVE[::-1]}, "strictly increasing"),
-        ({"labels": np.full((11, 3), "hot")}, "not numbers"),
+        ({"labels": np.full((11, 3), "hot")}, "expected real numbers"),
         ({"labels": np.zeros((11, 3))}, "more than once"),
         ({"meta": np.array("nonsense")}, "not a JSON object"),
         ({"flux": np.full(11, {}, dtype=object)}, "cannot be read as an .npz"),
@@ -370,7 +370,7 @@ def test_paths_that_hold_no_grid(grid, tmp_path):
             open_grid(tmp_path / name)
     with pytest.raises(GridError, match=r"ends in \.npz or \.zarr"):
         write_grid(grid, tmp_path / "toy.h5")
-    with pytest.raises(GridError, match="There is no folder"):
+    with pytest.raises(InputError, match="There is no folder"):
         write_grid(grid, tmp_path / "none" / "toy.npz")
     short = save(tmp_path / "short.npz")
     short.write_bytes(short.read_bytes()[:3000])

@@ -128,7 +128,7 @@ def test_lines_and_validation_speak_of_these_labels(run):
 @pytest.mark.parametrize("name", [*RESERVED, "", " "])
 def test_names_that_mean_something_else_are_no_labels(name):
     flux = np.ones((2, WAVE.size))
-    with pytest.raises(GridError, match=r"has a label .* rename it"):
+    with pytest.raises(GridError, match=r"Got the label name .* choose another"):
         grid_of(WAVE, [[1.0], [2.0]], (name,), flux)
 
 

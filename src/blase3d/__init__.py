@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .archive import Archive, open_archive
     from .building import build
-    from .compare import Comparison, compare
+    from .comparison import Comparison, compare
     from .errors import Blase3dError, InputError, MissingExtra
     from .grid import Grid
     from .inference import infer, infer_many
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "archive": ("Archive", "open_archive"),
     "building": ("build",),
-    "compare": ("Comparison", "compare"),
+    "comparison": ("Comparison", "compare"),
     "errors": ("Blase3dError", "InputError", "MissingExtra"),
     "grid": ("Grid",),
     "inference": ("infer", "infer_many"),

@@ -1,6 +1,6 @@
 """Clones on disk: a Zarr group in a folder that describes itself.
 
-    CLONES/                 attributes: format, recipe, versions, library, labels, fingerprint
+    CLONES/                 attributes: format, recipe, versions, library, label names, fingerprint
     ├── wavelength          (P,) Å, vacuum
     ├── labels              (N, L)
     ├── nodes/17/           attributes, written last: misfit, flags; or why it failed
@@ -12,38 +12,44 @@
         ├── reference, base, area, shape    as in `surface.Surface`
         └── squares         (N,) summed squared misfit of each node, in the window
 
-Every chunk carries a CRC-32C sum and is written under another name first. What is there is done
-only when its attributes say so and all of it can be read. Nothing that is done is written again,
-so that two farms can work on one archive.
+Every chunk carries a CRC-32C sum and is written under another name first. The attributes of a
+group carry a sum of themselves, and the shapes and kinds of its arrays (`forms`), which are in
+files without one. What is there is done only when its attributes say so and all of it can be read.
+Nothing that is done is written again, so that two farms can work on one archive.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 import uuid
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from types import EllipsisType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec, Crc32cCodec
 
 from .cloning import Clone
-from .errors import ArchiveError, MissingExtra
-from .files import plain
+from .errors import ArchiveError, GridError, RecipeError
+from .files import first_line, plain
 from .grid import Grid
 from .lines import Lines
 from .recipe import Recipe, recipe_from_json
 from .surface import Surface
+from .zarr_io import open_zarr, read_array, store_of, write_array
 
 FORMAT = "blase3d-clones"
-VERSION = 2
+VERSION = 3
+OLDEST = 2
+"""The oldest version that is read: it lacks sums and forms of the attributes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,10 +71,20 @@ class Archive:
         self._group = group
         self.path = path
         self.meta: dict[str, Any] = dict(group.attrs)
+        self._sealed: bool = self.meta["version"] > OLDEST
+        if not self._is_sound(self.meta):
+            raise ArchiveError(f"{path} has a damaged description (zarr.json); clone again.")
         self.recipe: Recipe = recipe_from_json(self.meta["recipe"])
         self.label_names: tuple[str, ...] = tuple(self.meta["label_names"])
-        self.wavelength: NDArray[np.float64] = read_array(group, "wavelength")
-        self.labels: NDArray[np.float64] = read_array(group, "labels")
+        self.wavelength: NDArray[np.float64] = _read(group, self.meta, "wavelength")
+        self.labels: NDArray[np.float64] = _read(group, self.meta, "labels")
+        _ = self._grid  # which checks them
+
+    def _is_sound(self, attributes: Mapping[str, Any]) -> bool:
+        """Whether attributes are as they were written; those of an old version carry no sum."""
+        if "sum" not in attributes:
+            return not self._sealed
+        return bool(attributes["sum"] == _sum(attributes))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -96,18 +112,19 @@ class Archive:
             )
         lines = None
         if self.recipe.catalogue != "joint":
-            lines = Lines(read_array(group, "reference"), read_array(group, "params"))
-        flux = read_array(group, "flux")
+            lines = Lines(*(_read(group, attributes, name) for name in ("reference", "params")))
+        flux = _read(group, attributes, "flux")
         flags = tuple(attributes["flags"])
         return Node(self.labels[i], flux, lines, attributes["misfit"] or np.nan, flags)
 
     def _group_of(self, name: str) -> tuple[Any, dict[str, Any]]:
-        """A group and its attributes, empty where there is none."""
+        """A group and its attributes, empty where there is none, or they are damaged."""
         try:
             group = self._group[name]
-            return group, dict(group.attrs)
-        except (KeyError, ValueError, OSError):
+            attributes = dict(group.attrs)
+        except Exception:  # as many kinds as ways to damage a file
             return None, {}
+        return group, attributes if self._is_sound(attributes) else {}
 
     def is_done(self, i: int) -> bool:
         """Whether node i is there, undamaged."""
@@ -120,20 +137,22 @@ class Archive:
     def write(self, i: int, clone: Clone) -> None:
         """Keep the clone of node i; it counts as done only once all of it is written."""
         name = self._mended(f"nodes/{i}")
+        forms = {}
         if clone.lines is not None:
-            write_array(self._group, f"{name}/reference", clone.lines.reference)
-            write_array(self._group, f"{name}/params", clone.lines.params)
-        write_array(self._group, f"{name}/flux", clone.target, chunk=_FLUX_CHUNK)
+            for part in ("reference", "params"):
+                values = getattr(clone.lines, part)
+                forms[part] = write_array(self._group, f"{name}/{part}", values)
+        forms["flux"] = write_array(self._group, f"{name}/flux", clone.target, chunk=_FLUX_CHUNK)
         misfit = clone.misfit if np.isfinite(clone.misfit) else None
-        self._say(name, {"misfit": misfit, "flags": list(clone.flags)})
+        self._say(name, {"misfit": misfit, "flags": list(clone.flags), "forms": forms})
 
     def write_failed(self, i: int, reason: str) -> None:
         """Keep why node i could not be cloned: `build` then takes it for a hole of the grid."""
         self._say(self._mended(f"nodes/{i}"), {"failed": reason})
 
     def _say(self, name: str, attributes: dict[str, Any]) -> None:
-        """Give a group its attributes, at one stroke."""
-        self._group.require_group(name).attrs.put(attributes)
+        """Give a group its attributes and their sum, at one stroke."""
+        self._group.require_group(name).attrs.put({**attributes, "sum": _sum(attributes)})
 
     def _mended(self, name: str) -> str:
         """The name of a group that is sound, or not there: one of damaged metadata is removed."""
@@ -156,10 +175,10 @@ class Archive:
 
     def flux_part(self, i: int, pixels: slice) -> NDArray[np.float32]:
         """The flux of node i in some pixels."""
-        group, _ = self._group_of(f"nodes/{i}")
+        group, attributes = self._group_of(f"nodes/{i}")
         if group is None:
             raise ArchiveError(f"node {i} of {self.path} has gone; run blase3d clone again.")
-        return read_array(group, "flux", pixels)
+        return _read(group, attributes, "flux", pixels)
 
     def window(self, number: int, round_number: int) -> tuple[Surface, NDArray[np.float64]] | None:
         """Lines and summed squared misfits (N,) of a window after a round; None if not done."""
@@ -167,8 +186,8 @@ class Archive:
         if "nodes" not in attributes:
             return None
         try:
-            surface = Surface(**{name: read_array(group, name) for name in _SURFACE})
-            return surface, read_array(group, "squares")
+            surface = Surface(**{name: _read(group, attributes, name) for name in _SURFACE})
+            return surface, _read(group, attributes, "squares")
         except ArchiveError:
             return None
 
@@ -177,15 +196,32 @@ class Archive:
     ) -> None:
         """Keep the lines of a window after a round."""
         name = self._mended(f"rounds/{round_number}/{number}")
-        for part in _SURFACE:
-            write_array(self._group, f"{name}/{part}", getattr(surface, part))
-        write_array(self._group, f"{name}/squares", squares)
-        self._say(name, {"nodes": len(squares)})
+        parts = {part: getattr(surface, part) for part in _SURFACE} | {"squares": squares}
+        forms = {p: write_array(self._group, f"{name}/{p}", v) for p, v in parts.items()}
+        self._say(name, {"nodes": len(squares), "forms": forms})
 
 
 _SURFACE = ("reference", "base", "area", "shape")
 _FLUX_CHUNK = 1 << 14
 """Pixels a chunk of a node's flux, so that a window can be read without the rest."""
+
+
+def _sum(attributes: Mapping[str, Any]) -> str:
+    """A mark of attributes, their own `sum` left out."""
+    rest = {name: value for name, value in attributes.items() if name != "sum"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def _read(
+    group: zarr.Group,
+    attributes: Mapping[str, Any],
+    name: str,
+    part: slice | EllipsisType = ...,
+) -> NDArray[Any]:
+    """An array or part of it, of the form that the attributes of its group state."""
+    if "sum" in attributes:
+        return read_array(group, name, part, attributes["forms"].get(name, []))
+    return read_array(group, name, part)
 
 
 def _no_spectra(i: int) -> Any:
@@ -223,25 +259,15 @@ def _present(place: str | Path) -> bool:
     if isinstance(place, Path):
         return place.exists() and (not place.is_dir() or any(place.iterdir()))
     try:
-        return "format" in zarr.open_group(_store(place, "r"), mode="r").attrs
+        return "format" in zarr.open_group(store_of(place, "r"), mode="r", zarr_format=3).attrs
     except FileNotFoundError:
         return False
-
-
-def _store(place: str | Path, mode: Literal["r", "r+"]) -> Any:
-    """What zarr takes for a folder, a zip file or an address."""
-    if isinstance(place, Path):
-        return zarr.storage.ZipStore(place, mode="r") if place.is_file() else place
-    try:
-        return zarr.storage.FsspecStore.from_url(place, read_only=mode == "r")
-    except ImportError as error:
-        raise MissingExtra(error.name or "fsspec", "cloud", f"the archive {place}") from None
 
 
 def _create(place: str | Path, grid: Grid, recipe: Recipe) -> None:
     """A folder appears whole or not at all, also if two farms create it at once."""
     if not isinstance(place, Path):
-        _describe(zarr.create_group(_store(place, "r+")), grid, recipe)
+        _describe(zarr.create_group(store_of(place, "r+")), grid, recipe)
         return
     partial = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
@@ -254,21 +280,20 @@ def _create(place: str | Path, grid: Grid, recipe: Recipe) -> None:
 
 def _describe(group: zarr.Group, grid: Grid, recipe: Recipe) -> None:
     """Write what is known before any node is cloned."""
-    write_array(group, "wavelength", grid.wavelength)
-    write_array(group, "labels", grid.labels)
-    group.attrs.update(
-        {
-            "recipe": recipe.to_json(),
-            "label_names": list(grid.label_names),
-            "library": plain(grid.meta),
-            "fingerprint": grid.fingerprint(),
-            "versions": software_versions(),
-            "units": {"wavelength": "Angstrom", "params": "Angstrom and ln(Angstrom)"},
-            "medium": "vacuum",
-            "format": FORMAT,
-            "version": VERSION,
-        }
-    )
+    arrays = {"wavelength": grid.wavelength, "labels": grid.labels}
+    attributes = {
+        "forms": {name: write_array(group, name, values) for name, values in arrays.items()},
+        "recipe": recipe.to_json(),
+        "label_names": list(grid.label_names),
+        "library": plain(grid.meta),
+        "fingerprint": grid.fingerprint(),
+        "versions": software_versions(),
+        "units": {"wavelength": "Angstrom", "params": "Angstrom and ln(Angstrom)"},
+        "medium": "vacuum",
+        "format": FORMAT,
+        "version": VERSION,
+    }
+    group.attrs.update({**attributes, "sum": _sum(attributes)})
 
 
 def open_archive(path: str | Path) -> Archive:
@@ -280,97 +305,15 @@ def open_archive(path: str | Path) -> Archive:
         It does not exist, is something else, is damaged, or is of another version.
     """
     place = _place(path)
-    group = open_zarr(place, FORMAT, VERSION, "blase3d clone")
+    group = open_zarr(place, FORMAT, range(OLDEST, VERSION + 1), "blase3d clone")
     try:
         return Archive(group, place)
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise ArchiveError(
             f"{path} lacks {error}, which every clone archive has; it is damaged: clone again."
         ) from None
-
-
-def open_zarr(path: str | Path, form: str, latest: int, maker: str) -> zarr.Group:
-    """The Zarr group at `path` (folder, zip or address) if it says that it is of this format."""
-    if isinstance(path, Path) and not path.exists():
-        raise ArchiveError(f"{path} does not exist; make it with {maker}.")
-    mode: Literal["r", "r+"] = "r" if isinstance(path, Path) and path.is_file() else "r+"
-    try:
-        group = zarr.open_group(_store(path, mode), mode=mode)
-        found, number = group.attrs.get("format"), group.attrs.get("version")
-    except MissingExtra:
-        raise
-    except Exception as error:  # zarr and zipfile raise a dozen kinds for what is not theirs
-        raise ArchiveError(
-            f"{path} cannot be opened as a {form} file ({type(error).__name__}); "
-            f"it is damaged or foreign: make it anew with {maker}."
-        ) from None
-    if found != form:
-        raise ArchiveError(
-            f"{path} is of the format {found!r}, expected {form!r}; make one with {maker}."
-        )
-    if number != latest:
-        later = isinstance(number, int) and number > latest
-        cure = "upgrade blase3d" if later else f"make it anew with {maker}"
-        raise ArchiveError(
-            f"{path} has format version {number!r}, this blase3d reads {latest}; {cure}."
-        )
-    return group
-
-
-def read_array(group: zarr.Group, name: str, part: slice | EllipsisType = ...) -> NDArray[Any]:
-    """An array or part of it; damage is told by the checksum of its chunks."""
-    try:
-        array: Any = group[name]
-        missing = array.nchunks_initialized < array.nchunks
-        values = np.asarray(array[part])
-    except KeyError:
-        raise ArchiveError(f"{group.store_path} lacks the array {name}; make it anew.") from None
-    except Exception as error:  # as many kinds as codecs
-        raise ArchiveError(
-            f"the array {name} of {group.store_path} is damaged ({type(error).__name__}); "
-            "make the file anew."
-        ) from None
-    if missing and values.size:
-        raise ArchiveError(f"the array {name} of {group.store_path} is incomplete; make it anew.")
-    return values
-
-
-def write_array(
-    group: zarr.Group, name: str, values: NDArray[Any], chunk: int | None = None
-) -> None:
-    """Write an array as one chunk, or in chunks of so many rows: compressed, with a checksum
-    behind the compression.
-
-    One that is there already is filled anew, not removed: another farm may be reading it, or
-    writing the same.
-    """
-    rows = values.shape[:1] if chunk is None else (min(chunk, len(values)),)
-    array = _array_of(
-        group,
-        name,
-        shape=values.shape,
-        chunks=tuple(max(n, 1) for n in (*rows, *values.shape[1:])),
-        dtype=values.dtype,
-        compressors=[_COMPRESSOR, Crc32cCodec()],
-        config={"write_empty_chunks": True},
-    )
-    if values.size:
-        array[...] = values
-
-
-def _array_of(group: zarr.Group, name: str, **form: Any) -> zarr.Array[Any]:
-    """The array of that name and form, made if need be."""
-    try:
-        return group.create_array(name, **form)
-    except Exception:  # it is there, or what is there is damaged
-        with suppress(Exception):
-            found: Any = group[name]
-            if all(getattr(found, key) == form[key] for key in ("shape", "chunks", "dtype")):
-                return found
-    return group.create_array(name, overwrite=True, **form)
-
-
-_COMPRESSOR = BloscCodec(cname="zstd", clevel=7, shuffle="bitshuffle")
+    except (GridError, RecipeError) as error:
+        raise ArchiveError(f"{path} is damaged ({first_line(error)}); clone again.") from None
 
 
 def software_versions() -> dict[str, str]:

@@ -27,13 +27,15 @@ NodeArrays = tuple[NDArray[Any], NDArray[Any] | None]
 
 TOLERANCE = 1e-6
 """Labels closer than this, relative to the larger of 1 and their size, are one value."""
-LARGEST_BOX = 1_000_000
-"""Nodes of the largest box whose holes are listed."""
 RESERVED = (
     *("rv", "vsini", "vmac", "limb_darkening", "resolution"),
     *("wavelength", "residual", "integrate"),
 )
 """What a model is asked for beside its labels: no label can have such a name."""
+SHORTEST, LONGEST = 0.1, 1e8
+"""Å: from X-rays to radio; wavelengths beyond are in another unit."""
+LARGEST_BOX = 1_000_000
+"""Nodes of the largest box whose holes are listed."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -60,6 +62,11 @@ class Grid:
         if wavelength.ndim != 1:
             raise GridError(f"The grid's wavelength has shape {wavelength.shape}, expected (P,).")
         check_wavelength(wavelength, GridError, "The grid's wavelengths")
+        if not SHORTEST <= wavelength[0] < wavelength[-1] <= LONGEST:
+            raise GridError(
+                f"The grid has {wavelength.size} wavelengths from {wavelength[0]:g} to "
+                f"{wavelength[-1]:g}, expected two or more, in Å: correct them or their unit."
+            )
         names = tuple(str(name).lower() for name in self.label_names)
         labels = _checked_labels(self.labels, names)
         object.__setattr__(self, "wavelength", read_only(wavelength))
@@ -250,18 +257,29 @@ def grid_of(
     flags: Callable[[int], Mapping[str, object]] | None = None,
 ) -> Grid:
     """A grid of spectra in memory: flux (N, P), continuum (N, P) or None, wavelength in vacuum."""
+    for name, values in (("wavelength", wavelength), ("labels", labels)):
+        check_kind(name, np.asarray(values).dtype)
     pixels, table = (np.asarray(values, dtype=np.float64) for values in (wavelength, labels))
     read = _InMemory(np.asarray(flux), None if continuum is None else np.asarray(continuum))
     described = {"medium": "vacuum", **(meta or {})}
     grid = Grid(pixels, table, tuple(label_names), read, described, flags, read.digest)
-    check_shape(grid, "flux", np.shape(flux))
-    if continuum is not None:
-        check_shape(grid, "continuum", np.shape(continuum))
+    check_form(grid, "flux", read.flux)
+    if read.continuum is not None:
+        check_form(grid, "continuum", read.continuum)
     return grid
 
 
-def check_shape(grid: Grid, name: str, shape: tuple[int, ...]) -> None:
-    """Raise unless an array of all nodes has one row a node and one column a wavelength."""
+def check_kind(name: str, dtype: np.dtype[Any]) -> None:
+    """Raise unless values are real numbers."""
+    if dtype.kind not in "iuf":
+        raise GridError(f"The grid's {name} is of {dtype}, expected real numbers: convert it.")
+
+
+def check_form(grid: Grid, name: str, array: Any) -> None:
+    """Raise unless an array of all nodes has one row a node and one column a wavelength, and real
+    numbers."""
+    check_kind(name, array.dtype)
+    shape = array.shape
     wanted = (len(grid), len(grid.wavelength))
     if shape != wanted:
         raise GridError(
@@ -331,10 +349,10 @@ def _checked_labels(labels: ArrayLike, names: tuple[str, ...]) -> FloatArray:
     table = np.asarray(labels, dtype=np.float64) + 0.0
     if not names or len(set(names)) != len(names):
         raise GridError(f"Got label names {names}, expected one or more different names.")
-    if taken := [name for name in names if name in RESERVED or not name.strip()]:
+    if strange := [name for name in names if not _is_name(name)]:
         raise GridError(
-            f"The grid has a label {taken[0]!r}, expected a name that means nothing else "
-            f"({', '.join(RESERVED)} do): rename it."
+            f"Got the label name {strange[0]!r}, expected one that can be printed, has no = and is "
+            f"none of {', '.join(RESERVED)}: choose another."
         )
     if table.ndim != 2 or table.shape[1] != len(names) or not len(table):
         raise GridError(
@@ -349,6 +367,11 @@ def _checked_labels(labels: ArrayLike, names: tuple[str, ...]) -> FloatArray:
             "finite number: correct the label or remove the node."
         )
     return table
+
+
+def _is_name(name: str) -> bool:
+    plain = bool(name) and name == name.strip() and name.isprintable() and "=" not in name
+    return plain and name not in ("self", *RESERVED)
 
 
 def _tolerance(value: ArrayLike) -> Any:

@@ -199,9 +199,15 @@ def line_table(
 
     Raises
     ------
+    InputError
+        `count` or `near` is not positive.
     LabelError
         Labels are missing, unknown or outside the library.
     """
+    if count < 1:
+        raise InputError(f"got a count of {count} lines, expected one or more; correct it.")
+    if near is not None and not 0.0 < near < np.inf:
+        raise InputError(f"got lines near {near:g} Å, expected a positive wavelength; correct it.")
     found = line_information(model, labels)
     order = -found.depth if near is None else np.abs(found.lines.center - near)
     return [_row(found, int(i)) for i in sorted(np.argsort(order, kind="stable")[:count])]

@@ -7,6 +7,7 @@ which cost nothing once they are shuffled together and compressed.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,15 @@ import numpy as np
 import zarr
 from numpy.typing import ArrayLike, NDArray
 
-from .archive import open_zarr, read_array, write_array
 from .emulator import Residual
 from .errors import ArchiveError
 from .files import replacing
 from .model import Model, make_model
 from .recipe import Recipe, recipe_from_json
 from .residual import node_steps, scale_number, scale_of
+from .spectrum import check_wavelength
 from .surface import Surface, steps
+from .zarr_io import open_zarr, read_array, write_array
 
 FORMAT = "blase3d-model"
 VERSION = 3
@@ -86,7 +88,8 @@ def _coded(values: NDArray[np.floating], step: ArrayLike) -> NDArray[np.unsigned
 def _folded(whole: NDArray[np.int64]) -> NDArray[np.unsignedinteger]:
     """Signs folded in, in the smallest type that holds them."""
     folded = np.where(whole < 0, -2 * whole - 1, 2 * whole).astype(np.uint64)
-    return folded.astype(np.min_scalar_type(int(folded.max(initial=0))))
+    kind = np.min_scalar_type(int(folded.max(initial=0)))
+    return folded.astype(kind.str)  # not `kind`: of two names for 64 bits, Zarr knows one
 
 
 def _unfolded(folded: NDArray[np.unsignedinteger]) -> NDArray[np.int64]:
@@ -107,7 +110,7 @@ def load_model(path: str | Path) -> Model:
         It does not exist, is something else, is damaged, or is of another version.
     """
     path = Path(path)
-    group = open_zarr(path, FORMAT, VERSION, "blase3d build")
+    group = open_zarr(path, FORMAT, range(VERSION, VERSION + 1), "blase3d build")
     try:
         return _read(group, dict(group.attrs))
     except ArchiveError:
@@ -130,15 +133,47 @@ def _read(group: zarr.Group, attributes: dict[str, Any]) -> Model:
     residual = _read_residual(group) if "residual_nodes" in group else None
     if residual is None and recipe.residual:
         raise ValueError("the residual is missing")
-    return make_model(
-        _wavelengths(attributes["wavelength"], read_array(group, "wavelength")),
-        axes,
-        Surface(**parts),
-        residual,
-        recipe,
-        attributes["meta"],
-        _decoded(read_array(group, "error_modes"), _ERROR_STEP),
-    )
+    wavelength = _wavelengths(attributes["wavelength"], read_array(group, "wavelength"))
+    check_wavelength(wavelength, ArchiveError)
+    surface = Surface(**parts)
+    errors = _decoded(read_array(group, "error_modes"), _ERROR_STEP)
+    _check(wavelength, axes, surface, residual, errors)
+    return make_model(wavelength, axes, surface, residual, recipe, attributes["meta"], errors)
+
+
+def _check(
+    wavelength: NDArray[np.float64],
+    axes: dict[str, NDArray[np.float64]],
+    surface: Surface,
+    residual: Residual | None,
+    errors: NDArray[np.float32],
+) -> None:
+    """Raise ValueError unless the parts are of one model, and numbers."""
+    for name, axis in axes.items():
+        if not (axis.ndim == 1 and axis.size and np.isfinite(axis).all()):
+            raise ValueError(f"the values of {name} are no numbers")
+        if not (np.diff(axis) > 0).all():
+            raise ValueError(f"the values of {name} do not increase")
+    pixels, count = wavelength.size, surface.reference.size
+    box = math.prod(axis.size for axis in axes.values())
+    if max(len(surface.area), len(surface.shape)) > box:
+        raise ValueError("lines follow more functions than there are nodes")
+    parts: list[tuple[Any, tuple[int, ...]]] = [
+        (surface.reference, (count,)),
+        (surface.base, (count, 4)),
+        (surface.area, (len(surface.area), count)),
+        (surface.shape, (len(surface.shape), count, 3)),
+        (errors, (len(errors), pixels)),
+    ]
+    if residual is not None:
+        rank = len(residual.pixels)
+        shapes = [(box, rank), (rank, pixels), (pixels,)]
+        parts += zip((residual.nodes, residual.pixels, residual.scale), shapes, strict=True)
+    for values, shape in parts:
+        if np.shape(values) != shape:
+            raise ValueError(f"a part has the shape {np.shape(values)} instead of {shape}")
+        if not np.isfinite(values).all():
+            raise ValueError("a part has values that are not finite")
 
 
 def _wavelengths(first: list[int], bends: NDArray[np.unsignedinteger]) -> NDArray[np.float64]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 from .errors import RecipeError
 from .render import Composition
@@ -94,9 +96,64 @@ class Recipe:
     missing: float = -1000.0
     residual: float = 7e-5
 
+    def __post_init__(self) -> None:
+        for name, kind in _kinds().items():
+            value = getattr(self, name)
+            if not _is_of(value, kind):
+                raise RecipeError(
+                    f"got the recipe setting {name}={value!r}, expected {_in_words(kind)}; "
+                    "correct it."
+                )
+            low, high = _RANGES.get(name, (0, math.inf))
+            if not isinstance(value, str) and not (low <= value <= high and math.isfinite(value)):
+                raise RecipeError(
+                    f"got the recipe setting {name}={value!r}, expected a finite number of "
+                    f"{low:g} to {high:g}; correct it."
+                )
+
     def to_json(self) -> str:
         """The recipe as one JSON object."""
         return json.dumps(asdict(self))
+
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "continuum_degree": (0, 30),
+    "prominence": (1e-6, 1),
+    "distance": (1, 1_000_000),
+    "wing_tolerance": (1e-12, 0.1),
+    "learning_rate": (1e-9, 10),
+    "epochs": (1, 1_000_000),
+    "rounds": (0, 100),
+    "redetection": (1e-6, 1),
+    "tolerance": (1e-6, 1e4),
+    "modes": (1, 1_000_000),
+    "shape_modes": (1, 1_000_000),
+    "batch": (1, 1_000_000),
+    "steps": (1, 100_000_000),
+    "window": (2, 100_000_000),
+    "missing": (-1e9, 0),
+    "residual": (0, 1),
+}
+"""What numbers may be; those that are not here may be any from 0 on."""
+
+
+@cache
+def _kinds() -> dict[str, Any]:
+    """The type of each setting."""
+    return get_type_hints(Recipe)
+
+
+def _is_of(value: object, kind: Any) -> bool:
+    if choices := get_args(kind):
+        return isinstance(value, str) and value in choices
+    wanted = (int, float) if kind is float else kind
+    return isinstance(value, wanted) and not isinstance(value, bool)
+
+
+def _in_words(kind: Any) -> str:
+    if choices := get_args(kind):
+        return f"one of {', '.join(choices)}"
+    return {int: "a whole number", float: "a number"}.get(kind, "a text")
 
 
 DEFAULT = Recipe()
@@ -139,7 +196,18 @@ def get_recipe(name: str, **changes: Any) -> Recipe:
             f"got the recipe {name!r}, expected one of {', '.join(RECIPES)} or a JSON file; "
             "choose one of these."
         )
+    _refuse_unknown(changes)
     return replace(recipe, **changes)
+
+
+def _refuse_unknown(settings: Any) -> None:
+    known = [field.name for field in fields(Recipe)]
+    if not isinstance(settings, dict) or not set(settings) <= set(known):
+        strange = sorted(set(settings) - set(known)) if isinstance(settings, dict) else settings
+        raise RecipeError(
+            f"got the recipe settings {strange}, expected only {', '.join(known)}; "
+            "remove or rename the others."
+        )
 
 
 def recipe_from_json(text: str) -> Recipe:
@@ -148,23 +216,13 @@ def recipe_from_json(text: str) -> Recipe:
     Raises
     ------
     RecipeError
-        The text is not JSON, or has settings that no recipe has.
+        The text is not JSON, or has settings that no recipe has, or values that none can have.
     """
     try:
         settings = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise RecipeError(f"the recipe is not JSON ({error}).") from None
-    known = {field.name: type(field.default) for field in fields(Recipe)}
-    if not isinstance(settings, dict) or not set(settings) <= set(known):
-        strange = sorted(set(settings) - set(known)) if isinstance(settings, dict) else settings
+    except (ValueError, RecursionError) as error:
         raise RecipeError(
-            f"got the recipe settings {strange}, expected only {', '.join(known)}; "
-            "remove or rename the others."
-        )
-    for name, value in settings.items():
-        if not isinstance(value, known[name] if known[name] is not float else (int, float)):
-            raise RecipeError(
-                f"got the recipe setting {name}={value!r}, expected a "
-                f"{known[name].__name__}; correct it."
-            )
+            f"the recipe is not JSON ({error}): write it as an object of settings."
+        ) from None
+    _refuse_unknown(settings)
     return Recipe(**settings)

@@ -133,6 +133,8 @@ def read_only(values: NDArray) -> NDArray:
 
 def _vector(values: ArrayLike, name: str, count: int | None) -> FloatArray:
     try:
+        if np.iscomplexobj(values):
+            raise TypeError("complex numbers")
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as failure:
         raise SpectrumError(f"The {name} is not numeric: give one number a pixel.") from failure

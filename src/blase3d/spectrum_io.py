@@ -23,19 +23,28 @@ from numpy.typing import NDArray
 
 from .errors import MissingExtra, SpectrumError
 from .files import (
+    LARGEST_SPECTRUM,
+    check_expanse,
+    check_size,
     first_line,
     load_npz,
     parse_meta,
     plain,
     replacing,
     require_file,
+    require_writable,
     settle_medium,
+    settle_version,
+    to_angstrom,
     to_vacuum,
 )
 from .spectrum import Spectrum
 from .spectrum_hpf import RESOLUTION, hpf_arrays, is_hpf
 
 COLUMNS = ("wavelength", "flux", "error", "mask", "continuum", "order", "resolution")
+FORMAT = "blase3d-spectrum"
+VERSION = 1
+"""Of the form of what is written; a file of others, which states none, is read too."""
 _FIELDS = {"resolution": "resolving"}
 """Names of columns in `Spectrum`, where they are others."""
 ERROR_EXTENSIONS = ("ERROR", "ERR", "ERRS", "SIGMA")
@@ -62,7 +71,9 @@ def read_spectrum(
     """
     path = Path(path)
     require_file(path, SpectrumError)
+    check_size(path.stat().st_size, str(path), SpectrumError, LARGEST_SPECTRUM)
     columns = _chosen(_READERS, path)(path)
+    settle_version(columns.meta, FORMAT, VERSION, path, SpectrumError)
     found = settle_medium(columns.medium, medium, path, SpectrumError)
     meta = {**columns.meta, "medium": "vacuum"}
     if found == "air":
@@ -88,10 +99,14 @@ def write_spectrum(spectrum: Spectrum, path: str | Path) -> None:
     """Write a spectrum as its name ends: .npz, .ecsv, .csv or .fits; whole or not at all."""
     path = Path(path)
     write = _chosen(_WRITERS, path)
-    if not path.parent.is_dir():
-        raise SpectrumError(f"There is no folder {path.parent} to write {path.name} to: make it.")
     with replacing(path) as partial:
         write(spectrum, partial)
+
+
+def require_writable_spectrum(path: Path) -> None:
+    """Raise unless `write_spectrum` could write to a file of this name."""
+    _chosen(_WRITERS, path)
+    require_writable(path)
 
 
 def _chosen(table: Mapping[str, Callable[..., Any]], path: Path) -> Callable[..., Any]:
@@ -116,6 +131,8 @@ def _require(found: Iterable[str], path: Path) -> None:
 
 def _numbers(arrays: Mapping[str, NDArray[Any]], name: str) -> NDArray[np.float64]:
     try:
+        if np.iscomplexobj(arrays[name]):
+            raise TypeError("complex numbers")
         return np.asarray(arrays[name], dtype=np.float64)
     except (TypeError, ValueError) as failure:
         raise SpectrumError(
@@ -131,7 +148,7 @@ def _orders(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.int64] | None:
     found = _optional(arrays, "order")
     if found is None:
         return None
-    if not (np.isfinite(found) & (found == np.rint(found))).all():
+    if not ((np.abs(found) < 2**31) & (found == np.rint(found))).all():
         raise SpectrumError("the orders are no whole numbers: number them.")
     return found.astype(np.int64)
 
@@ -153,30 +170,16 @@ def _mask(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
     return np.isin(words, ("true", "1", "t"))
 
 
-def _to_angstrom(values: NDArray[Any], unit: object, path: Path) -> NDArray[np.float64]:
-    """Wavelengths in Å; without a unit they are taken to be in Å."""
-    if unit is None or not str(unit).strip():
-        return np.asarray(values, dtype=np.float64)
-    try:
-        factor = float(units.Unit(unit).to(units.AA))
-    except (ValueError, TypeError) as failure:
-        raise SpectrumError(
-            f"{path} has wavelengths in {str(unit)!r}, expected a unit of length: correct it."
-        ) from failure
-    scaled = np.asarray(values, dtype=np.float64)
-    return scaled if factor == 1.0 else scaled * factor
-
-
 # --- .npz --------------------------------------------------------------------------------------
 
 
 def _read_npz(path: Path) -> _Columns:
-    arrays = load_npz(path, SpectrumError)
+    arrays = load_npz(path, SpectrumError, LARGEST_SPECTRUM)
     _require(arrays, path)
     meta = parse_meta(arrays["meta"], path, SpectrumError) if "meta" in arrays else {}
     columns = {name: arrays[name] for name in COLUMNS if name in arrays}
     unit = meta.pop("wavelength_unit", None)
-    columns["wavelength"] = _to_angstrom(columns["wavelength"], unit, path)
+    columns["wavelength"] = to_angstrom(columns["wavelength"], unit, path, SpectrumError)
     if columns["flux"].ndim == 2:
         columns = _single_node(columns, path)
         if {"labels", "label_names"} <= set(arrays):
@@ -213,6 +216,7 @@ def _columns(spectrum: Spectrum) -> dict[str, NDArray[Any]]:
 
 def _meta(spectrum: Spectrum) -> dict[str, Any]:
     stated: dict[str, object] = {"medium": "vacuum", "wavelength_unit": "Angstrom"}
+    stated |= {"format": FORMAT, "version": VERSION}
     if spectrum.resolution is not None:
         stated["resolution"] = spectrum.resolution
     return dict(plain({**spectrum.meta, **stated}))
@@ -233,6 +237,7 @@ def _read_text(path: Path) -> _Columns:
             f"{path} cannot be read as a table ({first_line(failure)}): expected columns "
             "wavelength, flux, ... under one line of names; correct or make it again."
         ) from failure
+    check_expanse(table.meta, path, SpectrumError)
     return _from_table(table, dict(table.meta) if ecsv else _comments(text), path)
 
 
@@ -253,7 +258,7 @@ def _from_table(table: Table, stated: dict[str, Any], path: Path) -> _Columns:
     arrays = {name: _plain_column(table[name]) for name in COLUMNS if name in table.colnames}
     meta = _unpacked(stated, path)
     unit = table["wavelength"].unit or meta.get("wavelength_unit")
-    arrays["wavelength"] = _to_angstrom(arrays["wavelength"], unit, path)
+    arrays["wavelength"] = to_angstrom(arrays["wavelength"], unit, path, SpectrumError)
     _match_units(table, arrays, path)
     meta.pop("wavelength_unit", None)
     return _Columns(arrays, meta.pop("medium", None), meta.pop("resolution", None), meta)
@@ -316,6 +321,8 @@ def _write_csv(spectrum: Spectrum, path: Path) -> None:
 def _read_fits(path: Path) -> _Columns:
     try:
         with _quietly_open(path) as hdus:
+            declared = sum(hdu.size for hdu in hdus)  # it may be compressed
+            check_size(declared, str(path), SpectrumError, LARGEST_SPECTRUM)
             columns = _hpf(hdus) or _fits_table(hdus, path) or _fits_image(hdus, path)
     except SpectrumError:
         raise
@@ -378,7 +385,7 @@ def _from_image(hdu: Any, hdus: fits.HDUList, path: Path) -> _Columns:
     pixel = np.arange(header["NAXIS1"]) + 1.0
     values = header["CRVAL1"] + (pixel - header.get("CRPIX1", 1.0)) * step
     arrays = {
-        "wavelength": _to_angstrom(values, header.get("CUNIT1"), path),
+        "wavelength": to_angstrom(values, header.get("CUNIT1"), path, SpectrumError),
         "flux": np.asarray(hdu.data, dtype=np.float64),
     }
     for name in ERROR_EXTENSIONS:

@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from .errors import ArchiveError, LabelError
+from .errors import ArchiveError, InputError, LabelError, check_seed
 from .grid import Grid
 from .inference import Method, infer
 from .inference.result import Estimate
@@ -146,11 +146,16 @@ def validate(
 
     Raises
     ------
+    InputError
+        A seed or a signal to noise that cannot be.
     ArchiveError
         The model has no errors at nodes in it, and no library was given.
     LabelError
         No held-out spectrum can be used, or its labels are others than those of the model.
     """
+    check_seed(seed)
+    if snr is not None and not 0.0 < snr < np.inf:
+        raise InputError(f"got a signal to noise of {snr:g}, expected a positive number.")
     of_nodes = _stored_nodes(model) if nodes is None else _nodes(model, nodes, progress)
     chosen = _Chosen((), 0, 0) if holdout is None else _choose(model, holdout)
     of_holdout = seconds = coverage = None

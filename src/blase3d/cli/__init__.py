@@ -17,13 +17,20 @@ __all__ = ["app", "err", "figures", "first", "libraries", "lines", "main", "mode
 
 
 def main() -> None:
-    """Run the command line; errors of blase3D and of the disk become one sentence."""
+    """Run the command line; errors of blase3D, of the disk and of the memory become a sentence."""
     keep_compilations()
     try:
         app()
     except Blase3dError as error:
-        err.print(f"blase3d: {error}", style="red", markup=False, highlight=False)
+        err.print(f"blase3d: {error}", style="red", highlight=False)
         sys.exit(1)
     except OSError as error:
-        err.print(f"blase3d: {error}; check the path and the disk.", style="red", markup=False)
+        err.print(f"blase3d: {error}; check the path and the disk.", style="red")
+        sys.exit(1)
+    except MemoryError as error:
+        err.print(
+            f"blase3d: the memory does not suffice ({error}); give less at once: fewer workers, or "
+            "a part of the wavelengths (--wave).",
+            style="red",
+        )
         sys.exit(1)

@@ -16,8 +16,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="Stellar spectra as lines that follow the labels: clone a library, infer a star.",
 )
-out = Console(width=None if sys.stdout.isatty() else 120)  # piped, tables need room
-err = Console(stderr=True, soft_wrap=True)  # a sentence is one line
+# What is printed is often of files, where [red] is no colour. Piped, tables need room.
+out = Console(width=None if sys.stdout.isatty() else 120, markup=False)
+err = Console(stderr=True, soft_wrap=True, markup=False)  # a sentence is one line
 
 
 class Method(StrEnum):
@@ -35,6 +36,7 @@ class Medium(StrEnum):
     vacuum = "vacuum"
 
 
+Seed = typer.Option(min=0, max=2**32 - 1, help="Wherever chance plays.")
 Wave = Annotated[str | None, typer.Option("--wave", metavar="LO:HI", help="Å, vacuum.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else.")]
 Workers = Annotated[int, typer.Option(help="Processes; 0: one for every core.")]

@@ -15,7 +15,7 @@ from .app import err, out
 from .support import ProgressBars, print_json, table_of_inferences
 
 if TYPE_CHECKING:
-    from ..compare import Comparison
+    from ..comparison import Comparison
 
 
 def show_comparisons(
@@ -28,7 +28,7 @@ def show_comparisons(
     as_json: bool,
 ) -> None:
     """Compare the models on every spectrum; status 1 where one has failed."""
-    from ..compare import compare
+    from ..comparison import compare
     from ..files import replacing
     from ..model_file import load_model
     from ..report import write_report
@@ -43,7 +43,7 @@ def show_comparisons(
                 result = compare(read_spectrum(path, medium), models, **settings)
             except Blase3dError as error:
                 found.append({"spectrum": str(path), "error": str(error)})
-                err.print(f"{path}: {error}", style="red", markup=False)
+                err.print(f"{path}: {error}", style="red")
                 continue
             found.append({"spectrum": str(path), **result.to_dict()})
             if not as_json:
@@ -98,4 +98,4 @@ def _print(path: Path, result: Comparison) -> None:
         )
     out.print(table)
     for warning in (*result.warnings, *(f"{f}" for f in result.best.answer.flags)):
-        out.print(f"flag: {warning}", highlight=False, markup=False)
+        out.print(f"flag: {warning}", highlight=False)

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from ..errors import InputError
-from .app import MediumOption, app, err, out
+from .app import MediumOption, Seed, app, err, out
 from .support import ProgressBars
 
 
@@ -41,7 +41,7 @@ def figures(
     ] = None,
     depth: Annotated[float, typer.Option(help="Least depth of lines that are counted.")] = 0.01,
     count: Annotated[int, typer.Option("--nodes", min=1, help="Nodes to infer labels of.")] = 40,
-    seed: Annotated[int, typer.Option(help="Of the nodes, and of labels that are timed.")] = 0,
+    seed: Annotated[int, Seed] = 0,
     only: Annotated[
         list[str] | None, typer.Option(help="A figure by its name; may be repeated.")
     ] = None,
@@ -76,7 +76,7 @@ def figures(
         what = figure.title if figure.file else figure.caption
         table.add_row(figure.file or figure.name, what, f"{figure.seconds:.1f} s")
     out.print(table, highlight=False)
-    out.print(f"Captions and numbers: {output / 'index.md'}", highlight=False, markup=False)
+    out.print(f"Captions and numbers: {output / 'index.md'}", highlight=False)
 
 
 def _pair(text: str | None) -> tuple[str, str] | None:

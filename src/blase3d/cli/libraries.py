@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 
 from ..errors import InputError
+from ..files import printable
 from .app import Json, MediumOption, Wave, Workers, app, err, out
 from .support import ProgressBars, executor, parse_range, print_json
 
@@ -53,6 +54,7 @@ def fetch(
     -o grid.zarr
     """
     from ..sources import fetch as library_server
+    from ..sources import require_writable_grid
 
     spans = {"teff": teff, "logg": logg, "feh": feh, "alpha": alpha}
     box = library_server.Box(
@@ -60,14 +62,14 @@ def fetch(
     )
     cut = None if wave is None else parse_range(wave, "--wave")
     if output is not None:
-        library_server.require_writable(output)
+        require_writable_grid(output)
     folder = library_server.cache_folder(cache)
     with ProgressBars(err) as progress:
         plan = library_server.make_plan(
             box, folder, root, connections=connections, progress=progress
         )
     for line in (str(plan), *plan.describe_holes()):
-        out.print(line, highlight=False, markup=False, soft_wrap=True)
+        out.print(line, highlight=False, soft_wrap=True)
     if dry_run:
         return
     if not (yes or plan.nothing_to_fetch):
@@ -82,10 +84,10 @@ def fetch(
         raise
     out.print(f"{len(done.good)} spectra are good, all in {folder}.", highlight=False)
     for labels, reason in done.failed.items():
-        err.print(f"failed: {labels}: {reason}", highlight=False, markup=False)
+        err.print(f"failed: {labels}: {reason}", highlight=False)
     if output is not None:
         nodes = library_server.write_box(done, output, cut)
-        out.print(f"{output}: {nodes!r}.", highlight=False, markup=False)
+        out.print(f"{output}: {nodes!r}.", highlight=False)
     if done.failed:
         raise InputError(
             f"{len(done.failed)} spectra could not be had (named above), the others are there; "
@@ -110,8 +112,10 @@ def grid(
 
     Example: blase3d grid models/ --wave 8400:8900 -o library.zarr
     """
-    from ..sources import open_grid, write_grid
+    from ..sources import open_grid, require_writable_grid, write_grid
 
+    if output is not None:
+        require_writable_grid(output)
     nodes = open_grid(path, medium, source)
     if wave is not None:
         nodes = nodes.cut(*parse_range(wave, "--wave"))
@@ -125,7 +129,7 @@ def _say(nodes: Grid, as_json: bool) -> None:
     wave, steps = nodes.wavelength, np.diff(nodes.wavelength)
     listed = nodes.n_holes < 1000
     facts: dict[str, Any] = {
-        "library": nodes.meta.get("library", "not stated"),
+        "library": printable(nodes.meta.get("library", "not stated")),
         "nodes": len(nodes),
         "axes": {name: axis.tolist() for name, axis in nodes.axes.items()},
         "n_holes": nodes.n_holes,
@@ -160,7 +164,7 @@ def _say(nodes: Grid, as_json: bool) -> None:
 @app.command("import-states")
 def import_states(
     path: Annotated[Path, typer.Argument(metavar="DIR", help="Holds .pt files.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The archive of clones.")],
+    output: Annotated[str, typer.Option("-o", "--output", help="The archive: folder or address.")],
     wave: Wave = None,
     step: Annotated[
         float | None, typer.Option(help="Å between pixels; default: those of PHOENIX.")
@@ -193,7 +197,7 @@ def import_states(
         )
     out.print(f"{len(report.imported)} nodes imported now, all in {output}.", highlight=False)
     for reason in report.failed.values():
-        err.print(f"failed: {reason}", highlight=False, markup=False)
+        err.print(f"failed: {reason}", highlight=False)
     if report.failed:
         raise InputError(
             f"{len(report.failed)} files could not be imported (named above); blase3d build takes "

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from ..files import require_writable
 from .app import Json, MediumOption, app, err, out
 from .support import LabelOptions, ProgressBars, labels_from, print_json
 
@@ -119,9 +120,12 @@ def tune(
     """
     from ..inference.prior import parse_assignments, parse_number, parse_prior
     from ..model_file import load_model, save_model
-    from ..spectrum_io import read_spectrum, write_spectrum
+    from ..spectrum_io import read_spectrum, require_writable_spectrum, write_spectrum
     from ..tuning import tune as adjust
 
+    require_writable(output)
+    if template is not None:
+        require_writable_spectrum(template)
     fixed = {name: parse_number(text) for name, text in parse_assignments(fix or []).items()}
     if resolution is not None:
         fixed["resolution"] = resolution

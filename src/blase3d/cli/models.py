@@ -10,14 +10,15 @@ import typer
 from rich.table import Table
 
 from ..errors import InputError
-from .app import Json, MediumOption, Method, Wave, Workers, app, err, out
+from ..files import require_writable
+from .app import Json, MediumOption, Method, Seed, Wave, Workers, app, err, out
 from .support import ProgressBars, executor, parse_range, print_json
 
 
 @app.command()
 def clone(
     path: Annotated[Path, typer.Argument(metavar="GRID", help="The library.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The archive of clones.")],
+    output: Annotated[str, typer.Option("-o", "--output", help="The archive: folder or address.")],
     recipe: Annotated[
         str, typer.Option(help="default, single, paper, or a JSON file.")
     ] = "default",
@@ -50,7 +51,7 @@ def clone(
         highlight=False,
     )
     for i, reason in failed.items():
-        err.print(f"failed: {nodes.describe(i)}: {reason}", highlight=False, markup=False)
+        err.print(f"failed: {nodes.describe(i)}: {reason}", highlight=False)
     if failed:
         raise InputError(
             f"{len(failed)} of {len(nodes)} nodes could not be cloned (named above); "
@@ -74,6 +75,7 @@ def build(
     from ..archive import open_archive
     from ..model_file import save_model
 
+    require_writable(output)
     with ProgressBars(err) as progress:
         model = building.build(open_archive(path), progress, small=small)
     save_model(model, output)
@@ -86,7 +88,7 @@ def validate(
     holdout: Annotated[Path | None, typer.Option(help="A grid of spectra not in it.")] = None,
     snr: Annotated[float | None, typer.Option(help="Noise; without: noise-free.")] = None,
     method: Annotated[Method, typer.Option(help="How labels are found.")] = Method.gradient,
-    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    seed: Annotated[int, Seed] = 0,
     as_json: Json = False,
 ) -> None:
     """Errors at nodes and at held-out points, never mixed.

@@ -13,7 +13,9 @@ import typer
 from rich.table import Table
 
 from ..errors import Blase3dError, InputError
-from .app import Json, MediumOption, Method, Wave, app, err, out
+from ..files import require_writable
+from ..units import SPEED_OF_LIGHT
+from .app import Json, MediumOption, Method, Seed, Wave, app, err, out
 from .comparison import show_comparisons
 from .support import (
     LabelOptions,
@@ -45,19 +47,26 @@ def synth(
     Example: blase3d synth model.zip --teff 5772 --logg 4.44 --feh 0 --resolution 50000 -o sun.ecsv
     """
     from ..grid import wavelength_slice
+    from ..inference.problem import RANGES
     from ..model_file import load_model
     from ..spectrum import Spectrum
-    from ..spectrum_io import write_spectrum
+    from ..spectrum_io import require_writable_spectrum, write_spectrum
 
+    require_writable_spectrum(output)
     model = load_model(path)
     labels = labels_from(model.label_names, label, teff=teff, logg=logg, feh=feh)
     wavelength = model.wavelength
     if wave is not None:
         start, stop = wavelength_slice(wavelength, *parse_range(wave, "--wave"))
         wavelength = wavelength[start:stop]
+    if rv is not None and not abs(rv) < SPEED_OF_LIGHT:
+        raise InputError(f"got rv {rv:g}, expected km/s below the speed of light; correct it.")
     for name, value in (("vsini", vsini), ("vmac", vmac), ("resolution", resolution)):
-        if value is not None and not (np.isfinite(value) and value > 0):
-            raise InputError(f"got {name} {value:g}, expected a positive number; correct it.")
+        most = np.inf if name == "resolution" else RANGES[name][1]
+        if value is not None and not (0 < value <= most and np.isfinite(value)):
+            raise InputError(
+                f"got {name} {value:g}, expected a positive number up to {most:g}; correct it."
+            )
     flux = model.flux(
         rv=rv,
         vsini=vsini,
@@ -94,7 +103,7 @@ def infer(
     continuum: Annotated[
         int, typer.Option(help="Degree of the continuum; -1: it is normalised.")
     ] = 3,
-    seed: Annotated[int, typer.Option(help="For gp and posterior.")] = 0,
+    seed: Annotated[int, Seed] = 0,
     draws: Annotated[int, typer.Option(help="Of each of four chains, for posterior.")] = 200,
     robust: Annotated[bool, typer.Option(help="Give outliers less weight.")] = True,
     jitter: Annotated[
@@ -126,6 +135,8 @@ def infer(
 
     if report is not None and len(spectra) > 1:
         raise InputError(f"got {len(spectra)} spectra and one --report; give one spectrum.")
+    for path in filter(None, (report, output)):
+        require_writable(path)
     priors = {name: parse_prior(text) for name, text in parse_assignments(prior or []).items()}
     fixed = {name: parse_number(text) for name, text in parse_assignments(fix or []).items()}
     if teff_guess is not None:
@@ -156,13 +167,13 @@ def infer(
     ):
         answers = infer_many(spectra, model, executor=pool, medium=medium, **settings)
         for place, answer in answers:
-            path = str(spectra[place])
+            name = str(spectra[place])
             if isinstance(answer, Blase3dError):
-                rows[place] = {"spectrum": path, "error": str(answer)}
+                rows[place] = {"spectrum": name, "error": str(answer)}
             else:
-                rows[place] = {"spectrum": path, **answer.to_dict()}
+                rows[place] = {"spectrum": name, **answer.to_dict()}
                 if report is not None:
-                    write_report(report, answer, model, path, shlex.join(sys.argv))
+                    write_report(report, answer, model, name, shlex.join(sys.argv))
             if progress is not None:
                 progress("infer", len(rows), len(spectra))
     _show_inferences([rows[place] for place in sorted(rows)], model.label_names, output, as_json)
@@ -189,7 +200,7 @@ def _show_inferences(
 def _print_inferences(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         if "error" in row:
-            err.print(f"{row['spectrum']}: {row['error']}", style="red", markup=False)
+            err.print(f"{row['spectrum']}: {row['error']}", style="red")
             continue
         table = Table(title=f"{row['spectrum']} ({row['method']}, {row['seconds']:.1f} s)")
         for column in ("", "value", "sigma"):

@@ -127,7 +127,10 @@ def labels_from(
     from ..inference.prior import parse_assignments, parse_number
 
     labels = {name: value for name, value in given.items() if value is not None}
-    labels |= {name: parse_number(text) for name, text in parse_assignments(extra or []).items()}
+    more = {name: parse_number(text) for name, text in parse_assignments(extra or []).items()}
+    if twice := sorted(set(labels) & set(more)):
+        raise InputError(f"got {', '.join(twice)} by --label and by its own option; give one.")
+    labels |= more
     unknown = set(labels) - set(names)
     missing = set(names) - set(labels)
     if unknown or (missing and not partial):
@@ -165,7 +168,7 @@ def table_of_inferences(rows: list[dict[str, Any]], labels: tuple[str, ...]) -> 
     columns["error"] = [row.get("error", "") for row in rows]
     units = {"teff": "K", "logg": "dex(cm/s2)", "feh": "dex"}
     units |= {name: "km/s" for name in ("rv", "vsini", "vmac")}
-    table = Table(columns)
+    table = Table(columns, meta={"format": "blase3d-inferences", "version": 1})
     for name, unit in units.items():
         for column in {name, f"{name}_sigma"} & set(table.colnames):
             table[column].unit = unit

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..archive import Archive, software_versions
-from ..errors import InputError
+from ..errors import InputError, check_seed
 from ..files import replacing
 from ..grid import Grid
 from ..model import Model
@@ -56,6 +56,15 @@ class Settings:
     depth: float = DEPTH
     count: int = COUNT
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+        line = 1.0 if self.line is None else self.line
+        if not (0.0 < self.depth < 1.0 and 0.0 < line < float("inf") and self.count > 0):
+            raise InputError(
+                f"got a depth of {self.depth:g}, {self.count} nodes and the line {self.line}, "
+                "expected a depth from 0 to 1, and the others positive; correct them."
+            )
 
 
 @dataclass(frozen=True)
@@ -151,6 +160,8 @@ def draw_figures(
     _check([ending], FORMATS, "format")
     lacking = _too_few_labels(model)
     place = Path(folder)
+    if place.exists() and not place.is_dir():
+        raise InputError(f"{place} is a file, expected a folder for the figures: give another.")
     place.mkdir(parents=True, exist_ok=True)
     chosen = [name for name in makers if not only or name in only]
     written = []

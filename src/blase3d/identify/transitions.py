@@ -143,9 +143,9 @@ def load_atoms() -> Atoms:
     folder = Path(spec.origin).parent
     try:
         name = max((folder / "Line_dataset").glob("Linedb_v*.npz"))
-        with np.load(name) as file:
+        with np.load(name, allow_pickle=False) as file:
             table = file["arr_0"]
-        energies = np.load(folder / "Line_dataset" / "ioni_energy.npy")
+        energies = np.load(folder / "Line_dataset" / "ioni_energy.npy", allow_pickle=False)
         abundances = _abundances(folder / "abundance" / "abun_solar.dat")
     except (OSError, ValueError, KeyError) as error:
         raise InputError(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any, Literal
+from dataclasses import fields
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, check_seed
 from ..model import Model
 from ..spectrum import Spectrum
 from . import gp, gradient, posterior
@@ -69,11 +70,12 @@ def infer(
     Raises
     ------
     InputError
-        The spectrum cannot be compared with the model.
+        The spectrum cannot be compared with the model, or a setting is unknown or impossible.
     MissingExtra
         `posterior` without blackjax.
     """
     start = time.perf_counter()
+    _check(method, seed, draws, chains, options)
     sampler = posterior.sampler() if method == "posterior" else None
     problem = make_problem(spectrum, model, priors, fixed, Options(**options))
     if not problem.free:
@@ -84,6 +86,21 @@ def infer(
     if sampler is not None:
         drawn = posterior.draw(sampler, solutions[0], _scatter(solutions[0]), seed, draws, chains)
     return _result(solutions, drawn, method, start)
+
+
+def _check(method: str, seed: int, draws: int, chains: int, options: Mapping[str, Any]) -> None:
+    if method not in get_args(Method):
+        raise InputError(
+            f"got the method {method!r}, expected one of {', '.join(get_args(Method))}; choose one."
+        )
+    known = [field.name for field in fields(Options)]
+    if unknown := [name for name in options if name not in known]:
+        raise InputError(
+            f"got the option {unknown[0]!r}, expected one of {', '.join(known)}; correct the name."
+        )
+    check_seed(seed)
+    if min(draws, chains) < 1:
+        raise InputError(f"got {draws} draws of {chains} chains, expected one or more of each.")
 
 
 def _scatter(solution: Solution) -> float:

@@ -8,7 +8,7 @@ from ..errors import GridError
 from ..grid import Grid
 from .bt_settl import BT_SETTL
 from .cooltlusty import COOLTLUSTY
-from .interchange import NPZ, ZARR, read_npz, read_zarr, write_grid
+from .interchange import NPZ, ZARR, read_npz, read_zarr, require_writable_grid, write_grid
 from .phoenix import PHOENIX, open_phoenix
 from .sonora import BOBCAT, CHOLLA, DIAMONDBACK, ELF_OWL
 from .source import Source, choose, opened, others_sources
@@ -23,6 +23,7 @@ __all__ = [
     "open_phoenix",
     "read_npz",
     "read_zarr",
+    "require_writable_grid",
     "write_grid",
 ]
 

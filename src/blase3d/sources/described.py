@@ -63,6 +63,7 @@ SETTINGS = (
     *META,
 )
 _NAMED = (".npz", ".ecsv", ".csv", ".fits", ".fit", ".fits.gz")
+_MOST_PIXELS = 100_000_000
 _LEAST_NORMALISED = 0.2
 """Pixels deeper than this say little of the continuum, normalised flux being printed in few
 digits."""
@@ -193,8 +194,8 @@ def describe(stated: Mapping[str, object], medium: str | None, where: Path) -> D
             _unit(given.get("wavelength_unit", "Angstrom")),
             float(given.get("flux_factor", 1.0)),
             _ending(given.get("continuum_ending")),
-            _span(given.get("wave")),
-            None if given.get("step") is None else _positive(given["step"], "step"),
+            span := _span(given.get("wave")),
+            _step(given.get("step"), span),
             {name: given[name] for name in META if name in given},
         )
     except (TypeError, ValueError) as fault:
@@ -260,8 +261,13 @@ def _span(value: object) -> tuple[float, float] | None:
     return low, high
 
 
-def _positive(value: Any, name: str) -> float:
-    number = float(value)
-    if not 0 < number < math.inf:
-        raise ValueError(f"{name} {value}, expected a positive number")
-    return number
+def _step(value: Any, span: tuple[float, float] | None) -> float | None:
+    if value is None or span is None:
+        return None
+    step = float(value)
+    if not (0 < step < math.inf and (span[1] - span[0]) / step < _MOST_PIXELS):
+        raise ValueError(
+            f"a step of {value} from {span[0]:g} to {span[1]:g}, expected a positive one, and at "
+            f"most {_MOST_PIXELS} pixels"
+        )
+    return step

@@ -22,10 +22,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import GridError
-from ..files import first_line, load_npz, parse_meta, plain, replacing, settle_medium, to_vacuum
-from ..grid import Grid, NodeArrays, arrays_digest, check_shape, grid_of
+from ..files import (
+    check_array,
+    first_line,
+    load_npz,
+    parse_meta,
+    plain,
+    refuse_links,
+    replacing,
+    require_writable,
+    settle_medium,
+    settle_version,
+    to_angstrom,
+    to_vacuum,
+)
+from ..grid import Grid, NodeArrays, arrays_digest, check_form, check_kind, grid_of
 from .source import Source
 
+FORMAT = "blase3d-grid"
+VERSION = 1
+"""Of the form of what is written; a file of others, which states none, is read too."""
 ARRAYS = ("wavelength", "labels", "flux")
 COPIED = 1 << 16
 """Bytes that are copied at a time."""
@@ -50,9 +66,9 @@ def read_npz(path: str | Path, medium: str | None = None) -> Grid:
     meta, flags = _settled_meta(arrays.get("meta"), medium, path)
     with _naming(path):
         return grid_of(
-            to_vacuum(arrays["wavelength"], meta.pop("medium_found")),
+            _pixels(arrays["wavelength"], meta, path),
             arrays["labels"],
-            [str(name) for name in np.ravel(arrays["label_names"])],
+            _names(arrays["label_names"]),
             arrays["flux"],
             arrays.get("continuum"),
             meta,
@@ -68,17 +84,34 @@ def _require(found: Any, more: tuple[str, ...], path: Path) -> None:
         )
 
 
+def _names(names: Any) -> tuple[str, ...]:
+    each = np.ravel(np.asarray(names)).tolist()
+    return tuple(n.decode("utf-8", "replace") if isinstance(n, bytes) else str(n) for n in each)
+
+
+def _pixels(wavelength: NDArray[Any], meta: dict[str, Any], path: Path) -> NDArray[np.float64]:
+    """Wavelengths in Å in vacuum, whatever a file has them in; `meta` loses what it says of it."""
+    check_kind("wavelength", wavelength.dtype)
+    angstrom = to_angstrom(wavelength, meta.pop("wavelength_unit", None), path, GridError)
+    return to_vacuum(angstrom, meta.pop("medium_found"))
+
+
 def _settled_meta(
     raw: object, medium: str | None, path: Path
 ) -> tuple[dict[str, Any], _Flags | None]:
     """Meta with medium vacuum (`medium_found`: as the file has it), and the flags of the nodes."""
     meta = {} if raw is None else parse_meta(raw, path, GridError)
+    settle_version(meta, FORMAT, VERSION, path, GridError)
     found = settle_medium(meta.get("medium"), medium, path, GridError)
     flags = meta.pop("node_flags", None)
     if found == "air":
         meta["converted_from"] = "air"
     meta.update(medium="vacuum", medium_found=found)
-    return meta, _Flags(flags) if flags else None
+    if not flags:
+        return meta, None
+    if not isinstance(flags, dict) or not all(isinstance(f, dict) for f in flags.values()):
+        raise GridError(f"{path} has node_flags that are no JSON objects: correct or remove them.")
+    return meta, _Flags(flags)
 
 
 @contextmanager
@@ -110,24 +143,33 @@ def is_zarr(path: Path) -> bool:
 def read_zarr(path: str | Path, medium: str | None = None) -> Grid:
     """A grid from a Zarr group, folder or .zip; a node is read when it is asked for."""
     path = Path(path)
+    if path.is_dir():
+        refuse_links(path, GridError)
     with _zarr_group(path) as group:
         attributes = dict(group.attrs)
         _require(group, (), path)
         if not attributes.get("complete", True):
             raise GridError(f"{path} was never finished: make it again.")
-        wavelength, labels = group["wavelength"][:], group["labels"][:]
+        wavelength, labels = (_small(group, name, path) for name in ("wavelength", "labels"))
         names = attributes.get("label_names")
-        names = group["label_names"][:] if names is None else names
-        shapes = {name: group[name].shape for name in ("flux", "continuum") if name in group}
+        names = _small(group, "label_names", path) if names is None else names
+        spectra = {name: group[name] for name in ("flux", "continuum") if name in group}
         sums = _stored_sums(group, len(labels))
     meta, flags = _settled_meta(attributes.get("meta"), medium, path)
     with _naming(path):
-        pixels = to_vacuum(wavelength, meta.pop("medium_found"))
-        read = _ZarrReader(path, "continuum" in shapes)
-        grid = Grid(pixels, labels, tuple(map(str, names)), read, meta, flags, sums)
-        for name, shape in shapes.items():
-            check_shape(grid, name, shape)
+        check_kind("labels", labels.dtype)
+        pixels = _pixels(wavelength, meta, path)
+        read = _ZarrReader(path, "continuum" in spectra)
+        grid = Grid(pixels, labels, _names(names), read, meta, flags, sums)
+        for name, array in spectra.items():
+            check_form(grid, name, array)
     return grid
+
+
+def _small(group: Any, name: str, path: Path) -> NDArray[Any]:
+    """An array that is read whole."""
+    check_array(group[name], f"{name} of {path}", GridError)
+    return np.asarray(group[name][:])
 
 
 @contextmanager
@@ -139,7 +181,7 @@ def _zarr_group(path: Path) -> Iterator[Any]:
     try:
         store = LocalStore(path, read_only=True) if path.is_dir() else ZipStore(path, mode="r")
         with store:
-            yield zarr.open_group(store, mode="r")
+            yield zarr.open_group(store, mode="r", zarr_format=3)
     except GridError:
         raise
     except Exception as failure:  # codecs and stores raise many kinds on damaged bytes
@@ -182,17 +224,27 @@ def write_grid(grid: Grid, path: str | Path) -> None:
     Nodes are written as they are read, unchecked, so that one bad node does not lose the others.
     """
     path = Path(path)
-    writers = {".npz": _write_npz, ".zarr": _write_zarr}
-    if path.suffix.lower() not in writers:
+    require_writable_grid(path)
+    write = _write_npz if path.suffix.lower() == ".npz" else _write_zarr
+    with replacing(path, _is_grid) as partial:
+        write(grid, partial)
+
+
+def require_writable_grid(path: Path) -> None:
+    """Raise unless `write_grid` could write a grid of this name: better now than hours later."""
+    if path.suffix.lower() not in (".npz", ".zarr"):
         raise GridError(f"Got the name {path} for a grid, expected one that ends in .npz or .zarr.")
-    if not path.parent.is_dir():
-        raise GridError(f"There is no folder {path.parent} to write {path.name} to: make it.")
-    with replacing(path) as partial:
-        writers[path.suffix.lower()](grid, partial)
+    require_writable(path, _is_grid)
+
+
+def _is_grid(path: Path) -> bool:
+    """Whether a folder is what `write_grid` wrote, and may be written anew."""
+    return path.suffix.lower() == ".zarr" and (path / "flux" / "zarr.json").is_file()
 
 
 def _meta(grid: Grid) -> dict[str, Any]:
     meta = {**grid.meta, "medium": "vacuum", "wavelength_unit": "Angstrom"}
+    meta |= {"format": FORMAT, "version": VERSION}
     if grid.flags is not None:
         flags = {str(i): dict(grid.flags(i)) for i in range(len(grid))}
         meta["node_flags"] = {node: flag for node, flag in flags.items() if flag}

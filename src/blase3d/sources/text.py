@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import GridError
-from ..files import first_line
+from ..files import LARGEST_SPECTRUM, check_size, first_line
 from ..spectrum import FloatArray
 
 COMPRESSED = (".gz", ".bz2", ".xz")
@@ -30,7 +30,7 @@ def read_text(path: Path) -> str:
     """The text of a file, uncompressed if its name ends in .gz, .bz2 or .xz."""
     try:
         with _OPEN.get(path.suffix.lower(), open)(path, "rb") as stream:
-            return str(stream.read().decode("latin-1"))
+            content = stream.read(LARGEST_SPECTRUM + 1)
     except FileNotFoundError as failure:
         raise GridError(f"There is no file {path}: put it back.") from failure
     except _DAMAGE as failure:
@@ -38,6 +38,8 @@ def read_text(path: Path) -> str:
             f"{path} cannot be read ({first_line(failure)}): it is damaged or cut short; make or "
             "copy it again."
         ) from failure
+    check_size(len(content), str(path), GridError, LARGEST_SPECTRUM)
+    return str(content.decode("latin-1"))
 
 
 def numbers(path: Path, columns: tuple[int, ...], header: int = 0) -> FloatArray:

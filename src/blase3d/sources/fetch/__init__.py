@@ -16,7 +16,7 @@ from .crew import CONNECTIONS
 from .download import Web
 from .listing import ROOTS, Box, parse_span
 from .plan import Plan, cache_folder, make_plan
-from .run import Fetched, fetch, require_writable, write_box
+from .run import Fetched, fetch, write_box
 
 __all__ = [
     "CONNECTIONS",
@@ -29,6 +29,5 @@ __all__ = [
     "fetch",
     "make_plan",
     "parse_span",
-    "require_writable",
     "write_box",
 ]

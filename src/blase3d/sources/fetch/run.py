@@ -119,14 +119,6 @@ def _is_good(target: Path, check: Check, size: int | None) -> bool:
 # --- the cut -----------------------------------------------------------------------------------
 
 
-def require_writable(output: Path) -> None:
-    """Raise unless `write_box` could write a grid of this name: better now than hours later."""
-    if output.suffix.lower() not in (".npz", ".zarr"):
-        raise GridError(f"Got the name {output} for a grid, expected one in .npz or .zarr.")
-    if not output.parent.is_dir():
-        raise GridError(f"There is no folder {output.parent} to write {output.name} to: make it.")
-
-
 def write_box(done: Fetched, output: Path, wave: tuple[float, float] | None = None) -> Grid:
     """Write the fetched spectra, cut to `wave` (Å), as the grid file `output`; the grid."""
     if not done.good:

@@ -1,0 +1,109 @@
+"""Files that earlier versions wrote: later code reads them, with these values.
+
+They lie in `regression/`, named by the version of their form; `tools/make_regression.py` made them.
+"""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from blase3d import archive, model_file, spectrum_io
+from blase3d.archive import open_archive
+from blase3d.cloning import Clone
+from blase3d.model_file import load_model
+from blase3d.recipe import DEFAULT, SINGLE, get_recipe
+from blase3d.sources import interchange, open_grid
+from blase3d.spectrum_io import read_spectrum
+from blase3d.toy import toy_flux, toy_lines
+
+PLACE = Path(__file__).parent / "regression"
+FILES = sorted(path.name for path in PLACE.iterdir())
+LARGEST = 300_000
+"""Bytes of all of them."""
+
+
+def of(form: str) -> list[str]:
+    return [name for name in FILES if name.startswith(form)]
+
+
+@pytest.mark.parametrize("name", of("grid"))
+def test_grids(name: str) -> None:
+    grid = open_grid(PLACE / name)
+    assert grid.labels_of(2) == {"teff": 6000.0, "logg": 4.0, "feh": 0.0}
+    assert grid.wavelength[[0, 50, 100]].tolist() == [8497.0, 8498.0, 8499.0]
+    spectrum = grid[2]
+    assert spectrum.continuum is not None
+    exact = toy_flux(grid.labels[2], grid.wavelength)
+    np.testing.assert_allclose(spectrum.flux / spectrum.continuum, exact, rtol=3e-7)
+    assert grid.meta["citation"] == "closed formulas of blase3d.toy"
+
+
+@pytest.mark.parametrize("name", of("spectrum"))
+def test_spectra(name: str) -> None:
+    spectrum = read_spectrum(PLACE / name)
+    exact = toy_flux({"teff": 5700.0, "logg": 4.2, "feh": 0.0}, spectrum.wavelength)
+    np.testing.assert_allclose(spectrum.flux, exact, rtol=1e-12)
+    np.testing.assert_allclose(spectrum.error, exact / 100, rtol=1e-12)
+    np.testing.assert_allclose(spectrum.continuum, exact * 2, rtol=1e-12)
+    assert np.flatnonzero(spectrum.mask).tolist() == [0, 1]
+    assert spectrum.order is not None
+    assert spectrum.order[[0, 50, 51, 100]].tolist() == [0, 0, 1, 1]
+    assert (spectrum.resolution, len(spectrum)) == (50_000.0, 101)
+    assert spectrum.meta["labels"] == {"teff": 5700.0}
+
+
+@pytest.mark.parametrize("name", of("clones"))
+def test_clones(name: str, tmp_path: Path) -> None:
+    with zipfile.ZipFile(PLACE / name) as zipped:
+        zipped.extractall(tmp_path / "clones")
+    for path in (tmp_path / "clones", PLACE / name):
+        clones = open_archive(path)
+        assert (clones.recipe, clones.failed) == (SINGLE, {3: "it was left out"})
+        node = clones[2]
+        assert (node.misfit, node.flags) == (1e-3, ("invented",))
+        assert node.lines is not None
+        np.testing.assert_array_equal(node.lines.params, toy_lines(node.labels).params)
+        exact = toy_flux(node.labels, clones.wavelength)
+        np.testing.assert_allclose(node.flux, exact, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", of("model"))
+def test_models(name: str) -> None:
+    model = load_model(PLACE / name)
+    assert model.bounds == {"teff": (5500.0, 6000.0), "logg": (4.0, 4.5), "feh": (0.0, 0.0)}
+    flux = np.asarray(model.flux(teff=5700.0, logg=4.2, feh=0.0))
+    stated = [0.891731, 0.631004, 0.151040, 0.531324, 0.958376]
+    np.testing.assert_allclose(flux[[0, 25, 51, 75, 100]], stated, atol=2e-6)
+    np.testing.assert_allclose(model.error_modes[0, :3], 1e-4, atol=5e-6)
+    assert model.recipe.name == "regression"
+
+
+def test_recipes() -> None:
+    assert get_recipe(str(PLACE / "recipe-default.json")) == DEFAULT
+    assert get_recipe(str(PLACE / "recipe-single.json")) == SINGLE
+
+
+def test_every_form_that_is_written_now_is_kept() -> None:
+    forms = {"grid": interchange, "spectrum": spectrum_io, "clones": archive, "model": model_file}
+    for form, module in forms.items():
+        assert any(name.startswith(f"{form}-{module.VERSION}.") for name in FILES), form
+    size = sum(path.stat().st_size for path in PLACE.rglob("*") if path.is_file())
+    assert size < LARGEST
+
+
+def test_an_archive_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
+    """What is added to it carries sums, what is there is still read."""
+    with zipfile.ZipFile(PLACE / "clones-2.zip") as zipped:
+        zipped.extractall(tmp_path / "clones")
+    clones = open_archive(tmp_path / "clones")
+    shutil.rmtree(tmp_path / "clones" / "nodes" / "3")
+    made = clones[2]
+    clones.write(3, Clone(made.flux, made.lines, misfit=made.misfit))
+    again = open_archive(tmp_path / "clones")
+    assert [again.is_done(i) for i in range(4)] == [True] * 4
+    assert not again.failed
