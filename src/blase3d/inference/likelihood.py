@@ -137,7 +137,7 @@ class Likelihood:
             noise = noise_of(self.problem, self.noise, fit.flux, fit.continuum)
             noise = replace(self.noise, robust=noise.robust)
             return self._weighted(noise, fit)
-        lines = self._line_errors(theta, fit)
+        lines = self.line_errors(theta, fit)
         noise = noise_of(self.problem, self.noise, fit.flux + lines.correction, fit.continuum)
         made = self._weighted(noise, fit)
         weight = noise.weight(fit.continuum) * noise.used
@@ -154,7 +154,7 @@ class Likelihood:
         weight = self._padded(noise.weight(fit.continuum) * self.scale)
         return replace(self, noise=noise, data=replace(self.data, weight=weight))
 
-    def _line_errors(self, theta: Floats, fit: Picture) -> LineErrors:
+    def line_errors(self, theta: Floats, fit: Picture) -> LineErrors:
         """How the lines of a prediction compare with the data, every pixel taken for good."""
         noise = noise_of(self.problem, self.noise, fit.flux, fit.continuum)
         weight = noise.used / noise.total(fit.continuum)
