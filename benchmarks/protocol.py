@@ -41,13 +41,13 @@ def main() -> None:
         nodes = np.arange(len(grid))
         if method == "gp":
             nodes = np.random.default_rng(args.seed).permutation(nodes)[: args.subset]
-        rows = [tried(model, grid, int(i), method) for i in track(np.sort(nodes), run)]
-        parts = {part: of_part(rows, part) for part in PAPER}
-        document[run] = {part: summary(chosen) for part, chosen in parts.items() if chosen}
-        document[run]["rows"] = rows
+        rows: list[dict[str, Any]] = []
+        for i in track(nodes, run):
+            rows.append(tried(model, grid, int(i), method))
+            document[run] = summaries(rows)
+            if args.json is not None:
+                args.json.write_text(json.dumps(document, indent=1))
         show(document)
-    if args.json is not None:
-        args.json.write_text(json.dumps(document, indent=1))
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -77,9 +77,14 @@ def tried(model: b3.Model, grid: b3.Grid, i: int, method: str) -> dict[str, Any]
     return {"truth": truth, "found": found, "seconds": answer.seconds, "flags": answer.flags}
 
 
-def of_part(rows: list[dict[str, Any]], part: str) -> list[dict[str, Any]]:
-    """The stars below, or from `SPLIT` on."""
-    return [row for row in rows if (row["truth"]["teff"] < SPLIT) == (part == "cool")]
+def summaries(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Errors below and from `SPLIT` on, and all answers."""
+    cool = [row for row in rows if row["truth"]["teff"] < SPLIT]
+    hot = [row for row in rows if row["truth"]["teff"] >= SPLIT]
+    parts = {
+        part: summary(chosen) for part, chosen in zip(PAPER, (cool, hot), strict=True) if chosen
+    }
+    return {**parts, "rows": rows}
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:

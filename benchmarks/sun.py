@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def compared(
     depth = np.zeros(lines.change.size)
     np.maximum.at(depth, lines.cell, lines.absorbed / picture.continuum)
     rows: list[dict[str, float | int]] = []
-    for low, high in zip(DEPTHS, DEPTHS[1:], strict=False):
+    for low, high in pairwise(DEPTHS):
         change = lines.change[(depth > low) & (depth <= high) & (lines.change != 0.0)]
         middle = float(np.median(change))
         half = float(np.median(np.abs(change - middle)))
