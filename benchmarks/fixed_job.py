@@ -76,7 +76,7 @@ def job(folder: Path) -> Numbers:
     small = b3.build(clones, small=True)
     compared = b3.compare(seen, {"whole": model, "small": small}, fixed=SHARP)
     numbers["compare"] = [candidate.chi2 for candidate in compared.candidates]
-    (_, answer), = b3.infer_many([seen], model, fixed=SHARP)
+    ((_, answer),) = b3.infer_many([seen], model, fixed=SHARP)
     numbers["many"] = estimates(answer)
     return numbers
 
