@@ -28,7 +28,7 @@ from blase3d.surface import Surface
 from blase3d.toy import LINES, WAVELENGTH, toy_flux, toy_grid, toy_lines
 
 SHARP = {"vsini": 0.0, "resolution": float("inf")}
-LENGTHS = 200, 800
+LENGTHS = 256, 384
 """Pixels of a spectrum, least and most."""
 ERROR = 0.01
 SAMPLES = 50
@@ -44,7 +44,8 @@ def main() -> None:
     samples = []
     for sample in soak(toy_model(), args.count, np.random.default_rng(args.seed)):
         samples.append(sample)
-        print("{done:6d} {mb:7.1f} MB {compiled:4d} compiled {seconds:7.0f} s".format(**sample))
+        row = "{done:6d} {mb:7.1f} MB {compiled:4d} compiled {seconds:7.0f} s"
+        print(row.format(**sample), flush=True)
         if args.json:
             args.json.write_text(json.dumps(summary(samples), indent=1))
     print("{kb_each:.3f} kB an inference after the warm-up".format(**summary(samples)))
