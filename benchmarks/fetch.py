@@ -30,7 +30,7 @@ from astropy.io import fits
 
 from blase3d.sources.fetch.listing import Box
 from blase3d.sources.phoenix import WAVE_FILE, phoenix_path
-from phoenix_shape import measured
+from memory import measured
 
 BOX = Box(teff=(2300, 12000), logg=(2, 6), feh=(-0.5, 0))
 WORDS = ("--teff", "2300:12000", "--logg", "2:6", "--feh", "-0.5:0", "--wave", "8400:8500")

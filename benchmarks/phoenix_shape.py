@@ -21,9 +21,6 @@ from __future__ import annotations
 import argparse
 import http.server
 import json
-import os
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -42,6 +39,7 @@ from blase3d.spectrum import Spectrum
 from blase3d.spectrum_io import write_spectrum
 from blase3d.toy import absorbed
 from blase3d.units import BOLTZMANN, PLANCK, SPEED_OF_LIGHT
+from memory import measured
 
 STEPS = ((500, 3000, 0.1), (3000, 5000, 0.006), (5000, 10000, 0.01), (10000, 15000, 0.02),
          (15000, 25000, 0.04), (25000, 55000, 0.15))  # fmt: skip
@@ -173,25 +171,6 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 # --- stages ------------------------------------------------------------------------------------
-
-
-def measured(stage: str, *words: object) -> tuple[dict[str, object], str]:
-    """Run a command of blase3d; its seconds and largest memory (MB), and its output."""
-    command = [sys.executable, "-m", "blase3d.cli", *map(str, words)]
-    print(f"{stage}: blase3d {' '.join(command[3:])}", file=sys.stderr)
-    start = time.perf_counter()
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        child = subprocess.Popen(command, stdout=out, stderr=err)
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-        seconds = time.perf_counter() - start
-        out.seek(0), err.seek(0)
-        said, failed = out.read(), err.read()
-    if child.returncode:
-        raise SystemExit(f"{stage} ended with status {child.returncode}:\n{failed[-2000:]}")
-    cpu = usage.ru_utime + usage.ru_stime
-    row = {"stage": stage, "seconds": seconds, "cpu": cpu, "peak_mb": usage.ru_maxrss / 1024}
-    return row, said
 
 
 def fetched(root: Path, cache: Path) -> dict[str, object]:

@@ -49,7 +49,7 @@ from blase3d.spectrum import Spectrum
 from blase3d.spectrum_io import read_spectrum, write_spectrum
 from blase3d.state_lines import at_shared, shared_lines, to_lines
 from blase3d.states_import import STATES
-from phoenix_shape import measured
+from memory import measured
 
 Floats = NDArray[np.float64]
 THIN = 40

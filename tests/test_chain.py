@@ -138,6 +138,7 @@ def model(chain):
     return chain[2]
 
 
+@pytest.mark.lowest
 def test_exact_at_every_node(chain):
     grid, _, model = chain
     errors = []
@@ -230,6 +231,7 @@ def test_a_prior_and_a_fixed_label_are_heeded(model):
     assert held.labels["teff"].value == pytest.approx(5400.0, abs=15.0)
 
 
+@pytest.mark.lowest
 def test_gp_finds_the_way(model, monkeypatch):
     monkeypatch.setattr(gp, "RANDOM", 15)
     monkeypatch.setattr(gp, "GUIDED", 1)

@@ -18,6 +18,8 @@ from blase3d.spectrum import Spectrum
 from blase3d.spectrum_io import write_spectrum
 from blase3d.toy import toy_grid, toy_spectrum
 
+pytestmark = pytest.mark.lowest
+
 TRUTH = {"teff": 5730.0, "logg": 4.3, "feh": -0.1}
 LABELS = [part for name, value in TRUTH.items() for part in (f"--{name}", str(value))]
 

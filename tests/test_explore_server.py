@@ -20,6 +20,8 @@ from blase3d.explore.workshop import make_workshop
 from blase3d.toy import toy_grid
 from worlds import model_of
 
+pytestmark = pytest.mark.lowest
+
 AXES = {"teff": (5250.0, 5750.0), "logg": (4.25, 4.75), "feh": (-0.25, 0.25)}
 
 

@@ -16,6 +16,8 @@ from blase3d.grid import Grid, grid_of
 from blase3d.sources import open_grid, write_grid
 from blase3d.units import vacuum_to_air
 
+pytestmark = pytest.mark.lowest
+
 WAVE = np.linspace(8400.0, 8410.0, 101)
 NAMES = ("teff", "logg", "feh")
 TEFF, LOGG, FEH = (4000.0, 4500.0, 5000.0), (4.0, 4.5), (-0.5, 0.0)

@@ -265,6 +265,18 @@ def test_telluric_bands_are_masked_of_observed_spectra_only(model, monkeypatch):
 # Draws
 
 
+def test_spectra_on_the_models_own_pixels_share_what_is_compiled(model):
+    """A process that infers spectra of many ranges does not compile for each of them."""
+    still, compiled = {"rv": 0.0, **SHARP}, []
+    for first, count in ((400, 600), (717, 600), (950, 583)):
+        seen = star(model, wavelength=WAVELENGTH[first : first + count], **still)
+        assert make_problem(seen, model, fixed=still).model is model
+        check(infer(seen, model, fixed=still))
+        compiled.append(likelihood._products._cache_size())
+    assert compiled[0] == compiled[-1]
+
+
+@pytest.mark.lowest
 def test_draws_agree_with_the_curvature(doubtful):
     pytest.importorskip("blackjax")
     part = cut(star(doubtful, snr=100.0), (INNER > 8494.0) & (INNER < 8504.0))

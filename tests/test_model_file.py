@@ -19,6 +19,8 @@ from blase3d.surface import Surface, steps
 from blase3d.toy import WAVELENGTH, toy_grid, toy_lines
 from worlds import model_of, whole_residual
 
+pytestmark = pytest.mark.lowest
+
 AXES = {"teff": (5500.0, 6000.0, 6500.0), "logg": (4.0, 4.5), "feh": (0.0,)}
 GRID = toy_grid(AXES)
 LABELS = {"teff": 5777.0, "logg": 4.4, "feh": 0.0}

@@ -21,6 +21,8 @@ from blase3d.sources import interchange, open_grid
 from blase3d.spectrum_io import read_spectrum
 from blase3d.toy import toy_flux, toy_lines
 
+pytestmark = pytest.mark.lowest
+
 PLACE = Path(__file__).parent / "regression"
 FILES = sorted(path.name for path in PLACE.iterdir())
 LARGEST = 300_000

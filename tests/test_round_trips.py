@@ -34,6 +34,8 @@ from blase3d.surface import Surface
 from blase3d.toy import LINES, toy_grid
 from worlds import model_of, true_params
 
+pytestmark = pytest.mark.lowest
+
 few = settings(max_examples=15, deadline=None)
 Folder = Callable[[], Path]
 NAMES = st.text(

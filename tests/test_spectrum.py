@@ -19,6 +19,8 @@ from blase3d.spectrum import Spectrum
 from blase3d.spectrum_io import read_spectrum, write_spectrum
 from blase3d.units import vacuum_to_air
 
+pytestmark = pytest.mark.lowest
+
 SUFFIXES = (".npz", ".ecsv", ".csv", ".fits")
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 WAVE = np.linspace(8400.0, 8410.0, 101)

@@ -27,6 +27,7 @@ _HUGE = 1e6
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=(
+        "first",
         "whole",
         "place",
         "flux",
@@ -45,13 +46,15 @@ _HUGE = 1e6
 class Data:
     """The observation in its final form, padded with pixels of no weight to stable shapes.
 
-    `whole` + `place` (O·Q,) pixels on the model's steps in ln λ, order after order; `flux` in
+    `first` of the model's own pixels that the data stand on, if they do (`Form.native`); `whole` +
+    `place` (O·Q,) pixels on the model's steps in ln λ, order after order; `flux` in
     units of its median; `weight`, inverse errors; `basis` (O, D, Q) of the continuum; `modes`
     (E, O·Q) of the emulator's error, whitened, and their products `gram` (E, E); `cells`, what
     single lines may be wrong by; `sharpness` (M,) how the resolution varies on the model's steps,
     or None; `pixels` to average over, or None; `dark` limb darkening.
     """
 
+    first: Array
     whole: Array
     place: Array
     flux: Array
@@ -69,8 +72,8 @@ class Data:
 class Form:
     """What decides the shape of the computation: names, and which effects take part.
 
-    `native`: the first of the model's own pixels that the data stand on, and how many they are,
-    if nothing moves or broadens them; then no resampling takes place.
+    `native`: the data stand on the model's own pixels, and nothing moves or broadens them; then no
+    resampling takes place.
     """
 
     names: tuple[str, ...]
@@ -78,7 +81,7 @@ class Form:
     instrument: bool
     rotation: bool
     turbulence: bool
-    native: tuple[int, int] | None
+    native: bool
 
 
 def unit_of_flux(problem: Problem) -> float:
@@ -97,6 +100,7 @@ def observe(problem: Problem, weight: Floats, scale: float) -> tuple[NDArray[np.
     modes = len(problem.model.error_modes)
     whole, place = problem.model.split_places(spectrum.wavelength)
     return index, Data(
+        jnp.int32(_own_place(problem) or 0),
         _padded(np.asarray(whole), index, shape).astype(jnp.int32),
         _padded(np.asarray(place), index, shape),
         _padded(_tamed(spectrum, scale), index, shape),
@@ -188,14 +192,16 @@ def form_of(problem: Problem) -> Form:
         works("resolution", np.inf),
         works("vsini", 0.0),
         works("vmac", 0.0),
-        _native(problem),
+        _own_place(problem) is not None,
     )
 
 
-def _native(problem: Problem) -> tuple[int, int] | None:
+def _own_place(problem: Problem) -> int | None:
+    """The first of the model's own pixels that the data stand on; None if they do not, or not
+    always."""
     still = all(problem.fixed.get(name) == 0.0 for name in ("rv", "vsini", "vmac"))
     sharp = problem.fixed.get("resolution") == np.inf
     if not (still and sharp) or problem.options.integrate or problem.spectrum.order is not None:
         return None
     own = problem.model.own_pixels(problem.spectrum.wavelength)
-    return None if own is None else (own.start, len(problem.spectrum))
+    return None if own is None else own.start

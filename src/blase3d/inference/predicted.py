@@ -22,9 +22,9 @@ def seen_by(
     emulator: Emulator, flux: Array, data: Data, value: dict[str, Array], form: Form
 ) -> Array:
     """Flux of the model's own pixels as the data show it."""
-    if form.native is not None:
-        first, count = form.native
-        return jnp.pad(flux[first : first + count], (0, data.place.size - count))
+    if form.native:
+        size = data.place.size
+        return jax.lax.dynamic_slice(jnp.pad(flux, (0, size)), (data.first,), (size,))
     resolution = value["resolution"] if form.instrument else None
     if resolution is not None and data.sharpness is not None:
         resolution = resolution * data.sharpness

@@ -1,0 +1,135 @@
+"""Does the same job give the same numbers here: twice, in another environment, with another JAX?
+
+    python benchmarks/fixed_job.py --json here.json
+    python benchmarks/fixed_job.py --against here.json
+
+Twelve spectra of the toy universe are cloned and built; a star with noise is inferred by each
+method, compared with two models and synthesised. `--json` keeps all numbers, each with all of its
+digits; `--against` prints how far they are from those of a file, and ends with status 1 where that
+is more than `TOLERANCES` allow.
+
+What passes through float32 agrees to some 1e-5 between versions of XLA, which add up in different
+orders; what a fit of hundreds of steps or a random search makes of it agrees less well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import blase3d as b3
+from blase3d.sources import write_grid
+from blase3d.toy import toy_flux, toy_grid
+
+AXES = {"teff": (5000.0, 5500.0, 6000.0), "logg": (4.0, 5.0), "feh": (-0.5, 0.5)}
+RANGE = 8503.6, 8519.4
+"""Å"""
+QUICK = {"rounds": 1, "epochs": 20, "window": 400, "margin": 50}
+TRUTH = {"teff": 5730.0, "logg": 4.32, "feh": -0.13}
+SHARP = {"vsini": 0.0, "resolution": float("inf")}
+SNR = 100.0
+TOLERANCES = {"clones": 1e-4, "flux": 1e-4, "gradient": 0.05, "posterior": 0.5, "gp": 2.0}
+"""Of fluxes in units of the continuum; of labels and their intervals in standard deviations."""
+
+Numbers = dict[str, list[float]]
+
+
+def main() -> None:
+    """Do the job, and print or keep or compare its numbers."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", type=Path, help="where to keep the numbers")
+    parser.add_argument("--against", type=Path, help="numbers kept earlier")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        found = {"jax": version("jax"), "numbers": job(Path(folder))}
+    if args.json:
+        args.json.write_text(json.dumps(found, indent=1))
+    if args.against:
+        sys.exit(report(found, json.loads(args.against.read_text())))
+
+
+def job(folder: Path) -> Numbers:
+    """The numbers of the job, done in an empty folder through every public function."""
+    write_grid(toy_grid(AXES).cut(*RANGE), folder / "grid.npz")
+    grid = b3.open_grid(folder / "grid.npz")
+    b3.clone(grid, str(folder / "clones"), b3.get_recipe("default", **QUICK))
+    clones = b3.open_archive(str(folder / "clones"))
+    b3.save_model(b3.build(clones), folder / "model.zip")
+    model = b3.load_model(folder / "model.zip")
+    b3.write_spectrum(star(grid.wavelength), folder / "star.npz")
+    seen = b3.read_spectrum(folder / "star.npz")
+    numbers: Numbers = {
+        "clones": np.concatenate([clones[i].flux for i in range(len(grid))]).tolist(),
+        "flux": np.asarray(model.flux(**TRUTH), np.float64).tolist(),
+    }
+    for method in methods():
+        answer = b3.infer(seen, model, method=method, fixed=SHARP, seed=3, draws=50, chains=2)
+        numbers[method] = estimates(answer)
+    small = b3.build(clones, small=True)
+    compared = b3.compare(seen, {"whole": model, "small": small}, fixed=SHARP)
+    numbers["compare"] = [candidate.chi2 for candidate in compared.candidates]
+    ((_, answer),) = b3.infer_many([seen], model, fixed=SHARP)
+    numbers["many"] = estimates(answer)
+    return numbers
+
+
+def star(wavelength: np.ndarray) -> b3.Spectrum:
+    """A star that is no node, with noise."""
+    flux, error = toy_flux(TRUTH, wavelength), np.full(wavelength.size, 1.0 / SNR)
+    noise = np.random.default_rng(5).normal(size=wavelength.size)
+    return b3.Spectrum(wavelength, flux + error * noise, error)
+
+
+def methods() -> tuple[Any, ...]:
+    """Those that are installed."""
+    return ("gradient", "gp", "posterior") if find_spec("blackjax") else ("gradient", "gp")
+
+
+def estimates(answer: b3.Inference) -> list[float]:
+    """Value and standard deviation of each parameter, in turn."""
+    both = (answer.labels | answer.nuisance).values()
+    return [number for one in both for number in (one.value, one.sigma)]
+
+
+# Beside other numbers
+
+
+def report(found: dict[str, Any], other: dict[str, Any]) -> int:
+    """Print how far two results are apart; 1 where that is too far, else 0."""
+    print(f"JAX {other['jax']} and {found['jax']}")
+    apart = distances(found["numbers"], other["numbers"])
+    for name, distance in apart.items():
+        print(f"{name:10} {distance:8.2g}   allowed {TOLERANCES[name]:g}")
+    return int(any(not distance <= TOLERANCES[name] for name, distance in apart.items()))
+
+
+def distances(one: Numbers, two: Numbers) -> dict[str, float]:
+    """How far results are apart, in the units of `TOLERANCES`, where both have them."""
+    return {
+        name: (distance if name in ("clones", "flux") else sigmas)(one[name], two[name])
+        for name in TOLERANCES
+        if name in one and name in two
+    }
+
+
+def distance(one: list[float], two: list[float]) -> float:
+    """The largest difference."""
+    return float(np.abs(np.subtract(one, two)).max())
+
+
+def sigmas(one: list[float], two: list[float]) -> float:
+    """The largest difference of values or standard deviations, in the standard deviation."""
+    ours, theirs = (np.reshape(numbers, (-1, 2)) for numbers in (one, two))
+    return float((np.abs(ours - theirs) / ours[:, 1:]).max())
+
+
+if __name__ == "__main__":
+    main()
