@@ -13,7 +13,9 @@ the lines whose depth, each by itself, is above 0.2:
   that were that element's: unidentified, as it should, or wrong. This is what molecules do, which
   the list does not hold;
 - *known*: lines of textbooks (Moore, Minnaert & Houtgast 1966, The Solar Spectrum) within the
-  model: of the components within 0.05 Å of each, the deepest. They are used nowhere but here.
+  model: of the components within 0.05 Å of each, the deepest; of hydrogen, from 5000 K on,
+  the deepest of the broad ones within 0.4 Å, where there is one of 0.05 or more. They are used
+  nowhere but here.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ import blase3d as b3
 from blase3d.identify import UNIDENTIFIED, Identification, identify
 from blase3d.identify.transitions import SYMBOLS, Atoms, load_atoms
 from blase3d.information import central_depth
+from blase3d.lines import Lines
+from blase3d.profile import width_and_mixing
 from blase3d.units import vacuum_to_air
 
 STRONG, SURE = 0.2, 0.9
@@ -54,12 +58,17 @@ KNOWN = {
     "Ni I": (8862.55, 6108.12, 6175.37, 6176.81),
     "Ca I": (6122.22, 6162.17, 6169.56, 6102.72),
     "Na I": (8183.26, 8194.82, 6154.23, 6160.75),
-    "H I": (8598.39, 8750.47, 8862.78, 8665.02),
+    "H I": (
+        *(8545.38, 8598.39, 8665.02, 8750.47, 8862.78, 9014.91, 9229.01),
+        *(9545.97, 10049.37, 10938.09, 12818.08),
+    ),
 }
-WITHIN, BROADER = 0.05, 8.0
-"""Å, and how many times as far for hydrogen."""
-HOT = 8500.0
-"""K from which the lines of hydrogen stand out, and metals are left out."""
+WITHIN, WITHIN_HYDROGEN = 0.05, 0.4
+"""Å."""
+BROAD_WIDTH, SEEN = 0.5, 0.05
+"""Å and depth from which a component near a line of hydrogen counts as one of it."""
+COOL, HOT = 5000.0, 8500.0
+"""K from which hydrogen counts, and from which metals do not."""
 
 
 def main() -> None:
@@ -169,16 +178,14 @@ def known(
 ) -> list[dict[str, Any]]:
     lines = model.lines(**labels)
     depth = central_depth(lines, model.recipe.composition)
-    air = vacuum_to_air(lines.center)
     rows = []
     for species, wavelengths in KNOWN.items():
-        if (species == "H I") != (teff > HOT) and species != "Ca II":
+        hydrogen = species == "H I"
+        if (labels["teff"] < COOL) if hydrogen else (teff > HOT and species != "Ca II"):
             continue
         for wavelength in wavelengths:
-            near = np.flatnonzero(
-                np.abs(air - wavelength) < WITHIN * (8 if species == "H I" else 1)
-            )
-            if not near.size or not air.min() < wavelength < air.max():
+            near = components(lines, depth, wavelength, hydrogen)
+            if not near.size:
                 continue
             deepest = near[np.argmax(depth[near])]
             (one,) = identify(model, labels, model.reference[[deepest]], atoms=atoms)
@@ -188,6 +195,16 @@ def known(
                  "found": one.best, "odds": odds, "right": one.best == species}
             )  # fmt: skip
     return rows
+
+
+def components(lines: Lines, depth: np.ndarray, air: float, hydrogen: bool) -> np.ndarray:
+    """Which lines of a model may be the one of a textbook."""
+    away = np.abs(vacuum_to_air(lines.center) - air)
+    if not hydrogen:
+        return np.flatnonzero(away < WITHIN)
+    width, _ = width_and_mixing(lines.params[:, 2], lines.params[:, 3])
+    broad = (np.asarray(width) > BROAD_WIDTH) & (depth > SEEN)
+    return np.flatnonzero(broad & (away < WITHIN_HYDROGEN))
 
 
 def print_table(stars: list[dict[str, Any]]) -> None:

@@ -12,12 +12,13 @@ import pytest
 
 from blase3d import cli
 from blase3d.errors import InputError
+from blase3d.inference import line_errors
 from blase3d.model_file import load_model, save_model
 from blase3d.spectrum import Spectrum
 from blase3d.spectrum_io import read_spectrum, write_spectrum
 from blase3d.toy import LINES, toy_grid
 from blase3d.tuning import TIMES, Scales, tune
-from blase3d.tuning.fit import changed
+from blase3d.tuning.fit import changed, most_probable
 from blase3d.tuning.folds import FOLDS, folds_of, held_out
 from worlds import model_of
 
@@ -60,6 +61,25 @@ def test_changes_of_lines_are_found(tuned, changes):
         wanted, got = changes[deep, column], found.changes[deep, column]
         assert np.corrcoef(wanted, got)[0, 1] > 0.9, name
         assert np.std(got - wanted) < 0.45 * np.std(wanted), name
+
+
+def test_errors_of_lines_are_not_counted_twice(model, changes, monkeypatch):
+    """Inference allows for lines that are wrong; where their changes are sought, it must not."""
+    monkeypatch.setattr(line_errors, "_ALIKE", 10)  # the toy universe has few lines
+    allowed = []
+
+    def look(likelihood, theta, *rest):
+        both = likelihood, likelihood.refined(theta)
+        allowed.append([float(one.data.cells.loss.max()) for one in both])
+        return most_probable(likelihood, theta, *rest)
+
+    monkeypatch.setattr("blase3d.tuning.most_probable", look)
+    emulator = changed(model.emulator, jnp.asarray(changes, jnp.float32))
+    star, _ = star_of(replace(model, emulator=emulator))
+    tune(star, model, fixed=KNOWN, times=0.1)
+    here, in_inference = np.max(allowed, axis=0)
+    assert here == 0.0
+    assert in_inference > 0.5
 
 
 def test_they_hold_on_masked_out_pixels(tuned):
