@@ -282,9 +282,8 @@ def _bench(
     problem = make_problem(spectrum, model, priors, fixed, Options(**options))
     values = {**answer.labels, **answer.nuisance}
     theta = np.array([values[name].value for name in problem.names])
-    likelihood = make_likelihood(
-        problem
-    )  # what lines may be wrong by is unknown to it: it is sought
+    # not `refined`, which allows for lines that are wrong: their changes are sought here
+    likelihood = make_likelihood(problem)
     labels = {name: answer.labels[name].value for name in model.label_names}
     freedom = make_freedom(problem.model, labels, scales, adjust)
     error = _error(likelihood, theta)
