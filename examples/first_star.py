@@ -26,7 +26,7 @@ def main() -> None:
         print(f"  {name}: {', '.join(f'{value:g}' for value in values)}")
 
     # 2. Spectra to lines. b3.DEFAULT by itself is the recipe to use; this one is for impatience.
-    quick = replace(b3.DEFAULT, rounds=1, epochs=40)
+    quick = replace(b3.DEFAULT, rounds=0, epochs=40)
     clones = b3.clone(grid, folder / "clones.zarr", quick)
 
     # 3. Lines as functions of the labels: a model, kept in one file.

@@ -41,7 +41,8 @@ QUICK = ("grid", "synth", "lines", "infer", "validate")
 """Verbs that are run too, if not with the sampler; others take long, or have no end."""
 _BLOCK = re.compile(
     r"(?:^<!-- (?P<mark>not run: [^\n]+) -->\n\n)?"
-    r"(?:^```(?P<kind>\w*)\n(?P<fenced>.*?)^```$|(?P<indented>^    \S[^\n]*\n(?:(?:    [^\n]*)?\n)*))",
+    r"(?:^```(?P<kind>\w*)\n(?P<fenced>.*?)^```$|"
+    r"(?P<indented>^    \S[^\n]*\n(?:(?:    [^\n]*)?\n)*))",
     re.M | re.S,
 )
 
@@ -173,6 +174,7 @@ def parsed(words: list[str]) -> None:
     command, rest = typer.main.get_command(cli.app), words
     while hasattr(command, "resolve_command"):
         context = command.make_context("blase3d", [], resilient_parsing=True)
+        context.resilient_parsing = False
         _, command, rest = command.resolve_command(context, rest)
     command.make_context("blase3d", list(rest))
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -200,7 +202,7 @@ def _write(make: Callable[[], Drawing], place: Path, ending: str) -> Written:
     start = time.perf_counter()
     drawing = make()
     path = place / f"{drawing.name}.{ending}"
-    with style(), replacing(path) as partial_path:
+    with style(), replacing(path) as partial_path, _quiet_fonts():
         drawing.figure.savefig(partial_path, format=ending, dpi=_DPI, metadata=_NO_DATE[ending])
     return Written(
         drawing.name,
@@ -210,6 +212,18 @@ def _write(make: Callable[[], Drawing], place: Path, ending: str) -> Written:
         path.name,
         time.perf_counter() - start,
     )
+
+
+@contextmanager
+def _quiet_fonts() -> Iterator[None]:
+    """fontTools finds the dates of Matplotlib's own fonts odd, which is no matter here."""
+    fonts = logging.getLogger("fontTools")
+    level = fonts.level
+    fonts.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        fonts.setLevel(level)
 
 
 def _write_index(place: Path, model: Model, written: Sequence[Written]) -> None:
