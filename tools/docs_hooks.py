@@ -35,7 +35,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 def page_of(path: str) -> str:
     """The page of a file, among the sources of the site."""
-    return f"files/{path}.md"
+    return f"source/{path}.md"
 
 
 def listing(path: str) -> str:
