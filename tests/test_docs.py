@@ -140,6 +140,7 @@ def test_the_quickstart_finds_the_star(quickstart):
     folder, names = quickstart
     for name, near in (("teff", 100), ("logg", 0.2), ("feh", 0.1)):
         assert abs(names["answer"].labels[name].value - names["truth"][name]) < near
+    assert re.fullmatch(r"teff 5\S+ ± \S+, logg .* \(gradient, flags: \d\)", str(names["answer"]))
     assert "<html" in (folder / "star.html").read_text("utf-8")
 
 

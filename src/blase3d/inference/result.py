@@ -92,6 +92,11 @@ class Inference:
     draws: NDArray[np.float64] | None = None
     diagnostics: dict[str, Any] = field(default_factory=dict)
 
+    def __str__(self) -> str:
+        """The labels in one line, with the number of flags."""
+        found = (f"{name} {one.value:.6g} ± {one.sigma:.2g}" for name, one in self.labels.items())
+        return f"{', '.join(found)} ({self.method}, flags: {len(self.flags)})"
+
     @property
     def posterior(self) -> dict[str, NDArray[np.float64]]:
         """Draws (chains, draws) of every free parameter (InputError if there are none)."""
