@@ -35,6 +35,8 @@ PAGES = {
 QUICKSTART = "docs/quickstart.md"
 ELSEWHERE = {"docs/fetch.md": "test_fetch.py", "docs/own-grid.md": "test_sources_own_grid.py"}
 """Pages whose blocks need a world of their own, and the tests that run them in it."""
+EXTRAS = {"docs/lines.md": "pyemili"}
+"""Modules that pages need beyond what the tests do."""
 WRONG_USAGE = typer.BadParameter.__base__
 """Of click, or of what typer has of it."""
 QUICK = ("grid", "synth", "lines", "infer", "validate")
@@ -146,6 +148,8 @@ def test_the_quickstart_finds_the_star(quickstart):
 
 @pytest.mark.parametrize("page", [p for p in WITH_PYTHON if p not in (QUICKSTART, *ELSEWHERE)])
 def test_blocks_run(page, world):
+    if page in EXTRAS:
+        pytest.importorskip(EXTRAS[page], reason="the page needs an extra")
     execute(page, world)
 
 

@@ -208,9 +208,8 @@ def _draw_constant(axes: Axes, x: Floats, y: Floats, value: float, title: str) -
     axes.set_xlim(x[0], x[-1])
     axes.set_ylim(y[0], y[-1])
     text = f"{title} = {value:.4g}\neverywhere"
-    box = {"facecolor": "white", "edgecolor": "none"}  # over the dots of the nodes
-    place = {"transform": axes.transAxes, "ha": "center", "va": "center", "zorder": 6}
-    axes.text(0.5, 0.5, text, bbox=box, **place)
+    drawn = axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", zorder=6)
+    drawn.set_bbox({"facecolor": "white", "edgecolor": "none"})  # over the dots of the nodes
 
 
 def _label_axes(axes: Axes, first: str, second: str) -> None:
