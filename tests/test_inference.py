@@ -220,6 +220,18 @@ def test_an_order_without_enough_pixels_is_left_out(model):
     assert answer.n_pixels == INNER.size - 5
 
 
+def test_the_continuum_of_an_order_is_told_by_the_end_that_is_left_of_it(model):
+    """As in an order of which the Earth's atmosphere leaves the end."""
+    spectrum = star(model)
+    order = np.where(np.arange(INNER.size) < INNER.size // 2, 1, 2)
+    masked = (order == 2) & (np.arange(INNER.size) < INNER.size - 30)
+    part = replace(spectrum, order=order, mask=masked)
+    data = make_likelihood(make_problem(part, model, options=Options(continuum_degree=5))).data
+    columns = np.asarray(data.basis * data.weight.reshape(2, 1, -1), np.float64)
+    assert np.linalg.cond(columns[1] @ columns[1].T) < 100.0
+    check(infer(part, model, continuum_degree=5))
+
+
 def test_cosmic_rays_are_given_less_weight(model):
     spectrum = star(model)
     flux = spectrum.flux.copy()

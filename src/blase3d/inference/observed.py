@@ -144,13 +144,17 @@ def _padded(values: Floats, index: NDArray[np.int64], shape: tuple[int, int]) ->
 def _continuum_basis(
     spectrum: Spectrum, degree: int, index: NDArray[np.int64], shape: tuple[int, int]
 ) -> Array:
-    """Chebyshev polynomials of each order on its own range, (O, D, Q)."""
+    """Chebyshev polynomials of each order on the range of its used pixels, (O, D, Q): on a wider
+    one they are nearly parallel where few pixels are left. Beyond it they stay as they are."""
     basis = np.zeros((shape[0] * shape[1], degree + 1), np.float32)
     if degree >= 0:
         order = index // shape[1]
         for number in range(shape[0]):
             pixels = order == number
-            basis[index[pixels]] = chebyshev_basis(spectrum.wavelength[pixels], degree)
+            wavelength, good = spectrum.wavelength[pixels], spectrum.good[pixels]
+            used = wavelength[good] if good.sum() > 1 else wavelength
+            ends = float(used.min()), float(used.max())
+            basis[index[pixels]] = chebyshev_basis(np.clip(wavelength, *ends), degree, ends)
     return jnp.asarray(np.moveaxis(basis.reshape(*shape, degree + 1), 1, 2))
 
 
