@@ -8,8 +8,8 @@ method, compared with two models and synthesised. `--json` keeps all numbers, ea
 digits; `--against` prints how far they are from those of a file, and ends with status 1 where that
 is more than `TOLERANCES` allow.
 
-What passes through float32 agrees to some 1e-5 between versions of XLA, which add up in different
-orders; what a fit of hundreds of steps or a random search makes of it agrees less well.
+Versions of XLA add up float32 in different orders, and the many steps of a fit, or a random search,
+make more of it: the tolerances are a few times what JAX 0.5.0 and 0.10.2 were found to be apart.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ QUICK = {"rounds": 1, "epochs": 20, "window": 400, "margin": 50}
 TRUTH = {"teff": 5730.0, "logg": 4.32, "feh": -0.13}
 SHARP = {"vsini": 0.0, "resolution": float("inf")}
 SNR = 100.0
-TOLERANCES = {"clones": 1e-4, "flux": 1e-4, "gradient": 0.05, "posterior": 0.5, "gp": 2.0}
+TOLERANCES = {"flux": 5e-4, "gradient": 0.2, "posterior": 0.5, "gp": 2.0}
 """Of fluxes in units of the continuum; of labels and their intervals in standard deviations."""
 
 Numbers = dict[str, list[float]]
@@ -67,7 +67,6 @@ def job(folder: Path) -> Numbers:
     b3.write_spectrum(star(grid.wavelength), folder / "star.npz")
     seen = b3.read_spectrum(folder / "star.npz")
     numbers: Numbers = {
-        "clones": np.concatenate([clones[i].flux for i in range(len(grid))]).tolist(),
         "flux": np.asarray(model.flux(**TRUTH), np.float64).tolist(),
     }
     for method in methods():
@@ -114,7 +113,7 @@ def report(found: dict[str, Any], other: dict[str, Any]) -> int:
 def distances(one: Numbers, two: Numbers) -> dict[str, float]:
     """How far results are apart, in the units of `TOLERANCES`, where both have them."""
     return {
-        name: (distance if name in ("clones", "flux") else sigmas)(one[name], two[name])
+        name: (distance if name == "flux" else sigmas)(one[name], two[name])
         for name in TOLERANCES
         if name in one and name in two
     }

@@ -106,9 +106,10 @@ def resident() -> float:
 
 
 def summary(samples: list[dict[str, Any]]) -> dict[str, Any]:
-    """The samples, and the slope of memory (kB an inference) over the later four fifths."""
-    late = samples[len(samples) // 5 :]
-    slope = 0.0
+    """The samples, and the slope of memory (kB an inference) since the last compilation; NaN if
+    that was just now."""
+    late = [row for row in samples if row["compiled"] == samples[-1]["compiled"]]
+    slope = float("nan")
     if len(late) > 2:
         slope = np.polyfit([row["done"] for row in late], [row["mb"] for row in late], 1)[0]
     return {"samples": samples, "kb_each": 1024.0 * float(slope)}

@@ -97,8 +97,8 @@ def test_workers_find_what_one_process_finds(fixed_job, first, workers):
 
 def test_the_distance_of_results_is_told(fixed_job, capsys):
     one = {"jax": "1", "numbers": {"flux": [1.0, 0.5], "gradient": [5000.0, 10.0]}}
-    near = {"jax": "2", "numbers": {"flux": [1.0, 0.5], "gradient": [5000.1, 10.0]}}
-    far = {"jax": "2", "numbers": {"flux": [1.0, 0.5], "gradient": [5001.0, 10.0]}}
+    near = {"jax": "2", "numbers": {"flux": [1.0, 0.5], "gradient": [5001.0, 10.0]}}
+    far = {"jax": "2", "numbers": {"flux": [1.0, 0.5], "gradient": [5005.0, 10.0]}}
     assert fixed_job.report(one, near) == 0
     assert fixed_job.report(one, far) == 1
-    assert "0.1   allowed 0.05" in capsys.readouterr().out
+    assert "0.1   allowed 0.2" in capsys.readouterr().out
