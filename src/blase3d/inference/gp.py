@@ -6,7 +6,10 @@ The rms difference between model and spectrum is minimised by scikit-optimize's 
 
 from __future__ import annotations
 
+import random
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -30,7 +33,7 @@ def search(likelihood: Likelihood, seed: int = 0) -> list[Solution]:
         return float(np.sqrt(likelihood.chi2(np.asarray(theta)) / likelihood.n_used))
 
     box = list(zip(problem.lower, problem.upper, strict=True))
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _shared_generator_kept():
         # a point chosen twice, or a kernel length at its bound, harms nothing here
         warnings.simplefilter("ignore")
         best = gp_minimize(
@@ -47,3 +50,14 @@ def search(likelihood: Likelihood, seed: int = 0) -> list[Solution]:
     refined = likelihood.refined(theta)
     fit = refined(theta)
     return [Solution(theta, refined, fit, fit.chi2, at_bound, True)]
+
+
+@contextmanager
+def _shared_generator_kept() -> Iterator[None]:
+    """Python's shared generator as it was: something below scikit-optimize draws from it, though
+    no result depends on that."""
+    state = random.getstate()
+    try:
+        yield
+    finally:
+        random.setstate(state)
