@@ -285,4 +285,5 @@ def test_inferences(folder: Folder, answers: list[Inference]) -> None:
             assert row[name] == found.value
             np.testing.assert_equal(float(row[f"{name}_sigma"]), float(found.sigma))
         np.testing.assert_equal(float(row["chi2_red"]), answer.chi2_red)
-        assert row["flags"] == "; ".join(answer.flags)
+        flags = "" if np.ma.is_masked(row["flags"]) else row["flags"]  # by older astropy
+        assert flags == "; ".join(answer.flags)
