@@ -147,7 +147,7 @@ def test_vacuum_below_2000_and_air_above(tmp_path):
         ({"wavelength_unit": "furlongs"}, "furlongs"),
         ({"format": "moog"}, "format 'moog', expected turbospectrum or synspec"),
         ({"wave": "5010:5000", "step": 1}, "expected LO below HI"),
-        ({"wave": "5000:5010", "step": -1}, "step -1, expected a positive number"),
+        ({"wave": "5000:5010", "step": -1}, "a step of -1 .*, expected a positive one"),
         ({"flux_factor": "much"}, "settings of no use"),
         ({"continuum_ending": "cont"}, "expected one such as .cont"),
     ],
