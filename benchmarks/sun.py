@@ -77,13 +77,10 @@ def compared(
     del fixed["rv"]
     likelihood = make_likelihood(make_problem(star, model, {}, fixed, Options(telluric=True)))
     theta = np.array([LITERATURE["rv"]])
-    picture = likelihood.picture(theta)
-    lines = likelihood.line_errors(theta, picture)
-    depth = np.zeros(lines.change.size)
-    np.maximum.at(depth, lines.cell, lines.absorbed / picture.continuum)
+    lines = likelihood.line_errors(theta, likelihood.picture(theta))
     rows: list[dict[str, float | int]] = []
     for low, high in pairwise(DEPTHS):
-        change = lines.change[(depth > low) & (depth <= high) & (lines.change != 0.0)]
+        change = lines.change[(lines.depth > low) & (lines.depth <= high) & (lines.change != 0.0)]
         middle = float(np.median(change))
         half = float(np.median(np.abs(change - middle)))
         rows.append({"from": low, "to": high, "n": change.size, "median": middle, "half": half})

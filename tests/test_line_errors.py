@@ -22,7 +22,15 @@ def compared(changes, slopes=None):
     """Lines that are stronger by `changes` (100,) than they should be, beside noisy data."""
     residual = -changes[NUMBER] * ABSORBED + RNG.normal(0.0, NOISE, PIXELS)
     rows = np.zeros((0, PIXELS)) if slopes is None else slopes
-    return find_line_errors(residual, 1.0 - ABSORBED, np.ones(PIXELS), WEIGHT, slopes=lambda: rows)
+    return found_in(residual, ABSORBED, rows, PLACE, np.zeros(PIXELS, int))
+
+
+def found_in(residual, absorbed, rows, place, order):
+    """Errors of the lines of pixels that stand so."""
+    one = np.ones(absorbed.size)
+    return find_line_errors(
+        residual, one - absorbed, one, one / NOISE, place, order, slopes=lambda: rows
+    )
 
 
 def at_lines(found, values):
@@ -101,3 +109,33 @@ def test_padded_pixels_change_nothing():
     got = np.asarray(without_line_errors(padded, jnp.asarray(wide[None], jnp.float32)))[0]
     expected = np.asarray(without_line_errors(plain, jnp.asarray(row[None], jnp.float32)))[0]
     np.testing.assert_allclose(got[index], expected, atol=1e-5)
+
+
+def test_orders_that_interleave_are_cut_one_by_one():
+    """Two orders with lines of their own, whose pixels alternate along the spectrum: cells are
+    those of the orders, none over an edge, and numbers increase as pixels stand."""
+    changes = RNG.normal(0.0, 0.1, (2, 100))
+    both = np.concatenate([ABSORBED, np.roll(ABSORBED, EVERY // 2)])
+    wrong = np.concatenate([changes[0][NUMBER], np.roll(changes[1][NUMBER], EVERY // 2)])
+    order = np.repeat([0, 1], PIXELS)
+    place = np.concatenate([PLACE, PLACE + 5_000])
+    mixed = np.argsort(np.concatenate([PLACE, PLACE + 0.5]))
+    residual = -wrong * both
+    found = found_in(
+        residual[mixed],
+        both[mixed],
+        np.zeros((0, 2 * PIXELS)),
+        place[mixed],
+        order[mixed],
+    )
+    cell = np.empty(2 * PIXELS, int)
+    cell[mixed] = found.cell
+    assert (np.diff(cell) >= 0).all()
+    assert cell[PIXELS - 1] < cell[PIXELS]
+    middles = np.arange(EVERY // 2, PIXELS, EVERY)
+    np.testing.assert_allclose(found.change[cell[middles]], changes[0], atol=0.01)
+    np.testing.assert_allclose(
+        found.change[cell[PIXELS + EVERY :: EVERY]], changes[1][:-1], atol=0.01
+    )
+    numbers = found.cells(np.full(2 * PIXELS, 1.0 / NOISE), place[mixed], 10_000)
+    assert (np.diff(np.asarray(numbers.cell)) >= 0).all()

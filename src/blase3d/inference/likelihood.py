@@ -165,7 +165,10 @@ class Likelihood:
             labels = [name in self.form.labels for name in self.form.names]
             return every[labels][:, self.index] * fit.continuum
 
-        return find_line_errors(residual, fit.flux, fit.continuum, weight, slopes)
+        order = self.index // self.data.basis.shape[-1]
+        return find_line_errors(
+            residual, fit.flux, fit.continuum, weight, self.index, order, slopes
+        )
 
     def _padded(self, values: Floats) -> Array:
         padded = np.zeros(self.data.place.size, np.float32)

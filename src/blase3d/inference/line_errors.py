@@ -2,7 +2,7 @@
 
 Strengths of transitions are uncertain, by several per cent at best, and some are wrong by far. Such
 an error is common to all pixels of a line, so that the many pixels of a deep line say no more of
-the labels than one number does. The spectrum is cut into cells at the maxima of the predicted flux
+the labels than one number does. Every order is cut into cells at the maxima of the predicted flux
 F, a line or a blend each, and in cell b the absorption is taken to be (1 + δ_b)(1 − F), δ_b normal
 with standard deviation σ_b. The errors of the pixels of a cell are then 1 + m mᵀ in units of their
 own, with m = σ_b (1 − F) C/e, and residuals and slopes are multiplied by
@@ -77,12 +77,14 @@ def without_line_errors(cells: Cells, rows: Array) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class LineErrors:
-    """Lines as they compare with a spectrum: `cell` (Q,) of each pixel, `change` (B,) the best δ,
-    `sigma` (B,) what it may be, and `absorbed` (Q,) the predicted absorption (1 − F) C."""
+    """Lines as they compare with a spectrum: `cell` (Q,) of each pixel; of each cell, the best
+    `change` δ (B,), `sigma` (B,) what it may be, and `depth` (B,), the greatest 1 − F; `absorbed`
+    (Q,) the predicted absorption (1 − F) C."""
 
     cell: NDArray[np.int64]
     change: Floats
     sigma: Floats
+    depth: Floats
     absorbed: Floats
 
     @property
@@ -107,6 +109,8 @@ def find_line_errors(
     flux: Floats,
     continuum: Floats,
     weight: Floats,
+    place: NDArray[np.int64],
+    order: NDArray[np.int64],
     slopes: Callable[[], Floats],
 ) -> LineErrors:
     """How lines compare with data.
@@ -117,10 +121,12 @@ def find_line_errors(
         Data less prediction, prediction with its continuum, and this.
     weight : (Q,)
         Inverse errors of the pixels, zero for those that do not count.
+    place, order : (Q,)
+        Where pixels stand, order after order and in each along the spectrum, and their order.
     slopes : callable
         Gives the derivatives (L, Q) of the prediction by the labels, where they are needed.
     """
-    cell = np.cumsum(_peaks(flux / continuum), dtype=np.int64)
+    cell = _cells(flux / continuum, place, order)
     absorbed = continuum - flux
     m = absorbed * weight
     noise = 1.0 / np.maximum(np.bincount(cell, m**2), 1e-30)
@@ -139,13 +145,20 @@ def find_line_errors(
         moved = as_changes(-slopes())
         left = change + moved @ _explaining(change, moved, classes)
         sigma = _sigma(left, noise, depth, classes)
-    return LineErrors(cell, change, sigma, absorbed)
+    return LineErrors(cell, change, sigma, depth, absorbed)
 
 
-def _peaks(flux: Floats) -> NDArray[np.bool_]:
-    """Which pixels (Q,) are local maxima."""
-    inner = (flux[1:-1] >= flux[:-2]) & (flux[1:-1] > flux[2:])
-    return np.concatenate([[False], inner, [False]])
+def _cells(flux: Floats, place: NDArray[np.int64], order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The cell of each pixel (Q,), numbered as they stand: a new one at local maxima and at the
+    beginning of an order."""
+    along = np.argsort(place)
+    height, orders = flux[along], order[along]
+    begins = np.zeros(flux.size, bool)
+    begins[1:-1] = (height[1:-1] >= height[:-2]) & (height[1:-1] > height[2:])
+    begins[1:] |= orders[1:] != orders[:-1]
+    cell = np.empty(flux.size, np.int64)
+    cell[along] = np.cumsum(begins)
+    return cell
 
 
 def _classes(noise: Floats, depth: Floats) -> list[NDArray[np.int64]]:
