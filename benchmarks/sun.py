@@ -76,8 +76,8 @@ def compared(
     fixed = {**LITERATURE, "resolution": found["resolution"][0]}
     del fixed["rv"]
     likelihood = make_likelihood(make_problem(star, model, {}, fixed, Options(telluric=True)))
-    theta = np.array([LITERATURE["rv"]])
-    lines = likelihood.line_errors(theta, likelihood.picture(theta))
+    prediction = likelihood.predicted(np.array([LITERATURE["rv"]]))
+    lines = likelihood.line_errors(prediction, likelihood.picture(prediction))
     rows: list[dict[str, float | int]] = []
     for low, high in pairwise(DEPTHS):
         change = lines.change[(lines.depth > low) & (lines.depth <= high) & (lines.change != 0.0)]

@@ -31,3 +31,11 @@ def double():
     """JAX in float64 for one test, so that finite differences mean something."""
     with _double():
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _compiled_for_one_module():
+    """What is compiled takes up maps of memory, of which Linux grants a process 65,530: the whole
+    suite would need more, and die in the middle of a compilation."""
+    yield
+    jax.clear_caches()

@@ -119,7 +119,7 @@ def test_wide_pixels_average_the_flux(model):
 
 def dense_chi2(problem, likely, theta, modes):
     """min over c of (d − m T c)ᵀ N⁻¹ (d − m T c), in float64."""
-    spectrum, picture = problem.spectrum, likely.picture(theta)
+    spectrum, picture = problem.spectrum, likely.picture(likely.predicted(theta))
     m = picture.flux / picture.continuum
     covariance = np.diag(spectrum.error**2)
     covariance += (modes.T * picture.continuum[:, None]) @ (modes * picture.continuum)
@@ -131,13 +131,18 @@ def dense_chi2(problem, likely, theta, modes):
     return rest @ inverse @ rest
 
 
+def refined_at(problem, theta):
+    likely = make_likelihood(problem)
+    return likely.refined(likely.predicted(theta))
+
+
 def test_modes_of_the_emulators_error_are_a_covariance(doubtful):
     spectrum = star(doubtful, wavelength=WAVELENGTH[500:1500], snr=300.0)
     spectrum = replace(spectrum, flux=spectrum.flux * 1e13, error=spectrum.error * 1e13)
     fixed = {**SHARP, "rv": 0.0}
     problem = make_problem(spectrum, doubtful, fixed=fixed, options=Options(robust=False))
     theta = np.array([TRUTH["teff"], TRUTH["logg"], TRUTH["feh"]])
-    likely = make_likelihood(problem).refined(theta)
+    likely = refined_at(problem, theta)
     modes = doubtful.error_modes[:, 500:1500].astype(float)
     # the modes stand on the continuum that was best when they were set
     assert likely.chi2(theta) == pytest.approx(dense_chi2(problem, likely, theta, modes), rel=2e-3)
@@ -147,8 +152,8 @@ def test_modes_of_the_emulators_error_are_a_covariance(doubtful):
 def test_first_derivatives_of_chi2(doubtful):
     problem = make_problem(star(doubtful), doubtful)
     theta = np.array([5800.0, 4.4, -0.2, -36.5, 11.0])
-    likely = make_likelihood(problem).refined(theta)
-    fit = likely(theta)
+    likely = refined_at(problem, theta)
+    fit = likely.fit(likely.predicted(theta))
     assert fit.chi2 == pytest.approx(likely.chi2(theta), rel=1e-5)
     for k, step in enumerate((10.0, 0.02, 0.01, 0.05, 0.1)):
         up, down = (theta + sign * step * np.eye(5)[k] for sign in (1, -1))
@@ -158,23 +163,64 @@ def test_first_derivatives_of_chi2(doubtful):
 
 def test_similar_spectra_share_one_compilation(model):
     infer(star(model), model)
-    before = likelihood._products._cache_size()
+    before = compilations()
     infer(star(model, wavelength=INNER[5:-8]), model)
-    assert likelihood._products._cache_size() == before
+    assert compilations() == before
+
+
+def compilations():
+    return likelihood._predict._cache_size() + likelihood._products._cache_size()
 
 
 def test_the_error_of_the_emulator_is_in_the_intervals(model, doubtful):
     """A mode that is what 30 K do to the flux makes Teff that much less certain."""
     up, down = (np.asarray(model.flux(**{**TRUTH, "teff": 5730.0 + d})) for d in (15.0, -15.0))
-    modes = np.array([up - down, *doubtful.error_modes[1:]], np.float32)
+    ripples = 0.02 * doubtful.error_modes
+    modes = np.array([up - down, *ripples[1:]], np.float32)
     known = {"logg": TRUTH["logg"], "feh": TRUTH["feh"], "rv": SEEN["rv"], "vsini": SEEN["vsini"]}
     spectrum = star(model, snr=1000.0)
     sure, unsure = (
         infer(spectrum, m, fixed=known).labels["teff"].sigma
-        for m in (doubtful, replace(doubtful, error_modes=modes))
+        for m in (replace(doubtful, error_modes=ripples), replace(doubtful, error_modes=modes))
     )
     assert sure < 3.0
     assert unsure == pytest.approx(30.0, rel=0.1)
+
+
+def test_intervals_do_not_rely_on_what_is_corrected(doubtful):
+    """Covariance of plain least squares: noise, and what the modes do to θ where their amplitudes
+    are not read off the data; by dense matrices."""
+    spectrum = star(doubtful, wavelength=WAVELENGTH[500:1500], snr=300.0, **SHARP)
+    spectrum = replace(spectrum, flux=spectrum.flux * 1e13, error=spectrum.error * 1e13)
+    problem = make_problem(
+        spectrum, doubtful, fixed={**SHARP, "rv": SEEN["rv"]}, options=Options(robust=False)
+    )
+    solution = gradient.search(make_likelihood(problem))[0]
+    steps = np.diag([2.0, 0.01, 0.01])
+    pictures = [
+        solution.likelihood.picture(solution.likelihood.predicted(solution.theta + step))
+        for step in (*steps, *-steps)
+    ]
+    flux = np.array([picture.flux / picture.continuum for picture in pictures])
+    slopes = (flux[:3] - flux[3:]) / (2.0 * np.diag(steps)[:, None])
+    continuum, x = solution.picture.continuum, np.linspace(-1, 1, len(spectrum))
+    smooth = np.polynomial.chebyshev.chebvander(x, 3) * solution.picture.flux[:, None]
+    weight = 1.0 / spectrum.error
+    basis = np.linalg.qr(smooth * weight[:, None])[0]
+
+    def projected(rows):
+        rows = (rows * continuum * weight).T
+        return rows - basis @ (basis.T @ rows)
+
+    place = np.searchsorted(WAVELENGTH, spectrum.wavelength * (1.0 - SEEN["rv"] / 299792.458))
+    j, z = projected(slopes), projected(doubtful.error_modes[:, place])
+    inverse = np.linalg.inv(j.T @ j)
+    moved = inverse @ j.T @ z
+    expected = np.sqrt(np.diag(inverse + moved @ moved.T))
+    found = np.sqrt(np.diag(gradient.covariance(solution) + solution.excess))
+    np.testing.assert_allclose(found, expected, rtol=0.1)
+    noise = np.sqrt(np.diag(gradient.covariance(solution)))
+    assert (found > 1.1 * noise).any()
 
 
 def test_the_scan_starts_near_the_truth(model):
@@ -284,7 +330,7 @@ def test_spectra_on_the_models_own_pixels_share_what_is_compiled(model):
         seen = star(model, wavelength=WAVELENGTH[first : first + count], **still)
         assert make_problem(seen, model, fixed=still).model is model
         check(infer(seen, model, fixed=still))
-        compiled.append(likelihood._products._cache_size())
+        compiled.append(compilations())
     assert compiled[0] == compiled[-1]
 
 

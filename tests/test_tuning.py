@@ -69,7 +69,7 @@ def test_errors_of_lines_are_not_counted_twice(model, changes, monkeypatch):
     allowed = []
 
     def look(likelihood, theta, *rest):
-        both = likelihood, likelihood.refined(theta)
+        both = likelihood, likelihood.refined(likelihood.predicted(theta))
         allowed.append([float(one.data.cells.loss.max()) for one in both])
         return most_probable(likelihood, theta, *rest)
 

@@ -6,12 +6,16 @@ predicted from the others with both degrees, and
 
     share = rms(best − truth) / rms(best − lowered)
 
+A label of three nodes cannot spare one: its share is taken to be that of parabolas through three
+nodes of the other labels.
+
 The differences of the two in the middle of the cells, times the share of their label, are taken as
 draws of the error, and their covariance over pixels is kept as its strongest modes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import jax
@@ -37,7 +41,7 @@ _CELLS = 200
 _PIXELS = 4000
 """Pixels, at the most, that leave-one-out looks at."""
 _UNKNOWN = 1.0
-"""Share along labels of three nodes, where leaving one out leaves too few to tell: the whole."""
+"""Share along labels of three nodes where no label has more: the whole."""
 
 
 def emulator_error(model: Model, shares: dict[str, float]) -> NDArray[np.float32]:
@@ -107,28 +111,57 @@ def error_shares(
     some = flux[:, :: -(-flux.shape[1] // _PIXELS)]
     values = complete @ np.asarray(strength(jnp.asarray(np.maximum(some, DARKEST))))
     box = values.reshape(*(len(axis) for axis in model.axes.values()), -1)
-    places = zip(model.axes, coordinates(model.axes), strict=True)
-    return {
-        name: _share(axis, np.moveaxis(box, k, 0))
-        for k, (name, axis) in enumerate(places)
+    places = dict(zip(model.axes, coordinates(model.axes), strict=True))
+    along = {
+        name: (axis, np.moveaxis(box, k, 0))
+        for k, (name, axis) in enumerate(places.items())
         if len(axis) > 2
     }
+    known = {name: given for name, given in along.items() if len(given[0]) > 3}
+    parabolas = _ratio(pair for given in known.values() for pair in _by_parabolas(*given))
+    return {name: _ratio(_left_out(*along[name])) if name in known else parabolas for name in along}
 
 
-def _share(axis: NDArray[np.float64], values: NDArray[np.float64]) -> float:
-    """The share along one label: `values` (n, ..., pixels) at its n values."""
-    count = len(axis)
-    if count < 4:
+Differences = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Of a node that is left out: flux of the best interpolant less the truth, and less the lowered."""
+
+
+def _ratio(pairs: Iterable[Differences]) -> float:
+    """The share that differences tell."""
+    sums = np.sum([[np.sum(error**2), np.sum(step**2)] for error, step in pairs], axis=0)
+    if not sums.any():
         return _UNKNOWN
+    return float(np.sqrt(sums[0] / sums[1])) if sums[1] else 0.0
+
+
+def _left_out(axis: NDArray[np.float64], values: NDArray[np.float64]) -> Iterator[Differences]:
+    """Each inner node of an axis (n,), predicted from all others: `values` (n, ..., pixels)."""
+    count = len(axis)
     # the pair of degrees that the whole axis has, where the others can bear it
     degrees = best_degree(count - 1), lowered_degree(count if count > 4 else count - 1)
-    error = difference = 0.0
     for i in range(1, count - 1):
-        others, kept = np.delete(axis, i), np.delete(values, i, axis=0)
-        best, lowered = (_flux(spline_through(others, kept, k)(axis[i])) for k in degrees)
-        error += float(np.sum((best - _flux(values[i])) ** 2))
-        difference += float(np.sum((best - lowered) ** 2))
-    return float(np.sqrt(error / difference)) if difference else 0.0
+        yield _differences(axis, values, i, np.delete(np.arange(count), i), degrees)
+
+
+def _by_parabolas(axis: NDArray[np.float64], values: NDArray[np.float64]) -> Iterator[Differences]:
+    """Each inner node, predicted from its neighbours and the next node after one of them."""
+    count = len(axis)
+    for i in range(1, count - 1):
+        further = next(k for k in (i + 3, i - 3, i + 2, i - 2) if 0 <= k < count)
+        yield _differences(axis, values, i, np.sort([i - 1, i + 1, further]), (2, 1))
+
+
+def _differences(
+    axis: NDArray[np.float64],
+    values: NDArray[np.float64],
+    i: int,
+    others: NDArray[np.int64],
+    degrees: tuple[int, int],
+) -> Differences:
+    best, lowered = (
+        _flux(spline_through(axis[others], values[others], k)(axis[i])) for k in degrees
+    )
+    return best - _flux(values[i]), best - lowered
 
 
 def _flux(values: NDArray[np.float64]) -> NDArray[np.float64]:

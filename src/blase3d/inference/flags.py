@@ -100,7 +100,8 @@ def _another(solutions: list[Solution], sigma: NDArray[np.float64], scatter: flo
 
 def _chi2_at(best: Solution, other: Solution) -> float:
     """Chi-square of another θ by the likelihood of the best."""
-    return best.likelihood.chi2(other.theta) + best.likelihood.problem.prior_chi2(other.theta)
+    fit = best.likelihood.fit(other.fit.prediction)
+    return fit.chi2 + best.likelihood.problem.prior_chi2(other.theta)
 
 
 def _unconstrained(best: Solution, sigma: NDArray[np.float64]) -> Iterator[str]:

@@ -47,8 +47,9 @@ def search(likelihood: Likelihood, seed: int = 0) -> list[Solution]:
     theta = np.asarray(best.x, np.float64)
     near = 1e-3 * (problem.upper - problem.lower)
     at_bound = (theta < problem.lower + near) | (theta > problem.upper - near)
-    refined = likelihood.refined(theta)
-    fit = refined(theta)
+    prediction = likelihood.predicted(theta)
+    refined = likelihood.refined(prediction)
+    fit = refined.fit(prediction)
     return [Solution(theta, refined, fit, fit.chi2, at_bound, True)]
 
 

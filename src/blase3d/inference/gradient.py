@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from .likelihood import Fit, Likelihood, Picture
+from .likelihood import Fit, Likelihood, Picture, Prediction
 from .problem import Problem
 from .scan import starts
 
@@ -16,7 +16,9 @@ Floats = NDArray[np.float64]
 
 _ITERATIONS = 40
 _CONVERGED = 0.02
-"""Largest step, in standard deviations, at which a search ends."""
+"""Largest step, in standard deviations, at which a search ends ..."""
+_ROUGHLY = 0.3
+"""... and one whose errors are to be refined."""
 _NOISE = 1e-6
 """Changes of chi-square, relative to it, that float32 does not tell from none."""
 _REFINEMENTS = 3
@@ -45,31 +47,39 @@ class Solution:
     @cached_property
     def picture(self) -> Picture:
         """Flux and continuum of the solution."""
-        return self.likelihood.picture(self.theta)
+        return self.likelihood.picture(self.fit.prediction)
+
+    @property
+    def excess(self) -> Floats:
+        """Covariance (K, K) to be added for the emulator's error: none for what is on a bound."""
+        free = ~self.at_bound
+        return np.where(np.outer(free, free), self.likelihood.excess, 0.0)
 
 
 def search(likelihood: Likelihood) -> list[Solution]:
     """Solutions from the starts of the scan, the best first and refined."""
     solutions = []
     for theta in starts(likelihood.problem):
-        solutions.append(descend(_screened(likelihood, theta), theta))
+        start = likelihood.predicted(theta)
+        solutions.append(descend(_screened(likelihood, start), start, _ROUGHLY))
     solutions.sort(key=lambda solution: solution.chi2)
     return [refine(solutions[0]), *solutions[1:]]
 
 
-def _screened(likelihood: Likelihood, theta: Floats) -> Likelihood:
-    """The likelihood with what is an outlier at θ already known as such."""
+def _screened(likelihood: Likelihood, start: Prediction) -> Likelihood:
+    """The likelihood with what is an outlier at the start already known as such."""
     if not likelihood.problem.options.robust:
         return likelihood
     for _ in range(2):
-        likelihood = likelihood.refined(theta, outliers_only=True)
+        likelihood = likelihood.refined(start, outliers_only=True)
     return likelihood
 
 
 def refine(solution: Solution) -> Solution:
     """The solution with errors, outliers and modes of the emulator's error as they are there."""
     for _ in range(_REFINEMENTS):
-        found = descend(solution.likelihood.refined(solution.theta), solution.theta)
+        start = solution.fit.prediction
+        found = descend(solution.likelihood.refined(start), start)
         sigma = np.sqrt(np.diag(covariance(found)))
         settled = np.abs(found.theta - solution.theta) <= _SETTLED * sigma
         solution = found
@@ -78,14 +88,15 @@ def refine(solution: Solution) -> Solution:
     return solution
 
 
-def descend(likelihood: Likelihood, theta: Floats) -> Solution:
-    """Levenberg–Marquardt within the bounds, from θ, in the coordinates of `Coordinates`.
+def descend(likelihood: Likelihood, start: Prediction, near: float = _CONVERGED) -> Solution:
+    """Levenberg–Marquardt within the bounds, in the coordinates of `Coordinates`, until a step
+    would be shorter than `near`, in standard deviations.
 
     Parameters on a bound that the gradient pushes outwards rest until it no longer does.
     """
     problem = likelihood.problem
     coordinates = Coordinates(problem)
-    fit = likelihood(theta)
+    theta, fit = start.theta, likelihood.fit(start)
     chi2 = fit.chi2 + problem.prior_chi2(theta)
     damping, converged = 1e-3, False
     for _ in range(_ITERATIONS):
@@ -94,10 +105,10 @@ def descend(likelihood: Likelihood, theta: Floats) -> Solution:
         normal, gradient = normal * np.outer(slopes, slopes), gradient * slopes
         step = _damped_step(normal, gradient, coordinates.resting(theta, gradient), damping)
         trial, step = coordinates.moved(theta, step)
-        if step @ normal @ step < _CONVERGED**2 * chi2 / likelihood.n_used:
+        if step @ normal @ step < near**2 * chi2 / likelihood.n_used:
             converged = True
             break
-        trial_fit = likelihood(trial)
+        trial_fit = likelihood.fit(likelihood.predicted(trial))
         trial_chi2 = trial_fit.chi2 + problem.prior_chi2(trial)
         gain = chi2 - trial_chi2
         if gain > -_NOISE * chi2:
@@ -166,7 +177,8 @@ def covariance(solution: Solution, scatter: float = 1.0) -> Floats:
 
 
 def misfit_covariance(solution: Solution, scatter: float) -> Floats:
-    """The covariance (K, K) of `covariance`, widened where residuals go together.
+    """The covariance (K, K) of `covariance`, widened where residuals go together, with the
+    excess for the emulator's error.
 
     Where the model is wrong, neighbouring pixels are wrong together, and count for less than their
     number. With g_p the part of Jᵀr that comes from the p-th stretch of the spectrum and H the
@@ -178,20 +190,19 @@ def misfit_covariance(solution: Solution, scatter: float) -> Floats:
     scores = solution.fit.scores / scatter
     used = np.abs(scores).sum(axis=1) > 0.0
     if used.sum() < _LEAST_PARTS:
-        return usual
+        return usual + solution.excess
     robust = usual @ (scores.T @ scores) @ usual
     ratio = np.diag(robust) / np.where(np.diag(usual) > 0.0, np.diag(usual), np.inf)
     wider = np.sqrt(np.where(ratio > _TOGETHER, ratio, 1.0))
-    return usual * np.outer(wider, wider)
+    return usual * np.outer(wider, wider) + solution.excess
 
 
 def normal_equations(
     problem: Problem, fit: Fit, theta: Floats, scatter: float = 1.0
 ) -> tuple[Floats, Floats]:
     """JᵀJ and Jᵀr over `scatter`, priors included."""
-    priors = list(problem.free.values())
-    precision = np.array([prior.sigma**-2.0 for prior in priors])
-    mean = np.array([prior.mean for prior in priors])
+    precision = problem.precision
+    mean = np.array([prior.mean for prior in problem.free.values()])
     return (
         fit.normal / scatter + np.diag(precision),
         fit.gradient / scatter + (theta - mean) * precision,

@@ -19,6 +19,14 @@ P = 1 − QQᵀ, Z = P M/e and J = P ∂r/∂θ,
 and the same for the columns of J in place of r. Chi-square and its curvature are the plain sums
 of squares of these longer vectors. The modes, the weights of outliers and the scale of the errors
 are held while θ is sought, and set anew at what was found (`Likelihood.refined`).
+
+So the amplitudes a are read off all pixels, and what the modes do to θ is corrected. True errors
+have not those shapes alone, and the better the data, the less such a correction is to be relied on:
+it is made, but the covariance is given that θ has without it,
+
+    (JᵀJ)⁻¹ + B Bᵀ,    B = (JᵀJ)⁻¹ JᵀZ,
+
+by what this exceeds the other by, `Likelihood.excess` (never negative: Gauss–Markov).
 """
 
 from __future__ import annotations
@@ -47,11 +55,22 @@ _PART = 256
 
 
 @dataclass(frozen=True, eq=False)
+class Prediction:
+    """What the data would be at θ (K,) but for the continuum, on their padded pixels: `flux`
+    (O·Q,) and its derivatives by θ, `slopes` (K, O·Q). Whatever the errors of the data are."""
+
+    theta: Floats
+    flux: Array
+    slopes: Array
+
+
+@dataclass(frozen=True, eq=False)
 class Fit:
     """Chi-square at θ, and with r the residual and J its derivative by θ, both whitened and with
     what is linear taken out: `normal` JᵀJ (K, K), `gradient` Jᵀr (K,), and the parts of this that
     come from stretches of the spectrum, `scores` (parts, K)."""
 
+    prediction: Prediction
     chi2: float
     normal: Floats
     gradient: Floats
@@ -81,6 +100,8 @@ class Likelihood:
         Where the pixels of the spectrum stand in the padded arrays.
     noise : Noise
         Errors, weights and what was found about them, on the pixels of the spectrum.
+    excess : (K, K)
+        Covariance to be added to that of θ, for the emulator's error.
     data, form, fixed
         What goes into the compiled functions.
     """
@@ -89,19 +110,25 @@ class Likelihood:
     scale: float
     index: NDArray[np.int64]
     noise: Noise
+    excess: Floats
     data: Data
     form: Form
     fixed: dict[str, Array]
 
-    def __call__(self, theta: Floats) -> Fit:
-        """Chi-square at θ (K,) and its first two derivatives."""
-        parts = np.asarray(_products(*self.arguments(theta), self.form), np.float64)
-        products = parts.sum(axis=0)
-        return Fit(float(products[0, 0]), products[1:, 1:], products[1:, 0], parts[:, 1:, 0])
+    def predicted(self, theta: Floats) -> Prediction:
+        """The prediction at θ (K,)."""
+        return Prediction(theta, *_predict(*self.arguments(theta), self.form))
 
-    def picture(self, theta: Floats) -> Picture:
-        """Flux and continuum at θ (K,)."""
-        flux, continuum = _picture(*self.arguments(theta), self.form)
+    def fit(self, prediction: Prediction) -> Fit:
+        """Chi-square of a prediction and its first two derivatives."""
+        parts = np.asarray(_products(self.data, prediction.flux, prediction.slopes), np.float64)
+        products = parts.sum(axis=0)
+        scores = parts[:, 1:, 0]
+        return Fit(prediction, float(products[0, 0]), products[1:, 1:], products[1:, 0], scores)
+
+    def picture(self, prediction: Prediction) -> Picture:
+        """Flux and continuum of a prediction."""
+        flux, continuum = _picture(self.data, prediction.flux)
         both = (np.asarray(values, np.float64)[self.index] for values in (flux, continuum))
         return Picture(*(values * self.scale for values in both))
 
@@ -130,40 +157,49 @@ class Likelihood:
         terms = len(self.problem.free) + self.problem.continuum_terms
         return max(self.n_used - terms, 1)
 
-    def refined(self, theta: Floats, *, outliers_only: bool = False) -> Likelihood:
-        """The same with weights, scale of the errors and modes as they are at θ."""
-        fit = self.picture(theta)
+    def refined(self, prediction: Prediction, *, outliers_only: bool = False) -> Likelihood:
+        """The same with weights, scale of the errors and modes as a prediction shows them."""
+        fit = self.picture(prediction)
         if outliers_only:
             noise = noise_of(self.problem, self.noise, fit.flux, fit.continuum)
             noise = replace(self.noise, robust=noise.robust)
             return self._weighted(noise, fit)
-        lines = self.line_errors(theta, fit)
+        lines = self.line_errors(prediction, fit)
         noise = noise_of(self.problem, self.noise, fit.flux + lines.correction, fit.continuum)
         made = self._weighted(noise, fit)
         weight = noise.weight(fit.continuum) * noise.used
         data = replace(made.data, cells=lines.cells(weight, self.index, self.data.place.size))
+        return made._with_modes(data, prediction, fit)
+
+    def _with_modes(self, data: Data, prediction: Prediction, fit: Picture) -> Likelihood:
+        """The same with these data, and the modes of the emulator's error at a prediction."""
         modes = self.problem.model.error_modes
-        if len(modes):
-            seen = _see_modes(jnp.asarray(modes), *self.arguments(theta), self.form)
-            found = whitened_pixels(data, seen * self._padded(fit.continuum / self.scale))
-            data = replace(data, modes=found, gram=_gram(found))
-        return replace(made, data=data)
+        if not len(modes):
+            return replace(self, data=data)
+        at = self.arguments(prediction.theta)
+        seen = _see_modes(jnp.asarray(modes), *at, self.form)
+        rows = jnp.concatenate([prediction.slopes, seen]) * self._padded(fit.continuum / self.scale)
+        rows, products = _whitened(data, prediction.flux, rows)
+        excess = _excess(np.asarray(products, np.float64), self.problem.precision)
+        found = rows[len(excess) :]
+        return replace(self, excess=excess, data=replace(data, modes=found, gram=_gram(found)))
 
     def _weighted(self, noise: Noise, fit: Picture) -> Likelihood:
         """The same with other errors of the pixels."""
         weight = self._padded(noise.weight(fit.continuum) * self.scale)
         return replace(self, noise=noise, data=replace(self.data, weight=weight))
 
-    def line_errors(self, theta: Floats, fit: Picture) -> LineErrors:
-        """How the lines of a prediction compare with the data, every pixel taken for good."""
+    def line_errors(self, prediction: Prediction, fit: Picture) -> LineErrors:
+        """How the lines of a prediction, and its picture, compare with the data, every pixel taken
+        for good."""
         noise = noise_of(self.problem, self.noise, fit.flux, fit.continuum)
         weight = noise.used / noise.total(fit.continuum)
         residual = np.where(noise.used, self.problem.spectrum.flux - fit.flux, 0.0)
 
         def slopes() -> Floats:
-            every = np.asarray(_slopes(*self.arguments(theta), self.form), np.float64)
             labels = [name in self.form.labels for name in self.form.names]
-            return every[labels][:, self.index] * fit.continuum
+            every = np.asarray(prediction.slopes, np.float64)[labels]
+            return every[:, self.index] * fit.continuum
 
         order = self.index // self.data.basis.shape[-1]
         return find_line_errors(
@@ -182,19 +218,20 @@ def make_likelihood(problem: Problem) -> Likelihood:
     noise = first_noise(problem, scale)
     index, data = observe(problem, noise.first_weight * scale, scale)
     fixed = {name: jnp.float32(value) for name, value in problem.fixed.items()}
-    return Likelihood(problem, scale, index, noise, data, form_of(problem), fixed)
+    excess = np.zeros((len(problem.free), len(problem.free)))
+    return Likelihood(problem, scale, index, noise, excess, data, form_of(problem), fixed)
 
 
 # --- compiled ----------------------------------------------------------------------------------
 
 
-@partial(jax.jit, static_argnames="form")
-def _products(
-    emulator: Emulator, data: Data, theta: Array, fixed: dict[str, Array], form: Form
-) -> Array:
+_predict = jax.jit(predict_with_slopes, static_argnames="form")
+
+
+@jax.jit
+def _products(data: Data, flux: Array, slopes: Array) -> Array:
     """Products (parts, 1 + K, 1 + K) of residual and Jacobian with each other, in parts to be
     summed in float64."""
-    flux, slopes = predict_with_slopes(emulator, data, theta, fixed, form)
     linear, continuum = linear_at(data, flux)
     pixels = jnp.concatenate([(data.flux - flux * continuum)[None], -slopes * continuum])
     rows = linear.whitened(whitened_pixels(data, pixels))
@@ -203,20 +240,10 @@ def _products(
     return jnp.einsum("ipn,jpn->pij", parts, parts, precision="highest")
 
 
-@partial(jax.jit, static_argnames="form")
-def _picture(
-    emulator: Emulator, data: Data, theta: Array, fixed: dict[str, Array], form: Form
-) -> tuple[Array, Array]:
-    flux = predict(emulator, data, theta, fixed, form)
+@jax.jit
+def _picture(data: Data, flux: Array) -> tuple[Array, Array]:
     _, continuum = linear_at(data, flux)
     return flux * continuum, continuum
-
-
-@partial(jax.jit, static_argnames="form")
-def _slopes(
-    emulator: Emulator, data: Data, theta: Array, fixed: dict[str, Array], form: Form
-) -> Array:
-    return predict_with_slopes(emulator, data, theta, fixed, form)[1]
 
 
 def whitened_residual(
@@ -240,6 +267,30 @@ def _flat_chi2(data: Data) -> Array:
     flux = jnp.ones_like(data.flux)
     linear, continuum = linear_at(data, flux)
     return jnp.sum(linear.whitened(whitened_pixels(data, (data.flux - continuum)[None])) ** 2)
+
+
+@jax.jit
+def _whitened(data: Data, flux: Array, rows: Array) -> tuple[Array, Array]:
+    """Whitened rows (N, O·Q), and their products (N, N) but for the continuum."""
+    linear, _ = linear_at(data, flux)
+    rows = whitened_pixels(data, rows)
+    return rows, _gram(linear.projected(rows))
+
+
+def _excess(products: Floats, precision: Floats) -> Floats:
+    """The excess (K, K), of products (K + E, K + E) of slopes and modes; prior precision (K,)."""
+    count = precision.size
+    plain = products[:count, :count] + np.diag(precision)
+    scale = 1.0 / np.sqrt(np.maximum(np.diag(plain), 1e-300))
+    both, modes = scale[:, None] * products[:count, count:], products[count:, count:]
+    plain = plain * np.outer(scale, scale)
+    inverse = np.linalg.pinv(plain, rcond=1e-6, hermitian=True)
+    corrected = plain - both @ np.linalg.solve(np.eye(len(modes)) + modes, both.T)
+    moved = inverse @ both
+    sizes, vectors = np.linalg.eigh(
+        inverse + moved @ moved.T - np.linalg.pinv(corrected, rcond=1e-9, hermitian=True)
+    )
+    return (vectors * np.maximum(sizes, 0.0)) @ vectors.T * np.outer(scale, scale)
 
 
 @jax.jit

@@ -147,7 +147,17 @@ def draw(
         draws=draws,
     )
     values = np.asarray(theta, np.float64)
-    return Draws(values, _diagnostics(likelihood.problem.names, values, divergent, steps))
+    diagnostics = _diagnostics(likelihood.problem.names, values, divergent, steps)
+    return Draws(_widened(values, solution, seed), diagnostics)
+
+
+def _widened(values: Floats, solution: Solution, seed: int) -> Floats:
+    """Draws (chains, N, K) widened by the excess for the emulator's error, within the bounds."""
+    problem = solution.likelihood.problem
+    normal = np.random.default_rng(seed).standard_normal(values.shape)
+    sizes, vectors = np.linalg.eigh(solution.excess)
+    moved = values + normal @ (vectors * np.sqrt(np.maximum(sizes, 0.0))).T
+    return np.clip(moved, problem.lower, problem.upper)
 
 
 def _target(solution: Solution, scatter: float) -> _Target:
@@ -177,7 +187,7 @@ def _target(solution: Solution, scatter: float) -> _Target:
         np.log(part / (1.0 - part)),
         np.linalg.cholesky(covariance * np.outer(by_u, by_u)),
         np.array([prior.mean for prior in priors]),
-        np.array([prior.sigma**-2.0 for prior in priors]),
+        problem.precision,
         np.asarray(_residual(*likelihood.arguments(solution.theta), likelihood.form)),
         np.asarray(scatter),
     )

@@ -128,6 +128,11 @@ class Problem:
         """All parameters by name at θ (K,)."""
         return {**self.fixed, **dict(zip(self.names, map(float, theta), strict=True))}
 
+    @property
+    def precision(self) -> NDArray[np.float64]:
+        """Inverse variances (K,) of the normal priors."""
+        return np.array([prior.sigma**-2.0 for prior in self.free.values()])
+
     def prior_chi2(self, theta: NDArray[np.float64]) -> float:
         """What the normal priors add to chi-square at θ (K,)."""
         pairs = zip(theta, self.free.values(), strict=True)

@@ -233,13 +233,14 @@ class _Bench:
         """Data less model (P,) in units of the continuum, and the continuum, both (P,)."""
         if changes is not None:
             likelihood = _with_changes(likelihood, changes)
-        picture = likelihood.picture(self.theta)
+        picture = likelihood.picture(likelihood.predicted(self.theta))
         return (self.problem.spectrum.flux - picture.flux) / picture.continuum, picture.continuum
 
     def template(self, changes: Floats) -> Spectrum:
         """What the star shows with lines changed by (C, 3), without noise."""
         observed = self.problem.spectrum
-        picture = _with_changes(self.without(), changes).picture(self.theta)
+        likelihood = _with_changes(self.without(), changes)
+        picture = likelihood.picture(likelihood.predicted(self.theta))
         return Spectrum(
             observed.wavelength,
             picture.flux / picture.continuum,
@@ -294,7 +295,7 @@ def _error(likelihood: Likelihood, theta: Floats) -> Floats:
     """Errors (P,) of the pixels in the unit of the data: as stated, times what most pixels tell, so
     that lines which the model has wrong do not count as noise."""
     spectrum = likelihood.problem.spectrum
-    picture = likelihood.picture(theta)
+    picture = likelihood.picture(likelihood.predicted(theta))
     stated = np.abs(picture.continuum) if spectrum.error is None else spectrum.error
     ratio = np.abs(spectrum.flux - picture.flux) / stated
     usual = _NORMAL * float(np.median(ratio[spectrum.good]))
