@@ -117,7 +117,7 @@ class Likelihood:
 
     def predicted(self, theta: Floats) -> Prediction:
         """The prediction at θ (K,)."""
-        return Prediction(theta, *_predict(*self.arguments(theta), self.form))
+        return Prediction(theta, *predict_with_slopes(*self.arguments(theta), self.form))
 
     def fit(self, prediction: Prediction) -> Fit:
         """Chi-square of a prediction and its first two derivatives."""
@@ -223,9 +223,6 @@ def make_likelihood(problem: Problem) -> Likelihood:
 
 
 # --- compiled ----------------------------------------------------------------------------------
-
-
-_predict = jax.jit(predict_with_slopes, static_argnames="form")
 
 
 @jax.jit
