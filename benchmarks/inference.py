@@ -56,7 +56,11 @@ def main() -> None:
     document["speed"] |= by_command(args.model, [spectrum for spectrum, _ in stars[: args.timed]])
     print_rows("speed", document["speed"])
     for method in args.method:
-        chosen = stars if method == "gradient" else stars[: args.posterior_stars]
+        chosen = stars
+        if method == "posterior":
+            chosen = list(
+                simulated(model, args.posterior_stars, args.snr, args.seed, args.posterior_span)
+            )
         found = answers(model, chosen, method)
         document[f"coverage {method}"] = judged(found)
         print_judged(f"stars simulated from the model, {method}", document[f"coverage {method}"])
@@ -78,6 +82,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--method", nargs="+", default=["gradient"], help="gradient, posterior")
     parser.add_argument("--stars", type=int, default=1000)
     parser.add_argument("--posterior-stars", type=int, default=60)
+    parser.add_argument("--posterior-span", type=float, help="Å that these show; all if not given")
     parser.add_argument("--timed", type=int, default=100, help="stars that are timed")
     parser.add_argument("--draws", type=int, default=10, help="noise draws of a held-out spectrum")
     parser.add_argument("--snr", type=float, default=100.0)
@@ -93,11 +98,16 @@ def parse_arguments() -> argparse.Namespace:
 Star = tuple[b3.Spectrum, dict[str, float]]
 
 
-def simulated(model: b3.Model, count: int, snr: float, seed: int) -> Iterator[Star]:
-    """Stars drawn from all that the model says, its own error included."""
+def simulated(
+    model: b3.Model, count: int, snr: float, seed: int, span: float | None = None
+) -> Iterator[Star]:
+    """Stars drawn from all that the model says, its own error included, over a span (Å)."""
     rng = np.random.default_rng(seed)
     low, high = np.array(list(model.bounds.values())).T
     wavelength = model.wavelength[150:-150]
+    if span is not None:
+        middle = 0.5 * (wavelength[0] + wavelength[-1])
+        wavelength = wavelength[np.abs(wavelength - middle) < 0.5 * span]
     for _ in range(count):
         part = rng.uniform(MARGIN, 1.0 - MARGIN, low.size)
         truth = dict(zip(model.label_names, (low + part * (high - low)).tolist(), strict=True))
