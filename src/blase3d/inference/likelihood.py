@@ -278,7 +278,8 @@ def _excess(products: Floats, precision: Floats) -> Floats:
     """The excess (K, K), of products (K + E, K + E) of slopes and modes; prior precision (K,)."""
     count = precision.size
     plain = products[:count, :count] + np.diag(precision)
-    scale = 1.0 / np.sqrt(np.maximum(np.diag(plain), 1e-300))
+    known = np.diag(plain) > 0.0
+    scale = np.where(known, 1.0 / np.sqrt(np.where(known, np.diag(plain), 1.0)), 0.0)
     both, modes = scale[:, None] * products[:count, count:], products[count:, count:]
     plain = plain * np.outer(scale, scale)
     inverse = np.linalg.pinv(plain, rcond=1e-6, hermitian=True)
