@@ -22,7 +22,6 @@ ORDER = (
     "broaden",
     "continuum",
     "spectrum",
-    "spectrum_hpf",
     "spectrum_io",
     "grid",
     "sources",

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from blase3d.spectrum_hpf import RESOLUTION
 from blase3d.spectrum_io import read_spectrum, write_spectrum
+from blase3d.spectrum_io.hpf import RESOLUTION
 from blase3d.units import SPEED_OF_LIGHT
 
 OBSERVED = Path(__file__).parents[1].parent / "shared" / "data" / "observed"

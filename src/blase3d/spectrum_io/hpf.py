@@ -20,7 +20,7 @@ from astropy.time import Time
 from astropy.utils import iers
 from numpy.typing import NDArray
 
-from .units import SPEED_OF_LIGHT
+from ..units import SPEED_OF_LIGHT
 
 RESOLUTION = 55_000.0
 """Nominal resolving power (Mahadevan et al. 2014, Proc. SPIE 9147, 91471G)."""
