@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 # What one process compiles, those that it starts need not. Read when JAX is imported.
@@ -14,6 +14,8 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
+
+from terminal import Done, status_of  # noqa: E402
 
 
 @contextmanager
@@ -39,3 +41,15 @@ def _compiled_for_one_module():
     suite would need more, and die in the middle of a compilation."""
     yield
     jax.clear_caches()
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """A command of `blase3d`, by its words."""
+
+    def call(*words: object) -> Done:
+        capsys.readouterr()
+        status = status_of(*words)
+        return Done(status, *capsys.readouterr())
+
+    return call

@@ -12,7 +12,7 @@ import os
 import pickle
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from hostile import (
     snapshot,
     with_meta,
 )
+from terminal import Done
 
 PRECIOUS = b"an answer of last year"
 DEEP = "[" * 100_000
@@ -63,13 +64,6 @@ LAUGHS = "\n".join(
 )
 
 
-@dataclass(frozen=True)
-class Done:
-    status: int
-    out: str
-    err: str
-
-
 Words = Sequence[str | Path]
 Feed = Callable[[World, Path], Words]
 Run = Callable[[Words], Done]
@@ -81,18 +75,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(words: Words) -> Done:
-        monkeypatch.setattr(sys, "argv", ["blase3d", *map(str, words)])
-        monkeypatch.setattr(cli.err, "_width", 10_000)
-        monkeypatch.setattr(files, "memory", lambda: 2**30)  # on a large machine too
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        captured = capsys.readouterr()
-        return Done(int(exit_.value.code or 0), captured.out, captured.err)
-
-    return call
+def run(run: Callable[..., Done], monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setattr(files, "memory", lambda: 2**30)  # on a large machine too
+    return lambda words: run(*words)
 
 
 @pytest.fixture

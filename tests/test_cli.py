@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from blase3d.sources import write_grid
 from blase3d.spectrum import Spectrum
 from blase3d.spectrum_io import write_spectrum
 from blase3d.toy import toy_grid, toy_spectrum
+from terminal import Done, status_of
 
 pytestmark = pytest.mark.lowest
 
@@ -35,29 +35,7 @@ class World:
     star: Path
 
 
-@dataclass(frozen=True)
-class Done:
-    status: int
-    out: str
-    err: str
-
-
 Run = Callable[..., Done]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*words: str | Path) -> Done:
-        monkeypatch.setattr(sys, "argv", ["blase3d", *map(str, words)])
-        monkeypatch.setattr(cli.out, "_width", 300)
-        monkeypatch.setattr(cli.err, "_width", 300)
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        captured = capsys.readouterr()
-        return Done(int(exit_.value.code or 0), captured.out, captured.err)
-
-    return call
 
 
 @pytest.fixture(scope="module")
@@ -71,11 +49,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         ["clone", found.grid, "-o", found.clones, "--recipe", recipe, "--workers", "1"],
         ["build", found.clones, "-o", found.model],
     ):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "argv", ["blase3d", *map(str, words)])
-            with pytest.raises(SystemExit) as exit_:
-                cli.main()
-        assert exit_.value.code in (0, None)
+        assert status_of(*words) == 0
     exact = toy_spectrum(**TRUTH)
     error = exact.flux / 200
     flux = exact.flux + error * np.random.default_rng(1).normal(size=len(exact))

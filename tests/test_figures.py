@@ -13,7 +13,7 @@ import pytest
 from matplotlib.collections import QuadMesh
 from scipy.interpolate import make_interp_spline
 
-from blase3d import cli, toy
+from blase3d import toy
 from blase3d.errors import ArchiveError, InputError, LabelError
 from blase3d.figures import (
     Settings,
@@ -304,23 +304,16 @@ def test_what_is_unknown_is_refused(model, tmp_path):
         nodes_of(model, foreign)
 
 
-def test_command(model, tmp_path, monkeypatch, capsys):
+def test_command(model, tmp_path, run):
     save_model(model, tmp_path / "model.zip")
-    words = ["figures", tmp_path / "model.zip", "-o", tmp_path / "f", "--format", "svg"]
-
-    def run(*more):
-        monkeypatch.setattr(sys, "argv", ["blase3d", *map(str, [*words, *more])])
-        with pytest.raises(SystemExit) as done:
-            cli.main()
-        return int(done.value.code or 0), capsys.readouterr()
-
-    status, told = run("--only", "line-counts", "--over", "teff,feh", "--depth", "0.05")
+    words = ("figures", tmp_path / "model.zip", "-o", tmp_path / "f", "--format", "svg")
+    status, out, _ = run(*words, "--only", "line-counts", "--over", "teff,feh", "--depth", "0.05")
     assert status == 0
-    assert "line-counts.svg" in told.out
+    assert "line-counts.svg" in out
     assert (tmp_path / "f" / "line-counts.svg").read_text().startswith("<?xml")
-    status, told = run("--over", "teff")
+    status, _, err = run(*words, "--over", "teff")
     assert status == 1
-    assert "expected two labels, e.g. teff,logg" in told.err
+    assert "expected two labels, e.g. teff,logg" in err
 
 
 def test_edges_are_midway():

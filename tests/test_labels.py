@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import inspect
 import json
-import sys
 from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
 
-from blase3d import cli
 from blase3d.errors import GridError
 from blase3d.grid import RESERVED, grid_of
 from blase3d.model import Model
 from blase3d.recipe import DEFAULT
 from blase3d.spectrum import Spectrum
 from blase3d.spectrum_io import read_spectrum, write_spectrum
+from terminal import status_of
 
 WAVE = np.round(np.arange(8490.0, 8502.0, 0.03), 2)
 CENTRE = np.array([8491.2, 8493.9, 8495.1, 8498.0, 8500.4])
@@ -60,27 +59,15 @@ def world(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for command in (words, ("build", "clones.zarr", "-o", "model.zip")):
-            patch.setattr(sys, "argv", ["blase3d", *command])
-            with pytest.raises(SystemExit) as ended:
-                cli.main()
-            assert not ended.value.code
+            assert status_of(*command) == 0
     return folder
 
 
 @pytest.fixture
-def run(world, monkeypatch, capsys):
-    """A command in the folder of the world: status, stdout and stderr."""
+def run(run, world, monkeypatch):
+    """A command in the folder of the world."""
     monkeypatch.chdir(world)
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["blase3d", *map(str, words)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
-
-    return call
+    return run
 
 
 def test_a_star_is_found_and_reported(run, world):

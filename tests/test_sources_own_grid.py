@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from blase3d import cli
 from blase3d.sources import OWN, open_grid
 
 PAGE = Path(__file__).parents[1] / "docs" / "own-grid.md"
@@ -40,17 +39,15 @@ def test_the_page_runs_and_finds_the_star(ran):
     assert names["grid"].holes() == []
 
 
-def test_the_commands_of_the_page_run(ran, monkeypatch, capsys):
+def test_the_commands_of_the_page_run(ran, monkeypatch, run):
     folder, names = ran
     monkeypatch.chdir(folder)
     commands = re.findall(r"`blase3d ([^`]+)`", PAGE.read_text("utf-8"))
     assert len(commands) >= 2
     for command in commands:
-        monkeypatch.setattr(sys, "argv", ["blase3d", *command.split()])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        assert not ended.value.code
-        assert f"{len(names['grid'])}" in capsys.readouterr().out
+        status, out, _ = run(*command.split())
+        assert status == 0
+        assert f"{len(names['grid'])}" in out
     written = open_grid(folder / "mine.zarr")
     np.testing.assert_allclose(written[5].flux, names["grid"].cut(8490, 8500)[5].flux)
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 import tracemalloc
 
 import numpy as np
 import pytest
 
-from blase3d import cli
 from blase3d.errors import GridError
 from blase3d.grid import Grid
 from blase3d.sources import open_grid, write_grid
@@ -70,18 +68,16 @@ def test_a_node_that_fails_leaves_nothing_behind(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_command_says_what_is_in_a_library_and_writes_it(tmp_path, monkeypatch, capsys):
+def test_the_command_says_what_is_in_a_library_and_writes_it(tmp_path, run):
     folder = tmp_path / "mine"
     folder.mkdir()
     for x in (1, 2):
         np.savetxt(folder / f"x{x}.txt", np.c_[WAVE, np.full(WAVE.size, x)], fmt="%.6f")
     (folder / "library.csv").write_text("file,fsed\nx1.txt,1\nx2.txt,2\n")
-    words = ["grid", folder, "--medium", "vacuum", "--wave", "5010:5020", "--json"]
-    monkeypatch.setattr(sys, "argv", ["blase3d", *map(str, words), "-o", str(tmp_path / "a.zarr")])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert not ended.value.code
-    facts = json.loads(capsys.readouterr().out)
+    words = ("grid", folder, "--medium", "vacuum", "--wave", "5010:5020", "--json")
+    status, out, _ = run(*words, "-o", tmp_path / "a.zarr")
+    assert status == 0
+    facts = json.loads(out)
     assert facts["axes"] == {"fsed": [1.0, 2.0]}
     assert 5010 <= facts["wavelength"][0] < facts["wavelength"][1] <= 5020
     written = open_grid(tmp_path / "a.zarr")

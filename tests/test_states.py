@@ -7,7 +7,6 @@ import json
 import os
 import pickle
 import struct
-import sys
 import tempfile
 import zipfile
 from itertools import product
@@ -18,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blase3d import build, cli
+from blase3d import build
 from blase3d.archive import open_archive
 from blase3d.errors import ArchiveError, GridError, InputError
 from blase3d.sources.state_folder import choose_pixels, find_states, native_wavelength, states_grid
@@ -742,20 +741,6 @@ def test_real_lines_in_our_form_are_close(tmp_path: Path) -> None:
 
 
 # --- the command -------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    def call(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["blase3d", *map(str, words)])
-        monkeypatch.setattr(cli.out, "_width", 300)
-        monkeypatch.setattr(cli.err, "_width", 300)
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        captured = capsys.readouterr()
-        return int(exit_.value.code or 0), captured.out, captured.err
-
-    return call
 
 
 def test_command(run, folder: Path, tmp_path: Path) -> None:

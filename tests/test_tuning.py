@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from blase3d import cli
 from blase3d.errors import InputError
 from blase3d.inference import line_errors
 from blase3d.model_file import load_model, save_model
@@ -149,18 +147,16 @@ def test_settings_that_are_none_are_refused(model):
         Scales(shift=-0.1)
 
 
-def test_the_command_writes_model_and_template(model, tmp_path, monkeypatch, capsys):
+def test_the_command_writes_model_and_template(model, tmp_path, monkeypatch, run):
     star, _ = star_of(model)
     write_spectrum(star, tmp_path / "star.npz")
     save_model(model, tmp_path / "model.zip")
     fixed = [part for name, value in KNOWN.items() for part in ("--fix", f"{name}={value}")]
-    words = ["tune", "star.npz", "--model", "model.zip", "-o", "tuned.zip", *fixed, "--json"]
+    words = ("tune", "star.npz", "--model", "model.zip", "-o", "tuned.zip", *fixed, "--json")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["blase3d", *words, "--template", "template.npz"])
-    with pytest.raises(SystemExit) as done:
-        cli.main()
-    assert not done.value.code
-    document = json.loads(capsys.readouterr().out)
+    status, out, _ = run(*words, "--template", "template.npz")
+    assert status == 0
+    document = json.loads(out)
     assert len(document["trials"]) == len(TIMES)
     assert load_model("tuned.zip").meta["tuned"] == document
     template = read_spectrum("template.npz")
