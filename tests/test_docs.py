@@ -32,7 +32,10 @@ PAGES = {
     for page in (ROOT / "README.md", *sorted(DOCS.glob("*.md")))
 }
 QUICKSTART = "docs/quickstart.md"
-ELSEWHERE = {"docs/fetch.md": "test_fetch.py", "docs/own-grid.md": "test_sources_own_grid.py"}
+ELSEWHERE = {
+    "docs/fetch.md": "fetch/test_fetch_command.py",
+    "docs/own-grid.md": "test_sources_own_grid.py",
+}
 """Pages whose blocks need a world of their own, and the tests that run them in it."""
 EXTRAS = {"docs/lines.md": "pyemili"}
 """Modules that pages need beyond what the tests do."""
