@@ -206,11 +206,6 @@ def countless(w: World, t: Path) -> Words:
     return ["grid", t]
 
 
-def pickled_state(w: World, t: Path) -> Words:
-    (t / "T5800G4.5.pt").write_bytes(pickle.dumps(Harmful(t / "ran")))
-    return ["import-states", t, "-o", t / "c.zarr"]
-
-
 def image(**cards: object) -> Feed:
     """A FITS image with some cards of its header changed after the fact."""
 

@@ -6,7 +6,7 @@ import shlex
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -26,6 +26,9 @@ from .support import (
     print_json,
     table_of_inferences,
 )
+
+if TYPE_CHECKING:
+    from ..model import Model
 
 
 @app.command()
@@ -128,10 +131,8 @@ def infer(
 
     Example: blase3d infer star.fits --model model.zip --medium air --report star.html
     """
-    from ..inference import infer_many
     from ..inference.prior import Prior, parse_assignments, parse_number, parse_prior
     from ..model_file import load_model
-    from ..report import write_report
 
     if report is not None and len(spectra) > 1:
         raise InputError(f"got {len(spectra)} spectra and one --report; give one spectrum.")
@@ -159,14 +160,24 @@ def infer(
         show_comparisons(spectra, model_paths, medium, settings, output, report, as_json)
         return
     model = load_model(model_paths[0])
+    rows = _inferred(spectra, model, workers, report, {"medium": medium, **settings})
+    _show_inferences(rows, model.label_names, output, as_json)
+
+
+def _inferred(
+    spectra: list[Path], model: Model, workers: int, report: Path | None, settings: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Answers, or why there is none, in the order of the spectra."""
+    from ..inference import infer_many
+    from ..report import write_report
+
     rows: dict[int, dict[str, Any]] = {}
     many = len(spectra) > 1
     with (
         ProgressBars(err) if many else nullcontext() as progress,
         executor(workers if many else 1) as pool,
     ):
-        answers = infer_many(spectra, model, executor=pool, medium=medium, **settings)
-        for place, answer in answers:
+        for place, answer in infer_many(spectra, model, executor=pool, **settings):
             name = str(spectra[place])
             if isinstance(answer, Blase3dError):
                 rows[place] = {"spectrum": name, "error": str(answer)}
@@ -176,7 +187,7 @@ def infer(
                     write_report(report, answer, model, name, shlex.join(sys.argv))
             if progress is not None:
                 progress("infer", len(rows), len(spectra))
-    _show_inferences([rows[place] for place in sorted(rows)], model.label_names, output, as_json)
+    return [rows[place] for place in sorted(rows)]
 
 
 def _show_inferences(

@@ -8,11 +8,14 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
 from ..emulator import Emulator, emulate
@@ -97,25 +100,27 @@ def _drawn(
     """The figure, from seconds (counts, repeats)."""
     each, many = 1e3 * serial / counts[:, None], 1e3 * batched / counts[:, None]
     gain = np.median(each, axis=1) / np.median(many, axis=1)
+    numbers = {
+        "machine": machine_name(),
+        "counts": counts.tolist(),
+        "serial_ms": np.median(each, axis=1).tolist(),
+        "batched_ms": np.median(many, axis=1).tolist(),
+        "speed_up": gain.tolist(),
+        "compile_s": compiling,
+        "pixels": int(model.wavelength.size),
+        "lines": int(model.reference.size),
+    }
+    figure = _figure(counts, each, many, gain)
+    return Drawing("speed", "Time per spectrum", _caption(numbers), figure, numbers)
+
+
+def _figure(counts: Floats, each: Floats, many: Floats, gain: Floats) -> Figure:
+    """Milliseconds one after the other and in a batch (counts, repeats), and their ratio."""
     with style():
         figure = new_figure(PAGE, 2.4)
         left, right = figure.subplots(1, 2)
-        for values, colour, mark, name in (
-            (each, ORANGE, "o", "one after the other"),
-            (many, BLUE, "s", "in one batch"),
-        ):
-            middle = np.median(values, axis=1)
-            spread = np.abs(values[:, [0, -1]] - middle[:, None]).T
-            left.errorbar(
-                counts,
-                middle,
-                spread,
-                color=colour,
-                marker=mark,
-                markersize=4,
-                capsize=2,
-                label=name,
-            )
+        _points(left, counts, each, color=ORANGE, marker="o", label="one after the other")
+        _points(left, counts, many, color=BLUE, marker="s", label="in one batch")
         left.set_ylabel("Time per spectrum (ms)")
         left.set_ylim(0.0, 1.25 * max(each.max(), many.max()))
         left.legend(loc="upper right")
@@ -129,28 +134,28 @@ def _drawn(
             axes.xaxis.set_major_formatter(ScalarFormatter())
             axes.minorticks_off()
             axes.set_xlabel("Number of spectra")
-    machine = machine_name()
-    little = " A single spectrum is one compiled computation already." if gain.max() < 2 else ""
-    best = int(np.argmin(np.median(many, axis=1)))
-    caption = (
-        f"Time per spectrum of {model.wavelength.size:,} pixels and {model.reference.size:,} "
+    return figure
+
+
+def _points(axes: Axes, counts: Floats, values: Floats, **look: Any) -> None:
+    """Medians of sorted values (counts, repeats), with bars over their range."""
+    middle = np.median(values, axis=1)
+    spread = np.abs(values[:, [0, -1]] - middle[:, None]).T
+    axes.errorbar(counts, middle, spread, markersize=4, capsize=2, **look)
+
+
+def _caption(numbers: dict[str, Any]) -> str:
+    best = int(np.argmin(numbers["batched_ms"]))
+    small = max(numbers["speed_up"]) < 2
+    little = " A single spectrum is one compiled computation already." if small else ""
+    return (
+        f"Time per spectrum of {numbers['pixels']:,} pixels and {numbers['lines']:,} "
         "lines, one after the other and in one batch (points: medians of "
-        f"{_REPEATS} runs; bars: their range), and the ratio of both. On {machine}. One spectrum: "
-        f"{np.median(each[0]):.1f} ms; in a batch of {counts[best]}: {np.median(many[best]):.1f} "
-        f"ms each. Compiling, once for a number of spectra: up to {max(compiling):.1f} s, not "
-        "counted." + little
+        f"{_REPEATS} runs; bars: their range), and the ratio of both. On {numbers['machine']}. One "
+        f"spectrum: {numbers['serial_ms'][0]:.1f} ms; in a batch of {numbers['counts'][best]}: "
+        f"{numbers['batched_ms'][best]:.1f} ms each. Compiling, once for a number of spectra: up "
+        f"to {max(numbers['compile_s']):.1f} s, not counted." + little
     )
-    numbers = {
-        "machine": machine,
-        "counts": counts.tolist(),
-        "serial_ms": np.median(each, axis=1).tolist(),
-        "batched_ms": np.median(many, axis=1).tolist(),
-        "speed_up": gain.tolist(),
-        "compile_s": compiling,
-        "pixels": int(model.wavelength.size),
-        "lines": int(model.reference.size),
-    }
-    return Drawing("speed", "Time per spectrum", caption, figure, numbers)
 
 
 def machine_name() -> str:

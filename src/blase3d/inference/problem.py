@@ -15,7 +15,6 @@ from ..spectrum import Spectrum, cut
 from .prior import Prior
 from .telluric import telluric_bands
 
-NUISANCE = ("rv", "vsini", "vmac", "resolution")
 RANGES = {
     "rv": (-1000.0, 1000.0),
     "vsini": (0.0, 300.0),

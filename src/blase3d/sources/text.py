@@ -18,7 +18,6 @@ from ..errors import GridError
 from ..files import LARGEST_SPECTRUM, check_size, first_line
 from ..spectrum import FloatArray
 
-COMPRESSED = (".gz", ".bz2", ".xz")
 _OPEN: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError)
 _GLUED = re.compile(r"(?<=[\d.])-(?=\d)")
