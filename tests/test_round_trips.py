@@ -143,6 +143,14 @@ def test_spectrum(ending: str, folder: Folder, spectrum: Spectrum) -> None:
             assert theirs == ours, field.name
 
 
+@pytest.mark.parametrize("ending", [".ecsv", ".csv"])
+def test_numbers_next_to_zero(ending: str, folder: Folder) -> None:
+    flux = np.array([2.22507386e-309, 5e-324, -1e-310, 1.0])
+    path = folder() / f"star{ending}"
+    write_spectrum(Spectrum(np.arange(3000.0, 3004.0), flux), path)
+    np.testing.assert_array_equal(read_spectrum(path).flux, flux)
+
+
 # --- recipes -------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,10 @@ def read_text(path: Path) -> Columns:
         ecsv = text.startswith("# %ECSV")
         kind = "ascii.ecsv" if ecsv else "ascii.csv"
         options: dict[str, Any] = {} if ecsv else {"comment": "#", "guess": False}
-        table = Table.read(text.splitlines(), format=kind, **options)
+        with warnings.catch_warnings():
+            # said of numbers next to zero, which are read right
+            warnings.filterwarnings("ignore", message="OverflowError converting")
+            table = Table.read(text.splitlines(), format=kind, **options)
     except Exception as failure:  # the parsers below raise whatever they happen to meet
         raise SpectrumError(
             f"{path} cannot be read as a table ({first_line(failure)}): expected columns "
