@@ -249,7 +249,7 @@ def test_held_out_spectra_need_the_same_labels_and_new_places(model):
     other = toy.toy_grid({"teff": (5600.0,), "logg": (4.4,), "feh": (0.0,), "alpha": (0.1,)})
     with pytest.raises(LabelError, match="expected teff, logg, feh"):
         label_residuals(model, count=1, holdout=other)
-    with pytest.raises(LabelError, match="between the nodes"):
+    with pytest.raises(LabelError, match="at its nodes"):
         label_residuals(model, count=1, holdout=toy.toy_grid(AXES))
 
 

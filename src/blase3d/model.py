@@ -320,17 +320,17 @@ def _fastest(rv: ArrayLike | None) -> float:
     return _FASTEST if isinstance(rv, jax.core.Tracer) else float(np.max(np.abs(rv)))
 
 
+def surface_of(reference: NDArray[np.float64], emulator: Emulator) -> Surface:
+    """The lines of an emulator, of which `reference` (C,) are the names."""
+    parts = emulator.base, emulator.area, emulator.shape
+    return Surface(reference, *(np.asarray(part) for part in parts))
+
+
 def _cut(model: Model, pixels: slice) -> Model:
     """The model of some of its pixels, with the lines that reach them."""
-    emulator, rest = model.emulator, model.emulator.residual
-    surface = Surface(
-        model.reference,
-        np.asarray(emulator.base),
-        np.asarray(emulator.area),
-        np.asarray(emulator.shape),
-    )
+    rest, surface = model.emulator.residual, surface_of(model.reference, model.emulator)
     wavelength = model.wavelength[pixels]
-    far = farthest(surface, np.asarray(emulator.modes), model.recipe)
+    far = farthest(surface, np.asarray(model.emulator.modes), model.recipe)
     reaching = (model.reference + far > wavelength[0]) & (model.reference - far < wavelength[-1])
     residual = None
     if rest is not None:

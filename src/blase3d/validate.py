@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from numpy.typing import NDArray
 
 from .errors import ArchiveError, InputError, LabelError, check_seed
 from .grid import Grid
@@ -157,9 +158,10 @@ def validate(
     if snr is not None and not 0.0 < snr < np.inf:
         raise InputError(f"got a signal to noise of {snr:g}, expected a positive number.")
     of_nodes = _stored_nodes(model) if nodes is None else _nodes(model, nodes, progress)
-    chosen = _Chosen((), 0, 0) if holdout is None else _choose(model, holdout)
+    chosen = Chosen((), 0, 0)
     of_holdout = seconds = coverage = None
     if holdout is not None:
+        chosen = choose_held_out(model, holdout, _nodes_of(model))
         trials = list(_trials(model, holdout, chosen.index, snr, method, seed, progress))
         of_holdout = _holdout_errors(trials, model.label_names)
         seconds = float(np.median([trial.seconds for trial in trials]))
@@ -207,7 +209,7 @@ def _node_errors(flux: Any, lines: Any) -> NodeErrors:
 
 
 @dataclass(frozen=True)
-class _Chosen:
+class Chosen:
     """Held-out spectra to use, and how many are left out for what reason."""
 
     index: tuple[int, ...]
@@ -215,7 +217,20 @@ class _Chosen:
     n_at_nodes: int
 
 
-def _choose(model: Model, grid: Grid) -> _Chosen:
+def _nodes_of(model: Model) -> NDArray[np.float64]:
+    """Labels (N, L) of the nodes of a model, as far as it knows them."""
+    nodes = np.asarray(model.meta.get("nodes", []), np.float64)
+    return nodes.reshape(-1, len(model.label_names))
+
+
+def choose_held_out(model: Model, grid: Grid, nodes: NDArray[np.float64]) -> Chosen:
+    """The spectra of a grid that lie within the labels of a model and at none of its nodes (N, L).
+
+    Raises
+    ------
+    LabelError
+        The grid has other labels, or no such spectrum.
+    """
     names = model.label_names
     if set(grid.label_names) != set(names):
         raise LabelError(
@@ -226,7 +241,6 @@ def _choose(model: Model, grid: Grid) -> _Chosen:
     low, high = np.array(list(model.bounds.values())).T
     inside = ((labels >= low) & (labels <= high)).all(axis=1)
     span = np.where(high > low, high - low, 1.0)
-    nodes = np.asarray(model.meta.get("nodes", []), np.float64).reshape(-1, len(names))
     at_node = np.array(
         [bool((np.abs(nodes - row) <= _NODE * span).all(axis=1).any()) for row in labels]
     )
@@ -237,7 +251,7 @@ def _choose(model: Model, grid: Grid) -> _Chosen:
             f"beyond the labels of the model and {int((inside & at_node).sum())} at its nodes; "
             "use others, or a model of a wider library."
         )
-    return _Chosen(index, int((~inside).sum()), int((inside & at_node).sum()))
+    return Chosen(index, int((~inside).sum()), int((inside & at_node).sum()))
 
 
 @dataclass(frozen=True)

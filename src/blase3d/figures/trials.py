@@ -17,6 +17,7 @@ from ..model import Model, check_overlap
 from ..normalise import normalise
 from ..progress import Progress, silent
 from ..spectrum import Spectrum, cut
+from ..validate import choose_held_out
 from .places import Floats, Nodes, nodes_of, varying
 from .style import (
     BLUE,
@@ -35,7 +36,6 @@ from .style import (
 COUNT = 40
 """Nodes of which labels are inferred."""
 _FIXED = {"rv": 0.0, "vsini": 0.0, "resolution": np.inf}
-_SAME = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,29 +146,14 @@ def _node_spectra(model: Model, nodes: Nodes, rows: Floats) -> list[tuple[Floats
 
 def _held_out(model: Model, grid: Grid, rows: Floats) -> list[tuple[Floats, Spectrum]]:
     """Held-out spectra in units of their continuum, with their labels."""
-    names = model.label_names
-    if set(grid.label_names) != set(names):
-        raise LabelError(
-            f"the held-out spectra have the labels {', '.join(grid.label_names)}, expected "
-            f"{', '.join(names)}; use spectra of the model's labels."
-        )
-    labels = grid.labels[:, [grid.label_names.index(name) for name in names]]
-    low, high = np.array(list(model.bounds.values())).T
-    span = np.where(high > low, high - low, 1.0)
-    inside = ((labels >= low) & (labels <= high)).all(axis=1)
-    at_node = [bool((np.abs(rows - row) <= _SAME * span).all(axis=1).any()) for row in labels]
-    chosen = np.flatnonzero(inside & ~np.array(at_node))
-    if not chosen.size:
-        raise LabelError(
-            f"none of the {len(grid)} held-out spectra is between the nodes of the model; "
-            "use others."
-        )
     own = replace(model.recipe, continuum="library")
     found = []
-    for i in chosen:
-        spectrum = normalise(grid[int(i)], own, grid.labels_of(int(i)).get("teff"))
+    for i in choose_held_out(model, grid, rows).index:
+        labels = grid.labels_of(i)
+        spectrum = normalise(grid[i], own, labels.get("teff"))
         inner = cut(spectrum, check_overlap(model, spectrum.wavelength))
-        found.append((labels[i], replace(inner, error=None)))
+        values = np.array([labels[name] for name in model.label_names])
+        found.append((values, replace(inner, error=None)))
     return found
 
 

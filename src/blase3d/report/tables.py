@@ -178,15 +178,22 @@ def _lines_of(view: View, name: str, species: Mapping[int, str]) -> str:
         ]
         for i in chosen
     ]
-    if not species:
-        head.pop(1)
-        rows = [[*row[:1], *row[2:]] for row in rows]
+    head, rows = _named(head, rows, species)
     top = sum(found.share[i, k] for i in chosen)
     rest = (
         f"These lines together: {100 * top:.0f} %. All {len(found.lines):,} lines: "
         f"{100 * found.share[:, k].sum():.0f} %; the rest is in what lines do not express."
     )
     return table(head, rows, title(name)) + f'<p class="note">{escape(rest)}</p>'
+
+
+def _named(
+    head: list[str], rows: list[list[str]], species: Mapping[int, str]
+) -> tuple[list[str], list[list[str]]]:
+    """A table without its second column, of the species, where none is known."""
+    if species:
+        return head, rows
+    return [*head[:1], *head[2:]], [[*row[:1], *row[2:]] for row in rows]
 
 
 def _alone(found: LineInformation, i: int, k: int) -> str:
@@ -215,7 +222,5 @@ def wrong_table(view: View, wrong: Sequence[WrongLine], species: Mapping[int, st
         ]
         for line in wrong
     ]
-    if not species:
-        head.pop(1)
-        rows = [[*row[:1], *row[2:]] for row in rows]
+    head, rows = _named(head, rows, species)
     return f'<p class="note">{about}</p>' + table(head, rows, "Worst lines")

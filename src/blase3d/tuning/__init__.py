@@ -23,11 +23,10 @@ from ..inference import Inference, Options, Prior, infer
 from ..inference.likelihood import Likelihood, make_likelihood
 from ..inference.problem import Problem, make_problem
 from ..information import central_depth
-from ..model import Model, make_model
+from ..model import Model, make_model, surface_of
 from ..profile import width_and_mixing
 from ..progress import Progress, silent
 from ..spectrum import Spectrum
-from ..surface import Surface
 from ..units import SPEED_OF_LIGHT
 from .fit import QUANTITIES, Freedom, Scales, changed, check_quantities, make_freedom, most_probable
 from .folds import Bools, Floats, HeldOut, block_length, held_out, run_length
@@ -175,16 +174,10 @@ def _tried(bench: _Bench, times: tuple[float, ...], progress: Progress) -> tuple
 def _tuned_model(model: Model, changes: Floats, meta: Mapping[str, Any]) -> Model:
     """The model with its lines changed; what is added to `base` holds everywhere over the grid."""
     emulator = changed(model.emulator, jnp.asarray(changes, jnp.float32))
-    surface = Surface(
-        model.reference,
-        np.asarray(emulator.base),
-        np.asarray(emulator.area),
-        np.asarray(emulator.shape),
-    )
     return make_model(
         model.wavelength,
         model.axes,
-        surface,
+        surface_of(model.reference, emulator),
         emulator.residual,
         model.recipe,
         {**model.meta, "tuned": dict(meta)},
