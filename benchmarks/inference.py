@@ -112,18 +112,11 @@ def simulated(
         part = rng.uniform(MARGIN, 1.0 - MARGIN, low.size)
         truth = dict(zip(model.label_names, (low + part * (high - low)).tolist(), strict=True))
         truth |= {"rv": rng.uniform(-50.0, 50.0), "vsini": rng.uniform(3.0, 20.0)}
-        exact = seen_with_error(model, wavelength, truth, rng)
+        exact = seen(model, wavelength, truth, rng.normal(size=len(model.error_modes)))
         star = noisy_star(wavelength, exact, snr, rng)
         shifted = truth | dict(zip(truth, moved(model, star, truth, rng), strict=True))
         exact += seen(model, wavelength, shifted) - seen(model, wavelength, truth)
         yield noisy_star(wavelength, exact, snr, rng), truth
-
-
-def seen_with_error(
-    model: b3.Model, wavelength: np.ndarray, truth: dict[str, float], rng: np.random.Generator
-) -> np.ndarray:
-    """The flux of a star, with a draw from the modes of the error that the model states."""
-    return seen(model, wavelength, truth, rng.normal(size=len(model.error_modes)))
 
 
 def seen(

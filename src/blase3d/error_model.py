@@ -111,10 +111,10 @@ def error_shares(
     some = flux[:, :: -(-flux.shape[1] // _PIXELS)]
     values = complete @ np.asarray(strength(jnp.asarray(np.maximum(some, DARKEST))))
     box = values.reshape(*(len(axis) for axis in model.axes.values()), -1)
-    places = dict(zip(model.axes, coordinates(model.axes), strict=True))
+    places = zip(model.axes, coordinates(model.axes), strict=True)
     along = {
         name: (axis, np.moveaxis(box, k, 0))
-        for k, (name, axis) in enumerate(places.items())
+        for k, (name, axis) in enumerate(places)
         if len(axis) > 2
     }
     known = {name: given for name, given in along.items() if len(given[0]) > 3}

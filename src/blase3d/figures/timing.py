@@ -99,12 +99,13 @@ def _drawn(
 ) -> Drawing:
     """The figure, from seconds (counts, repeats)."""
     each, many = 1e3 * serial / counts[:, None], 1e3 * batched / counts[:, None]
-    gain = np.median(each, axis=1) / np.median(many, axis=1)
+    alone, together = (np.median(values, axis=1) for values in (each, many))
+    gain = alone / together
     numbers = {
         "machine": machine_name(),
         "counts": counts.tolist(),
-        "serial_ms": np.median(each, axis=1).tolist(),
-        "batched_ms": np.median(many, axis=1).tolist(),
+        "serial_ms": alone.tolist(),
+        "batched_ms": together.tolist(),
         "speed_up": gain.tolist(),
         "compile_s": compiling,
         "pixels": int(model.wavelength.size),

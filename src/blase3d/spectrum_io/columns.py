@@ -54,6 +54,7 @@ def spectrum_of(columns: Columns, medium: str, resolution: float | None) -> Spec
 
 
 def require_columns(found: Iterable[str], path: Path) -> None:
+    """SpectrumError unless there are wavelengths and fluxes among the columns of a file."""
     names = list(found)
     if missing := [name for name in ("wavelength", "flux") if name not in names]:
         raise SpectrumError(
@@ -104,6 +105,7 @@ def _mask(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
 
 
 def from_table(table: Table, stated: dict[str, Any], path: Path) -> Columns:
+    """The columns of a table, in Å and in one unit of flux, with what its file states."""
     require_columns(table.colnames, path)
     arrays = {name: _plain_column(table[name]) for name in COLUMNS if name in table.colnames}
     meta = _unpacked(stated, path)
@@ -146,11 +148,13 @@ def _match_units(table: Table, arrays: dict[str, NDArray[Any]], path: Path) -> N
 
 
 def columns_of(spectrum: Spectrum) -> dict[str, NDArray[Any]]:
+    """The columns that a file of this spectrum has."""
     columns = {name: getattr(spectrum, _FIELDS.get(name, name)) for name in COLUMNS}
     return {name: values for name, values in columns.items() if values is not None}
 
 
 def meta_of(spectrum: Spectrum) -> dict[str, Any]:
+    """What a file of this spectrum states, as plain values."""
     stated: dict[str, object] = {"medium": "vacuum", "wavelength_unit": "Angstrom"}
     stated |= {"format": FORMAT, "version": VERSION}
     if spectrum.resolution is not None:

@@ -25,6 +25,7 @@ _ERROR_EXTENSIONS = ("ERROR", "ERR", "ERRS", "SIGMA")
 
 
 def read_fits(path: Path) -> Columns:
+    """What a FITS file holds, in whatever layout (SpectrumError if in none that is known)."""
     try:
         with _quietly_open(path) as hdus:
             declared = sum(hdu.size for hdu in hdus)  # it may be compressed
@@ -139,6 +140,7 @@ def _from_specutils(found: Any) -> Columns:
 
 
 def write_fits(spectrum: Spectrum, path: Path) -> None:
+    """Write a spectrum as a binary table."""
     meta = meta_of(spectrum)
     columns = [
         fits.Column(

@@ -17,6 +17,7 @@ from .columns import COLUMNS, Columns, columns_of, meta_of, require_columns
 
 
 def read_npz(path: Path) -> Columns:
+    """What an .npz file holds (SpectrumError if it is a grid of several spectra)."""
     arrays = load_npz(path, SpectrumError, LARGEST_SPECTRUM)
     require_columns(arrays, path)
     meta = parse_meta(arrays["meta"], path, SpectrumError) if "meta" in arrays else {}
@@ -47,6 +48,7 @@ def _labels(arrays: Mapping[str, NDArray[Any]]) -> dict[str, float]:
 
 
 def write_npz(spectrum: Spectrum, path: Path) -> None:
+    """Write a spectrum as arrays, with its metadata as JSON."""
     meta = np.array(json.dumps(meta_of(spectrum)))
     arrays: dict[str, Any] = {**columns_of(spectrum), "meta": meta}
     with open(path, "wb") as stream:  # a name would be given a second ending

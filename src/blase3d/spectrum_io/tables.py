@@ -17,6 +17,7 @@ from .columns import Columns, columns_of, from_table, meta_of
 
 
 def read_text(path: Path) -> Columns:
+    """What a table of text holds (SpectrumError if it cannot be read as one)."""
     try:
         text = path.read_text(encoding="utf-8")
         ecsv = text.startswith("# %ECSV")
@@ -48,12 +49,14 @@ def _comments(text: str) -> dict[str, Any]:
 
 
 def write_ecsv(spectrum: Spectrum, path: Path) -> None:
+    """Write a spectrum as an ECSV table."""
     table = Table(columns_of(spectrum), meta=meta_of(spectrum))
     table["wavelength"].unit = units.AA
     table.write(path, format="ascii.ecsv")
 
 
 def write_csv(spectrum: Spectrum, path: Path) -> None:
+    """Write a spectrum as CSV under comments that state the rest."""
     meta = meta_of(spectrum)
     keys = [key for key in ("medium", "wavelength_unit", "resolution") if key in meta]
     stated = [(key, meta.pop(key)) for key in keys]
