@@ -40,6 +40,7 @@ ORDER = (
     "archive",
     "states_import",
     "emulator",
+    "borrowing",
     "residual",
     "model",
     "error_model",

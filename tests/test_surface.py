@@ -169,7 +169,8 @@ def test_without_lines_there_is_the_background():
 
 
 @pytest.mark.usefixtures("double")
-def test_the_slope_that_the_descent_follows_is_that_of_the_misfit(monkeypatch):
+@pytest.mark.parametrize("root", [0, 8])
+def test_the_slope_that_the_descent_follows_is_that_of_the_misfit(monkeypatch, root):
     """One step of plain descent, against finite differences of misfit plus firmness."""
     start = disturbed(0.1).take(np.flatnonzero(INSIDE)[:4])
     pixels, nodes = slice(0, 400), np.array([[3, 10, 17]])
@@ -181,6 +182,7 @@ def test_the_slope_that_the_descent_follows_is_that_of_the_misfit(monkeypatch):
         jnp.asarray(FLUX[:, pixels], jnp.float64),
         jnp.zeros((len(FLUX), 1)),
         jnp.asarray(MODES),
+        root,
     )
     firmness = 0.3
     monkeypatch.setattr(surfaces.optax, "scale_by_adam", lambda **_: surfaces.optax.identity())
@@ -193,7 +195,7 @@ def test_the_slope_that_the_descent_follows_is_that_of_the_misfit(monkeypatch):
     def misfit(area, shape):
         total = 0.0
         for node in nodes[0]:
-            params = params_at(fit.base, area, shape, fit.modes[node])
+            params = params_at(fit.base, area, shape, fit.modes[node], root)
             flux = surfaces._flux_of(params, fit, node, "sum")
             total += jnp.sum((flux - fit.flux[node]) ** 2) / nodes.size
         return total + firmness * jnp.sum(shape[1:] ** 2)
@@ -207,6 +209,21 @@ def test_the_slope_that_the_descent_follows_is_that_of_the_misfit(monkeypatch):
         either = [float(misfit(area, shape.at[place].add(sign * h))) for sign in (1, -1)]
         expected = (either[0] - either[1]) / (2 * h)
         assert float(slopes[1][place]) == pytest.approx(expected, rel=2e-3, abs=1e-6)
+
+
+@pytest.mark.usefixtures("double")
+@pytest.mark.parametrize("root", [0, 1, 8])
+def test_areas_are_powers_of_sums(root):
+    """(1 + total/n)ⁿ, or the exponential; above zero wherever the total goes; one smooth curve."""
+    total = np.linspace(-30.0, 20.0, 5001)
+    ln_area = surfaces._ln_area(total, root, np)
+    np.testing.assert_allclose(surfaces._ln_area(jnp.asarray(total), root), ln_area, rtol=1e-12)
+    above = total > -0.7 * root if root else total < np.inf
+    power = (1.0 + total / root) ** root if root else np.exp(total)
+    np.testing.assert_allclose(np.exp(ln_area[above]), power[above], rtol=1e-9)
+    slope = np.asarray(surfaces._slope_of_ln_area(jnp.asarray(total), root))
+    np.testing.assert_allclose(slope[1:-1], np.gradient(ln_area, total)[1:-1], rtol=0.02)
+    np.testing.assert_allclose(surfaces._total_of(ln_area, root), total, atol=1e-9)
 
 
 def test_parts_join_to_the_whole():

@@ -47,9 +47,11 @@ from .surface import Surface
 from .zarr_io import open_zarr, read_array, store_of, write_array
 
 FORMAT = "blase3d-clones"
-VERSION = 3
+VERSION = 4
+SEALED = 3
+"""The first version that has sums and forms in the attributes."""
 OLDEST = 2
-"""The oldest version that is read: it lacks sums and forms of the attributes."""
+"""The oldest version that is read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,10 +73,10 @@ class Archive:
         self._group = group
         self.path = path
         self.meta: dict[str, Any] = dict(group.attrs)
-        self._sealed: bool = self.meta["version"] > OLDEST
+        self._sealed: bool = self.meta["version"] >= SEALED
         if not self._is_sound(self.meta):
             raise ArchiveError(f"{path} has a damaged description (zarr.json); clone again.")
-        self.recipe: Recipe = recipe_from_json(self.meta["recipe"])
+        self.recipe: Recipe = recipe_from_json(self.meta["recipe"], self.meta["version"])
         self.label_names: tuple[str, ...] = tuple(self.meta["label_names"])
         self.wavelength: NDArray[np.float64] = _read(group, self.meta, "wavelength")
         self.labels: NDArray[np.float64] = _read(group, self.meta, "labels")
@@ -186,7 +188,8 @@ class Archive:
         if "nodes" not in attributes:
             return None
         try:
-            surface = Surface(**{name: _read(group, attributes, name) for name in _SURFACE})
+            parts = {name: _read(group, attributes, name) for name in _SURFACE}
+            surface = Surface(**parts, root=self.recipe.root)
             return surface, _read(group, attributes, "squares")
         except ArchiveError:
             return None

@@ -6,7 +6,7 @@ error model what leaving nodes out tells of the error between them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import jax
@@ -16,7 +16,9 @@ from jax import Array
 from numpy.typing import NDArray
 
 from .archive import Archive, software_versions
+from .borrowing import borrow
 from .catalogue import equal_lines
+from .emulator import strength
 from .error_model import emulator_error, error_shares
 from .errors import ArchiveError
 from .joint import JointFit
@@ -26,9 +28,11 @@ from .model import Model, box_modes, make_model
 from .progress import Progress, silent
 from .recipe import Recipe
 from .render import optical_depth, transmitted
-from .residual import make_residual
+from .residual import DARKEST, make_residual
 from .surface import Surface, surface_layout
 
+_PIXELS = 4000
+"""Pixels, at the most, that tell how spectra change between the nodes."""
 _SMALL = 8.0
 """How much more error at the nodes a small model has."""
 
@@ -67,10 +71,13 @@ def build(archive: Archive, progress: Progress = silent, *, small: bool = False)
         "nodes": archive.labels[nodes].tolist(),
         "holes": _holes(archive, nodes),
     }
-    model = make_model(archive.wavelength, axes, surface, residual, recipe, meta)
+    strengths = _strengths(flux, complete, axes)
+    loans = borrow(axes, strengths) if recipe.manifold == "spline" else {}
+    rates = {name: loan.rates for name, loan in loans.items()}
+    model = make_model(archive.wavelength, axes, surface, residual, recipe, meta, rates=rates)
     for name, with_rest in (("node_rms", True), ("node_lines_rms", False)):
         meta[name] = _node_errors(model, archive.labels[nodes], flux, with_rest, progress)
-    meta["error_shares"] = error_shares(model, flux, complete)
+    meta["error_shares"] = error_shares(model, strengths, loans)
     progress("error model", 0, 1)
     modes = emulator_error(model, meta["error_shares"])
     progress("error model", 1, 1)
@@ -92,6 +99,17 @@ def _fluxes(archive: Archive, nodes: NDArray[np.int64], progress: Progress) -> N
         flux[n] = archive[int(i)].flux
         progress("read", n + 1, nodes.size)
     return flux
+
+
+def _strengths(
+    flux: NDArray[np.float32],
+    complete: NDArray[np.float64],
+    axes: Mapping[str, NDArray[np.float64]],
+) -> NDArray[np.float64]:
+    """`emulator.strength` of the whole box at some pixels, one dimension for each label."""
+    some = flux[:, :: -(-flux.shape[1] // _PIXELS)]
+    values = complete @ np.asarray(strength(jnp.asarray(np.maximum(some, DARKEST))))
+    return values.reshape(*(len(axis) for axis in axes.values()), -1)
 
 
 def _lines(

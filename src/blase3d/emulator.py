@@ -60,7 +60,7 @@ class Residual:
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=("manifold", "modes", "base", "area", "shape", "residual", "layout", "to_log"),
-    meta_fields=("composition", "velocity_step"),
+    meta_fields=("root", "composition", "velocity_step"),
 )
 @dataclass(frozen=True)
 class Emulator:
@@ -72,7 +72,7 @@ class Emulator:
         Labels to weights of the nodes of the box.
     modes : (box, K)
         Smooth functions at the nodes of the box.
-    base, area, shape : (C, 4), (K, C), (W, C, 3)
+    base, area, shape, root : (C, 4), (K, C), (W, C, 3), int
         Lines as in `surface.Surface`.
     residual : Residual or None
         What they do not express.
@@ -92,6 +92,7 @@ class Emulator:
     residual: Residual | None
     layout: Layout
     to_log: Array
+    root: int
     composition: Composition
     velocity_step: float
 
@@ -102,7 +103,8 @@ def line_params(emulator: Emulator, labels: Array) -> Array:
 
 
 def _line_params(emulator: Emulator, weights: Array) -> Array:
-    return params_at(emulator.base, emulator.area, emulator.shape, weights @ emulator.modes)
+    modes = weights @ emulator.modes
+    return params_at(emulator.base, emulator.area, emulator.shape, modes, emulator.root)
 
 
 def with_residual(emulator: Emulator, flux: Array, weights: Array) -> Array:

@@ -1,13 +1,13 @@
 """The error that a model expects of itself between its nodes.
 
-An interpolant errs by about what it differs from the next best one (`manifold.lowered_degree`),
-times a share that the nodes tell: each interior node is left out in turn, along each label,
-predicted from the others with both degrees, and
+An interpolant errs by about what it differs from the next best one, times a share that the nodes
+tell. The next best is the spline of the next lower degree (`manifold.lowered_degree`): each inner
+node is left out in turn, along each label, predicted from the others with both degrees, and
 
     share = rms(best − truth) / rms(best − lowered)
 
-A label of three nodes cannot spare one: its share is taken to be that of parabolas through three
-nodes of the other labels.
+Along labels of few values it is the polynomial to which nothing is borrowed, with the share that
+`borrowing` finds.
 
 The differences of the two in the middle of the cells, times the share of their label, are taken as
 draws of the error, and their covariance over pixels is kept as its strongest modes.
@@ -15,7 +15,7 @@ draws of the error, and their covariance over pixels is kept as its strongest mo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import jax
@@ -23,25 +23,24 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from .emulator import emulate, flux_of_strength, strength
+from .borrowing import Loan
+from .emulator import emulate, flux_of_strength
 from .manifold import (
     LOGARITHMIC,
+    SHORT,
     best_degree,
     coordinates,
     lowered_degree,
     make_manifold,
     spline_through,
 )
-from .model import Model
-from .residual import DARKEST
+from .model import Model, rates_of
 
 _MODES = 12
 _CELLS = 200
 """Cells, at the most, whose middles are looked at."""
-_PIXELS = 4000
-"""Pixels, at the most, that leave-one-out looks at."""
 _UNKNOWN = 1.0
-"""Share along labels of three nodes where no label has more: the whole."""
+"""Share along a few nodes of the only label: the whole."""
 
 
 def emulator_error(model: Model, shares: dict[str, float]) -> NDArray[np.float32]:
@@ -52,14 +51,13 @@ def emulator_error(model: Model, shares: dict[str, float]) -> NDArray[np.float32
     model : Model
         Without error modes yet.
     shares : dict
-        Of each label, from `error_shares`; labels without one have no error: their axis has one
-        or two nodes, and there is nothing to compare.
+        Of each label, from `error_shares`; labels without one have no error: there is nothing to
+        compare.
     """
-    names = list(model.axes)
+    rates = rates_of(model)
     lowered = {
         name: replace(
-            model.emulator,
-            manifold=make_manifold(model.axes, "spline", lowered=names.index(name)),
+            model.emulator, manifold=make_manifold(model.axes, "spline", rates, lowered=name)
         )
         for name in shares
     }
@@ -95,31 +93,28 @@ def _between(name: str, axis: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def error_shares(
-    model: Model, flux: NDArray[np.float32], complete: NDArray[np.float64]
+    model: Model, strengths: NDArray[np.floating], loans: Mapping[str, Loan]
 ) -> dict[str, float]:
-    """How far the error of interpolation is from the difference to a lower degree, by label.
+    """How far the error of interpolation is from the difference to the next best, by label.
 
     Parameters
     ----------
-    flux : (N, P)
-        The spectra of the nodes, in units of the continuum.
-    complete : (box, N)
-        From values at the nodes to values in the whole box (`manifold.fill_holes`).
+    strengths : (..., P)
+        `emulator.strength` of the spectra of the box, one dimension for each label, at some pixels.
+    loans : dict
+        What labels borrow.
     """
     if model.recipe.manifold != "spline":
         return {}
-    some = flux[:, :: -(-flux.shape[1] // _PIXELS)]
-    values = complete @ np.asarray(strength(jnp.asarray(np.maximum(some, DARKEST))))
-    box = values.reshape(*(len(axis) for axis in model.axes.values()), -1)
-    places = zip(model.axes, coordinates(model.axes), strict=True)
-    along = {
-        name: (axis, np.moveaxis(box, k, 0))
-        for k, (name, axis) in enumerate(places)
-        if len(axis) > 2
-    }
-    known = {name: given for name, given in along.items() if len(given[0]) > 3}
-    parabolas = _ratio(pair for given in known.values() for pair in _by_parabolas(*given))
-    return {name: _ratio(_left_out(*along[name])) if name in known else parabolas for name in along}
+    shares = {}
+    for k, (name, axis) in enumerate(zip(model.axes, coordinates(model.axes), strict=True)):
+        if name in loans:
+            shares[name] = loans[name].share
+        elif len(axis) > SHORT:
+            shares[name] = _ratio(_left_out(axis, np.moveaxis(strengths, k, 0)))
+        elif len(axis) > 2:
+            shares[name] = _UNKNOWN
+    return shares
 
 
 Differences = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -129,26 +124,15 @@ Differences = tuple[NDArray[np.float64], NDArray[np.float64]]
 def _ratio(pairs: Iterable[Differences]) -> float:
     """The share that differences tell."""
     sums = np.sum([[np.sum(error**2), np.sum(step**2)] for error, step in pairs], axis=0)
-    if not sums.any():
-        return _UNKNOWN
     return float(np.sqrt(sums[0] / sums[1])) if sums[1] else 0.0
 
 
 def _left_out(axis: NDArray[np.float64], values: NDArray[np.float64]) -> Iterator[Differences]:
     """Each inner node of an axis (n,), predicted from all others: `values` (n, ..., pixels)."""
     count = len(axis)
-    # the pair of degrees that the whole axis has, where the others can bear it
-    degrees = best_degree(count - 1), lowered_degree(count if count > 4 else count - 1)
+    degrees = best_degree(count - 1), lowered_degree(count - 1)
     for i in range(1, count - 1):
         yield _differences(axis, values, i, np.delete(np.arange(count), i), degrees)
-
-
-def _by_parabolas(axis: NDArray[np.float64], values: NDArray[np.float64]) -> Iterator[Differences]:
-    """Each inner node, predicted from its neighbours and the next node after one of them."""
-    count = len(axis)
-    for i in range(1, count - 1):
-        further = next(k for k in (i + 3, i - 3, i + 2, i - 2) if 0 <= k < count)
-        yield _differences(axis, values, i, np.sort([i - 1, i + 1, further]), (2, 1))
 
 
 def _differences(

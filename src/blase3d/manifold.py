@@ -12,13 +12,15 @@ polynomials along an axis of n values:
 - `spline`: the natural quintic spline, of all functions through the values the one with the least
   ∫ f‴² (Schoenberg 1964); also the limit of a Gaussian process with a Matérn kernel of order 5/2
   whose length is far above the spacing. It was chosen by held-out error and by leaving nodes out
-  (`benchmarks/accuracy.py`). Axes of two or three values as before.
+  (`benchmarks/accuracy.py`). Through up to four values goes one polynomial, with a next derivative
+  that is borrowed from the other labels (`Borrowed`).
 - `ridge`: not through the nodes: the regression on Chebyshev polynomials with a penalty on their
   coefficients from the second order on. For noisy nodes.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -35,6 +37,8 @@ from scipy.interpolate import BSpline, PPoly, make_interp_spline
 Kind = Literal["linear", "cubic", "spline", "ridge"]
 _DEGREE = {"linear": 1, "cubic": 3, "spline": 5}
 _NATURAL = 5
+SHORT = 4
+"""Through so many values, at the most, goes one polynomial."""
 _RIDGE, _RIDGE_DEGREE = 1e-3, 6
 """Penalty of the regression, relative to the squared values, and its degree at the most."""
 _LEAST_MODE = 0.02
@@ -53,7 +57,60 @@ class Axis:
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=("lower", "span", "axes"),
+    data_fields=("nodes", "difference", "slopes", "rates"),
+    meta_fields=("axis",),
+)
+@dataclass(frozen=True)
+class Borrowed:
+    """The n-th derivative along an axis of n values, which these leave open.
+
+    It is put together, at each node of the other axes, from what the values do tell: how the
+    derivative below changes along the other labels y,
+
+        ∂ⁿf/∂xⁿ = Σₗ rₗ ∂/∂yₗ ∂ⁿ⁻¹f/∂xⁿ⁻¹,
+
+    and the polynomial through the values gets the term ∂ⁿf/∂xⁿ Π(x − xᵢ)/n!, which is zero at all
+    of them. That this holds, with rates r that are the same at all wavelengths, is so because line
+    strengths follow few quantities, which all labels change: see `borrowing`.
+
+    Attributes
+    ----------
+    nodes : (n,)
+        The values, from 0 to 1.
+    difference : (n,)
+        Weights of the values in the derivative of order n − 1.
+    slopes : tuple of (m, m)
+        Of every other axis, of m values: weights of its values in the derivative at each.
+    rates : (..., L − 1)
+        At the nodes of the other axes.
+    axis : int
+        Number of the axis.
+    """
+
+    nodes: Array
+    difference: Array
+    slopes: tuple[Array, ...]
+    rates: Array
+    axis: int
+
+    def weights(self, parts: Sequence[Array], x: Array) -> Array:
+        """What the term adds to the weights of the box at `x` along the axis, where the axes have
+        the weights `parts`."""
+        place = _product([part for k, part in enumerate(parts) if k != self.axis])
+        spread = jnp.zeros_like(place)
+        for k, slopes in enumerate(self.slopes):
+            change = jnp.tensordot(place * self.rates[..., k], slopes, axes=(k, 0))
+            spread += jnp.moveaxis(change, -1, k)
+        term = 1.0 / math.factorial(self.nodes.size)
+        for node in self.nodes:
+            term = term * (x - node)
+        box = jnp.multiply.outer(spread, term * self.difference)
+        return jnp.moveaxis(box, -1, self.axis).ravel()
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("lower", "span", "axes", "borrowed"),
     meta_fields=("logarithmic",),
 )
 @dataclass(frozen=True)
@@ -64,6 +121,7 @@ class Manifold:
     lower: Array
     span: Array
     axes: tuple[Axis, ...]
+    borrowed: tuple[Borrowed, ...]
     logarithmic: tuple[bool, ...]
 
     def weights(self, labels: Array) -> Array:
@@ -73,10 +131,19 @@ class Manifold:
 
     def unit_weights(self, unit: Array) -> Array:
         """The same at labels scaled to 0–1."""
-        weights = jnp.ones(1)
-        for axis, x in zip(self.axes, unit, strict=True):
-            weights = jnp.outer(weights, _axis_weights(axis, x)).ravel()
+        parts = [_axis_weights(axis, x) for axis, x in zip(self.axes, unit, strict=True)]
+        weights = _product(parts).ravel()
+        for term in self.borrowed:
+            weights += term.weights(parts, unit[term.axis])
         return weights
+
+
+def _product(parts: Sequence[Array]) -> Array:
+    """The outer product of weights along axes."""
+    box = jnp.ones(())
+    for part in parts:
+        box = jnp.multiply.outer(box, part)
+    return box
 
 
 LOGARITHMIC = frozenset({"teff"})
@@ -97,20 +164,60 @@ def box_place(
 
 
 def make_manifold(
-    axes: Mapping[str, NDArray[np.float64]], kind: Kind, lowered: int | None = None
+    axes: Mapping[str, NDArray[np.float64]],
+    kind: Kind,
+    rates: Mapping[str, NDArray[np.floating]] | None = None,
+    lowered: str | None = None,
 ) -> Manifold:
     """The manifold of the box spanned by `axes`: increasing values of each label.
 
-    A linear one is linear in the labels, the others are functions of their `coordinates`. Along
-    the axis number `lowered` a spline has a `lowered_degree`.
+    A linear one is linear in the labels, the others are functions of their `coordinates`. `rates`
+    are those of labels that borrow (`Borrowed`). Along the label `lowered` a spline is the next
+    best: nothing is borrowed, or, where nothing was, it has a `lowered_degree`.
     """
+    rates = rates or {}
     values = list(axes.values()) if kind == "linear" else coordinates(axes)
     logs = tuple(kind != "linear" and name in LOGARITHMIC for name in axes)
     lower = np.array([axis[0] for axis in values])
     span = np.array([np.ptp(axis) or 1.0 for axis in values])
     units = [(axis - a) / s for axis, a, s in zip(values, lower, span, strict=True)]
-    parts = [_make_axis(unit, kind, k == lowered) for k, unit in enumerate(units)]
-    return Manifold(jnp.asarray(lower), jnp.asarray(span), tuple(parts), logs)
+    parts = [
+        _make_axis(unit, kind, name == lowered and name not in rates)
+        for name, unit in zip(axes, units, strict=True)
+    ]
+    terms = [
+        _make_borrowed(units, k, rates[name])
+        for k, name in enumerate(axes)
+        if name in rates and name != lowered
+    ]
+    return Manifold(jnp.asarray(lower), jnp.asarray(span), tuple(parts), tuple(terms), logs)
+
+
+def _make_borrowed(
+    units: Sequence[NDArray[np.float64]], k: int, rates: NDArray[np.floating]
+) -> Borrowed:
+    slopes = [jnp.asarray(slopes_between(unit)) for i, unit in enumerate(units) if i != k]
+    difference = highest_difference(units[k])
+    nodes, rates = jnp.asarray(units[k]), jnp.asarray(rates)
+    return Borrowed(nodes, jnp.asarray(difference), tuple(slopes), rates, k)
+
+
+def unit_axes(axes: Mapping[str, NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+    """The coordinates of the axes scaled to run from 0 to 1."""
+    return [(axis - axis[0]) / (np.ptp(axis) or 1.0) for axis in coordinates(axes)]
+
+
+def highest_difference(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights (n,) of values at x (n,) in the derivative of order n − 1 of the polynomial through
+    them."""
+    return math.factorial(x.size - 1) * np.linalg.inv(np.vander(x))[0]
+
+
+def slopes_between(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights of values at x (n,) in the derivatives at each of them, (n, n)."""
+    if x.size == 1:
+        return np.zeros((1, 1))
+    return np.asarray(spline_through(x, np.eye(x.size), best_degree(x.size)).derivative()(x))
 
 
 def _make_axis(unit: NDArray[np.float64], kind: Kind, lowered: bool) -> Axis:
@@ -146,14 +253,14 @@ def _ridge_axis(unit: NDArray[np.float64]) -> Axis:
 
 def best_degree(count: int, kind: Kind = "spline") -> int:
     """Degree of the spline through so many values."""
-    if kind == "spline" and count > 3:
+    if kind == "spline" and count > SHORT:
         return _NATURAL
     return min(_DEGREE[kind], count - 1)
 
 
 def lowered_degree(count: int) -> int:
     """The next best degree for so many values (`error_model`)."""
-    return 3 if count > 4 else count - 2
+    return 3 if count > SHORT else count - 2
 
 
 def spline_through(x: NDArray[np.float64], values: NDArray[np.float64], degree: int) -> BSpline:

@@ -323,7 +323,13 @@ def _fastest(rv: ArrayLike | None) -> float:
 def surface_of(reference: NDArray[np.float64], emulator: Emulator) -> Surface:
     """The lines of an emulator, of which `reference` (C,) are the names."""
     parts = emulator.base, emulator.area, emulator.shape
-    return Surface(reference, *(np.asarray(part) for part in parts))
+    return Surface(reference, *(np.asarray(part) for part in parts), emulator.root)
+
+
+def rates_of(model: Model) -> dict[str, NDArray[np.float32]]:
+    """The rates of the labels that borrow from the others, by label."""
+    terms = model.emulator.manifold.borrowed
+    return {model.label_names[term.axis]: np.asarray(term.rates) for term in terms}
 
 
 def _cut(model: Model, pixels: slice) -> Model:
@@ -343,6 +349,7 @@ def _cut(model: Model, pixels: slice) -> Model:
         model.recipe,
         model.meta,
         model.error_modes[:, pixels],
+        rates_of(model),
     )
 
 
@@ -360,14 +367,16 @@ def make_model(
     recipe: Recipe,
     meta: Mapping[str, Any],
     error_modes: NDArray[np.float32] | None = None,
+    rates: Mapping[str, NDArray[np.floating]] | None = None,
 ) -> Model:
-    """A model from its lines and its residual at the nodes of the box."""
+    """A model from its lines and its residual at the nodes of the box, and the rates of labels that
+    borrow from the others (`manifold.Borrowed`)."""
     if error_modes is None:
         error_modes = np.empty((0, wavelength.size), np.float32)
     modes = box_modes(axes, recipe)
     ln = log_grid(wavelength)
     emulator = Emulator(
-        make_manifold(axes, recipe.manifold),
+        make_manifold(axes, recipe.manifold, rates),
         jnp.asarray(modes, jnp.float32),
         jnp.asarray(surface.base),
         jnp.asarray(surface.area),
@@ -375,6 +384,7 @@ def make_model(
         residual,
         surface_layout(wavelength, surface, modes, recipe),
         jnp.asarray(np.interp(np.exp(ln), wavelength, np.arange(wavelength.size)), jnp.float32),
+        surface.root,
         recipe.composition,
         SPEED_OF_LIGHT * float(ln[-1] - ln[0]) / (ln.size - 1),
     )

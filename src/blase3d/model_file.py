@@ -8,6 +8,7 @@ which cost nothing once they are shuffled together and compressed.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from .emulator import Residual
 from .errors import ArchiveError
 from .files import replacing
-from .model import Model, make_model
+from .model import Model, make_model, rates_of
 from .recipe import Recipe, recipe_from_json
 from .residual import node_steps, scale_number, scale_of
 from .spectrum import check_wavelength
@@ -27,7 +28,9 @@ from .surface import Surface, steps
 from .zarr_io import open_zarr, read_array, write_array
 
 FORMAT = "blase3d-model"
-VERSION = 3
+VERSION = 4
+OLDEST = 3
+"""The oldest version that is read: nothing is borrowed in it."""
 _WAVELENGTH_STEP = 1e-7
 """Å: wavelengths are kept as second differences in this unit."""
 _ERROR_STEP = 1e-5
@@ -67,12 +70,19 @@ def _write(group: zarr.Group, model: Model) -> None:
         values = np.asarray(getattr(emulator, name))
         write_array(group, name, values if step is None else _coded(values, step))
     write_array(group, "error_modes", _coded(model.error_modes, _ERROR_STEP))
+    for name, rates in rates_of(model).items():
+        write_array(group, _place_of_rates(model.axes, name), rates)
     if residual is not None:
         pixels = np.asarray(residual.pixels)
         nodes = _coded(np.asarray(residual.nodes), node_steps(pixels))
         write_array(group, "residual_nodes", nodes)
         write_array(group, "residual_pixels", _coded(pixels, 1.0))
         write_array(group, "residual_scale", _folded(scale_number(np.asarray(residual.scale))))
+
+
+def _place_of_rates(axes: Mapping[str, Any], name: str) -> str:
+    """The array with the rates of a label, whatever characters its name has."""
+    return f"rates_{list(axes).index(name)}"
 
 
 def _steps(recipe: Recipe, base: NDArray[np.float32]) -> dict[str, ArrayLike | None]:
@@ -110,7 +120,7 @@ def load_model(path: str | Path) -> Model:
         It does not exist, is something else, is damaged, or is of another version.
     """
     path = Path(path)
-    group = open_zarr(path, FORMAT, range(VERSION, VERSION + 1), "blase3d build")
+    group = open_zarr(path, FORMAT, range(OLDEST, VERSION + 1), "blase3d build")
     try:
         return _read(group, dict(group.attrs))
     except ArchiveError:
@@ -124,7 +134,7 @@ def load_model(path: str | Path) -> Model:
 
 
 def _read(group: zarr.Group, attributes: dict[str, Any]) -> Model:
-    recipe = recipe_from_json(attributes["recipe"])
+    recipe = recipe_from_json(attributes["recipe"], attributes["version"])
     axes = {name: np.asarray(axis) for name, axis in attributes["axes"].items()}
     parts = {name: read_array(group, name) for name in ("reference", "base")}
     for name, step in _steps(recipe, parts["base"]).items():
@@ -135,10 +145,17 @@ def _read(group: zarr.Group, attributes: dict[str, Any]) -> Model:
         raise ValueError("the residual is missing")
     wavelength = _wavelengths(attributes["wavelength"], read_array(group, "wavelength"))
     check_wavelength(wavelength, ArchiveError)
-    surface = Surface(**parts)
+    surface = Surface(**parts, root=recipe.root if recipe.catalogue == "joint" else 0)
     errors = _decoded(read_array(group, "error_modes"), _ERROR_STEP)
-    _check(wavelength, axes, surface, residual, errors)
-    return make_model(wavelength, axes, surface, residual, recipe, attributes["meta"], errors)
+    rates = _read_rates(group, axes)
+    _check(wavelength, axes, surface, residual, errors, rates)
+    meta = attributes["meta"]
+    return make_model(wavelength, axes, surface, residual, recipe, meta, errors, rates)
+
+
+def _read_rates(group: zarr.Group, axes: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
+    places = {name: _place_of_rates(axes, name) for name in axes}
+    return {name: read_array(group, place) for name, place in places.items() if place in group}
 
 
 def _check(
@@ -147,6 +164,7 @@ def _check(
     surface: Surface,
     residual: Residual | None,
     errors: NDArray[np.float32],
+    rates: dict[str, NDArray[np.float32]],
 ) -> None:
     """Raise ValueError unless the parts are of one model, and numbers."""
     for name, axis in axes.items():
@@ -165,6 +183,9 @@ def _check(
         (surface.shape, (len(surface.shape), count, 3)),
         (errors, (len(errors), pixels)),
     ]
+    for name, values in rates.items():
+        others = [axis.size for other, axis in axes.items() if other != name]
+        parts.append((values, (*others, len(others))))
     if residual is not None:
         rank = len(residual.pixels)
         shapes = [(box, rank), (rank, pixels), (pixels,)]

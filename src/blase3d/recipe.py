@@ -50,7 +50,9 @@ class Recipe:
     tolerance
         Standard deviation (km/s) of the kernel in which detections of different nodes are one.
     modes, shape_modes
-        Smooth functions over the grid that ln area follows, and that shift and ln widths follow.
+        Smooth functions over the grid that areas follow, and that shift and ln widths follow.
+    root
+        Which root of the area of a line is a sum of those functions; 0: its logarithm is.
     firmness
         How firmly shift and ln widths are held to their mean over the grid: what the square of a
         coefficient costs, in summed squared flux a node.
@@ -87,6 +89,7 @@ class Recipe:
     tolerance: float = 1.0
     modes: int = 60
     shape_modes: int = 20
+    root: int = 8
     firmness: float = 5e-4
     batch: int = 12
     steps: int = 2_000
@@ -128,6 +131,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "tolerance": (1e-6, 1e4),
     "modes": (1, 1_000_000),
     "shape_modes": (1, 1_000_000),
+    "root": (0, 1_000),
     "batch": (1, 1_000_000),
     "steps": (1, 100_000_000),
     "window": (2, 100_000_000),
@@ -155,6 +159,9 @@ def _in_words(kind: Any) -> str:
         return f"one of {', '.join(choices)}"
     return {int: "a whole number", float: "a number"}.get(kind, "a text")
 
+
+_ROOTS = 4
+"""Version of archives and models from which on lines follow roots of areas."""
 
 DEFAULT = Recipe()
 SINGLE = Recipe(
@@ -210,8 +217,15 @@ def _refuse_unknown(settings: Any) -> None:
         )
 
 
-def recipe_from_json(text: str) -> Recipe:
+def recipe_from_json(text: str, version: int = _ROOTS) -> Recipe:
     """The recipe that `Recipe.to_json` wrote.
+
+    Parameters
+    ----------
+    text : str
+        A JSON object of settings; those that it lacks are as in `default`.
+    version : int
+        Of the archive or the model that it is of.
 
     Raises
     ------
@@ -225,4 +239,6 @@ def recipe_from_json(text: str) -> Recipe:
             f"the recipe is not JSON ({error}): write it as an object of settings."
         ) from None
     _refuse_unknown(settings)
+    if version < _ROOTS:
+        settings["root"] = 0
     return Recipe(**settings)

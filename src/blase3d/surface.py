@@ -2,19 +2,21 @@
 
 Every line has, over the nodes of a grid,
 
-    ln a  = base + Σₖ uₖ Aₖ            k < K
+    ln a  = base + n ln(1 + Σₖ uₖ Aₖ / n)   k < K
     shift, ln σ, ln γ = base + Σₖ uₖ Sₖ    k < W, W < K
 
-with uₖ the smoothest functions on the grid (`manifold.smooth_modes`): strengths follow the labels
-freely, widths and centres in a few modes, held to their mean with a firmness. The coefficients of
-all lines are fitted to all nodes at once by Adam on small batches of nodes, so that blended lines
-cannot trade strength from node to node.
+with uₖ the smoothest functions on the grid (`manifold.smooth_modes`): the n-th roots of strengths
+follow the labels freely, widths and centres in a few modes, held to their mean with a firmness. The
+coefficients of all lines are fitted to all nodes at once by Adam on small batches of nodes, so that
+blended lines cannot trade strength from node to node.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -54,6 +56,9 @@ model file: far below what a fit can tell. Those of ln area grow as a line absor
 `_STRONG` at its centre, up to `_COARSEST` times."""
 _LAYOUT_NODES = 24
 """Nodes, at the most, whose lines say how far a line reaches."""
+_LEAST_ROOT = 0.2
+"""Below this, relative to where no smooth function adds anything, the root of an area goes to zero
+along an exponential: areas stay above zero."""
 _B2 = 0.99
 _LEAST_EPOCHS = 4
 """Times that a joint fit sees each node at the least, however many there are."""
@@ -73,12 +78,15 @@ class Surface:
         Coefficients of ln area.
     shape : (W, C, 3) float32
         Coefficients of shift (Å), ln sigma and ln gamma.
+    root : int
+        n of the root of areas that is a sum of smooth functions; 0: it is their logarithm.
     """
 
     reference: NDArray[np.float64]
     base: NDArray[np.float32]
     area: NDArray[np.float32]
     shape: NDArray[np.float32]
+    root: int = 0
 
     def __len__(self) -> int:
         return self.reference.size
@@ -86,7 +94,7 @@ class Surface:
     def at(self, modes: NDArray[np.floating]) -> NDArray[np.float32]:
         """Parameters (N, C, 4) at nodes where the smooth functions are `modes` (N, K)."""
         change = np.einsum("nk,kcp->ncp", modes[:, : len(self.shape)], self.shape)
-        ln_area = modes @ self.area
+        ln_area = _ln_area(modes @ self.area, self.root, np)
         columns = [change[..., 0], ln_area, change[..., 1], change[..., 2]]
         return (self.base + np.stack(columns, axis=-1)).astype(np.float32)
 
@@ -95,12 +103,16 @@ class Surface:
         area_steps, shape_steps = steps(self.base)
         area = np.round(self.area / area_steps) * area_steps
         shape = np.round(self.shape / shape_steps) * shape_steps
-        return Surface(self.reference, self.base, area.astype(np.float32), shape.astype(np.float32))
+        return replace(self, area=area.astype(np.float32), shape=shape.astype(np.float32))
 
     def take(self, which: NDArray[np.int64] | NDArray[np.bool_]) -> Surface:
         """The lines of these indices (or of this mask), in that order."""
-        return Surface(
-            self.reference[which], self.base[which], self.area[:, which], self.shape[:, which]
+        return replace(
+            self,
+            reference=self.reference[which],
+            base=self.base[which],
+            area=self.area[:, which],
+            shape=self.shape[:, which],
         )
 
 
@@ -123,14 +135,39 @@ def _stacked(parts: list[Surface]) -> Surface:
         np.concatenate([part.base for part in parts]),
         np.concatenate([part.area for part in parts], axis=1),
         np.concatenate([part.shape for part in parts], axis=1),
+        parts[0].root,
     )
 
 
-def params_at(base: Array, area: Array, shape: Array, modes: Array) -> Array:
+def params_at(base: Array, area: Array, shape: Array, modes: Array, root: int) -> Array:
     """Line parameters (C, 4) where the smooth functions are `modes` (K,)."""
     change = jnp.tensordot(modes[: shape.shape[0]], shape, axes=1)
-    columns = [change[:, 0], modes @ area, change[:, 1], change[:, 2]]
+    columns = [change[:, 0], _ln_area(modes @ area, root), change[:, 1], change[:, 2]]
     return base + jnp.stack(columns, axis=1)
+
+
+def _ln_area(total: Any, root: int, lib: Any = jnp) -> Any:
+    """ln(area), from `base`, where the smooth functions add up to `total`, by JAX or by NumPy."""
+    if not root:
+        return total
+    ratio = 1.0 + total / root
+    faint = math.log(_LEAST_ROOT) + ratio / _LEAST_ROOT - 1.0
+    usual = lib.log(lib.maximum(ratio, _LEAST_ROOT))
+    return root * lib.where(ratio < _LEAST_ROOT, faint, usual)
+
+
+def _slope_of_ln_area(total: Array, root: int) -> Array:
+    """The derivative of `_ln_area`."""
+    return 1.0 / jnp.maximum(1.0 + total / root, _LEAST_ROOT) if root else jnp.ones_like(total)
+
+
+def _total_of(ln_area: NDArray[np.float64], root: int) -> NDArray[np.float64]:
+    """The inverse of `_ln_area`."""
+    if not root:
+        return ln_area
+    below = ln_area / root - math.log(_LEAST_ROOT)
+    ratio = _LEAST_ROOT * np.where(below < 0.0, 1.0 + below, np.exp(below))
+    return root * (ratio - 1.0)
 
 
 def detect_surface(
@@ -198,9 +235,9 @@ def _started(
         strongest = np.maximum(depth.max(axis=0), 1e-9)
         ratio = np.log(np.clip(depth / strongest, faintest, 1.0))
         normal = modes.T @ modes + ridge * np.eye(n_modes)
-        area = np.linalg.solve(normal, modes.T @ ratio)
+        area = np.linalg.solve(normal, modes.T @ _total_of(ratio, recipe.root))
     shape = np.zeros((min(recipe.shape_modes, n_modes), count, 3), np.float32)
-    return Surface(lines.reference, lines.params, area.astype(np.float32), shape)
+    return Surface(lines.reference, lines.params, area.astype(np.float32), shape, recipe.root)
 
 
 def fit_surface(
@@ -250,6 +287,7 @@ def fit_surface(
         jnp.asarray(flux),
         jnp.asarray(background),
         jnp.asarray(modes, jnp.float32),
+        surface.root,
     )
     area, shape = _descend(
         jnp.asarray(whole.area),
@@ -262,9 +300,7 @@ def fit_surface(
     )
     model = _render_all(area, shape, fit, recipe.composition)
     n = len(surface)
-    fitted = Surface(
-        surface.reference, surface.base, np.asarray(area)[:, :n], np.asarray(shape)[:, :n]
-    )
+    fitted = replace(surface, area=np.asarray(area)[:, :n], shape=np.asarray(shape)[:, :n])
     return fitted, np.asarray(model)
 
 
@@ -313,6 +349,7 @@ def _padded(surface: Surface) -> Surface:
         padded(surface.base, count),
         np.pad(surface.area, ((0, 0), (0, more))),
         np.pad(surface.shape, ((0, 0), (0, more), (0, 0))),
+        surface.root,
     )
 
 
@@ -337,7 +374,7 @@ def _batches(count: int, recipe: Recipe, seed: int) -> NDArray[np.int32]:
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=("base", "unit", "layout", "flux", "background", "modes"),
-    meta_fields=(),
+    meta_fields=("root",),
 )
 @dataclass(frozen=True)
 class _Fit:
@@ -349,6 +386,7 @@ class _Fit:
     flux: Array
     background: Array
     modes: Array
+    root: int
 
 
 def _flux_of(params: Array, fit: _Fit, node: Array, composition: Composition) -> Array:
@@ -377,13 +415,14 @@ def _descend(
     def gradient(state: tuple[Array, Array], nodes: Array) -> tuple[Array, Array]:
         modes = fit.modes[nodes]
         few = modes[:, : shape.shape[0]]
-        params = jax.vmap(params_at, (None, None, None, 0))(
-            fit.base, state[0], state[1] * fit.unit, modes
+        params = jax.vmap(params_at, (None, None, None, 0, None))(
+            fit.base, state[0], state[1] * fit.unit, modes, fit.root
         )
         slopes = jax.lax.map(lambda pair: jax.grad(misfit)(*pair), (params, nodes)) / size
         by_shape = jnp.tensordot(few.T, slopes[:, :, jnp.array([0, 2, 3])], axes=1) * fit.unit
         held = jnp.where(loose[:, None, None], 0.0, 2.0 * firmness * state[1])
-        return modes.T @ slopes[:, :, 1], by_shape + held
+        by_total = slopes[:, :, 1] * _slope_of_ln_area(modes @ state[0], fit.root)
+        return modes.T @ by_total, by_shape + held
 
     def step(i: Array, carry: tuple[tuple[Array, Array], optax.OptState]) -> tuple:
         state, memory = carry
@@ -401,7 +440,7 @@ def _render_all(area: Array, shape: Array, fit: _Fit, composition: Composition) 
     """Flux (N, P) of the lines at all nodes."""
 
     def one(node: Array) -> Array:
-        params = params_at(fit.base, area, shape, fit.modes[node])
+        params = params_at(fit.base, area, shape, fit.modes[node], fit.root)
         return _flux_of(params, fit, node, composition)
 
     return jax.lax.map(one, jnp.arange(fit.flux.shape[0]))

@@ -18,7 +18,7 @@ from ..errors import ArchiveError, InputError, LabelError
 from ..information import central_depth
 from ..lines import Lines
 from ..manifold import make_manifold
-from ..model import Model
+from ..model import Model, surface_of
 from ..profile import width_and_mixing
 
 Floats = NDArray[np.float64]
@@ -122,9 +122,9 @@ def choose_line(model: Model, labels: Mapping[str, float], near: float | None = 
 
 def _nodes_with(model: Model) -> NDArray[np.int64]:
     """At how many nodes of the box each line is there, (C,)."""
-    emulator = model.emulator
-    area = np.asarray(emulator.base)[:, 1] + np.asarray(emulator.modes) @ np.asarray(emulator.area)
-    return (area > PRESENT).sum(axis=0)
+    surface = surface_of(model.reference, model.emulator)
+    nodes = np.asarray(model.emulator.modes)[:, None]
+    return sum((surface.at(node)[0, :, 1] > PRESENT for node in nodes), np.zeros(len(surface), int))
 
 
 def _strongest(lines: Lines, nodes: NDArray[np.int64], allowed: NDArray[np.bool_]) -> int:

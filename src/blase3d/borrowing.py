@@ -1,0 +1,104 @@
+"""What labels of few values borrow from the others.
+
+Along two to four values of a label, the usual number for abundances, the curve of a spectrum is
+known to an order that its course between the nodes exceeds. But line strengths, whatever the
+label, go up and down one curve of growth: hotter is much like poorer in metals. So the bend along
+one label shows in how slopes along it change with the others. With S the strength (`emulator`) of
+any pixel, x the label of n values and y the others,
+
+    ∂ⁿS/∂xⁿ = Σₗ rₗ ∂/∂yₗ ∂ⁿ⁻¹S/∂xⁿ⁻¹
+
+with rates r that are the same at all wavelengths. They are found from the nodes, by least squares
+over the pixels, one order below, where both sides are known: at every node of the other labels,
+with the errors of the flux for weights. The share of the left side that the right one does not
+explain there is taken to be that of the next order too (`error_model`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from .emulator import flux_of_strength
+from .manifold import SHORT, highest_difference, slopes_between, unit_axes
+
+_ALIKE = 1e-6
+"""Changes with other labels that are, relative to the largest, this near to one another are one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Loan:
+    """What one label borrows.
+
+    Attributes
+    ----------
+    rates : (..., L − 1)
+        At the nodes of the other labels (`manifold.Borrowed`).
+    share : float
+        rms of what the rates do not explain of the highest known derivative, relative to what
+        they do.
+    """
+
+    rates: NDArray[np.float64]
+    share: float
+
+
+def borrow(
+    axes: Mapping[str, NDArray[np.float64]], strengths: NDArray[np.floating]
+) -> dict[str, Loan]:
+    """The loans of all labels that have few values and others to borrow from.
+
+    Parameters
+    ----------
+    axes : dict
+        Values of each label at the nodes of the box.
+    strengths : (..., P)
+        `emulator.strength` of the spectra of the box, one dimension for each label, at some pixels.
+    """
+    units = unit_axes(axes)
+    varying = sum(unit.size > 1 for unit in units)
+    return {
+        name: _loan(units, k, strengths)
+        for k, name in enumerate(axes)
+        if 1 < units[k].size <= SHORT and varying > 1
+    }
+
+
+def _loan(units: list[NDArray[np.float64]], k: int, strengths: NDArray[np.floating]) -> Loan:
+    along = np.moveaxis(strengths, k, -2)
+    felt = _felt(along.mean(axis=-2))
+    others = [unit for i, unit in enumerate(units) if i != k]
+    known = np.tensordot(along, highest_difference(units[k]), axes=(-2, 0)) * felt
+    below = np.tensordot(along, _mean_difference(units[k]), axes=(-2, 0))
+    changes = np.stack(
+        [
+            np.moveaxis(np.tensordot(slopes_between(unit), below, axes=(1, i)), 0, i) * felt
+            for i, unit in enumerate(others)
+        ],
+        axis=-2,
+    )
+    normal = changes @ np.swapaxes(changes, -1, -2)
+    rates = (np.linalg.pinv(normal, rcond=_ALIKE) @ (changes @ known[..., None]))[..., 0]
+    explained = (rates[..., None, :] @ changes)[..., 0, :]
+    left = np.sqrt(np.sum((known - explained) ** 2) / max(np.sum(explained**2), 1e-300))
+    return Loan(rates, float(left))
+
+
+def _mean_difference(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights (n,) of values at x (n,) in the mean derivative of order n − 2: that of the
+    polynomial of this degree that is nearest to them."""
+    design = np.vander(x - x.mean(), x.size - 1)
+    return math.factorial(x.size - 2) * np.linalg.pinv(design)[0]
+
+
+def _felt(strengths: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The slope of the flux over strength."""
+    value = jnp.asarray(strengths)
+    _, slope = jax.jvp(flux_of_strength, (value,), (jnp.ones_like(value),))
+    return np.asarray(slope, np.float64)
