@@ -35,6 +35,7 @@ ORDER = (
     "cloning",
     "manifold",
     "surface",
+    "surface_fit",
     "farm",
     "zarr_io",
     "archive",

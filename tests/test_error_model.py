@@ -5,7 +5,9 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.interpolate import make_interp_spline
 
+from blase3d.borrowing import borrow
 from blase3d.emulator import emulate, flux_of_strength, strength
 from blase3d.error_model import emulator_error, error_shares
 from blase3d.manifold import coordinates
@@ -34,40 +36,59 @@ def normalised(grid):
     return np.array([spectrum.flux / spectrum.continuum for spectrum in spectra])
 
 
+def strengths_of(grid):
+    flux = jnp.asarray(normalised(grid), jnp.float32)
+    return np.asarray(strength(flux)).reshape(*(len(axis) for axis in grid.axes.values()), -1)
+
+
 def shares_of(model, grid):
-    return error_shares(model, normalised(grid).astype(np.float32), np.eye(len(grid)))
+    strengths = strengths_of(grid)
+    return error_shares(model, strengths, borrow(grid.axes, strengths))
 
 
-def test_labels_of_two_nodes_have_no_share(model, grid):
-    assert set(shares_of(model, grid)) == {"teff", "logg"}
+def test_few_nodes_have_the_share_of_what_they_borrow(model, grid):
+    loans = borrow(grid.axes, strengths_of(grid))
+    shares = shares_of(model, grid)
+    assert set(shares) == set(AXES)
+    assert {name: shares[name] for name in loans} == {k: loan.share for k, loan in loans.items()}
 
 
-def test_three_nodes_have_the_share_of_parabolas_along_the_other_labels(model, grid):
-    """Against polynomials through the three nodes, one after the other."""
-    flux = normalised(grid).reshape(5, 3, 2, -1)
-    x, value = coordinates(AXES)[0], np.asarray(strength(jnp.asarray(flux, jnp.float32)), float)
+def test_more_have_the_share_of_nodes_left_out(model, grid):
+    """Against curves through four of the five: the spline of an axis of five, and the cubic."""
+    x, value = coordinates(AXES)[0], strengths_of(grid).astype(np.float64)
 
-    def through(nodes, i, degree):
-        """Straight lines between neighbours, or one parabola, at the node i."""
-        if degree == 1:
-            nodes = nodes[:2] if x[nodes[1]] > x[i] else nodes[1:]
-        found = np.polyfit(x[nodes], value[nodes].reshape(len(nodes), -1), degree)
-        return flux_of(np.sum([c * x[i] ** k for k, c in enumerate(found[::-1])], axis=0))
-
-    def flux_of(values):
-        return np.asarray(flux_of_strength(jnp.asarray(values))).reshape(value[0].shape)
+    def without(i, degree):
+        others = np.delete(np.arange(5), i)
+        flat = [(k, np.zeros(value.shape[1:])) for k in (3, 4)]
+        ends = (flat, flat) if degree == 5 else None
+        curve = make_interp_spline(x[others], value[others], k=degree, bc_type=ends)
+        return np.asarray(flux_of_strength(jnp.asarray(curve(x[i]))))
 
     error = step = 0.0
-    for i, nodes in ((1, [0, 2, 4]), (2, [1, 3, 4]), (3, [0, 2, 4])):
-        best, lowered = (through(nodes, i, degree) for degree in (2, 1))
-        error += np.sum((best - flux[i]) ** 2)
+    for i in (1, 2, 3):
+        best, lowered = (without(i, degree) for degree in (5, 3))
+        error += np.sum((best - np.asarray(flux_of_strength(jnp.asarray(value[i])))) ** 2)
         step += np.sum((best - lowered) ** 2)
-    assert shares_of(model, grid)["logg"] == pytest.approx(np.sqrt(error / step), rel=0.02)
+    assert shares_of(model, grid)["teff"] == pytest.approx(np.sqrt(error / step), rel=0.02)
 
 
-def test_where_no_label_tells_the_whole_difference_counts():
-    grid = toy_grid({**AXES, "teff": AXES["teff"][:3]})
-    assert set(shares_of(model_of(grid), grid).values()) == {1.0}
+def test_a_label_alone_borrows_nothing_and_the_whole_difference_counts():
+    one = {"teff": AXES["teff"][:3], "logg": AXES["logg"][:1], "feh": AXES["feh"][:1]}
+    grid = toy_grid(one)
+    assert shares_of(model_of(grid), grid) == {"teff": 1.0}
+    two = toy_grid({**one, "teff": AXES["teff"][:2]})
+    assert shares_of(model_of(two), two) == {}
+
+
+def test_what_is_borrowed_counts_by_its_share(grid):
+    """The difference of the models with it and without."""
+    loan = borrow(grid.axes, strengths_of(grid))["feh"]
+    model = model_of(grid, rates={"feh": loan.rates})
+    whole, half = (emulator_error(model, {"feh": share}) for share in (1.0, 0.5))
+    at = jnp.asarray([5050.0, 4.25, -0.25])
+    one, other = (np.asarray(emulate(m.emulator, at)) for m in (model, model_of(grid)))
+    np.testing.assert_allclose(4.0 * (half**2).sum(axis=0), (whole**2).sum(axis=0), rtol=1e-3)
+    assert 0.2 < np.sqrt(np.mean((one - other) ** 2) / np.mean((whole**2).sum(axis=0))) < 5.0
 
 
 def test_modes_have_the_variance_of_the_differences(model):

@@ -44,11 +44,13 @@ def smooth():
         truth.params,
         rng.normal(0.0, 0.2, (4, 26)).astype(np.float32),
         rng.normal(0.0, 0.01, (1, 26, 3)).astype(np.float32),
+        DEFAULT.root,
     )
     pixels = rng.normal(0.0, 2e-3, (2, WAVELENGTH.size))
     rest = whole_residual(rng.normal(size=(6, 2)), pixels, step=1e-5)
     errors = rng.normal(0.0, 1e-4, (3, WAVELENGTH.size)).astype(np.float32)
-    return make_model(WAVELENGTH, GRID.axes, surface, rest, DEFAULT, {"note": "x"}, errors)
+    meta, rates = {"note": "x"}, {"logg": rng.normal(size=(3, 1, 2)).astype(np.float32)}
+    return make_model(WAVELENGTH, GRID.axes, surface, rest, DEFAULT, meta, errors, rates)
 
 
 @pytest.fixture

@@ -9,21 +9,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from blase3d import surface as surfaces
+from blase3d import surface_fit
 from blase3d.manifold import coordinates, smooth_modes
 from blase3d.recipe import DEFAULT
 from blase3d.render import make_layout
 from blase3d.surface import (
     Surface,
-    depth_of,
-    detect_surface,
     farthest,
-    fit_surface,
     joined,
+    ln_area_of,
     params_at,
+    slope_of_ln_area,
     steps,
-    with_missing,
+    total_of,
 )
+from blase3d.surface_fit import depth_of, detect_surface, fit_surface, with_missing
 from blase3d.toy import LINES, WAVELENGTH, line_depth, toy_flux, toy_grid, toy_params
 
 AXES = {"teff": (5000.0, 5500.0, 6000.0, 6500.0), "logg": (4.0, 4.5, 5.0), "feh": (-0.5, 0.5)}
@@ -175,7 +175,7 @@ def test_the_slope_that_the_descent_follows_is_that_of_the_misfit(monkeypatch, r
     start = disturbed(0.1).take(np.flatnonzero(INSIDE)[:4])
     pixels, nodes = slice(0, 400), np.array([[3, 10, 17]])
     reach = 2.0 * np.ones(len(start))
-    fit = surfaces._Fit(
+    fit = surface_fit._Fit(
         jnp.asarray(start.base, jnp.float64),
         jnp.ones((len(start), 3)),
         make_layout(WAVELENGTH[pixels], start.reference, reach),
@@ -185,8 +185,10 @@ def test_the_slope_that_the_descent_follows_is_that_of_the_misfit(monkeypatch, r
         root,
     )
     firmness = 0.3
-    monkeypatch.setattr(surfaces.optax, "scale_by_adam", lambda **_: surfaces.optax.identity())
-    descend = jax.jit(surfaces._descend.__wrapped__, static_argnames="composition")
+    monkeypatch.setattr(
+        surface_fit.optax, "scale_by_adam", lambda **_: surface_fit.optax.identity()
+    )
+    descend = jax.jit(surface_fit._descend.__wrapped__, static_argnames="composition")
     area, shape = (jnp.asarray(v, jnp.float64) for v in (start.area, start.shape))
     moved = descend(area, shape, fit, jnp.asarray(nodes), 1.0, firmness, "sum")
     slopes = area - moved[0], shape - moved[1]
@@ -196,7 +198,7 @@ def test_the_slope_that_the_descent_follows_is_that_of_the_misfit(monkeypatch, r
         total = 0.0
         for node in nodes[0]:
             params = params_at(fit.base, area, shape, fit.modes[node], root)
-            flux = surfaces._flux_of(params, fit, node, "sum")
+            flux = surface_fit._flux_of(params, fit, node, "sum")
             total += jnp.sum((flux - fit.flux[node]) ** 2) / nodes.size
         return total + firmness * jnp.sum(shape[1:] ** 2)
 
@@ -216,14 +218,14 @@ def test_the_slope_that_the_descent_follows_is_that_of_the_misfit(monkeypatch, r
 def test_areas_are_powers_of_sums(root):
     """(1 + total/n)ⁿ, or the exponential; above zero wherever the total goes; one smooth curve."""
     total = np.linspace(-30.0, 20.0, 5001)
-    ln_area = surfaces._ln_area(total, root, np)
-    np.testing.assert_allclose(surfaces._ln_area(jnp.asarray(total), root), ln_area, rtol=1e-12)
+    ln_area = ln_area_of(total, root, np)
+    np.testing.assert_allclose(ln_area_of(jnp.asarray(total), root), ln_area, rtol=1e-12)
     above = total > -0.7 * root if root else total < np.inf
     power = (1.0 + total / root) ** root if root else np.exp(total)
     np.testing.assert_allclose(np.exp(ln_area[above]), power[above], rtol=1e-9)
-    slope = np.asarray(surfaces._slope_of_ln_area(jnp.asarray(total), root))
+    slope = np.asarray(slope_of_ln_area(jnp.asarray(total), root))
     np.testing.assert_allclose(slope[1:-1], np.gradient(ln_area, total)[1:-1], rtol=0.02)
-    np.testing.assert_allclose(surfaces._total_of(ln_area, root), total, atol=1e-9)
+    np.testing.assert_allclose(total_of(ln_area, root), total, atol=1e-9)
 
 
 def test_parts_join_to_the_whole():

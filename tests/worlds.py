@@ -37,13 +37,15 @@ def whole_residual(nodes, pixels, step):
     return Residual((np.round(nodes / steps) * steps).astype(np.float32), whole, scale)
 
 
-def model_of(grid, params=None, rest=None, meta=None, recipe=NODEWISE):
+def model_of(grid, params=None, rest=None, meta=None, recipe=NODEWISE, rates=None):
     """A model of a grid that is a full box: its lines (the true ones if None), and the `rest`
-    (N, P) in `strength` that they do not express."""
+    (N, P) in `strength` that they do not express; with `rates` of labels that borrow."""
     surface = nodewise_surface(true_params(grid) if params is None else params)
     residual = None
     if rest is not None:
         residual = whole_residual(np.eye(len(grid)), np.asarray(rest), step=1e-6)
     else:
         recipe = replace(recipe, residual=0.0)
-    return make_model(grid.wavelength, grid.axes, surface, residual, recipe, meta or {})
+    return make_model(
+        grid.wavelength, grid.axes, surface, residual, recipe, meta or {}, rates=rates
+    )

@@ -72,7 +72,8 @@ def clones(path: Path) -> None:
 
 
 def model(path: Path) -> None:
-    """Lines that follow four smooth functions, a residual of one mode, one mode of the error."""
+    """Lines that follow four smooth functions, a residual of one mode, one mode of the error; two
+    labels borrow from each other."""
     truth = toy_lines(GRID.labels[0])
     count, pixels = truth.reference.size, GRID.wavelength.size
     step = np.linspace(-0.1, 0.1, 4 * count, dtype=np.float32).reshape(4, count)
@@ -83,7 +84,7 @@ def model(path: Path) -> None:
         np.round(5 * np.sin(wave / 9.0))[None].astype(np.float32),
         scale_of(np.full(pixels, -40)),
     )
-    surface = Surface(truth.reference, truth.params, step, shape)
+    surface = Surface(truth.reference, truth.params, step, shape, DEFAULT.root)
     meta = {
         "library": {"library": "toy", "citation": "closed formulas"},
         "nodes": GRID.labels.tolist(),
@@ -91,7 +92,8 @@ def model(path: Path) -> None:
     }
     errors = 1e-4 * np.cos(wave / 7.0)[None].astype(np.float32)
     recipe = replace(DEFAULT, name="regression")
-    made = make_model(GRID.wavelength, GRID.axes, surface, residual, recipe, meta, errors)
+    rates = {"teff": np.full((2, 1, 2), -0.5), "logg": np.full((2, 1, 2), -2.0)}
+    made = make_model(GRID.wavelength, GRID.axes, surface, residual, recipe, meta, errors, rates)
     save_model(made, path)
 
 

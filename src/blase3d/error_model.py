@@ -93,7 +93,7 @@ def _between(name: str, axis: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def error_shares(
-    model: Model, strengths: NDArray[np.floating], loans: Mapping[str, Loan]
+    model: Model, strengths: NDArray[np.float64], loans: Mapping[str, Loan]
 ) -> dict[str, float]:
     """How far the error of interpolation is from the difference to the next best, by label.
 
@@ -130,7 +130,7 @@ def _ratio(pairs: Iterable[Differences]) -> float:
 def _left_out(axis: NDArray[np.float64], values: NDArray[np.float64]) -> Iterator[Differences]:
     """Each inner node of an axis (n,), predicted from all others: `values` (n, ..., pixels)."""
     count = len(axis)
-    degrees = best_degree(count - 1), lowered_degree(count - 1)
+    degrees = best_degree(count), lowered_degree(count)
     for i in range(1, count - 1):
         yield _differences(axis, values, i, np.delete(np.arange(count), i), degrees)
 

@@ -22,15 +22,8 @@ from .manifold import box_place
 from .model import box_modes
 from .progress import Progress
 from .recipe import Recipe
-from .surface import (
-    Surface,
-    depth_of,
-    detect_surface,
-    farthest,
-    fit_surface,
-    joined,
-    with_missing,
-)
+from .surface import Surface, farthest, joined
+from .surface_fit import depth_of, detect_surface, fit_surface, with_missing
 
 
 @dataclass(frozen=True)

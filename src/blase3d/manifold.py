@@ -197,9 +197,8 @@ def _make_borrowed(
     units: Sequence[NDArray[np.float64]], k: int, rates: NDArray[np.floating]
 ) -> Borrowed:
     slopes = [jnp.asarray(slopes_between(unit)) for i, unit in enumerate(units) if i != k]
-    difference = highest_difference(units[k])
-    nodes, rates = jnp.asarray(units[k]), jnp.asarray(rates)
-    return Borrowed(nodes, jnp.asarray(difference), tuple(slopes), rates, k)
+    nodes, difference = jnp.asarray(units[k]), jnp.asarray(highest_difference(units[k]))
+    return Borrowed(nodes, difference, tuple(slopes), jnp.asarray(rates), k)
 
 
 def unit_axes(axes: Mapping[str, NDArray[np.float64]]) -> list[NDArray[np.float64]]:

@@ -322,8 +322,8 @@ def _fastest(rv: ArrayLike | None) -> float:
 
 def surface_of(reference: NDArray[np.float64], emulator: Emulator) -> Surface:
     """The lines of an emulator, of which `reference` (C,) are the names."""
-    parts = emulator.base, emulator.area, emulator.shape
-    return Surface(reference, *(np.asarray(part) for part in parts), emulator.root)
+    base, area, shape = (np.asarray(p) for p in (emulator.base, emulator.area, emulator.shape))
+    return Surface(reference, base, area, shape, emulator.root)
 
 
 def rates_of(model: Model) -> dict[str, NDArray[np.float32]]:

@@ -123,8 +123,10 @@ def choose_line(model: Model, labels: Mapping[str, float], near: float | None = 
 def _nodes_with(model: Model) -> NDArray[np.int64]:
     """At how many nodes of the box each line is there, (C,)."""
     surface = surface_of(model.reference, model.emulator)
-    nodes = np.asarray(model.emulator.modes)[:, None]
-    return sum((surface.at(node)[0, :, 1] > PRESENT for node in nodes), np.zeros(len(surface), int))
+    count = np.zeros(len(surface), np.int64)
+    for node in np.asarray(model.emulator.modes):
+        count += surface.at(node[None])[0, :, 1] > PRESENT
+    return count
 
 
 def _strongest(lines: Lines, nodes: NDArray[np.int64], allowed: NDArray[np.bool_]) -> int:
