@@ -39,8 +39,9 @@ from blase3d.archive import open_archive
 from blase3d.building import build
 from blase3d.emulator import Residual, emulate
 from blase3d.farm import LocalPool
+from blase3d.figures.places import without_node
 from blase3d.grid import Grid
-from blase3d.manifold import coordinates, fill_holes, make_manifold
+from blase3d.manifold import coordinates, fill_holes
 from blase3d.model import Model
 from blase3d.model_file import load_model, save_model
 from blase3d.normalise import normalise
@@ -207,23 +208,6 @@ def emulator_of(model: Model, path: Path, *, residual: bool = True) -> Emulator:
     return Emulator(flux, path.stat().st_size)
 
 
-def without_teff(model: Model, teff: float) -> Model:
-    """A model that does not know the nodes of a temperature (but for its lines)."""
-    axes = dict(model.axes)
-    shape = tuple(len(axis) for axis in axes.values())
-    keep = np.repeat(axes["teff"] != teff, int(np.prod(shape[1:])))
-    axes["teff"] = axes["teff"][axes["teff"] != teff]
-    old = model.emulator
-    rest = old.residual
-    emulator = replace(
-        old,
-        manifold=make_manifold(axes, model.recipe.manifold),
-        modes=old.modes[keep],
-        residual=None if rest is None else replace(rest, nodes=rest.nodes[keep]),
-    )
-    return replace(model, axes=axes, emulator=emulator)
-
-
 # What is measured
 
 
@@ -251,7 +235,8 @@ def judge_ours(case: Case, name: str, args: argparse.Namespace) -> Numbers:
     model, seconds = model_of(archive, path, RECIPES[name])
 
     def left_out(teff: float) -> Emulator:
-        return emulator_of(without_teff(model, teff), path)
+        emulator = without_node(model, "teff", teff)
+        return emulator_of(replace(model, emulator=emulator), path)
 
     numbers = judge(case, emulator_of(model, path), left_out, args)
     lines = emulator_of(model, path, residual=False)

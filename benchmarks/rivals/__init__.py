@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from .library import Emulator, Floats, Library, NotAvailable
-from .pixels import FLUX, SQRT_DEPTH, STRENGTH, pixels, principal, quadratic
+from .pixels import FLUX, SQRT_DEPTH, STRENGTH, borrowed, pixels, principal, quadratic
 from .rvspecfit import network, rvspecfit_delaunay, rvspecfit_grid
 
 __all__ = ["RIVALS", "Emulator", "Floats", "Library", "NotAvailable"]
@@ -18,6 +18,7 @@ RIVALS: Mapping[str, Callable[..., Emulator]] = {
     "cubic-strength": partial(pixels, kind="cubic", space=STRENGTH),
     "quintic-strength": partial(pixels, kind="spline", space=STRENGTH),
     "ridge-strength": partial(pixels, kind="ridge", space=STRENGTH),
+    "borrowed-strength": borrowed,
     "pca": principal,
     "quadratic": quadratic,
     "rvspecfit-grid": rvspecfit_grid,

@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from blase3d.borrowing import borrow
 from blase3d.emulator import flux_of_strength, strength
-from blase3d.manifold import make_manifold
+from blase3d.manifold import Manifold, make_manifold
 
 from .library import DARKEST, Emulator, Floats, Library
 
@@ -32,15 +33,27 @@ STRENGTH = Space(
     lambda f: np.asarray(strength(jnp.maximum(f, DARKEST))),
     lambda v: np.asarray(flux_of_strength(v)),
 )
-"""The space of our residual: pixels get every advantage that it has."""
+"""The space of our residual."""
 
 
 def pixels(library: Library, work: Path, kind: str, space: Space) -> Emulator:
     """Every pixel interpolated: in the labels (`linear`), or in ln Teff and the other labels by a
     manifold of ours: tensor splines, `cubic` where the axis has enough nodes, or natural quintic
-    ones (`spline`), as our models have them; or a ridge regression."""
-    weights = jax.jit(make_manifold(library.axes, kind).weights)
+    ones (`spline`); or a ridge regression."""
     table = library.box(space.forward(library.flux)).astype(np.float32)
+    return _interpolated(make_manifold(library.axes, kind), table, space)
+
+
+def borrowed(library: Library, work: Path) -> Emulator:
+    """Every pixel interpolated as the lines and the residual of our models are."""
+    table = library.box(STRENGTH.forward(library.flux)).astype(np.float32)
+    box = table.reshape(*(axis.size for axis in library.axes.values()), -1)
+    rates = {name: loan.rates for name, loan in borrow(library.axes, box).items()}
+    return _interpolated(make_manifold(library.axes, "spline", rates), table, STRENGTH)
+
+
+def _interpolated(manifold: Manifold, table: Floats, space: Space) -> Emulator:
+    weights = jax.jit(manifold.weights)
     return Emulator(
         lambda labels: space.inverse(np.asarray(weights(jnp.asarray(labels, jnp.float32))) @ table),
         table.nbytes,

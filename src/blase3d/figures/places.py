@@ -18,7 +18,7 @@ from ..errors import ArchiveError, InputError, LabelError
 from ..information import central_depth
 from ..lines import Lines
 from ..manifold import make_manifold
-from ..model import Model, surface_of
+from ..model import Model, rates_of, surface_of
 from ..profile import width_and_mixing
 
 Floats = NDArray[np.float64]
@@ -267,9 +267,14 @@ def nodes_of(model: Model, clones: Archive | None = None) -> Nodes:
 
 def without_node(model: Model, name: str, value: float) -> Emulator:
     """The emulator that interpolates without the nodes at one inner value of a label: what the
-    others say is kept as it is."""
+    others say is kept as it is, and the label itself borrows nothing."""
     axes = dict(model.axes)
     left = np.flatnonzero(~np.isclose(axes[name], value))
+    rates = {
+        label: values.take(left, axis=[other for other in axes if other != label].index(name))
+        for label, values in rates_of(model).items()
+        if label != name
+    }
     kept = np.arange(int(np.prod([axis.size for axis in axes.values()])))
     shape = tuple(axis.size for axis in axes.values())
     kept = kept.reshape(shape).take(left, axis=list(axes).index(name)).ravel()
@@ -277,7 +282,7 @@ def without_node(model: Model, name: str, value: float) -> Emulator:
     emulator, rest = model.emulator, model.emulator.residual
     return replace(
         emulator,
-        manifold=make_manifold(axes, model.recipe.manifold),
+        manifold=make_manifold(axes, model.recipe.manifold, rates),
         modes=emulator.modes[kept],
         residual=None if rest is None else replace(rest, nodes=rest.nodes[kept]),
     )
