@@ -80,7 +80,8 @@ def compared(
     lines = likelihood.line_errors(prediction, likelihood.picture(prediction))
     rows: list[dict[str, float | int]] = []
     for low, high in pairwise(DEPTHS):
-        change = lines.change[(lines.depth > low) & (lines.depth <= high) & (lines.change != 0.0)]
+        strength = lines.change[0]
+        change = strength[(lines.depth > low) & (lines.depth <= high) & (strength != 0.0)]
         middle = float(np.median(change))
         half = float(np.median(np.abs(change - middle)))
         rows.append({"from": low, "to": high, "n": change.size, "median": middle, "half": half})

@@ -1,17 +1,23 @@
 """What the model may be wrong by in single lines, and how it counts.
 
-Strengths of transitions are uncertain, by several per cent at best, and some are wrong by far. Such
-an error is common to all pixels of a line, so that the many pixels of a deep line say no more of
-the labels than one number does. Every order is cut into cells at the maxima of the predicted flux
-F, a line or a blend each, and in cell b the absorption is taken to be (1 + δ_b)(1 − F), δ_b normal
-with standard deviation σ_b. The errors of the pixels of a cell are then 1 + m mᵀ in units of their
-own, with m = σ_b (1 − F) C/e, and residuals and slopes are multiplied by
+Strengths of transitions are uncertain, by several per cent at best, and some are wrong by far. So
+are shapes: of saturated cores, of wings, of blends with lines that are not in the list. Such an
+error is common to all pixels of a line, so that the many pixels of a deep line say no more of the
+labels than a number or two. Every order is cut into cells at the maxima of the predicted flux F, a
+line or a blend each, and in cell b the absorption is taken to be
 
-    (1 + m mᵀ)^(−1/2) = 1 − (1 − 1/√(1 + |m|²)) u uᵀ,    u = m/|m|.
+    (1 + δ_b + ε_b (D − D̄)) (1 − F),    D = (1 − F)/max(1 − F),
+
+with D̄ such that the strength δ and the shape ε, core against wing, are independent; both are normal
+with standard deviations σ_b of their own. The errors of the pixels of a cell are then 1 + Σ m mᵀ
+over the two patterns, in units of their own, with m = σ_b (1 − F) C/e for the strength, times D − D̄
+for the shape, and residuals and slopes are multiplied by
+
+    (1 + Σ m mᵀ)^(−1/2) = 1 − Σ (1 − 1/√(1 + |m|²)) u uᵀ,    u = m/|m|.
 
 σ_b is found from the lines themselves. Those of about one depth have a Student's t of scale s in
 common: the weak ones are known worse, and show errors in full that saturation hides in strong ones.
-The scales are the most probable ones at the labels that suit the lines best (which must not be
+The scales are the most probable ones at the labels that suit the strengths best (which must not be
 those found so far, at which errors of lines and of labels are mixed), and
 
     σ_b² = s² (ν + δ_b²/s²)/(ν + 1),
@@ -54,8 +60,9 @@ _RANGE = 0.3
 @partial(jax.tree_util.register_dataclass, data_fields=("cell", "along", "loss"), meta_fields=())
 @dataclass(frozen=True)
 class Cells:
-    """For every padded pixel (O·Q,): the number of its `cell`, in increasing order; its part
-    `along` u; and the `loss` 1 − 1/√(1 + |m|²) of the cell, zero where lines are right."""
+    """For every padded pixel: the number of its `cell` (O·Q,), in increasing order; and for the two
+    patterns its part `along` u (2, O·Q) and the `loss` 1 − 1/√(1 + |m|²) of the cell (2, O·Q), zero
+    where lines are right."""
 
     cell: Array
     along: Array
@@ -64,44 +71,73 @@ class Cells:
 
 def no_cells(size: int) -> Cells:
     """Lines that are right, on so many padded pixels."""
-    return Cells(jnp.zeros(size, jnp.int32), jnp.zeros(size), jnp.zeros(size))
+    return Cells(jnp.zeros(size, jnp.int32), jnp.zeros((2, size)), jnp.zeros((2, size)))
 
 
 def without_line_errors(cells: Cells, rows: Array) -> Array:
-    """Weighted rows (N, O·Q) times (1 + m mᵀ)^(−1/2)."""
+    """Weighted rows (N, O·Q) times (1 + Σ m mᵀ)^(−1/2)."""
     size = cells.cell.size
-    terms = (rows * cells.along).T
-    products = jax.ops.segment_sum(terms, cells.cell, size, indices_are_sorted=True)
-    return rows - products[cells.cell].T * (cells.along * cells.loss)
+    left = rows
+    for along, loss in zip(cells.along, cells.loss, strict=True):
+        products = jax.ops.segment_sum((rows * along).T, cells.cell, size, indices_are_sorted=True)
+        left -= products[cells.cell].T * (along * loss)
+    return left
 
 
 @dataclass(frozen=True, eq=False)
 class LineErrors:
-    """Lines as they compare with a spectrum: `cell` (Q,) of each pixel; of each cell, the best
-    `change` δ (B,), `sigma` (B,) what it may be, and `depth` (B,), the greatest 1 − F; `absorbed`
-    (Q,) the predicted absorption (1 − F) C."""
+    """Lines as they compare with a spectrum.
+
+    Attributes
+    ----------
+    cell : (Q,)
+        Of each pixel.
+    change, sigma : (2, B)
+        Of each cell, the best changes of strength and of shape, and what they may be.
+    depth : (B,)
+        Of each cell, the greatest 1 − F.
+    absorbed : (Q,)
+        The predicted absorption (1 − F) C.
+    relative : (Q,)
+        D, the absorption of a pixel by the greatest of its cell.
+    """
 
     cell: NDArray[np.int64]
     change: Floats
     sigma: Floats
     depth: Floats
     absorbed: Floats
+    relative: Floats
 
-    @property
-    def correction(self) -> Floats:
-        """What changed lines add to the predicted flux, (Q,): nothing where lines are right."""
-        return -np.where(self.sigma > 0.0, self.change, 0.0)[self.cell] * self.absorbed
+    def correction(self, weight: Floats) -> Floats:
+        """What changed lines add to the predicted flux, (Q,), with the inverse errors `weight` (Q,)
+        by which they were found: nothing where lines are right."""
+        patterns = _patterns(self.absorbed, self.relative, weight, self.cell)
+        changes = np.where(self.sigma > 0.0, self.change, 0.0)
+        return -(changes[:, self.cell] * patterns).sum(axis=0)
 
     def cells(self, weight: Floats, index: NDArray[np.int64], size: int) -> Cells:
         """The same for compiled functions: `weight` (Q,) of the pixels, which stand at `index`
         among `size` padded ones."""
-        m = self.sigma[self.cell] * self.absorbed * weight
-        square = np.bincount(self.cell, m**2)[self.cell]
-        along = np.divide(m, np.sqrt(square), out=np.zeros_like(m), where=square > 0.0)
-        cell, u, loss = np.zeros(size, np.int32), np.zeros(size), np.zeros(size)
-        cell[index], u[index], loss[index] = self.cell, along, 1.0 - 1.0 / np.sqrt(1.0 + square)
+        m = self.sigma[:, self.cell] * weight
+        m *= _patterns(self.absorbed, self.relative, weight, self.cell)
+        square = np.stack([np.bincount(self.cell, row**2)[self.cell] for row in m])
+        cell, u, loss = np.zeros(size, np.int32), np.zeros((2, size)), np.zeros((2, size))
+        u[:, index] = np.divide(m, np.sqrt(square), out=np.zeros_like(m), where=square > 0.0)
+        cell[index], loss[:, index] = self.cell, 1.0 - 1.0 / np.sqrt(1.0 + square)
         numbers = jnp.asarray(np.maximum.accumulate(cell))
         return Cells(numbers, jnp.asarray(u, jnp.float32), jnp.asarray(loss, jnp.float32))
+
+
+def _patterns(
+    absorbed: Floats, relative: Floats, weight: Floats, cell: NDArray[np.int64]
+) -> Floats:
+    """What lines that are stronger by one, and of a shape that differs by one, absorb more, (2, Q):
+    independent of each other under the weights."""
+    known = (absorbed * weight) ** 2
+    total = np.maximum(np.bincount(cell, known), 1e-30)
+    mean = np.bincount(cell, known * relative) / total
+    return np.stack([absorbed, absorbed * (relative - mean[cell])])
 
 
 def find_line_errors(
@@ -128,24 +164,25 @@ def find_line_errors(
     """
     cell = _cells(flux / continuum, place, order)
     absorbed = continuum - flux
-    m = absorbed * weight
-    noise = 1.0 / np.maximum(np.bincount(cell, m**2), 1e-30)
+    depth = np.zeros(cell.max() + 1)
+    np.maximum.at(depth, cell, absorbed / continuum)
+    relative = absorbed / continuum / np.maximum(depth, 1e-30)[cell]
+    patterns = _patterns(absorbed, relative, weight, cell) * weight
+    noise = 1.0 / np.maximum([np.bincount(cell, row**2) for row in patterns], 1e-30)
 
     def as_changes(rows: Floats) -> Floats:
-        """What rows (N, Q) are as changes of the lines, (B, N)."""
-        changes = [-np.bincount(cell, m * row * weight) * noise for row in rows]
-        return np.reshape(changes, (len(changes), noise.size)).T
+        """What rows (N, Q) are as changes of the lines, (2, B, N)."""
+        sums = [[-np.bincount(cell, m * row * weight) for row in rows] for m in patterns]
+        return np.moveaxis(np.reshape(sums, (2, len(rows), depth.size)), 1, 2) * noise[..., None]
 
-    change = as_changes(residual[None])[:, 0]
-    depth = np.zeros(change.size)
-    np.maximum.at(depth, cell, absorbed / continuum)
-    classes = _classes(noise, depth)
+    change = as_changes(residual[None])[..., 0]
+    classes = [_classes(of_pattern, depth) for of_pattern in noise]
     sigma = np.zeros_like(change)
-    if _disagree(change, noise, classes):
+    if any(map(_disagree, change, noise, classes)):
         moved = as_changes(-slopes())
-        left = change + moved @ _explaining(change, moved, classes)
-        sigma = _sigma(left, noise, depth, classes)
-    return LineErrors(cell, change, sigma, depth, absorbed)
+        left = change + moved @ _explaining(change[0], moved[0], classes[0])
+        sigma = np.stack([_sigma(left[k], noise[k], depth, classes[k]) for k in (0, 1)])
+    return LineErrors(cell, change, sigma, depth, absorbed, relative)
 
 
 def _cells(flux: Floats, place: NDArray[np.int64], order: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -198,6 +235,8 @@ def _explaining(change: Floats, moved: Floats, classes: list[NDArray[np.int64]])
 
 def _sigma(left: Floats, noise: Floats, depth: Floats, classes: list[NDArray[np.int64]]) -> Floats:
     """σ_b (B,) from what the labels leave of the changes (B,)."""
+    if not classes:
+        return np.zeros_like(left)
     scale = [max(_scale(left[lines], noise[lines]), 1e-6) for lines in classes]
     middle = [np.median(depth[lines]) for lines in classes]
     usual = np.exp(np.interp(depth, middle, np.log(scale)))
