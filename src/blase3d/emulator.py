@@ -32,7 +32,8 @@ def strength(flux: Array) -> Array:
     """
     opacity = 1.0 / flux - 1.0
     sign = _sign(opacity)
-    return sign * ((sign * opacity + _SOFT) ** 0.25 - _SOFT**0.25)
+    root = jnp.sqrt(jnp.sqrt(sign * opacity + _SOFT))  # a power takes five times as long
+    return sign * (root - _SOFT**0.25)
 
 
 def flux_of_strength(value: Array) -> Array:
