@@ -26,9 +26,7 @@ from worlds import model_of
 RANGE = (8503.6, 8519.4)
 """Å: eleven lines of all kinds. The strong line at 8498 reaches in with half a per cent."""
 PIXELS = toy_grid().cut(*RANGE).wavelength
-QUICK = replace(
-    DEFAULT, composition="sum", root=0, rounds=1, epochs=60, window=400, margin=60
-)
+QUICK = replace(DEFAULT, composition="sum", root=0, rounds=1, epochs=60, window=400, margin=60)
 """Two windows; lines compose, and follow the labels, as in the toy universe."""
 SMALL = {"teff": (5000.0, 5500.0, 6000.0), "logg": (4.0, 5.0), "feh": (-0.5, 0.5)}
 OFF_NODES = [

@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 
 from blase3d.errors import InputError, MissingExtra, SpectrumError
-from blase3d.inference import Prior, gradient, infer, infer_many, likelihood, predicted
+from blase3d.inference import (
+    Prior,
+    gradient,
+    infer,
+    infer_many,
+    likelihood,
+    line_errors,
+    predicted,
+)
 from blase3d.inference.likelihood import make_likelihood
 from blase3d.inference.posterior import effective_draws, split_r_hat
 from blase3d.inference.problem import Options, make_problem
@@ -451,3 +459,28 @@ def test_flux_of_the_model_takes_any_resolution(model):
     np.testing.assert_allclose(as_array, constant, atol=2e-5)
     np.testing.assert_allclose(as_function, constant, atol=2e-5)
     assert jnp.ptp(constant) > 0.1
+
+
+def test_lines_of_wrong_strengths_and_shapes_are_allowed_for(model, monkeypatch):
+    """Stars whose lines are other ones than those of the model: labels are nearer to the truth, and
+    to what their errors say, than where all pixels count alike."""
+    monkeypatch.setattr(line_errors, "_ALIKE", 8)  # the toy universe has few lines
+    fixed = {"resolution": SEEN["resolution"]}
+
+    def found() -> tuple[np.ndarray, np.ndarray]:
+        """Errors of the labels, and the same in units of those stated, rms over stars."""
+        wrong, pulls = [], []
+        for seed in range(4):
+            base = np.array(model.emulator.base)
+            base[:, 1:3] += np.random.default_rng(seed).normal(0.0, 0.1, (len(base), 2))
+            other = replace(model, emulator=replace(model.emulator, base=jnp.asarray(base)))
+            labels = infer(star(other, snr=500.0), model, fixed=fixed).labels
+            wrong.append([labels[name].value - TRUTH[name] for name in TRUTH])
+            pulls.append(np.divide(wrong[-1], [labels[name].sigma for name in TRUTH]))
+        return tuple(np.sqrt(np.mean(np.square(rows), axis=0)) for rows in (wrong, pulls))
+
+    allowed = found()
+    monkeypatch.setattr(line_errors, "_disagree", lambda *_: False)
+    alike = found()
+    print(allowed, alike)
+    assert allowed[0].mean() < alike[0].mean()
