@@ -106,11 +106,11 @@ def test_what_labels_explain_is_no_error_of_lines():
 
 
 def test_rows_are_multiplied_by_the_root_of_the_inverse_covariance():
-    """Against the dense matrix (1 + Σ m mᵀ)^(−1/2) of every cell."""
+    """Against the dense matrix (f² + Σ m mᵀ)^(−1/2) of every cell."""
     found = compared(RNG.normal(0.0, 0.1, 100), shapes=RNG.normal(0.0, 0.1, 100))
     cells = found.cells(WEIGHT, np.arange(PIXELS), PIXELS)
     same = found.cell[:200, None] == found.cell[None, :200]
-    covariance = np.eye(200)
+    covariance = np.diag(1.0 / np.asarray(cells.trust[:200], np.float64) ** 2)
     for sigma, pattern in zip(found.sigma, (ABSORBED, PATTERN), strict=True):
         m = (sigma[found.cell] * pattern * WEIGHT)[:200]
         covariance += same * np.outer(m, m)
@@ -120,6 +120,21 @@ def test_rows_are_multiplied_by_the_root_of_the_inverse_covariance():
     got = np.asarray(without_line_errors(cells, jnp.asarray(row[None], jnp.float32)))[0]
     whole = found.cell[:200] < found.cell[200]  # the last cell goes on
     np.testing.assert_allclose(got[:200][whole], (root @ row[:200])[whole], atol=2e-3)
+
+
+def test_what_remains_of_a_cell_is_not_trusted():
+    """A misfit that is neither strength nor shape, in one line: its pixels count as if all of it
+    lay in one direction; those of the others hardly less than by their noise."""
+    ripple = 20.0 * NOISE * np.sin(PLACE) * (NUMBER == 50)
+    wrong = -RNG.normal(0.0, 0.1, 100)[NUMBER] * ABSORBED
+    noise = RNG.normal(0.0, NOISE, PIXELS)
+    found = found_in(
+        wrong + ripple + noise, ABSORBED, np.zeros((0, PIXELS)), PLACE, np.zeros(PIXELS, int)
+    )
+    trust = np.asarray(found.cells(WEIGHT, np.arange(PIXELS), PIXELS).trust)[EVERY // 2 :: EVERY]
+    expected = 1.0 / np.sqrt(EVERY * 20.0**2 / 2.0)
+    assert trust[50] == pytest.approx(expected, rel=0.2)
+    assert np.median(np.delete(trust, 50)) > 0.2
 
 
 def test_padded_pixels_change_nothing():

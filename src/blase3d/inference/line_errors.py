@@ -9,9 +9,12 @@ line or a blend each, and in cell b the absorption is taken to be
     (1 + δ_b + ε_b (D − D̄)) (1 − F),    D = (1 − F)/max(1 − F),
 
 with D̄ such that the strength δ and the shape ε, core against wing, are independent; both are normal
-with standard deviations σ_b of their own. The errors of the pixels of a cell are then 1 + Σ m mᵀ
-over the two patterns, in units of their own, with m = σ_b (1 − F) C/e for the strength, times D − D̄
-for the shape, and residuals and slopes are multiplied by
+with standard deviations σ_b of their own. What remains of a cell of n pixels beyond its noise, an
+excess x of reduced chi-square, may all lie in the direction in which labels change it, and none
+of it is known to average out: the errors e of its pixels are taken to be f = √(1 + n x) times as
+large. The errors of the pixels of a cell are then 1 + Σ m mᵀ over the two patterns, in units of
+f e, with m = σ_b (1 − F) C/(f e) for the strength, times D − D̄ for the shape, and residuals and
+slopes over f are multiplied by
 
     (1 + Σ m mᵀ)^(−1/2) = 1 − Σ (1 − 1/√(1 + |m|²)) u uᵀ,    u = m/|m|.
 
@@ -20,10 +23,11 @@ common: the weak ones are known worse, and show errors in full that saturation h
 The scales are the most probable ones at the labels that suit the strengths best (which must not be
 those found so far, at which errors of lines and of labels are mixed), and
 
-    σ_b² = s² (ν + δ_b²/s²)/(ν + 1),
+    σ_b² = s² (ν + δ_b²/s²)/(ν + 1) · (ν + 3)/(ν + 1),
 
-which is how much a line counts in that distribution (Lange, Little & Taylor 1989, JASA 84, 881).
-Where lines do not disagree beyond the noise, σ_b is zero.
+which is how much a line counts in that distribution (Lange, Little & Taylor 1989, JASA 84, 881),
+and how well many of them tell a mean. Where lines do not disagree beyond the noise, σ_b is zero and
+f is one. `benchmarks/wrong_lines.py` shows what that is worth.
 """
 
 from __future__ import annotations
@@ -45,6 +49,8 @@ _LEAST = 0.01
 """s below which lines count as right: what interpolation is wrong by is the model's own error."""
 _TAILS = 4.0
 """ν."""
+_EFFICIENCY = (_TAILS + 3.0) / (_TAILS + 1.0)
+"""By which the variance of a mean of Student's t exceeds that of the weights that find it."""
 _KNOWN = 0.1
 """Largest error by noise of δ of the lines that tell s ..."""
 _ALIKE = 25
@@ -57,26 +63,31 @@ _RANGE = 0.3
 """How far labels are first moved: what changes the most sensitive line by this part."""
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=("cell", "along", "loss"), meta_fields=())
+@partial(
+    jax.tree_util.register_dataclass, data_fields=("cell", "along", "loss", "trust"), meta_fields=()
+)
 @dataclass(frozen=True)
 class Cells:
-    """For every padded pixel: the number of its `cell` (O·Q,), in increasing order; and for the two
+    """For every padded pixel: the number of its `cell` (O·Q,), in increasing order; for the two
     patterns its part `along` u (2, O·Q) and the `loss` 1 − 1/√(1 + |m|²) of the cell (2, O·Q), zero
-    where lines are right."""
+    where lines are right; and the `trust` 1/f (O·Q,), one there."""
 
     cell: Array
     along: Array
     loss: Array
+    trust: Array
 
 
 def no_cells(size: int) -> Cells:
     """Lines that are right, on so many padded pixels."""
-    return Cells(jnp.zeros(size, jnp.int32), jnp.zeros((2, size)), jnp.zeros((2, size)))
+    nothing = jnp.zeros((2, size))
+    return Cells(jnp.zeros(size, jnp.int32), nothing, nothing, jnp.ones(size))
 
 
 def without_line_errors(cells: Cells, rows: Array) -> Array:
-    """Weighted rows (N, O·Q) times (1 + Σ m mᵀ)^(−1/2)."""
+    """Weighted rows (N, O·Q) times (1 + Σ m mᵀ)^(−1/2)/f."""
     size = cells.cell.size
+    rows = rows * cells.trust
     left = rows
     for along, loss in zip(cells.along, cells.loss, strict=True):
         products = jax.ops.segment_sum((rows * along).T, cells.cell, size, indices_are_sorted=True)
@@ -100,6 +111,8 @@ class LineErrors:
         The predicted absorption (1 − F) C.
     relative : (Q,)
         D, the absorption of a pixel by the greatest of its cell.
+    left : (Q,)
+        Data less prediction less the best changes.
     """
 
     cell: NDArray[np.int64]
@@ -108,6 +121,7 @@ class LineErrors:
     depth: Floats
     absorbed: Floats
     relative: Floats
+    left: Floats
 
     def correction(self, weight: Floats) -> Floats:
         """What changed lines add to the predicted flux, (Q,), with the inverse errors `weight` (Q,)
@@ -119,14 +133,26 @@ class LineErrors:
     def cells(self, weight: Floats, index: NDArray[np.int64], size: int) -> Cells:
         """The same for compiled functions: `weight` (Q,) of the pixels, which stand at `index`
         among `size` padded ones."""
-        m = self.sigma[:, self.cell] * weight
+        trust = self._trust(weight)
+        m = self.sigma[:, self.cell] * weight * trust
         m *= _patterns(self.absorbed, self.relative, weight, self.cell)
         square = np.stack([np.bincount(self.cell, row**2)[self.cell] for row in m])
         cell, u, loss = np.zeros(size, np.int32), np.zeros((2, size)), np.zeros((2, size))
+        trusted = np.ones(size)
+        trusted[index] = trust
         u[:, index] = np.divide(m, np.sqrt(square), out=np.zeros_like(m), where=square > 0.0)
         cell[index], loss[:, index] = self.cell, 1.0 - 1.0 / np.sqrt(1.0 + square)
         numbers = jnp.asarray(np.maximum.accumulate(cell))
-        return Cells(numbers, jnp.asarray(u, jnp.float32), jnp.asarray(loss, jnp.float32))
+        return Cells(numbers, *(jnp.asarray(part, jnp.float32) for part in (u, loss, trusted)))
+
+    def _trust(self, weight: Floats) -> Floats:
+        """1/f (Q,) of the pixels."""
+        if not self.sigma.any():
+            return np.ones_like(weight)
+        count = np.bincount(self.cell, weight > 0.0)
+        misfit = np.bincount(self.cell, (self.left * weight) ** 2)
+        beyond = np.maximum(misfit / np.maximum(count - 2.0, 1.0) - 1.0, 0.0)
+        return (1.0 / np.sqrt(1.0 + count * beyond))[self.cell]
 
 
 def _patterns(
@@ -167,12 +193,13 @@ def find_line_errors(
     depth = np.zeros(cell.max() + 1)
     np.maximum.at(depth, cell, absorbed / continuum)
     relative = absorbed / continuum / np.maximum(depth, 1e-30)[cell]
-    patterns = _patterns(absorbed, relative, weight, cell) * weight
-    noise = 1.0 / np.maximum([np.bincount(cell, row**2) for row in patterns], 1e-30)
+    patterns = _patterns(absorbed, relative, weight, cell)
+    noise = 1.0 / np.maximum([np.bincount(cell, (row * weight) ** 2) for row in patterns], 1e-30)
 
     def as_changes(rows: Floats) -> Floats:
         """What rows (N, Q) are as changes of the lines, (2, B, N)."""
-        sums = [[-np.bincount(cell, m * row * weight) for row in rows] for m in patterns]
+        weighted = patterns * weight**2
+        sums = [[-np.bincount(cell, pattern * row) for row in rows] for pattern in weighted]
         return np.moveaxis(np.reshape(sums, (2, len(rows), depth.size)), 1, 2) * noise[..., None]
 
     change = as_changes(residual[None])[..., 0]
@@ -180,9 +207,10 @@ def find_line_errors(
     sigma = np.zeros_like(change)
     if any(map(_disagree, change, noise, classes)):
         moved = as_changes(-slopes())
-        left = change + moved @ _explaining(change[0], moved[0], classes[0])
-        sigma = np.stack([_sigma(left[k], noise[k], depth, classes[k]) for k in (0, 1)])
-    return LineErrors(cell, change, sigma, depth, absorbed, relative)
+        own = change + moved @ _explaining(change[0], moved[0], classes[0])
+        sigma = np.stack([_sigma(own[k], noise[k], depth, classes[k]) for k in (0, 1)])
+    left = np.where(weight > 0.0, residual + (change[:, cell] * patterns).sum(axis=0), 0.0)
+    return LineErrors(cell, change, sigma, depth, absorbed, relative, left)
 
 
 def _cells(flux: Floats, place: NDArray[np.int64], order: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -240,7 +268,7 @@ def _sigma(left: Floats, noise: Floats, depth: Floats, classes: list[NDArray[np.
     scale = [max(_scale(left[lines], noise[lines]), 1e-6) for lines in classes]
     middle = [np.median(depth[lines]) for lines in classes]
     usual = np.exp(np.interp(depth, middle, np.log(scale)))
-    sigma = usual * np.sqrt((_TAILS + (left / usual) ** 2) / (_TAILS + 1.0))
+    sigma = usual * np.sqrt(_EFFICIENCY * (_TAILS + (left / usual) ** 2) / (_TAILS + 1.0))
     return np.where(usual > _LEAST, sigma, 0.0)
 
 
