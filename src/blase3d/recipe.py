@@ -87,7 +87,7 @@ class Recipe:
     rounds: int = 3
     redetection: float = 0.004
     tolerance: float = 1.0
-    modes: int = 60
+    modes: int = 50
     shape_modes: int = 20
     root: int = 8
     firmness: float = 5e-4
