@@ -165,8 +165,7 @@ class Likelihood:
             noise = replace(self.noise, robust=noise.robust)
             return self._weighted(noise, fit)
         lines = self.line_errors(prediction, fit)
-        corrected = fit.flux + lines.correction(self._plain_weight(fit))
-        noise = noise_of(self.problem, self.noise, corrected, fit.continuum)
+        noise = noise_of(self.problem, self.noise, fit.flux + lines.correction, fit.continuum)
         made = self._weighted(noise, fit)
         weight = noise.weight(fit.continuum) * noise.used
         data = replace(made.data, cells=lines.cells(weight, self.index, self.data.place.size))
@@ -193,8 +192,9 @@ class Likelihood:
     def line_errors(self, prediction: Prediction, fit: Picture) -> LineErrors:
         """How the lines of a prediction, and its picture, compare with the data, every pixel taken
         for good."""
-        weight = self._plain_weight(fit)
-        residual = np.where(weight > 0.0, self.problem.spectrum.flux - fit.flux, 0.0)
+        noise = noise_of(self.problem, self.noise, fit.flux, fit.continuum)
+        weight = noise.used / noise.total(fit.continuum)
+        residual = np.where(noise.used, self.problem.spectrum.flux - fit.flux, 0.0)
 
         def slopes() -> Floats:
             labels = [name in self.form.labels for name in self.form.names]
@@ -205,11 +205,6 @@ class Likelihood:
         return find_line_errors(
             residual, fit.flux, fit.continuum, weight, self.index, order, slopes
         )
-
-    def _plain_weight(self, fit: Picture) -> Floats:
-        """Inverse errors of the pixels (Q,), all of which are taken for good."""
-        noise = noise_of(self.problem, self.noise, fit.flux, fit.continuum)
-        return noise.used / noise.total(fit.continuum)
 
     def _padded(self, values: Floats) -> Array:
         padded = np.zeros(self.data.place.size, np.float32)

@@ -10,11 +10,11 @@ line or a blend each, and in cell b the absorption is taken to be
 
 with D̄ such that the strength δ and the shape ε, core against wing, are independent; both are normal
 with standard deviations σ_b of their own. What remains of a cell of n pixels beyond its noise, an
-excess x of reduced chi-square, may all lie in the direction in which labels change it, and none
-of it is known to average out: the errors e of its pixels are taken to be f = √(1 + n x) times as
-large. The errors of the pixels of a cell are then 1 + Σ m mᵀ over the two patterns, in units of
-f e, with m = σ_b (1 − F) C/(f e) for the strength, times D − D̄ for the shape, and residuals and
-slopes over f are multiplied by
+excess x of reduced chi-square over chance, may all lie in the direction in which labels change it,
+and none of it is known to average out: the errors e of its pixels are taken to be f = √(1 + n x)
+times as large. The errors of the pixels of a cell are then 1 + Σ m mᵀ over the two patterns, in
+units of f e, with m = σ_b (1 − F) C/(f e) for the strength, times D − D̄ for the shape, and residuals
+and slopes over f are multiplied by
 
     (1 + Σ m mᵀ)^(−1/2) = 1 − Σ (1 − 1/√(1 + |m|²)) u uᵀ,    u = m/|m|.
 
@@ -57,6 +57,8 @@ _ALIKE = 25
 """... and how many of about one depth tell it."""
 _SURE = 4.0
 """Standard deviations of a variance by which lines disagree for sure."""
+_CHANCE = 2.0
+"""Standard deviations of reduced chi-square of a cell that are noise."""
 _ROUNDS = 6
 """Steps in which the scale of Student's t is found."""
 _RANGE = 0.3
@@ -107,8 +109,8 @@ class LineErrors:
         Of each cell, the best changes of strength and of shape, and what they may be.
     depth : (B,)
         Of each cell, the greatest 1 − F.
-    absorbed : (Q,)
-        The predicted absorption (1 − F) C.
+    patterns : (2, Q)
+        What lines that are stronger by one, and of a shape that differs by one, absorb more.
     relative : (Q,)
         D, the absorption of a pixel by the greatest of its cell.
     left : (Q,)
@@ -119,23 +121,22 @@ class LineErrors:
     change: Floats
     sigma: Floats
     depth: Floats
-    absorbed: Floats
+    patterns: Floats
     relative: Floats
     left: Floats
 
-    def correction(self, weight: Floats) -> Floats:
-        """What changed lines add to the predicted flux, (Q,), with the inverse errors `weight` (Q,)
-        by which they were found: nothing where lines are right."""
-        patterns = _patterns(self.absorbed, self.relative, weight, self.cell)
+    @property
+    def correction(self) -> Floats:
+        """What changed lines add to the predicted flux, (Q,): nothing where lines are right."""
         changes = np.where(self.sigma > 0.0, self.change, 0.0)
-        return -(changes[:, self.cell] * patterns).sum(axis=0)
+        return -(changes[:, self.cell] * self.patterns).sum(axis=0)
 
     def cells(self, weight: Floats, index: NDArray[np.int64], size: int) -> Cells:
         """The same for compiled functions: `weight` (Q,) of the pixels, which stand at `index`
         among `size` padded ones."""
         trust = self._trust(weight)
         m = self.sigma[:, self.cell] * weight * trust
-        m *= _patterns(self.absorbed, self.relative, weight, self.cell)
+        m *= _patterns(self.patterns[0], self.relative, weight, self.cell)
         square = np.stack([np.bincount(self.cell, row**2)[self.cell] for row in m])
         cell, u, loss = np.zeros(size, np.int32), np.zeros((2, size)), np.zeros((2, size))
         trusted = np.ones(size)
@@ -150,8 +151,9 @@ class LineErrors:
         if not self.sigma.any():
             return np.ones_like(weight)
         count = np.bincount(self.cell, weight > 0.0)
-        misfit = np.bincount(self.cell, (self.left * weight) ** 2)
-        beyond = np.maximum(misfit / np.maximum(count - 2.0, 1.0) - 1.0, 0.0)
+        freedom = np.maximum(count - 2.0, 1.0)
+        misfit = np.bincount(self.cell, (self.left * weight) ** 2) / freedom
+        beyond = np.maximum(misfit - 1.0 - _CHANCE * np.sqrt(2.0 / freedom), 0.0)
         return (1.0 / np.sqrt(1.0 + count * beyond))[self.cell]
 
 
@@ -192,7 +194,7 @@ def find_line_errors(
     absorbed = continuum - flux
     depth = np.zeros(cell.max() + 1)
     np.maximum.at(depth, cell, absorbed / continuum)
-    relative = absorbed / continuum / np.maximum(depth, 1e-30)[cell]
+    relative = np.clip(absorbed / continuum / np.maximum(depth, 1e-30)[cell], 0.0, 1.0)
     patterns = _patterns(absorbed, relative, weight, cell)
     noise = 1.0 / np.maximum([np.bincount(cell, (row * weight) ** 2) for row in patterns], 1e-30)
 
@@ -210,7 +212,7 @@ def find_line_errors(
         own = change + moved @ _explaining(change[0], moved[0], classes[0])
         sigma = np.stack([_sigma(own[k], noise[k], depth, classes[k]) for k in (0, 1)])
     left = np.where(weight > 0.0, residual + (change[:, cell] * patterns).sum(axis=0), 0.0)
-    return LineErrors(cell, change, sigma, depth, absorbed, relative, left)
+    return LineErrors(cell, change, sigma, depth, patterns, relative, left)
 
 
 def _cells(flux: Floats, place: NDArray[np.int64], order: NDArray[np.int64]) -> NDArray[np.int64]:
