@@ -10,11 +10,11 @@ line or a blend each, and in cell b the absorption is taken to be
 
 with D̄ such that the strength δ and the shape ε, core against wing, are independent; both are normal
 with standard deviations σ_b of their own. What remains of a cell of n pixels beyond its noise, an
-excess x of reduced chi-square over chance, may all lie in the direction in which labels change it,
-and none of it is known to average out: the errors e of its pixels are taken to be f = √(1 + n x)
-times as large. The errors of the pixels of a cell are then 1 + Σ m mᵀ over the two patterns, in
-units of f e, with m = σ_b (1 − F) C/(f e) for the strength, times D − D̄ for the shape, and residuals
-and slopes over f are multiplied by
+excess x of reduced chi-square (its own over chance, or that which is usual for lines of its depth),
+may all lie in the direction in which labels change it: the errors e of its pixels are taken to be
+f = √(1 + n x) times as large. The errors of the pixels of a cell are then 1 + Σ m mᵀ over the two
+patterns, in units of f e, with m = σ_b (1 − F) C/(f e) for the strength, times D − D̄ for the shape,
+and residuals and slopes over f are multiplied by
 
     (1 + Σ m mᵀ)^(−1/2) = 1 − Σ (1 − 1/√(1 + |m|²)) u uᵀ,    u = m/|m|.
 
@@ -150,10 +150,13 @@ class LineErrors:
         """1/f (Q,) of the pixels."""
         if not self.sigma.any():
             return np.ones_like(weight)
-        count = np.bincount(self.cell, weight > 0.0)
+        count = np.bincount(self.cell, weight > 0.0).astype(np.float64)
         freedom = np.maximum(count - 2.0, 1.0)
         misfit = np.bincount(self.cell, (self.left * weight) ** 2) / freedom
-        beyond = np.maximum(misfit - 1.0 - _CHANCE * np.sqrt(2.0 / freedom), 0.0)
+        alike = np.array_split(np.argsort(self.depth), max(self.depth.size // _ALIKE, 1))
+        middle = [np.median(self.depth[lines]) for lines in alike]
+        usual = np.interp(self.depth, middle, [np.median(misfit[lines]) - 1.0 for lines in alike])
+        beyond = np.maximum(misfit - 1.0 - _CHANCE * np.sqrt(2.0 / freedom), np.maximum(usual, 0.0))
         return (1.0 / np.sqrt(1.0 + count * beyond))[self.cell]
 
 
