@@ -38,7 +38,7 @@ from blase3d.inference import infer_many
 from blase3d.inference.likelihood import make_likelihood
 from blase3d.inference.problem import make_problem
 from blase3d.inference.result import Estimate, Inference
-from blase3d.model import see
+from blase3d.observation import see
 from blase3d.units import SPEED_OF_LIGHT
 
 RESOLUTION = 50_000.0

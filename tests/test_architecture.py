@@ -43,6 +43,7 @@ ORDER = (
     "emulator",
     "borrowing",
     "residual",
+    "observation",
     "model",
     "error_model",
     "model_file",

@@ -40,7 +40,8 @@ from .emulator import Emulator, emulate, line_params
 from .errors import InputError, LabelError
 from .line_changes import against, changes_along
 from .lines import PARAMETERS, Lines
-from .model import Model, see
+from .model import Model
+from .observation import see
 from .profile import pseudo_voigt, width_and_mixing
 from .render import Composition, transmitted
 

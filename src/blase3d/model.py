@@ -1,7 +1,4 @@
-"""The model: a library as a function of its labels, and what an instrument sees of it.
-
-labels ─► flux (`emulator`) ─► star: motion, rotation ─► instrument: resolution, pixels
-"""
+"""The model: a library as a function of its labels, with all that is known of it."""
 
 from __future__ import annotations
 
@@ -17,20 +14,12 @@ from jax import Array
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from .broaden import (
-    LIMB_DARKENING,
-    Pixels,
-    broaden,
-    log_grid,
-    pixel_widths,
-    pixels_of,
-    sample,
-    sample_mean,
-)
+from .broaden import LIMB_DARKENING, Pixels, log_grid, pixel_widths, pixels_of
 from .emulator import Emulator, Residual, emulate, line_params
 from .errors import InputError, LabelError
 from .lines import Lines
 from .manifold import coordinates, make_manifold, smooth_modes
+from .observation import observe
 from .recipe import Recipe
 from .surface import Surface, farthest, surface_layout
 from .units import SPEED_OF_LIGHT
@@ -41,66 +30,6 @@ _GRAIN, _SPARE = 2048, 4
 """Parts of a model begin and end at multiples of so many pixels, with so many to spare."""
 _FASTEST, _BROADEST = 1000.0, 600.0
 """Velocity (km/s) that is taken where it is not known yet, and where spectra are broadened."""
-
-
-def observe(
-    emulator: Emulator,
-    labels: Array,
-    place: Array,
-    rv: ArrayLike = 0.0,
-    vsini: ArrayLike | None = None,
-    resolution: ArrayLike | None = None,
-    *,
-    residual: bool = True,
-    **sight: Any,
-) -> Array:
-    """Flux (Q,) of a moving, rotating star seen by an instrument, at `place` (Q,): fractional
-    pixels of the steps in ln λ. Velocities in km/s; None leaves rotation or instrument out.
-    `sight`: the rest of what `see` takes."""
-    flux = emulate(emulator, labels, residual=residual)
-    return see(emulator, flux, place, rv, vsini, resolution, **sight)
-
-
-def see(
-    emulator: Emulator,
-    flux: Array,
-    place: Array,
-    rv: ArrayLike = 0.0,
-    vsini: ArrayLike | None = None,
-    resolution: ArrayLike | None = None,
-    *,
-    vmac: ArrayLike | None = None,
-    limb_darkening: ArrayLike = LIMB_DARKENING,
-    pixels: Pixels | None = None,
-    whole: Array | None = None,
-) -> Array:
-    """Flux (P,) of the model's own pixels as `observe` shows it, (Q,).
-
-    `resolution` is one number, or one for every step in ln λ of the observation, (M,); `vmac` is
-    macroturbulence (km/s); `pixels` average the flux over themselves; `whole` (Q,) is added to
-    `place` (see `sample`).
-    """
-    flux = sample(flux, emulator.to_log)
-    step = emulator.velocity_step
-    shift = jnp.log1p(jnp.asarray(rv) / SPEED_OF_LIGHT) * SPEED_OF_LIGHT / step
-    if resolution is not None and jnp.ndim(resolution):  # emitted at one step, seen at another
-        resolution = jnp.interp(
-            jnp.arange(flux.size) + shift, jnp.arange(flux.size), jnp.asarray(resolution)
-        )
-    uniform = None if pixels is None else pixels.uniform
-    if not all(effect is None for effect in (vsini, resolution, vmac, uniform)):
-        flux = broaden(
-            flux,
-            step,
-            0.0 if vsini is None else vsini,
-            resolution,
-            vmac=vmac,
-            limb_darkening=limb_darkening,
-            pixel=uniform,
-        )
-    if pixels is None:
-        return sample(flux, place - shift, whole)
-    return sample_mean(flux, place - shift, pixels, whole)
 
 
 @dataclass(frozen=True, eq=False)

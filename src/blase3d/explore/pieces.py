@@ -18,7 +18,8 @@ from jax import Array
 from numpy.typing import NDArray
 
 from ..inference.problem import RANGES
-from ..model import Model, observe
+from ..model import Model
+from ..observation import observe
 from ..units import SPEED_OF_LIGHT
 from .settings import Settings, Window
 

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ..model import Emulator, emulate, see
+from ..emulator import Emulator, emulate
+from ..observation import see
 from .observed import Data, Form
 
 

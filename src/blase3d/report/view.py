@@ -14,7 +14,8 @@ from ..continuum import chebyshev_basis
 from ..errors import InputError
 from ..inference.result import Inference
 from ..information import LineInformation, line_information
-from ..model import Model, observe
+from ..model import Model
+from ..observation import observe
 from ..spectrum import Spectrum
 from ..units import SPEED_OF_LIGHT
 
