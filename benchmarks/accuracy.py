@@ -427,8 +427,9 @@ def with_rest(model: Model, rest: Residual, allowed: float) -> Model:
 
 
 def lines_at_nodes(case: Case, model: Model, args: argparse.Namespace) -> Floats:
-    """What the lines alone render at the nodes, (N, P)."""
-    lines = emulator_of(model, args.out / f"{case.name}-default.zip", residual=False)
+    """What the lines render at the nodes to which the residual is added, (N, P)."""
+    bare = replace(model, emulator=replace(model.emulator, residual=None))
+    lines = emulator_of(bare, args.out / f"{case.name}-default.zip")
     return np.stack([lines.flux(labels) for labels in case.nodes.labels])
 
 

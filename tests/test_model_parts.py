@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
 
+from blase3d.emulator import Residual
 from blase3d.model import make_model
 from blase3d.recipe import DEFAULT
 from blase3d.surface import Surface
@@ -92,3 +95,29 @@ def test_what_is_beside_a_hole_is_known(model):
     assert not holed.near_hole(teff=5500.0, feh=-0.5)  # a node that is there
     assert not holed.near_hole(teff=6000.0, feh=-0.2)
     assert not model.near_hole(teff=5600.0, feh=-0.1)
+
+
+def test_the_residual_is_added_to_the_smoothest_functions_alone():
+    """Lines by themselves follow all functions; with a residual, of nothing, only the first."""
+    rng = np.random.default_rng(2)
+    axes = {"teff": np.linspace(5000.0, 6500.0, 6), "feh": AXES["feh"]}
+    surface = Surface(
+        np.array([8100.0, 8200.0]),
+        np.tile(np.float32([0.0, np.log(0.05), np.log(0.06), np.log(0.03)]), (2, 1)),
+        rng.normal(0.0, 0.5, (8, 2)).astype(np.float32),
+        np.zeros((1, 2, 3), np.float32),
+    )
+    pixels = WAVELENGTH.size
+    nothing = Residual(np.zeros((12, 1)), np.zeros((1, pixels)), np.ones(pixels))
+    recipe = replace(DEFAULT, smooth=3)
+    both = make_model(WAVELENGTH, axes, surface, nothing, recipe, {})
+    few = make_model(WAVELENGTH, axes, surface.smoothed(3), None, recipe, {})
+    every = make_model(WAVELENGTH, axes, surface, None, recipe, {})
+    labels = {"teff": 5410.0, "feh": -0.2}
+    np.testing.assert_allclose(both.flux(**labels), few.flux(**labels), atol=1e-6)
+    alone = both.flux(**labels, residual=False)
+    np.testing.assert_allclose(alone, every.flux(**labels), atol=1e-6)
+    assert np.abs(np.asarray(few.flux(**labels) - alone)).max() > 1e-3
+    part = both.part(8095.0, 8105.0)
+    assert part.wavelength.size < pixels
+    assert part.emulator.smooth == both.emulator.smooth == 3

@@ -31,9 +31,8 @@ LARGEST = 300_000
 
 
 def now(recipe: Recipe) -> Recipe:
-    """A recipe as it is called today: it had more smooth functions, and no root."""
-    assert (recipe.modes, recipe.root) in ((60, 0), (60, 8))
-    return replace(recipe, modes=DEFAULT.modes, root=DEFAULT.root)
+    """A recipe as it is called today: before version 4 it had neither root nor smooth functions."""
+    return replace(recipe, smooth=DEFAULT.smooth, root=DEFAULT.root)
 
 
 def of(form: str) -> list[str]:

@@ -24,7 +24,7 @@ from .errors import ArchiveError
 from .joint import JointFit
 from .lines import Lines
 from .manifold import box_place, coordinates, fill_holes
-from .model import Model, box_modes, make_model
+from .model import Model, box_modes, make_model, smooth_functions
 from .progress import Progress, silent
 from .recipe import Recipe
 from .render import optical_depth, transmitted
@@ -62,7 +62,8 @@ def build(archive: Archive, progress: Progress = silent, *, small: bool = False)
     surface, at_nodes = _lines(archive, nodes, complete)
     residual = None
     if recipe.residual:
-        lines = _line_flux(archive.wavelength, surface, at_nodes, recipe, progress)
+        smooth = surface.smoothed(smooth_functions(surface, recipe))
+        lines = _line_flux(archive.wavelength, smooth, at_nodes, recipe, progress)
         residual = make_residual(lines, flux, complete, recipe.residual)
     meta = {
         "library": archive.meta["library"],

@@ -4,7 +4,9 @@
 
 Line parameters are sums of smooth functions over the nodes (`surface`), interpolated between them
 by the manifold. The residual, what the lines do not express, is a sum of a few modes over nodes
-and pixels, in the space of `strength`, where it is smooth over the labels.
+and pixels, in the space of `strength`, where it is smooth over the labels. It is added to lines
+whose areas follow the smoothest functions alone: the others bring lines nearer to the nodes, but
+not to what is between them, which is nearer if the residual says what they say.
 """
 
 from __future__ import annotations
@@ -61,7 +63,7 @@ class Residual:
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=("manifold", "modes", "base", "area", "shape", "residual", "layout", "to_log"),
-    meta_fields=("root", "composition", "velocity_step"),
+    meta_fields=("smooth", "root", "composition", "velocity_step"),
 )
 @dataclass(frozen=True)
 class Emulator:
@@ -77,6 +79,8 @@ class Emulator:
         Lines as in `surface.Surface`.
     residual : Residual or None
         What they do not express.
+    smooth : int
+        The first functions, by which areas go where the residual is added.
     layout : Layout
         Of the lines on the pixels.
     to_log : (M,)
@@ -93,6 +97,7 @@ class Emulator:
     residual: Residual | None
     layout: Layout
     to_log: Array
+    smooth: int
     root: int
     composition: Composition
     velocity_step: float
@@ -100,12 +105,18 @@ class Emulator:
 
 def line_params(emulator: Emulator, labels: Array) -> Array:
     """Parameters (C, 4) of the lines at labels (L,)."""
-    return _line_params(emulator, emulator.manifold.weights(labels))
+    return _line_params(emulator, emulator.manifold.weights(labels), len(emulator.area))
 
 
-def _line_params(emulator: Emulator, weights: Array) -> Array:
-    modes = weights @ emulator.modes
-    return params_at(emulator.base, emulator.area, emulator.shape, modes, emulator.root)
+def smooth_params(emulator: Emulator, labels: Array) -> Array:
+    """The same as the residual is added to them: by the smooth functions alone."""
+    return _line_params(emulator, emulator.manifold.weights(labels), emulator.smooth)
+
+
+def _line_params(emulator: Emulator, weights: Array, count: int) -> Array:
+    modes = weights @ emulator.modes[:, :count]
+    area = emulator.area[:count]
+    return params_at(emulator.base, area, emulator.shape, modes, emulator.root)
 
 
 def with_residual(emulator: Emulator, flux: Array, weights: Array) -> Array:
@@ -119,7 +130,8 @@ def with_residual(emulator: Emulator, flux: Array, weights: Array) -> Array:
 def emulate(emulator: Emulator, labels: Array, *, residual: bool = True) -> Array:
     """Normalised flux (P,) at labels (L,) on the emulator's own pixels."""
     weights = emulator.manifold.weights(labels)
-    params = _line_params(emulator, weights)
+    count = emulator.smooth if residual else len(emulator.area)
+    params = _line_params(emulator, weights, count)
     depth = optical_depth(params, emulator.layout, emulator.composition)
     flux = transmitted(depth, emulator.composition)
     return with_residual(emulator, flux, weights) if residual else flux

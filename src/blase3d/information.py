@@ -36,7 +36,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from .emulator import Emulator, emulate, line_params
+from .emulator import Emulator, emulate, smooth_params
 from .errors import InputError, LabelError
 from .line_changes import against, changes_along
 from .lines import PARAMETERS, Lines
@@ -350,7 +350,7 @@ def _slopes(emulator: Emulator, labels: Array, span: Array) -> tuple[Array, Arra
     `span`."""
 
     def at(labels: Array) -> tuple[Array, Array]:
-        return line_params(emulator, labels), emulate(emulator, labels)
+        return smooth_params(emulator, labels), emulate(emulator, labels)
 
     (params, _), push = jax.linearize(at, labels)
     slopes, change = jax.vmap(push)(jnp.diag(span))

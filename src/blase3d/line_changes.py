@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from .emulator import Emulator, line_params, with_residual
+from .emulator import Emulator, smooth_params, with_residual
 from .profile import pseudo_voigt_partials, width_and_mixing
 from .render import TILE, transmitted
 
@@ -30,7 +30,7 @@ def changes_along(
     """The lines and how they move; sizes of all changes of the flux together, and those of the
     residual alone, (L, P); and the gain (P,)."""
     moved = jnp.tensordot(along, slopes, axes=1)
-    lines = LineChanges(emulator, *_columns(line_params(emulator, labels), moved))
+    lines = LineChanges(emulator, *_columns(smooth_params(emulator, labels), moved))
     sizes, signed, depth = lines.summed()
     gain = _gain(emulator, labels, depth)
     of_residual = jnp.abs(along @ change - gain * signed)

@@ -51,6 +51,9 @@ class Recipe:
         Standard deviation (km/s) of the kernel in which detections of different nodes are one.
     modes, shape_modes
         Smooth functions over the grid that areas follow, and that shift and ln widths follow.
+    smooth
+        Of those functions, the smoothest, by which areas go where the residual is added (0: all).
+        What the others say of the nodes is part of the residual then.
     root
         Which root of the area of a line is a sum of those functions; 0: its logarithm is.
     firmness
@@ -87,7 +90,8 @@ class Recipe:
     rounds: int = 3
     redetection: float = 0.004
     tolerance: float = 1.0
-    modes: int = 50
+    modes: int = 60
+    smooth: int = 40
     shape_modes: int = 20
     root: int = 8
     firmness: float = 5e-4
@@ -131,6 +135,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "tolerance": (1e-6, 1e4),
     "modes": (1, 1_000_000),
     "shape_modes": (1, 1_000_000),
+    "smooth": (0, 1_000_000),
     "root": (0, 1_000),
     "batch": (1, 1_000_000),
     "steps": (1, 100_000_000),
@@ -240,5 +245,5 @@ def recipe_from_json(text: str, version: int = _ROOTS) -> Recipe:
         ) from None
     _refuse_unknown(settings)
     if version < _ROOTS:
-        settings["root"] = 0
+        settings |= {"root": 0, "smooth": 0}
     return Recipe(**settings)

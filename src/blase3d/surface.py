@@ -66,7 +66,7 @@ class Surface:
     def at(self, modes: NDArray[np.floating]) -> NDArray[np.float32]:
         """Parameters (N, C, 4) at nodes where the smooth functions are `modes` (N, K)."""
         change = np.einsum("nk,kcp->ncp", modes[:, : len(self.shape)], self.shape)
-        ln_area = ln_area_of(modes @ self.area, self.root, np)
+        ln_area = ln_area_of(modes[:, : len(self.area)] @ self.area, self.root, np)
         columns = [change[..., 0], ln_area, change[..., 1], change[..., 2]]
         return (self.base + np.stack(columns, axis=-1)).astype(np.float32)
 
@@ -76,6 +76,10 @@ class Surface:
         area = np.round(self.area / area_steps) * area_steps
         shape = np.round(self.shape / shape_steps) * shape_steps
         return replace(self, area=area.astype(np.float32), shape=shape.astype(np.float32))
+
+    def smoothed(self, count: int) -> Surface:
+        """The surface by the first `count` functions alone."""
+        return replace(self, area=self.area[:count])
 
     def take(self, which: NDArray[np.int64] | NDArray[np.bool_]) -> Surface:
         """The lines of these indices (or of this mask), in that order."""
