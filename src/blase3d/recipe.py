@@ -91,7 +91,7 @@ class Recipe:
     redetection: float = 0.004
     tolerance: float = 1.0
     modes: int = 60
-    smooth: int = 40
+    smooth: int = 30
     shape_modes: int = 20
     root: int = 8
     firmness: float = 5e-4
