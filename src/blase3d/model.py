@@ -313,7 +313,7 @@ def make_model(
         residual,
         surface_layout(wavelength, surface, modes, recipe),
         jnp.asarray(np.interp(np.exp(ln), wavelength, np.arange(wavelength.size)), jnp.float32),
-        smooth_functions(surface, recipe),
+        len(surface.area) if residual is None else smooth_functions(surface, recipe),
         surface.root,
         recipe.composition,
         SPEED_OF_LIGHT * float(ln[-1] - ln[0]) / (ln.size - 1),
@@ -332,7 +332,7 @@ def box_modes(axes: Mapping[str, NDArray[np.float64]], recipe: Recipe) -> NDArra
 def smooth_functions(surface: Surface, recipe: Recipe) -> int:
     """How many functions areas follow where the residual is added."""
     every = len(surface.area)
-    if recipe.catalogue != "joint" or not (recipe.smooth and recipe.residual):
+    if recipe.catalogue != "joint" or recipe.smooth == 0:
         return every
     return min(max(recipe.smooth, len(surface.shape)), every)
 
