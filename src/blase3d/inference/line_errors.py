@@ -12,9 +12,9 @@ with D̄ such that the strength δ and the shape ε, core against wing, are inde
 with standard deviations σ_b of their own. What remains of a cell of n pixels beyond its noise, an
 excess x of reduced chi-square, may all lie in the direction in which labels change it: the errors e
 of its pixels are taken to be f = √(1 + n x) times as large. (Some of x is chance; to subtract it
-makes labels of stars with wrong lines worse.) The errors of the pixels of a cell are then 1 + Σ m mᵀ over the two
-patterns, in units of f e, with m = σ_b (1 − F) C/(f e) for the strength, times D − D̄ for the shape,
-and residuals and slopes over f are multiplied by
+makes labels of stars with wrong lines worse.) The errors of the pixels of a cell are then
+1 + Σ m mᵀ over the two patterns, in units of f e, with m = σ_b (1 − F) C/(f e) for the strength,
+times D − D̄ for the shape, and residuals and slopes over f are multiplied by
 
     (1 + Σ m mᵀ)^(−1/2) = 1 − Σ (1 − 1/√(1 + |m|²)) u uᵀ,    u = m/|m|.
 
