@@ -4,8 +4,9 @@
 
 The spectrum (`../shared/data/observed/sun-uves.npz`, 6050–6350 Å) states neither errors nor
 resolution, and has gaps and telluric lines; the model is one of `turbo-opt`. Labels are inferred
-with telluric bands masked and not, with the resolution fitted, and with rotation and
-macroturbulence fitted at a resolution that is given. Then, at the labels of the literature, the
+with macroturbulence and resolution fitted, telluric bands masked and not; with rotation and
+macroturbulence of the literature, and fitted at a resolution that is given; and with a Gaussian
+alone for all that broadens lines. Then, at the labels of the literature, the
 lines are compared with the Sun's: by depth, the median change that they ask for, and by how much
 half of them disagree with that.
 """
@@ -27,7 +28,8 @@ from blase3d.inference.likelihood import make_likelihood
 from blase3d.inference.problem import Options, make_problem
 
 SUN = Path("../shared/data/observed/sun-uves.npz")
-LITERATURE = {"teff": 5772.0, "logg": 4.44, "feh": 0.0, "rv": 0.22}
+LITERATURE = {"teff": 5772.0, "logg": 4.44, "feh": 0.0, "rv": 0.22, "vsini": 1.6, "vmac": 3.6}
+FITTED = "macroturbulence and resolution fitted"
 RESOLUTION = 80_000.0
 DEPTHS = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 1.0)
 
@@ -35,19 +37,28 @@ DEPTHS = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 1.0)
 def main() -> None:
     args = parse_arguments()
     model, star = b3.load_model(args.model), b3.read_spectrum(args.sun)
-    wide = {"vmac": b3.Prior(0.0, 10.0), "vsini": b3.Prior(0.0, 10.0)}
+    turbulent = {"vmac": b3.Prior(0.0, 10.0)}
     runs: dict[str, dict[str, Any]] = {
-        "telluric bands masked": {"telluric": True},
-        "not masked": {"telluric": False},
-        "rotation and macroturbulence": {
-            "telluric": True,
-            "priors": wide,
+        FITTED: {"priors": turbulent, "fixed": {"vsini": LITERATURE["vsini"]}},
+        "telluric bands not masked": {
+            "priors": turbulent,
+            "fixed": {"vsini": LITERATURE["vsini"]},
+            "telluric": False,
+        },
+        "both of the literature": {
+            "fixed": {name: LITERATURE[name] for name in ("vsini", "vmac")},
+        },
+        f"both fitted at {RESOLUTION:,.0f}": {
+            "priors": {**turbulent, "vsini": b3.Prior(0.0, 10.0)},
             "fixed": {"resolution": RESOLUTION},
         },
+        "a Gaussian alone": {},
     }
     document: dict[str, Any] = {"literature": LITERATURE}
-    document["answers"] = {name: answer(model, star, options) for name, options in runs.items()}
-    document["lines"] = compared(model, star, document["answers"]["telluric bands masked"])
+    document["answers"] = {
+        name: answer(model, star, {"telluric": True, **options}) for name, options in runs.items()
+    }
+    document["lines"] = compared(model, star, document["answers"][FITTED])
     show(document)
     if args.json is not None:
         args.json.write_text(json.dumps(document, indent=1))
