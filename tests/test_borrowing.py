@@ -46,16 +46,9 @@ def interpolated(manifold: Manifold, values: np.ndarray, points: np.ndarray) -> 
     return np.asarray(weights, np.float64) @ values
 
 
-def rates_of(loans):
-    return {name: loan.rates for name, loan in loans.items()}
-
-
 def test_labels_of_two_to_four_values_borrow():
-    loans = borrow(AXES, box_of(followed(BOX)))
-    assert {name: loan.rates.shape for name, loan in loans.items()} == {
-        "y": (7, 2, 2),
-        "z": (7, 3, 2),
-    }
+    rates = borrow(AXES, box_of(followed(BOX)))
+    assert {name: of.shape for name, of in rates.items()} == {"y": (7, 2, 2), "z": (7, 3, 2)}
 
 
 @pytest.mark.parametrize("axes", [{"x": AXES["y"]}, {"x": AXES["y"], "y": np.array([1.0])}])
@@ -72,15 +65,14 @@ def test_where_all_follows_one_quantity_the_next_degree_is_exact():
     points = np.array(list(product(*axes.values())))
     at = np.insert(inner_points(axes=axes), 2, 0.0, axis=1)
     values = followed(np.insert(points, 2, 0.0, axis=1))
-    loan = borrow(axes, box_of(values, axes))["y"]
-    assert loan.share < 1e-6
+    found = borrow(axes, box_of(values, axes))["y"]
     # one rate, in units of the spans: y changes the quantity 0.4 / 0.15 times as fast as x
-    np.testing.assert_allclose(loan.rates, 0.4 / 0.15 * 2.0 / 6.0, rtol=1e-6)
+    np.testing.assert_allclose(found, 0.4 / 0.15 * 2.0 / 6.0, rtol=1e-4)
     error = {
         name: interpolated(make_manifold(axes, "cubic", rates), values, at[:, :2]) - followed(at)
-        for name, rates in (("without", None), ("with", {"y": loan.rates}))
+        for name, rates in (("without", None), ("with", {"y": found}))
     }
-    assert np.abs(error["with"]).max() < 1e-12 < 1e-4 < np.abs(error["without"]).max()
+    assert np.abs(error["with"]).max() < 1e-7 < 1e-4 < np.abs(error["without"]).max()
 
 
 @pytest.mark.usefixtures("double")
@@ -109,13 +101,13 @@ def test_gradients_are_those_of_the_values_and_continuous_across_cells():
         np.testing.assert_allclose(either[0], either[1], atol=1e-6)
 
 
-def test_what_others_do_not_tell_is_in_the_share():
-    """Of a label whose effect is its own at each pixel."""
+def test_what_others_do_not_tell_is_not_borrowed():
+    """Of a label whose effect is its own at each pixel, beside nothing else."""
     rng = np.random.default_rng(6)
     own = rng.normal(0.0, 0.02, PIXELS.size) * np.sin(2.0 * BOX[:, 1])[:, None]
-    told = borrow(AXES, box_of(followed(BOX)))["y"].share
-    untold = borrow(AXES, box_of(followed(BOX) + own))["y"].share
-    assert told < 0.1 < 1.0 < untold
+    told = borrow(AXES, box_of(followed(BOX)))["y"]
+    untold = borrow(AXES, box_of(0.3 + own))["y"]
+    assert np.abs(untold).max() < 1e-6 < 1e-2 < np.abs(told).max()
 
 
 TOY = {
@@ -134,12 +126,12 @@ def test_between_the_nodes_spectra_are_nearer():
     of the cells."""
     grid = toy_grid(TOY).cut(8490.0, 8510.0)
     strengths = np.asarray(strength(jnp.asarray(normalised(grid))))
-    loans = borrow(TOY, box_of(strengths, TOY))
-    assert set(loans) == {"logg", "feh"}
+    rates = borrow(TOY, box_of(strengths, TOY))
+    assert set(rates) == {"logg", "feh"}
     between = toy_grid({name: 0.5 * (axis[1:] + axis[:-1]) for name, axis in TOY.items()})
     truth, errors = normalised(between.cut(8490.0, 8510.0)), []
-    for rates in (None, rates_of(loans)):
-        found = interpolated(make_manifold(TOY, "spline", rates), strengths, between.labels)
+    for given in (None, rates):
+        found = interpolated(make_manifold(TOY, "spline", given), strengths, between.labels)
         flux = flux_of_strength(jnp.asarray(found))
         errors.append(np.sqrt(np.mean((np.asarray(flux) - truth) ** 2)))
     assert errors[1] < 0.7 * errors[0]

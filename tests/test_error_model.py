@@ -42,15 +42,18 @@ def strengths_of(grid):
 
 
 def shares_of(model, grid):
-    strengths = strengths_of(grid)
-    return error_shares(model, strengths, borrow(grid.axes, strengths))
+    return error_shares(model, strengths_of(grid))
 
 
-def test_few_nodes_have_the_share_of_what_they_borrow(model, grid):
-    loans = borrow(grid.axes, strengths_of(grid))
+def test_what_few_nodes_borrow_counts_in_full(grid):
+    model = model_of(grid, rates=borrow(grid.axes, strengths_of(grid)))
     shares = shares_of(model, grid)
     assert set(shares) == set(AXES)
-    assert {name: shares[name] for name in loans} == {k: loan.share for k, loan in loans.items()}
+    assert shares["logg"] == shares["feh"] == 1.0
+
+
+def test_two_nodes_that_borrow_nothing_have_no_share(model, grid):
+    assert set(shares_of(model, grid)) == {"teff", "logg"}
 
 
 def test_more_have_the_share_of_nodes_left_out(model, grid):
@@ -82,8 +85,8 @@ def test_a_label_alone_borrows_nothing_and_the_whole_difference_counts():
 
 def test_what_is_borrowed_counts_by_its_share(grid):
     """The difference of the models with it and without."""
-    loan = borrow(grid.axes, strengths_of(grid))["feh"]
-    model = model_of(grid, rates={"feh": loan.rates})
+    rates = borrow(grid.axes, strengths_of(grid))["feh"]
+    model = model_of(grid, rates={"feh": rates})
     whole, half = (emulator_error(model, {"feh": share}) for share in (1.0, 0.5))
     at = jnp.asarray([5050.0, 4.25, -0.25])
     one, other = (np.asarray(emulate(m.emulator, at)) for m in (model, model_of(grid)))

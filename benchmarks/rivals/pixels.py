@@ -48,8 +48,8 @@ def borrowed(library: Library, work: Path) -> Emulator:
     """Every pixel interpolated as the lines and the residual of our models are."""
     table = library.box(STRENGTH.forward(library.flux)).astype(np.float32)
     box = table.reshape(*(axis.size for axis in library.axes.values()), -1)
-    rates = {name: loan.rates for name, loan in borrow(library.axes, box).items()}
-    return _interpolated(make_manifold(library.axes, "spline", rates), table, STRENGTH)
+    manifold = make_manifold(library.axes, "spline", borrow(library.axes, box))
+    return _interpolated(manifold, table, STRENGTH)
 
 
 def _interpolated(manifold: Manifold, table: Floats, space: Space) -> Emulator:

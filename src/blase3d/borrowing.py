@@ -10,15 +10,14 @@ any pixel, x the label of n values and y the others,
 
 with rates r that are the same at all wavelengths. They are found from the nodes, by least squares
 over the pixels, one order below, where both sides are known: at every node of the other labels,
-with the errors of the flux for weights. The share of the left side that the right one does not
-explain there is taken to be that of the next order too (`error_model`).
+with the errors of the flux for weights. How well they hold in the next order no node can tell: the
+whole of what is borrowed counts as the model's error (`error_model`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -28,31 +27,15 @@ from numpy.typing import NDArray
 from .emulator import flux_of_strength
 from .manifold import SHORT, highest_difference, slopes_between, unit_axes
 
-_ALIKE = 1e-6
-"""Changes with other labels that are, relative to the largest, this near to one another are one."""
-
-
-@dataclass(frozen=True, eq=False)
-class Loan:
-    """What one label borrows.
-
-    Attributes
-    ----------
-    rates : (..., L − 1)
-        At the nodes of the other labels (`manifold.Borrowed`).
-    share : float
-        rms of what the rates do not explain of the highest known derivative, relative to what
-        they do.
-    """
-
-    rates: NDArray[np.float64]
-    share: float
+_RIDGE = 1e-6
+"""Of the rates, relative to the squares of what they explain: what changes nothing lends nothing."""
 
 
 def borrow(
     axes: Mapping[str, NDArray[np.float64]], strengths: NDArray[np.floating]
-) -> dict[str, Loan]:
-    """The loans of all labels that have few values and others to borrow from.
+) -> dict[str, NDArray[np.float64]]:
+    """The rates (..., L − 1), at the nodes of the other labels (`manifold.Borrowed`), of all labels
+    that have few values and others to borrow from.
 
     Parameters
     ----------
@@ -64,13 +47,15 @@ def borrow(
     units = unit_axes(axes)
     varying = sum(unit.size > 1 for unit in units)
     return {
-        name: _loan(units, k, strengths)
+        name: _rates(units, k, strengths)
         for k, name in enumerate(axes)
         if 1 < units[k].size <= SHORT and varying > 1
     }
 
 
-def _loan(units: list[NDArray[np.float64]], k: int, strengths: NDArray[np.floating]) -> Loan:
+def _rates(
+    units: list[NDArray[np.float64]], k: int, strengths: NDArray[np.floating]
+) -> NDArray[np.float64]:
     along = np.moveaxis(strengths, k, -2)
     felt = _felt(along.mean(axis=-2))
     others = [unit for i, unit in enumerate(units) if i != k]
@@ -84,10 +69,9 @@ def _loan(units: list[NDArray[np.float64]], k: int, strengths: NDArray[np.floati
         axis=-2,
     )
     normal = changes @ np.swapaxes(changes, -1, -2)
-    rates = (np.linalg.pinv(normal, rcond=_ALIKE) @ (changes @ known[..., None]))[..., 0]
-    explained = (rates[..., None, :] @ changes)[..., 0, :]
-    left = np.sqrt(np.sum((known - explained) ** 2) / max(np.sum(explained**2), 1e-300))
-    return Loan(rates, float(left))
+    ridge = _RIDGE * np.sum(known**2, axis=-1) + 1e-30
+    normal += ridge[..., None, None] * np.eye(len(others))
+    return np.asarray(np.linalg.solve(normal, changes @ known[..., None])[..., 0], np.float64)
 
 
 def _mean_difference(x: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -73,12 +73,11 @@ def build(archive: Archive, progress: Progress = silent, *, small: bool = False)
         "holes": _holes(archive, nodes),
     }
     strengths = _strengths(flux, complete, axes)
-    loans = borrow(axes, strengths) if recipe.manifold == "spline" else {}
-    rates = {name: loan.rates for name, loan in loans.items()}
+    rates = borrow(axes, strengths) if recipe.manifold == "spline" else {}
     model = make_model(archive.wavelength, axes, surface, residual, recipe, meta, rates=rates)
     for name, with_rest in (("node_rms", True), ("node_lines_rms", False)):
         meta[name] = _node_errors(model, archive.labels[nodes], flux, with_rest, progress)
-    meta["error_shares"] = error_shares(model, strengths, loans)
+    meta["error_shares"] = error_shares(model, strengths)
     progress("error model", 0, 1)
     modes = emulator_error(model, meta["error_shares"])
     progress("error model", 1, 1)

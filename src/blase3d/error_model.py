@@ -6,8 +6,8 @@ node is left out in turn, along each label, predicted from the others with both 
 
     share = rms(best − truth) / rms(best − lowered)
 
-Along labels of few values it is the polynomial to which nothing is borrowed, with the share that
-`borrowing` finds.
+Along labels of few values it is the polynomial to which nothing is borrowed, and the share is one:
+that what is borrowed holds, no node can tell.
 
 The differences of the two in the middle of the cells, times the share of their label, are taken as
 draws of the error, and their covariance over pixels is kept as its strongest modes.
@@ -15,7 +15,7 @@ draws of the error, and their covariance over pixels is kept as its strongest mo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import jax
@@ -23,7 +23,6 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from .borrowing import Loan
 from .emulator import emulate, flux_of_strength
 from .manifold import (
     LOGARITHMIC,
@@ -40,7 +39,7 @@ _MODES = 12
 _CELLS = 200
 """Cells, at the most, whose middles are looked at."""
 _UNKNOWN = 1.0
-"""Share along a few nodes of the only label: the whole."""
+"""Share along few nodes: the whole."""
 
 
 def emulator_error(model: Model, shares: dict[str, float]) -> NDArray[np.float32]:
@@ -92,27 +91,21 @@ def _between(name: str, axis: NDArray[np.float64]) -> NDArray[np.float64]:
     return 0.5 * (axis[1:] + axis[:-1])
 
 
-def error_shares(
-    model: Model, strengths: NDArray[np.float64], loans: Mapping[str, Loan]
-) -> dict[str, float]:
+def error_shares(model: Model, strengths: NDArray[np.float64]) -> dict[str, float]:
     """How far the error of interpolation is from the difference to the next best, by label.
 
     Parameters
     ----------
     strengths : (..., P)
         `emulator.strength` of the spectra of the box, one dimension for each label, at some pixels.
-    loans : dict
-        What labels borrow.
     """
     if model.recipe.manifold != "spline":
         return {}
-    shares = {}
+    shares, borrowing = {}, rates_of(model)
     for k, (name, axis) in enumerate(zip(model.axes, coordinates(model.axes), strict=True)):
-        if name in loans:
-            shares[name] = loans[name].share
-        elif len(axis) > SHORT:
+        if len(axis) > SHORT:
             shares[name] = _ratio(_left_out(axis, np.moveaxis(strengths, k, 0)))
-        elif len(axis) > 2:
+        elif name in borrowing or len(axis) > 2:
             shares[name] = _UNKNOWN
     return shares
 
