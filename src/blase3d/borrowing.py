@@ -28,7 +28,7 @@ from .emulator import flux_of_strength
 from .manifold import SHORT, highest_difference, slopes_between, unit_axes
 
 _RIDGE = 1e-6
-"""Of the rates, relative to the squares of what they explain: what changes nothing lends nothing."""
+"""Of the rates, relative to the squares of what they explain: what does nothing lends nothing."""
 
 
 def borrow(
