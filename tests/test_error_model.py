@@ -45,11 +45,11 @@ def shares_of(model, grid):
     return error_shares(model, strengths_of(grid))
 
 
-def test_what_few_nodes_borrow_counts_in_full(grid):
+def test_what_few_nodes_borrow_counts_twice(grid):
     model = model_of(grid, rates=borrow(grid.axes, strengths_of(grid)))
     shares = shares_of(model, grid)
     assert set(shares) == set(AXES)
-    assert shares["logg"] == shares["feh"] == 1.0
+    assert shares["logg"] == shares["feh"] == 2.0
 
 
 def test_two_nodes_that_borrow_nothing_have_no_share(model, grid):

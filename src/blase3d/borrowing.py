@@ -10,8 +10,8 @@ any pixel, x the label of n values and y the others,
 
 with rates r that are the same at all wavelengths. They are found from the nodes, by least squares
 over the pixels, one order below, where both sides are known: at every node of the other labels,
-with the errors of the flux for weights. How well they hold in the next order no node can tell: the
-whole of what is borrowed counts as the model's error (`error_model`).
+with the errors of the flux for weights. How well they hold in the next order no node can tell: what
+is borrowed counts twice as the model's error (`error_model`).
 """
 
 from __future__ import annotations
