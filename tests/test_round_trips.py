@@ -21,7 +21,7 @@ from hypothesis.extra import numpy as hnp
 from blase3d.archive import create_archive, open_archive
 from blase3d.cli.support import table_of_inferences
 from blase3d.cloning import Clone
-from blase3d.grid import Grid, grid_of
+from blase3d.grid import RESERVED, Grid, grid_of
 from blase3d.inference.result import Estimate, Inference
 from blase3d.lines import Lines
 from blase3d.model_file import load_model, save_model
@@ -42,7 +42,7 @@ NAMES = st.text(
     st.characters(codec="utf-8", exclude_categories=("C", "Z"), exclude_characters="="),
     min_size=1,
     max_size=8,
-).filter(lambda name: name.lower() == name)
+).filter(lambda name: name.lower() == name and name not in ("self", *RESERVED))
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("C",)), max_size=20)
 JSON = st.recursive(
     st.none()

@@ -34,8 +34,9 @@ def strength(flux: Array) -> Array:
     """
     opacity = 1.0 / flux - 1.0
     sign = _sign(opacity)
-    root = jnp.sqrt(jnp.sqrt(sign * opacity + _SOFT))  # a power takes five times as long
-    return sign * (root - _SOFT**0.25)
+    soft = jnp.asarray(_SOFT, opacity.dtype)
+    # a power takes five times as long
+    return sign * (jnp.sqrt(jnp.sqrt(sign * opacity + soft)) - jnp.sqrt(jnp.sqrt(soft)))
 
 
 def flux_of_strength(value: Array) -> Array:
