@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from accuracy import ROOT, library_of
+from accuracy import ROOT, errors, library_of
 from blase3d.sources import open_grid
 from rivals.library import Emulator, Library
 from rivals.pixels import STRENGTH, borrowed, pixels
@@ -111,12 +110,6 @@ def row(library: str, name: str, nodes: Library, held: Library) -> dict[str, Any
 
 
 STATISTICS = {"median": np.median, "mean": np.mean, "worst": np.max}
-
-
-def errors(emulator: Emulator, held: Library) -> NDArray[np.float64]:
-    """rms over pixels for every spectrum, (N,)."""
-    pairs = zip(held.labels, held.flux, strict=True)
-    return np.array([np.sqrt(np.mean((emulator.flux(at) - flux) ** 2)) for at, flux in pairs])
 
 
 def as_labels(emulator: Emulator, held: Library) -> list[dict[str, Any]]:

@@ -19,12 +19,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from .emulator import flux_of_strength
+from .emulator import slope_of_flux
 from .manifold import SHORT, highest_difference, slopes_between, unit_axes
 
 _RIDGE = 1e-6
@@ -57,7 +56,7 @@ def _rates(
     units: list[NDArray[np.float64]], k: int, strengths: NDArray[np.floating]
 ) -> NDArray[np.float64]:
     along = np.moveaxis(strengths, k, -2)
-    felt = _felt(along.mean(axis=-2))
+    felt = np.asarray(slope_of_flux(jnp.asarray(along.mean(axis=-2))), np.float64)
     others = [unit for i, unit in enumerate(units) if i != k]
     known = np.tensordot(along, highest_difference(units[k]), axes=(-2, 0)) * felt
     below = np.tensordot(along, _mean_difference(units[k]), axes=(-2, 0))
@@ -79,10 +78,3 @@ def _mean_difference(x: NDArray[np.float64]) -> NDArray[np.float64]:
     polynomial of this degree that is nearest to them."""
     design = np.vander(x - x.mean(), x.size - 1)
     return math.factorial(x.size - 2) * np.linalg.pinv(design)[0]
-
-
-def _felt(strengths: NDArray[np.floating]) -> NDArray[np.float64]:
-    """The slope of the flux over strength."""
-    value = jnp.asarray(strengths)
-    _, slope = jax.jvp(flux_of_strength, (value,), (jnp.ones_like(value),))
-    return np.asarray(slope, np.float64)

@@ -45,6 +45,12 @@ def flux_of_strength(value: Array) -> Array:
     return 1.0 / (1.0 + sign * ((sign * value + _SOFT**0.25) ** 4 - _SOFT))
 
 
+def slope_of_flux(value: Array) -> Array:
+    """The derivative of `flux_of_strength`."""
+    _, slope = jax.jvp(flux_of_strength, (value,), (jnp.ones_like(value),))
+    return slope
+
+
 def _sign(value: Array) -> Array:
     """One or minus one: at zero too, where the slopes of `jnp.sign` and `jnp.abs` are lost."""
     return jnp.where(value < 0.0, -1.0, 1.0)

@@ -179,8 +179,8 @@ def make_manifold(
     values = list(axes.values()) if kind == "linear" else coordinates(axes)
     logs = tuple(kind != "linear" and name in LOGARITHMIC for name in axes)
     lower = np.array([axis[0] for axis in values])
-    span = np.array([np.ptp(axis) or 1.0 for axis in values])
-    units = [(axis - a) / s for axis, a, s in zip(values, lower, span, strict=True)]
+    span = np.array([_span(axis) for axis in values])
+    units = [_unit(axis) for axis in values]
     parts = [
         _make_axis(unit, kind, name == lowered and name not in rates)
         for name, unit in zip(axes, units, strict=True)
@@ -203,7 +203,15 @@ def _make_borrowed(
 
 def unit_axes(axes: Mapping[str, NDArray[np.float64]]) -> list[NDArray[np.float64]]:
     """The coordinates of the axes scaled to run from 0 to 1."""
-    return [(axis - axis[0]) / (np.ptp(axis) or 1.0) for axis in coordinates(axes)]
+    return [_unit(axis) for axis in coordinates(axes)]
+
+
+def _unit(axis: NDArray[np.float64]) -> NDArray[np.float64]:
+    return (axis - axis[0]) / _span(axis)
+
+
+def _span(axis: NDArray[np.float64]) -> float:
+    return float(np.ptp(axis)) or 1.0
 
 
 def highest_difference(x: NDArray[np.float64]) -> NDArray[np.float64]:

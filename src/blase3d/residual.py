@@ -17,7 +17,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from .emulator import Residual, flux_of_strength, strength
+from .emulator import Residual, flux_of_strength, slope_of_flux, strength
 
 DARKEST = 1e-4
 """Least flux of a node, so that its opacity is finite."""
@@ -117,8 +117,7 @@ def _rest(lines: NDArray[np.float32], flux: NDArray[np.float32]) -> _Rest:
 def _lacking(wanted: Array, rendered: Array) -> tuple[Array, Array]:
     """What `rendered` lacks of a flux in strength, and the slope of the flux over strength."""
     value = strength(jnp.maximum(wanted, DARKEST))
-    _, slope = jax.jvp(flux_of_strength, (value,), (jnp.ones_like(value),))
-    return value - strength(rendered), slope
+    return value - strength(rendered), slope_of_flux(value)
 
 
 def _coded_modes(rest: _Rest, weight: NDArray[np.float64], goal: float) -> Residual:

@@ -190,8 +190,9 @@ def find_line_errors(
     cell = _cells(flux / continuum, place, order)
     absorbed = continuum - flux
     depth = np.zeros(cell.max() + 1)
-    np.maximum.at(depth, cell, absorbed / continuum)
-    relative = np.clip(absorbed / continuum / np.maximum(depth, 1e-30)[cell], 0.0, 1.0)
+    fraction = absorbed / continuum
+    np.maximum.at(depth, cell, fraction)
+    relative = np.clip(fraction / np.maximum(depth, 1e-30)[cell], 0.0, 1.0)
     patterns = _patterns(absorbed, relative, weight, cell)
     noise = 1.0 / np.maximum([np.bincount(cell, (row * weight) ** 2) for row in patterns], 1e-30)
 
