@@ -35,6 +35,7 @@ ORDER = (
     "cloning",
     "manifold",
     "surface",
+    "functions",
     "surface_fit",
     "farm",
     "zarr_io",

@@ -102,6 +102,18 @@ def test_windows_round_trip(archive):
     assert opened.window(2, 1) is None
 
 
+def test_own_functions_round_trip_and_damaged_ones_are_not_there(archive):
+    assert archive.own_functions() is None
+    own = np.arange(12.0).reshape(6, 2)
+    archive.write_own_functions(own)
+    np.testing.assert_array_equal(open_archive(archive.path).own_functions(), own)
+    values = next(p for p in (archive.path / "functions/own/c").rglob("*") if p.is_file())
+    flip(values, 0.5)
+    assert open_archive(archive.path).own_functions() is None
+    archive.write_own_functions(own)
+    np.testing.assert_array_equal(open_archive(archive.path).own_functions(), own)
+
+
 @pytest.mark.parametrize("name", ["reference", "base", "area", "shape", "squares"])
 @pytest.mark.parametrize("damage", ["flip", "lose", "metadata"])
 def test_a_damaged_window_is_not_done_and_can_be_mended(archive, name, damage):

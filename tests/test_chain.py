@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import jax
@@ -157,6 +158,19 @@ def test_lines_alone_come_close_at_the_nodes(chain):
         error = rms(alone - toy_flux(grid.labels[i], PIXELS))
         assert 1e-4 < error < 0.01
         assert error == pytest.approx(misfits(clones)[i], rel=0.2)
+
+
+def test_own_functions_that_are_lost_are_found_again(chain, tmp_path):
+    """They are the same, so the lines that follow them are still good."""
+    grid, clones, model = chain
+    again = tmp_path / "clones"
+    shutil.copytree(clones.path, again)
+    shutil.rmtree(again / "functions")
+    with pytest.raises(CloneError, match="run blase3d clone again"):
+        build(open_archive(again))
+    mended = clone(grid, again, QUICK)
+    np.testing.assert_array_equal(mended.own_functions(), clones.own_functions())
+    np.testing.assert_array_equal(build(mended).flux(**OFF_NODES[0]), model.flux(**OFF_NODES[0]))
 
 
 @pytest.mark.parametrize("labels", OFF_NODES)

@@ -31,8 +31,10 @@ LARGEST = 300_000
 
 
 def now(recipe: Recipe) -> Recipe:
-    """A recipe as it is called today: before version 4 it had neither root nor smooth functions."""
-    return replace(recipe, smooth=DEFAULT.smooth, root=DEFAULT.root)
+    """A recipe as it is called today: before version 4 it had neither root nor smooth functions,
+    and before 5 more of these and none of the library's own."""
+    changed = ("root", "smooth", "modes", "own", "shape_modes", "firmness")
+    return replace(recipe, **{name: getattr(DEFAULT, name) for name in changed})
 
 
 def of(form: str) -> list[str]:
@@ -84,6 +86,13 @@ def test_clones(name: str, tmp_path: Path) -> None:
 FLUX = {
     "model-3.zip": [0.891731, 0.631004, 0.151040, 0.531324, 0.958376],
     "model-4.zip": [0.886816, 0.620084, 0.144403, 0.520363, 0.955675],
+    "model-5.zip": [0.891917, 0.631416, 0.151295, 0.531740, 0.958478],
+}
+
+LINES_ALONE = {
+    "model-3.zip": [0.891731, 0.692445, 0.124910, 0.653949, 0.884054],
+    "model-4.zip": [0.886816, 0.681714, 0.119555, 0.642568, 0.878837],
+    "model-5.zip": [0.891047, 0.690931, 0.124135, 0.652341, 0.883330],
 }
 
 
@@ -93,6 +102,8 @@ def test_models(name: str) -> None:
     assert model.bounds == {"teff": (5500.0, 6000.0), "logg": (4.0, 4.5), "feh": (0.0, 0.0)}
     flux = np.asarray(model.flux(teff=5700.0, logg=4.2, feh=0.0))
     np.testing.assert_allclose(flux[[0, 25, 51, 75, 100]], FLUX[name], atol=2e-6)
+    lines = np.asarray(model.flux(teff=5700.0, logg=4.2, feh=0.0, residual=False))
+    np.testing.assert_allclose(lines[[0, 25, 51, 75, 100]], LINES_ALONE[name], atol=2e-6)
     np.testing.assert_allclose(model.error_modes[0, :3], 1e-4, atol=5e-6)
     assert model.recipe.name == "regression"
 

@@ -128,6 +128,24 @@ def test_what_the_lines_lack_is_added_and_nothing_else():
     added = np.setdiff1d(more.reference, without.reference)
     np.testing.assert_allclose(added, [8490.60], atol=0.05)
     assert (np.diff(more.reference) >= 0).all()
+
+
+@pytest.mark.parametrize("gone", ["wide", "away"])
+def test_a_line_that_serves_as_a_wing_does_not_hide_that_one_lacks(gone):
+    """Neither where it was found, nor where it has gone."""
+    start, here = truth(), LINES[:, 0] == 8490.60
+    shape = start.shape.copy()
+    shape[0, here] += [0.0, np.log(4.0), 0.0] if gone == "wide" else [3.0, 0.0, 0.0]
+    moved = replace(start, shape=shape)
+    model = np.exp(-depth_of(start.take(~here), WAVELENGTH, MODES, TRUE))
+    more = with_missing(moved, WAVELENGTH, FLUX, model, MODES, replace(TRUE, redetection=0.05))
+    added = more.reference[np.isin(more.reference, start.reference, invert=True)]
+    if added.size == 0:  # at the very same wavelength
+        added = np.repeat(8490.60, len(more) - len(start))
+    assert added.size == 1
+    np.testing.assert_allclose(added, 8490.60, atol=0.05)
+    stays = with_missing(start, WAVELENGTH, FLUX, model, MODES, replace(TRUE, redetection=0.05))
+    assert len(stays) == len(start)
     full = np.exp(-depth_of(truth(), WAVELENGTH, MODES, TRUE))
     again = with_missing(truth(), WAVELENGTH, full, full, MODES, TRUE)
     np.testing.assert_array_equal(again.reference, truth().reference)

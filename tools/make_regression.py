@@ -72,8 +72,8 @@ def clones(path: Path) -> None:
 
 
 def model(path: Path) -> None:
-    """Lines that follow four smooth functions, a residual of one mode, one mode of the error; two
-    labels borrow from each other."""
+    """Lines that follow three smooth functions and one of the library's own, a residual of one
+    mode, one mode of the error; two labels borrow from each other."""
     truth = toy_lines(GRID.labels[0])
     count, pixels = truth.reference.size, GRID.wavelength.size
     step = np.linspace(-0.1, 0.1, 4 * count, dtype=np.float32).reshape(4, count)
@@ -91,10 +91,11 @@ def model(path: Path) -> None:
         "versions": {"build": software_versions()},
     }
     errors = 1e-4 * np.cos(wave / 7.0)[None].astype(np.float32)
-    recipe = replace(DEFAULT, name="regression")
+    recipe = replace(DEFAULT, name="regression", modes=3, own=1)
+    own = np.array([[0.1], [-0.1], [-0.1], [0.1]])
     rates = {"teff": np.full((2, 1, 2), -0.5), "logg": np.full((2, 1, 2), -2.0)}
-    made = make_model(GRID.wavelength, GRID.axes, surface, residual, recipe, meta, errors, rates)
-    save_model(made, path)
+    parts = (GRID.wavelength, GRID.axes, surface, residual, recipe, meta, errors, rates, own)
+    save_model(make_model(*parts), path)
 
 
 MADE: dict[str, Callable[[Path], None]] = {

@@ -7,6 +7,8 @@
     │   ├── flux            (P,) the node's spectrum in units of the continuum
     │   ├── reference       (lines,) Å, vacuum: of a node that was cloned by itself
     │   └── params          (lines, 4) in the order of `lines.PARAMETERS`
+    ├── functions/          joint recipes: the library's own functions; attributes, written last
+    │   └── own             (N, K') at the nodes that could be cloned
     └── rounds/2/0/         joint recipes: the lines of one window after one round;
         │                   attributes, written last: nodes
         ├── reference, base, area, shape    as in `surface.Surface`
@@ -47,7 +49,7 @@ from .surface import Surface
 from .zarr_io import open_zarr, read_array, store_of, write_array
 
 FORMAT = "blase3d-clones"
-VERSION = 4
+VERSION = 5
 SEALED = 3
 """The first version that has sums and forms in the attributes."""
 OLDEST = 2
@@ -181,6 +183,21 @@ class Archive:
         if group is None:
             raise ArchiveError(f"node {i} of {self.path} has gone; run blase3d clone again.")
         return _read(group, attributes, "flux", pixels)
+
+    def own_functions(self) -> NDArray[np.float64] | None:
+        """The library's own functions (N, K') at its nodes; None if they have not been found."""
+        group, attributes = self._group_of("functions")
+        if "forms" not in attributes:
+            return None
+        try:
+            return _read(group, attributes, "own")
+        except ArchiveError:
+            return None
+
+    def write_own_functions(self, own: NDArray[np.float64]) -> None:
+        """Keep the library's own functions (N, K')."""
+        name = self._mended("functions")
+        self._say(name, {"forms": {"own": write_array(self._group, f"{name}/own", own)}})
 
     def window(self, number: int, round_number: int) -> tuple[Surface, NDArray[np.float64]] | None:
         """Lines and summed squared misfits (N,) of a window after a round; None if not done."""

@@ -18,21 +18,19 @@ from numpy.typing import NDArray
 from .archive import Archive, software_versions
 from .borrowing import borrow
 from .catalogue import equal_lines
-from .emulator import strength
 from .error_model import emulator_error, error_shares
 from .errors import ArchiveError
+from .functions import box_functions, functions_with_residual, rounded
 from .joint import JointFit
 from .lines import Lines
 from .manifold import box_place, coordinates, fill_holes
-from .model import Model, box_modes, make_model, smooth_functions
+from .model import Model, make_model
 from .progress import Progress, silent
 from .recipe import Recipe
 from .render import optical_depth, transmitted
-from .residual import DARKEST, make_residual
+from .residual import make_residual, some_pixels, strengths_of
 from .surface import Surface, surface_layout
 
-_PIXELS = 4000
-"""Pixels, at the most, that tell how spectra change between the nodes."""
 _SMALL = 8.0
 """How much more error at the nodes a small model has."""
 
@@ -59,10 +57,12 @@ def build(archive: Archive, progress: Progress = silent, *, small: bool = False)
     axes = archive.axes
     complete = fill_holes(coordinates(axes), archive.box_index[nodes])
     flux = _fluxes(archive, nodes, progress)
-    surface, at_nodes = _lines(archive, nodes, complete)
+    surface, own = _lines(archive, nodes, complete)
     residual = None
     if recipe.residual:
-        smooth = surface.smoothed(smooth_functions(surface, recipe))
+        count = functions_with_residual(surface, recipe, own.shape[1])
+        smooth, place = surface.smoothed(count), box_place(axes, archive.box_index[nodes])
+        at_nodes = box_functions(axes, recipe, own)[place]
         lines = _line_flux(archive.wavelength, smooth, at_nodes, recipe, progress)
         residual = make_residual(lines, flux, complete, recipe.residual)
     meta = {
@@ -74,7 +74,9 @@ def build(archive: Archive, progress: Progress = silent, *, small: bool = False)
     }
     strengths = _strengths(flux, complete, axes)
     rates = borrow(axes, strengths) if recipe.manifold == "spline" else {}
-    model = make_model(archive.wavelength, axes, surface, residual, recipe, meta, rates=rates)
+    model = make_model(
+        archive.wavelength, axes, surface, residual, recipe, meta, rates=rates, own=own
+    )
     for name, with_rest in (("node_rms", True), ("node_lines_rms", False)):
         meta[name] = _node_errors(model, archive.labels[nodes], flux, with_rest, progress)
     meta["error_shares"] = error_shares(model, strengths)
@@ -107,25 +109,24 @@ def _strengths(
     axes: Mapping[str, NDArray[np.float64]],
 ) -> NDArray[np.float64]:
     """`emulator.strength` of the whole box at some pixels, one dimension for each label."""
-    some = flux[:, :: -(-flux.shape[1] // _PIXELS)]
-    values = complete @ np.asarray(strength(jnp.asarray(np.maximum(some, DARKEST))))
+    values = complete @ strengths_of(flux[:, some_pixels(flux.shape[1])])
     return values.reshape(*(len(axis) for axis in axes.values()), -1)
 
 
 def _lines(
     archive: Archive, nodes: NDArray[np.int64], complete: NDArray[np.float64]
 ) -> tuple[Surface, NDArray[np.float64]]:
-    """The lines, and the functions that they follow at the nodes, (N, K)."""
+    """The lines, and the library's own functions at the nodes of the box, (box, K')."""
     recipe = archive.recipe
-    modes = box_modes(archive.axes, recipe)
-    place = box_place(archive.axes, archive.box_index[nodes])
     if recipe.catalogue == "joint":
-        return JointFit(archive).surface(recipe.rounds).rounded(), modes[place]
+        joint = JointFit(archive)
+        return joint.surface(recipe.rounds).rounded(), rounded(complete @ joint.own)
     found = [archive[int(i)].lines for i in nodes]
     reference, tables = _line_tables([lines for lines in found if lines is not None], recipe)
     box = np.tensordot(complete.astype(np.float32), tables, axes=1)
     base = np.zeros((reference.size, 4), np.float32)
-    return Surface(reference, base, box[:, :, 1], box[:, :, [0, 2, 3]]), modes[place]
+    surface = Surface(reference, base, box[:, :, 1], box[:, :, [0, 2, 3]])
+    return surface, np.empty((len(complete), 0))
 
 
 def _line_tables(

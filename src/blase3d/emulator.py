@@ -2,11 +2,11 @@
 
     labels ─► weights of the nodes ─► smooth functions ─► lines ─► depth + residual ─► flux
 
-Line parameters are sums of smooth functions over the nodes (`surface`), interpolated between them
-by the manifold. The residual, what the lines do not express, is a sum of a few modes over nodes
-and pixels, in the space of `strength`, where it is smooth over the labels. It is added to lines
-whose areas follow the smoothest functions alone: the others bring lines nearer to the nodes, but
-not to what is between them, which is nearer if the residual says what they say.
+Line parameters are sums of functions over the nodes (`functions`, `surface`), interpolated
+between them by the manifold. The residual, what the lines do not express, is a sum of a few modes
+over nodes and pixels, in the space of `strength`, where it is smooth over the labels. It is added
+to lines whose areas follow the smoothest functions alone: the others bring lines nearer to the
+spectra, between the nodes too, but what is added to them would be less smooth.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Residual:
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=("manifold", "modes", "base", "area", "shape", "residual", "layout", "to_log"),
-    meta_fields=("smooth", "root", "composition", "velocity_step"),
+    meta_fields=("smooth", "own", "root", "composition", "velocity_step"),
 )
 @dataclass(frozen=True)
 class Emulator:
@@ -81,13 +81,15 @@ class Emulator:
     manifold : Manifold
         Labels to weights of the nodes of the box.
     modes : (box, K)
-        Smooth functions at the nodes of the box.
+        The functions that lines follow at the nodes of the box: smooth ones, and the library's own.
     base, area, shape, root : (C, 4), (K, C), (W, C, 3), int
         Lines as in `surface.Surface`.
     residual : Residual or None
         What they do not express.
     smooth : int
         The first functions, by which areas go where the residual is added.
+    own : int
+        The last functions, which are the library's own.
     layout : Layout
         Of the lines on the pixels.
     to_log : (M,)
@@ -105,6 +107,7 @@ class Emulator:
     layout: Layout
     to_log: Array
     smooth: int
+    own: int
     root: int
     composition: Composition
     velocity_step: float

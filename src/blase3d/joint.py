@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from .archive import Archive
 from .errors import CloneError, InputError
 from .farm import from_here, run
+from .functions import box_functions, own_functions
 from .manifold import box_place
-from .model import box_modes
 from .progress import Progress
 from .recipe import Recipe
+from .residual import some_pixels, strengths_of
 from .surface import Surface, farthest, joined
 from .surface_fit import depth_of, detect_surface, fit_surface, with_missing
 
@@ -56,7 +57,9 @@ def fit_windows(archive: Archive, executor: Executor | None, progress: Progress)
     CloneError
         A window cannot be fitted, or no line is found in any.
     """
-    recipe, joint = archive.recipe, JointFit(archive)
+    _find_own_functions(archive, progress)
+    joint = JointFit(archive)
+    recipe = joint.recipe
     for number in range(recipe.rounds + 1):
         stage = f"fit lines, round {number + 1} of {recipe.rounds + 1}"
         done = sum(joint.found(k, number) is not None for k in range(len(joint.windows)))
@@ -74,6 +77,25 @@ def fit_windows(archive: Archive, executor: Executor | None, progress: Progress)
         raise CloneError(
             f"no line deeper than {recipe.prominence} was found at any node; lower the prominence."
         )
+
+
+def _find_own_functions(archive: Archive, progress: Progress) -> None:
+    """Find the library's own functions, unless the archive has those of its nodes."""
+    nodes, recipe = archive.nodes, archive.recipe
+    kept = archive.own_functions()
+    if not recipe.own or (kept is not None and len(kept) == nodes.size):
+        return
+    some, strengths = some_pixels(archive.wavelength.size), []
+    for i in nodes:
+        strengths.append(strengths_of(archive.flux_part(i, some)))
+        progress("functions of the library", len(strengths), nodes.size)
+    smooth = box_functions(archive.axes, recipe)[_place(archive)]
+    archive.write_own_functions(own_functions(smooth, np.stack(strengths), recipe.own))
+
+
+def _place(archive: Archive) -> NDArray[np.int64]:
+    """Numbers in the box of the nodes that could be cloned, (N,)."""
+    return box_place(archive.axes, archive.box_index[archive.nodes])
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,11 +125,40 @@ class JointFit:
         return self.archive.nodes
 
     @cached_property
+    def recipe(self) -> Recipe:
+        """That of the archive; widths follow no more functions than there are smooth ones."""
+        recipe = self.archive.recipe
+        return replace(recipe, shape_modes=min(recipe.shape_modes, self.smooth.shape[1]))
+
+    @cached_property
     def modes(self) -> NDArray[np.float64]:
-        """The smooth functions that lines follow, at those nodes, (N, K)."""
-        axes = self.archive.axes
-        place = box_place(axes, self.archive.box_index[self.nodes])
-        return box_modes(axes, self.archive.recipe)[place]
+        """The functions that lines follow, at those nodes, (N, K)."""
+        return np.concatenate([self.smooth, self.own], axis=1)
+
+    @cached_property
+    def smooth(self) -> NDArray[np.float64]:
+        """Those that are smooth, the first ones."""
+        archive = self.archive
+        return box_functions(archive.axes, archive.recipe)[_place(archive)]
+
+    @cached_property
+    def own(self) -> NDArray[np.float64]:
+        """Those that are the library's own, the last ones, (N, K').
+
+        Raises
+        ------
+        CloneError
+            They have not been found.
+        """
+        if not self.archive.recipe.own:
+            return np.empty((self.nodes.size, 0))
+        kept = self.archive.own_functions()
+        if kept is None or len(kept) != self.nodes.size:
+            raise CloneError(
+                f"the functions of {self.archive.path} have not been found, or are damaged; run "
+                "blase3d clone again to finish."
+            )
+        return kept
 
     @cached_property
     def windows(self) -> list[Window]:

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from .broaden import LIMB_DARKENING, Pixels, log_grid, pixel_widths, pixels_of
 from .emulator import Emulator, Residual, emulate, line_params
 from .errors import InputError, LabelError
+from .functions import box_functions, functions_with_residual
 from .lines import Lines
-from .manifold import coordinates, make_manifold, smooth_modes
+from .manifold import make_manifold
 from .observation import observe
 from .recipe import Recipe
 from .surface import Surface, farthest, surface_layout
@@ -261,6 +262,12 @@ def rates_of(model: Model) -> dict[str, NDArray[np.float32]]:
     return {model.label_names[term.axis]: np.asarray(term.rates) for term in terms}
 
 
+def own_of(model: Model) -> NDArray[np.float32]:
+    """The library's own functions at the nodes of the box, (box, K')."""
+    emulator = model.emulator
+    return np.asarray(emulator.modes)[:, emulator.modes.shape[1] - emulator.own :]
+
+
 def _cut(model: Model, pixels: slice) -> Model:
     """The model of some of its pixels, with the lines that reach them."""
     rest, surface = model.emulator.residual, surface_of(model.reference, model.emulator)
@@ -279,6 +286,7 @@ def _cut(model: Model, pixels: slice) -> Model:
         model.meta,
         model.error_modes[:, pixels],
         rates_of(model),
+        own_of(model),
     )
 
 
@@ -297,12 +305,17 @@ def make_model(
     meta: Mapping[str, Any],
     error_modes: NDArray[np.float32] | None = None,
     rates: Mapping[str, NDArray[np.floating]] | None = None,
+    own: NDArray[np.floating] | None = None,
 ) -> Model:
-    """A model from its lines and its residual at the nodes of the box, and the rates of labels that
-    borrow from the others (`manifold.Borrowed`)."""
+    """A model from its lines and its residual at the nodes of the box, the rates of labels that
+    borrow from the others (`manifold.Borrowed`), and the library's own functions (box, K')."""
     if error_modes is None:
         error_modes = np.empty((0, wavelength.size), np.float32)
-    modes = box_modes(axes, recipe)
+    modes = box_functions(axes, recipe, own)
+    own_count = 0 if own is None else own.shape[1]
+    with_rest = len(surface.area)
+    if residual is not None:
+        with_rest = functions_with_residual(surface, recipe, own_count)
     ln = log_grid(wavelength)
     emulator = Emulator(
         make_manifold(axes, recipe.manifold, rates),
@@ -313,28 +326,13 @@ def make_model(
         residual,
         surface_layout(wavelength, surface, modes, recipe),
         jnp.asarray(np.interp(np.exp(ln), wavelength, np.arange(wavelength.size)), jnp.float32),
-        len(surface.area) if residual is None else smooth_functions(surface, recipe),
+        with_rest,
+        own_count,
         surface.root,
         recipe.composition,
         SPEED_OF_LIGHT * float(ln[-1] - ln[0]) / (ln.size - 1),
     )
     return Model(wavelength, dict(axes), surface.reference, emulator, recipe, meta, error_modes)
-
-
-def box_modes(axes: Mapping[str, NDArray[np.float64]], recipe: Recipe) -> NDArray[np.float64]:
-    """The functions over the nodes of the box that lines follow, (box, K): smooth ones, or, where
-    nodes were cloned by themselves, one for every node."""
-    if recipe.catalogue == "joint":
-        return smooth_modes(coordinates(axes), recipe.modes)
-    return np.eye(int(np.prod([len(axis) for axis in axes.values()])))
-
-
-def smooth_functions(surface: Surface, recipe: Recipe) -> int:
-    """How many functions areas follow where the residual is added."""
-    every = len(surface.area)
-    if recipe.catalogue != "joint" or recipe.smooth == 0:
-        return every
-    return min(max(recipe.smooth, len(surface.shape)), every)
 
 
 def check_overlap(model: Model, wavelength: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -20,7 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 from .emulator import Residual
 from .errors import ArchiveError
 from .files import replacing
-from .model import Model, make_model, rates_of
+from .functions import OWN_STEP
+from .model import Model, make_model, own_of, rates_of
 from .recipe import Recipe, recipe_from_json
 from .residual import node_steps, scale_number, scale_of
 from .spectrum import check_wavelength
@@ -28,9 +29,10 @@ from .surface import Surface, steps
 from .zarr_io import open_zarr, read_array, write_array
 
 FORMAT = "blase3d-model"
-VERSION = 4
+VERSION = 5
 OLDEST = 3
-"""The oldest version that is read: nothing is borrowed in it."""
+"""The oldest version that is read: nothing is borrowed in it, and before 5 no function is the
+library's own."""
 _WAVELENGTH_STEP = 1e-7
 """Å: wavelengths are kept as second differences in this unit."""
 _ERROR_STEP = 1e-5
@@ -72,6 +74,9 @@ def _write(group: zarr.Group, model: Model) -> None:
     write_array(group, "error_modes", _coded(model.error_modes, _ERROR_STEP))
     for name, rates in rates_of(model).items():
         write_array(group, _place_of_rates(model.axes, name), rates)
+    own = own_of(model)
+    if own.size:
+        write_array(group, "own_functions", _coded(own, OWN_STEP))
     if residual is not None:
         pixels = np.asarray(residual.pixels)
         nodes = _coded(np.asarray(residual.nodes), node_steps(pixels))
@@ -147,10 +152,12 @@ def _read(group: zarr.Group, attributes: dict[str, Any]) -> Model:
     check_wavelength(wavelength, ArchiveError)
     surface = Surface(**parts, root=recipe.root if recipe.catalogue == "joint" else 0)
     errors = _decoded(read_array(group, "error_modes"), _ERROR_STEP)
-    rates = _read_rates(group, axes)
-    _check(wavelength, axes, surface, residual, errors, rates)
+    rates, own = _read_rates(group, axes), None
+    if "own_functions" in group:
+        own = _decoded(read_array(group, "own_functions"), OWN_STEP)
+    _check(wavelength, axes, surface, residual, errors, rates, own)
     meta = attributes["meta"]
-    return make_model(wavelength, axes, surface, residual, recipe, meta, errors, rates)
+    return make_model(wavelength, axes, surface, residual, recipe, meta, errors, rates, own)
 
 
 def _read_rates(group: zarr.Group, axes: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
@@ -165,6 +172,7 @@ def _check(
     residual: Residual | None,
     errors: NDArray[np.float32],
     rates: dict[str, NDArray[np.float32]],
+    own: NDArray[np.float32] | None,
 ) -> None:
     """Raise ValueError unless the parts are of one model, and numbers."""
     for name, axis in axes.items():
@@ -186,6 +194,8 @@ def _check(
     for name, values in rates.items():
         others = [axis.size for other, axis in axes.items() if other != name]
         parts.append((values, (*others, len(others))))
+    if own is not None:
+        parts.append((own, (box, own.shape[-1])))
     if residual is not None:
         rank = len(residual.pixels)
         shapes = [(box, rank), (rank, pixels), (pixels,)]

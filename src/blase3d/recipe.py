@@ -49,11 +49,12 @@ class Recipe:
         units of the continuum) they are found.
     tolerance
         Standard deviation (km/s) of the kernel in which detections of different nodes are one.
-    modes, shape_modes
-        Smooth functions over the grid that areas follow, and that shift and ln widths follow.
+    modes, own, shape_modes
+        Functions over the grid that areas follow: smooth ones, and the library's own (`functions`);
+        and of the smooth ones those that shift and ln widths follow.
     smooth
-        Of those functions, the smoothest, by which areas go where the residual is added (0: all).
-        What the others say of the nodes is part of the residual then.
+        The smoothest functions, by which areas go where the residual is added (0: by all, its own
+        included). What the others say of the nodes is part of the residual then.
     root
         Which root of the area of a line is a sum of those functions; 0: its logarithm is.
     firmness
@@ -90,11 +91,12 @@ class Recipe:
     rounds: int = 3
     redetection: float = 0.004
     tolerance: float = 1.0
-    modes: int = 60
+    modes: int = 30
+    own: int = 30
     smooth: int = 30
-    shape_modes: int = 20
+    shape_modes: int = 30
     root: int = 8
-    firmness: float = 5e-4
+    firmness: float = 2e-4
     batch: int = 12
     steps: int = 2_000
     window: int = 6_250
@@ -134,6 +136,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "redetection": (1e-6, 1),
     "tolerance": (1e-6, 1e4),
     "modes": (1, 1_000_000),
+    "own": (0, 1_000_000),
     "shape_modes": (1, 1_000_000),
     "smooth": (0, 1_000_000),
     "root": (0, 1_000),
@@ -165,8 +168,9 @@ def _in_words(kind: Any) -> str:
     return {int: "a whole number", float: "a number"}.get(kind, "a text")
 
 
-_ROOTS = 4
-"""Version of archives and models from which on lines follow roots of areas."""
+_ROOTS, _OWN = 4, 5
+"""Versions of archives and models from which on lines follow roots of areas, and functions of the
+library's own."""
 
 DEFAULT = Recipe()
 SINGLE = Recipe(
@@ -222,7 +226,7 @@ def _refuse_unknown(settings: Any) -> None:
         )
 
 
-def recipe_from_json(text: str, version: int = _ROOTS) -> Recipe:
+def recipe_from_json(text: str, version: int = _OWN) -> Recipe:
     """The recipe that `Recipe.to_json` wrote.
 
     Parameters
@@ -246,4 +250,6 @@ def recipe_from_json(text: str, version: int = _ROOTS) -> Recipe:
     _refuse_unknown(settings)
     if version < _ROOTS:
         settings |= {"root": 0, "smooth": 0}
+    if version < _OWN:
+        settings |= {"own": 0}
     return Recipe(**settings)

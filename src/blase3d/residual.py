@@ -21,6 +21,8 @@ from .emulator import Residual, flux_of_strength, slope_of_flux, strength
 
 DARKEST = 1e-4
 """Least flux of a node, so that its opacity is finite."""
+_SOME = 4000
+"""Pixels, at the most, that tell how spectra change between the nodes."""
 _SHARE = 0.3
 """Of the allowed variance, what goes to the modes that are left out; the rest goes to rounding."""
 _NODE_STEP = 0.5
@@ -78,6 +80,16 @@ def node_steps(pixels: NDArray[np.float32]) -> NDArray[np.float64]:
     """Steps (R,) in which the nodes of modes are whole numbers, from `pixels` (R, P): the
     stronger a mode, the finer."""
     return _NODE_STEP / np.maximum(np.sqrt(np.mean(pixels.astype(np.float64) ** 2, axis=1)), 1.0)
+
+
+def strengths_of(flux: NDArray[np.float32]) -> NDArray[np.float64]:
+    """`emulator.strength` of spectra of a library, down to the darkest that is told apart."""
+    return np.asarray(strength(jnp.maximum(jnp.asarray(flux), DARKEST)), np.float64)
+
+
+def some_pixels(count: int) -> slice:
+    """Pixels, of so many, that tell how spectra change between the nodes."""
+    return slice(None, None, -(-count // _SOME))
 
 
 def scale_number(scale: NDArray[np.floating]) -> NDArray[np.int64]:

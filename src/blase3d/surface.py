@@ -5,8 +5,8 @@ Every line has, over the nodes of a grid,
     ln a  = base + n ln(1 + Σₖ uₖ Aₖ / n)   k < K
     shift, ln σ, ln γ = base + Σₖ uₖ Sₖ     k < W, W < K
 
-with uₖ the smoothest functions on the grid (`manifold.smooth_modes`). The n-th roots of strengths
-follow the labels freely, widths and centres in a few modes. `surface_fit` fits them.
+with uₖ functions on the grid, smooth ones and the library's own (`functions`). The n-th roots of
+strengths follow the labels freely, widths and centres in the smooth ones. `surface_fit` fits them.
 """
 
 from __future__ import annotations

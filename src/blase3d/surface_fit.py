@@ -33,6 +33,8 @@ _NEW, _FOUND = 3.0, 0.1
 """Ridge of the first coefficients of lines that are added, and of those first detected."""
 _FAINTEST, _FAINTEST_NEW = 1e-3, 3e-2
 """Least strength, relative to its strongest node, that a line starts with."""
+_WIDENED = 2.0
+"""How many times its first width makes a line one of wings."""
 _B2 = 0.99
 _LEAST_EPOCHS = 4
 """Times that a joint fit sees each node at the least, however many there are."""
@@ -72,11 +74,26 @@ def with_missing(
         detect_missing(wavelength, node, lines, recipe.redetection, recipe.distance)
         for node, lines in pairs
     ]
-    known = Lines(surface.reference, surface.base)
-    lines = cluster(found, recipe.tolerance, known)
+    lines = cluster(found, recipe.tolerance, _in_place(surface, modes))
     lacking = np.maximum(model - flux, 0.0) / np.maximum(flux, 0.1)
     depth = _at(lines, wavelength, lacking)
     return joined([surface, _started(lines, depth, modes, recipe, _FAINTEST_NEW, _NEW)])
+
+
+def _in_place(surface: Surface, modes: NDArray[np.float64]) -> Lines:
+    """Lines that still are what was detected, where they are at the node where they are strongest.
+
+    Some have moved or widened to serve as the wings of others: what they were found for lacks.
+    """
+    params = surface.at(modes)
+    strongest = params[params[:, :, 1].argmax(axis=0), np.arange(len(surface))]
+    widened = _width(strongest) > _WIDENED * _width(surface.base)
+    return Lines(surface.reference + strongest[:, 0], strongest).take(~widened)
+
+
+def _width(params: NDArray[np.float32]) -> NDArray[np.floating]:
+    width, _ = width_and_mixing(jnp.asarray(params[:, 2]), jnp.asarray(params[:, 3]))
+    return np.asarray(width)
 
 
 def _at(

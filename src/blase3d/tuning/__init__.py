@@ -23,7 +23,7 @@ from ..inference import Inference, Options, Prior, infer
 from ..inference.likelihood import Likelihood, make_likelihood
 from ..inference.problem import Problem, make_problem
 from ..information import central_depth
-from ..model import Model, make_model, rates_of, surface_of
+from ..model import Model, make_model, own_of, rates_of, surface_of
 from ..profile import width_and_mixing
 from ..progress import Progress, silent
 from ..spectrum import Spectrum
@@ -183,6 +183,7 @@ def _tuned_model(model: Model, changes: Floats, meta: Mapping[str, Any]) -> Mode
         {**model.meta, "tuned": dict(meta)},
         model.error_modes,
         rates_of(model),
+        own_of(model),
     )
 
 
