@@ -130,6 +130,18 @@ def test_what_the_lines_lack_is_added_and_nothing_else():
     assert (np.diff(more.reference) >= 0).all()
 
 
+def test_a_line_that_has_left_the_place_where_the_fit_looks_is_left_out():
+    """It would be seen where nothing held it. What is left renders as the fit says."""
+    start, here = truth(), LINES[:, 0] == 8490.60
+    shape = start.shape.copy()
+    shape[1, here, 0] = 200.0  # farther than its wings reach, at the ends of the grid
+    fitted, model = fit_surface(
+        replace(start, shape=shape), WAVELENGTH, FLUX, MODES, replace(TRUE, epochs=1)
+    )
+    np.testing.assert_array_equal(fitted.reference, start.reference[~here])
+    np.testing.assert_allclose(np.exp(-depth_of(fitted, WAVELENGTH, MODES, TRUE)), model, atol=2e-4)
+
+
 @pytest.mark.parametrize("gone", ["wide", "away"])
 def test_a_line_that_serves_as_a_wing_does_not_hide_that_one_lacks(gone):
     """Neither where it was found, nor where it has gone."""

@@ -23,8 +23,24 @@ from .detect import detect, detect_missing
 from .lines import Lines, padded
 from .profile import width_and_mixing
 from .recipe import Recipe
-from .render import ONE_ORDER, Composition, Layout, optical_depth, round_up, transmitted
-from .surface import Surface, joined, params_at, slope_of_ln_area, surface_layout, total_of
+from .render import (
+    ONE_ORDER,
+    Composition,
+    Layout,
+    make_layout,
+    optical_depth,
+    round_up,
+    transmitted,
+)
+from .surface import (
+    Surface,
+    farthest,
+    joined,
+    params_at,
+    slope_of_ln_area,
+    surface_layout,
+    total_of,
+)
 
 _SPREAD = 0.3
 """A change of a ln width of this counts like a change of 1 in ln area (and so does a shift by
@@ -35,6 +51,8 @@ _FAINTEST, _FAINTEST_NEW = 1e-3, 3e-2
 """Least strength, relative to its strongest node, that a line starts with."""
 _WIDENED = 2.0
 """How many times its first width makes a line one of wings."""
+_GONE = -200.0
+"""ln area of a line that does not count."""
 _B2 = 0.99
 _LEAST_EPOCHS = 4
 """Times that a joint fit sees each node at the least, however many there are."""
@@ -92,7 +110,7 @@ def _in_place(surface: Surface, modes: NDArray[np.float64]) -> Lines:
 
 
 def _width(params: NDArray[np.float32]) -> NDArray[np.floating]:
-    width, _ = width_and_mixing(jnp.asarray(params[:, 2]), jnp.asarray(params[:, 3]))
+    width, _ = width_and_mixing(jnp.asarray(params[..., 2]), jnp.asarray(params[..., 3]))
     return np.asarray(width)
 
 
@@ -156,19 +174,20 @@ def fit_surface(
     Returns
     -------
     Surface, (N, P) float32
-        The fitted lines, and their flux at the nodes.
+        The fitted lines, and their flux at the nodes. A line that has moved, at any node, to where
+        the fit did not look for it is left out: nothing held it there.
     """
     if background is None:
         background = np.zeros((len(flux), 1), np.float32)
     if len(surface) == 0:
         clear = np.asarray(transmitted(jnp.asarray(background), recipe.composition))
         return surface, np.broadcast_to(clear, flux.shape)
-    layout = surface_layout(wavelength, surface, modes, recipe, REACH_MARGIN)
+    reach = REACH_MARGIN * farthest(surface, modes, recipe)
     whole = _padded(surface)
     fit = _Fit(
         jnp.asarray(whole.base),
         _units(whole.base),
-        layout,
+        make_layout(wavelength, surface.reference, reach),
         jnp.asarray(flux),
         jnp.asarray(background),
         jnp.asarray(modes, jnp.float32),
@@ -183,10 +202,23 @@ def fit_surface(
         recipe.firmness,
         recipe.composition,
     )
-    model = _render_all(area, shape, fit, recipe.composition)
     n = len(surface)
     fitted = replace(surface, area=np.asarray(area)[:, :n], shape=np.asarray(shape)[:, :n])
-    return fitted, np.asarray(model)
+    seen = ~_lost(fitted.at(modes), reach, recipe.wing_tolerance)
+    if not seen.all():
+        lost = jnp.asarray(np.pad(~seen, (0, len(whole) - n)))
+        fit = replace(fit, base=fit.base.at[:, 1].add(jnp.where(lost, _GONE, 0.0)))
+    model = _render_all(area, shape, fit, recipe.composition)
+    return fitted.take(seen), np.asarray(model)
+
+
+def _lost(
+    params: NDArray[np.float32], reach: NDArray[np.float64], tolerance: float
+) -> NDArray[np.bool_]:
+    """Which lines (C,) absorb, at any node, where they are looked for no farther than `reach`."""
+    away = np.abs(params[:, :, 0]) >= reach
+    counts = np.exp(params[:, :, 1]) > tolerance * _width(params)
+    return np.asarray((away & counts).any(axis=0))
 
 
 def depth_of(
