@@ -23,24 +23,8 @@ from .detect import detect, detect_missing
 from .lines import Lines, padded
 from .profile import width_and_mixing
 from .recipe import Recipe
-from .render import (
-    ONE_ORDER,
-    Composition,
-    Layout,
-    make_layout,
-    optical_depth,
-    round_up,
-    transmitted,
-)
-from .surface import (
-    Surface,
-    farthest,
-    joined,
-    params_at,
-    slope_of_ln_area,
-    surface_layout,
-    total_of,
-)
+from .render import ONE_ORDER, Composition, Layout, optical_depth, round_up, transmitted
+from .surface import Surface, joined, params_at, slope_of_ln_area, surface_layout, total_of
 
 _SPREAD = 0.3
 """A change of a ln width of this counts like a change of 1 in ln area (and so does a shift by
@@ -49,10 +33,10 @@ _NEW, _FOUND = 3.0, 0.1
 """Ridge of the first coefficients of lines that are added, and of those first detected."""
 _FAINTEST, _FAINTEST_NEW = 1e-3, 3e-2
 """Least strength, relative to its strongest node, that a line starts with."""
+_ROOTED = 100.0
+"""How much firmer than shapes over the grid a line is held near its place."""
 _WIDENED = 2.0
 """How many times its first width makes a line one of wings."""
-_GONE = -200.0
-"""ln area of a line that does not count."""
 _B2 = 0.99
 _LEAST_EPOCHS = 4
 """Times that a joint fit sees each node at the least, however many there are."""
@@ -110,7 +94,7 @@ def _in_place(surface: Surface, modes: NDArray[np.float64]) -> Lines:
 
 
 def _width(params: NDArray[np.float32]) -> NDArray[np.floating]:
-    width, _ = width_and_mixing(jnp.asarray(params[..., 2]), jnp.asarray(params[..., 3]))
+    width, _ = width_and_mixing(jnp.asarray(params[:, 2]), jnp.asarray(params[:, 3]))
     return np.asarray(width)
 
 
@@ -174,20 +158,19 @@ def fit_surface(
     Returns
     -------
     Surface, (N, P) float32
-        The fitted lines, and their flux at the nodes. A line that has moved, at any node, to where
-        the fit did not look for it is left out: nothing held it there.
+        The fitted lines, and their flux at the nodes.
     """
     if background is None:
         background = np.zeros((len(flux), 1), np.float32)
     if len(surface) == 0:
         clear = np.asarray(transmitted(jnp.asarray(background), recipe.composition))
         return surface, np.broadcast_to(clear, flux.shape)
-    reach = REACH_MARGIN * farthest(surface, modes, recipe)
+    layout = surface_layout(wavelength, surface, modes, recipe, REACH_MARGIN)
     whole = _padded(surface)
     fit = _Fit(
         jnp.asarray(whole.base),
         _units(whole.base),
-        make_layout(wavelength, surface.reference, reach),
+        layout,
         jnp.asarray(flux),
         jnp.asarray(background),
         jnp.asarray(modes, jnp.float32),
@@ -202,23 +185,10 @@ def fit_surface(
         recipe.firmness,
         recipe.composition,
     )
+    model = _render_all(area, shape, fit, recipe.composition)
     n = len(surface)
     fitted = replace(surface, area=np.asarray(area)[:, :n], shape=np.asarray(shape)[:, :n])
-    seen = ~_lost(fitted.at(modes), reach, recipe.wing_tolerance)
-    if not seen.all():
-        lost = jnp.asarray(np.pad(~seen, (0, len(whole) - n)))
-        fit = replace(fit, base=fit.base.at[:, 1].add(jnp.where(lost, _GONE, 0.0)))
-    model = _render_all(area, shape, fit, recipe.composition)
-    return fitted.take(seen), np.asarray(model)
-
-
-def _lost(
-    params: NDArray[np.float32], reach: NDArray[np.float64], tolerance: float
-) -> NDArray[np.bool_]:
-    """Which lines (C,) absorb, at any node, where they are looked for no farther than `reach`."""
-    away = np.abs(params[:, :, 0]) >= reach
-    counts = np.exp(params[:, :, 1]) > tolerance * _width(params)
-    return np.asarray((away & counts).any(axis=0))
+    return fitted, np.asarray(model)
 
 
 def depth_of(
@@ -302,7 +272,7 @@ def _descend(
     """Coefficients after one step of Adam for each of `batches` (steps, B) of nodes."""
     steps, size = batches.shape
     adam = optax.scale_by_adam(b2=_B2)
-    loose = jnp.arange(shape.shape[0]) == 0  # the mean shape of a line is free
+    loose = jnp.arange(shape.shape[0]) == 0  # the mean shape of a line is free, near its place
 
     def misfit(params: Array, node: Array) -> Array:
         return jnp.sum((_flux_of(params, fit, node, composition) - fit.flux[node]) ** 2)
@@ -315,7 +285,7 @@ def _descend(
         )
         slopes = jax.lax.map(lambda pair: jax.grad(misfit)(*pair), (params, nodes)) / size
         by_shape = jnp.tensordot(few.T, slopes[:, :, jnp.array([0, 2, 3])], axes=1) * fit.unit
-        held = jnp.where(loose[:, None, None], 0.0, 2.0 * firmness * state[1])
+        held = 2.0 * firmness * jnp.where(loose[:, None, None], _strayed(state[1]), state[1])
         by_total = slopes[:, :, 1] * slope_of_ln_area(modes @ state[0], fit.root)
         return modes.T @ by_total, by_shape + held
 
@@ -328,6 +298,17 @@ def _descend(
     start = (area, shape / fit.unit)
     (area, scaled), _ = jax.lax.fori_loop(0, steps, step, (start, adam.init(start)))
     return area, scaled * fit.unit
+
+
+def _strayed(shape: Array) -> Array:
+    """How much farther than its first width a line has moved, in units of coefficients (W, C, 3),
+    times how much firmer it is held there.
+
+    Lines stay where they were found: one that serves in the place of another would be missed in its
+    own, and could leave the pixels where the layout has it, unseen by the fit.
+    """
+    moved = shape - jnp.clip(shape, -1.0 / DRIFT, 1.0 / DRIFT)
+    return _ROOTED * moved.at[:, :, 1:].set(0.0)
 
 
 @partial(jax.jit, static_argnames="composition", compiler_options=ONE_ORDER)
