@@ -57,8 +57,8 @@ def fit_windows(archive: Archive, executor: Executor | None, progress: Progress)
     CloneError
         A window cannot be fitted, or no line is found in any.
     """
-    _find_own_functions(archive, progress)
     joint = JointFit(archive)
+    _find_own_functions(joint, progress)
     recipe = joint.recipe
     for number in range(recipe.rounds + 1):
         stage = f"fit lines, round {number + 1} of {recipe.rounds + 1}"
@@ -79,23 +79,16 @@ def fit_windows(archive: Archive, executor: Executor | None, progress: Progress)
         )
 
 
-def _find_own_functions(archive: Archive, progress: Progress) -> None:
+def _find_own_functions(joint: JointFit, progress: Progress) -> None:
     """Find the library's own functions, unless the archive has those of its nodes."""
-    nodes, recipe = archive.nodes, archive.recipe
-    kept = archive.own_functions()
-    if not recipe.own or (kept is not None and len(kept) == nodes.size):
+    archive, count = joint.archive, joint.archive.recipe.own
+    if count == 0 or joint.found_own() is not None:
         return
     some, strengths = some_pixels(archive.wavelength.size), []
-    for i in nodes:
+    for i in joint.nodes:
         strengths.append(strengths_of(archive.flux_part(i, some)))
-        progress("functions of the library", len(strengths), nodes.size)
-    smooth = box_functions(archive.axes, recipe)[_place(archive)]
-    archive.write_own_functions(own_functions(smooth, np.stack(strengths), recipe.own))
-
-
-def _place(archive: Archive) -> NDArray[np.int64]:
-    """Numbers in the box of the nodes that could be cloned, (N,)."""
-    return box_place(archive.axes, archive.box_index[archive.nodes])
+        progress("functions of the library", len(strengths), joint.nodes.size)
+    archive.write_own_functions(own_functions(joint.smooth, np.stack(strengths), count))
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,8 +131,9 @@ class JointFit:
     @cached_property
     def smooth(self) -> NDArray[np.float64]:
         """Those that are smooth, the first ones."""
-        archive = self.archive
-        return box_functions(archive.axes, archive.recipe)[_place(archive)]
+        axes = self.archive.axes
+        place = box_place(axes, self.archive.box_index[self.nodes])
+        return box_functions(axes, self.archive.recipe)[place]
 
     @cached_property
     def own(self) -> NDArray[np.float64]:
@@ -152,13 +146,18 @@ class JointFit:
         """
         if not self.archive.recipe.own:
             return np.empty((self.nodes.size, 0))
-        kept = self.archive.own_functions()
-        if kept is None or len(kept) != self.nodes.size:
+        kept = self.found_own()
+        if kept is None:
             raise CloneError(
                 f"the functions of {self.archive.path} have not been found, or are damaged; run "
                 "blase3d clone again to finish."
             )
         return kept
+
+    def found_own(self) -> NDArray[np.float64] | None:
+        """The library's own functions, if they were found of all of these nodes."""
+        kept = self.archive.own_functions()
+        return kept if kept is not None and len(kept) == self.nodes.size else None
 
     @cached_property
     def windows(self) -> list[Window]:

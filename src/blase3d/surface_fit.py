@@ -220,7 +220,7 @@ def _padded(surface: Surface) -> Surface:
 
 def _units(base: NDArray[np.float32]) -> Array:
     """What a coefficient of one is in shift, ln sigma and ln gamma, (C, 3)."""
-    width, _ = width_and_mixing(jnp.asarray(base[:, 2]), jnp.asarray(base[:, 3]))
+    width = jnp.asarray(_width(base))
     spread = jnp.full_like(width, _SPREAD)
     return jnp.stack([DRIFT * width, spread, spread], axis=1)
 
