@@ -35,21 +35,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from blase3d.archive import open_archive
-from blase3d.building import build
-from blase3d.emulator import Residual, emulate
-from blase3d.farm import LocalPool
-from blase3d.figures.places import without_node
-from blase3d.grid import Grid
-from blase3d.manifold import coordinates, fill_holes
-from blase3d.model import Model
-from blase3d.model_file import load_model, save_model
-from blase3d.normalise import normalise
-from blase3d.pipeline import clone
+from blase3d.analysis.validation import validate
+from blase3d.fitting.archive import open_archive
+from blase3d.fitting.build import build
+from blase3d.fitting.clone_grid import clone
+from blase3d.libraries import open_grid
+from blase3d.libraries.grid import Grid
+from blase3d.model.evaluate import Residual, emulate
+from blase3d.model.interpolation import coordinates, fill_holes
+from blase3d.model.model import Model
+from blase3d.model.model_file import load_model, save_model
+from blase3d.model.residual import make_residual
 from blase3d.recipe import DEFAULT, PAPER, Recipe
-from blase3d.residual import make_residual
-from blase3d.sources import open_grid
-from blase3d.validate import validate
+from blase3d.runtime.executor import LocalPool
+from blase3d.spectra.normalise import normalise
+from blase3d.views.figures.model_queries import without_node
 from rivals import RIVALS, Emulator, Floats, Library, NotAvailable
 from rivals.tables import print_tables
 

@@ -37,19 +37,19 @@ import optax
 from rich.console import Console
 from rich.table import Table
 
-from blase3d.archive import open_archive
-from blase3d.building import build
-from blase3d.cloning import Clone, clone_spectrum, detect_lines, fit_lines
-from blase3d.farm import LocalPool
-from blase3d.grid import Grid
-from blase3d.lines import Lines
-from blase3d.model_file import save_model
-from blase3d.normalise import normalise
-from blase3d.pipeline import clone, misfits
+from blase3d.fitting.archive import open_archive
+from blase3d.fitting.build import build
+from blase3d.fitting.clone_grid import clone, misfits
+from blase3d.fitting.single_node import Clone, clone_spectrum, detect_lines, fit_lines
+from blase3d.libraries import open_grid
+from blase3d.libraries.grid import Grid
+from blase3d.lines.lines import Lines
+from blase3d.lines.render import make_layout, reach, render
+from blase3d.model.model_file import save_model
 from blase3d.recipe import DEFAULT, PAPER, SINGLE, Recipe
-from blase3d.render import make_layout, reach, render
-from blase3d.sources import open_grid
-from blase3d.spectrum import Spectrum
+from blase3d.runtime.executor import LocalPool
+from blase3d.spectra.normalise import normalise
+from blase3d.spectra.spectrum import Spectrum
 
 ROOT = Path(__file__).resolve().parent.parent
 NODE = {"teff": 5000.0, "logg": 4.5, "feh": 0.0}
@@ -364,7 +364,7 @@ def joint(data: Path, out: Path, share: int) -> Numbers:
 
 
 def clone_grid(grid: Grid, path: Path, recipe: Recipe, workers: int) -> Numbers:
-    """A whole grid, from nothing, by `blase3d.pipeline.clone`; CPU seconds include the workers."""
+    """A whole grid, from nothing, by `b3.clone`; CPU seconds include the workers."""
     shutil.rmtree(path, ignore_errors=True)
     before = children_cpu()
 

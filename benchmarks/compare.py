@@ -14,12 +14,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from blase3d.comparison import compare
-from blase3d.grid import Grid
-from blase3d.model import Model
-from blase3d.model_file import load_model
-from blase3d.sources import open_grid
-from blase3d.spectrum import Spectrum
+from blase3d.analysis.comparison import compare
+from blase3d.libraries import open_grid
+from blase3d.libraries.grid import Grid
+from blase3d.model.model import Model
+from blase3d.model.model_file import load_model
+from blase3d.spectra.spectrum import Spectrum
 
 HELD = {"resolution": float("inf"), "vsini": 0.0}
 

@@ -28,8 +28,8 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
-from blase3d.sources.fetch.listing import Box
-from blase3d.sources.phoenix import WAVE_FILE, phoenix_path
+from blase3d.libraries.fetch.listing import Box
+from blase3d.libraries.readers.phoenix import WAVE_FILE, phoenix_path
 from memory import measured
 
 BOX = Box(teff=(2300, 12000), logg=(2, 6), feh=(-0.5, 0))

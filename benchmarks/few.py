@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from accuracy import ROOT, errors, library_of
-from blase3d.sources import open_grid
+from blase3d.libraries import open_grid
 from rivals.library import Emulator, Library
 from rivals.pixels import STRENGTH, borrowed, pixels
 

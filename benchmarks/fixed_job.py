@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 
 import blase3d as b3
-from blase3d.sources import write_grid
-from blase3d.toy import toy_flux, toy_grid
+from blase3d.libraries import write_grid
+from blase3d.libraries.toy import toy_flux, toy_grid
 
 AXES = {"teff": (5000.0, 5500.0, 6000.0), "logg": (4.0, 5.0), "feh": (-0.5, 0.5)}
 RANGE = 8503.6, 8519.4

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from blase3d.building import build
-from blase3d.farm import LocalPool
-from blase3d.grid import Grid
-from blase3d.normalise import normalise
-from blase3d.pipeline import clone
+from blase3d.fitting.build import build
+from blase3d.fitting.clone_grid import clone
+from blase3d.libraries import open_grid
+from blase3d.libraries.grid import Grid
 from blase3d.recipe import DEFAULT
-from blase3d.sources import open_grid
+from blase3d.runtime.executor import LocalPool
+from blase3d.spectra.normalise import normalise
 
 GRID, HELD = "turbo-cat.npz", "turbo-cat-offgrid.npz"
 

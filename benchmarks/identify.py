@@ -32,11 +32,11 @@ from rich.console import Console
 from rich.table import Table
 
 import blase3d as b3
-from blase3d.identify import UNIDENTIFIED, Identification, identify
-from blase3d.identify.transitions import SYMBOLS, Atoms, load_atoms
-from blase3d.information import central_depth
-from blase3d.lines import Lines
-from blase3d.profile import width_and_mixing
+from blase3d.analysis.fisher import central_depth
+from blase3d.analysis.identify import UNIDENTIFIED, Identification, identify
+from blase3d.analysis.identify.transitions import SYMBOLS, Atoms, load_atoms
+from blase3d.lines.lines import Lines
+from blase3d.lines.profile import width_and_mixing
 from blase3d.units import vacuum_to_air
 
 STRONG, SURE = 0.2, 0.9

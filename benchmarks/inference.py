@@ -33,12 +33,12 @@ from scipy.interpolate import CubicSpline
 from scipy.stats import binom, norm
 
 import blase3d as b3
-from blase3d.broaden import broaden, log_grid
 from blase3d.inference import infer_many
-from blase3d.inference.likelihood import make_likelihood
+from blase3d.inference.likelihood.likelihood import make_likelihood
 from blase3d.inference.problem import make_problem
 from blase3d.inference.result import Estimate, Inference
-from blase3d.observation import see
+from blase3d.model.instrument import see
+from blase3d.spectra.broaden import broaden, log_grid
 from blase3d.units import SPEED_OF_LIGHT
 
 RESOLUTION = 50_000.0

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from blase3d.render import make_layout, reach, render
+from blase3d.lines.render import make_layout, reach, render
 
 CALLS = 9
 

@@ -132,9 +132,9 @@ def make_inputs(name: str, folder: Path) -> dict[str, int]:
     """A library, a star, a recipe and state dictionaries in `folder`; nodes, pixels, lines."""
     from dataclasses import asdict, replace
 
+    from blase3d.libraries import write_grid
     from blase3d.recipe import DEFAULT
-    from blase3d.sources import write_grid
-    from blase3d.spectrum_io import write_spectrum
+    from blase3d.spectra.formats import write_spectrum
 
     grid, star, lines = packaged() if name == "packaged" else toy(**WORLDS[name])
     write_grid(grid, folder / "grid.npz")
@@ -147,7 +147,7 @@ def make_inputs(name: str, folder: Path) -> dict[str, int]:
 
 def packaged() -> tuple[Any, Any, int]:
     """The library and the star that ship with the package; its lines are not known beforehand."""
-    from blase3d.demo import LIBRARY, noisy_star, packaged_grid
+    from blase3d.libraries.packaged import LIBRARY, noisy_star, packaged_grid
 
     return packaged_grid(LIBRARY), noisy_star()[0], 0
 
@@ -158,11 +158,11 @@ def toy(axes: dict[str, int] = AXES, step: float = 0.02, copies: int = 1) -> tup
 
     import numpy as np
 
-    from blase3d.grid import grid_of
-    from blase3d.spectrum import Spectrum
-    from blase3d.toy import AXES as LIMITS
-    from blase3d.toy import LABELS as NAMES
-    from blase3d.toy import LINES, META, WAVELENGTH, toy_flux
+    from blase3d.libraries.grid import grid_of
+    from blase3d.libraries.toy import AXES as LIMITS
+    from blase3d.libraries.toy import LABELS as NAMES
+    from blase3d.libraries.toy import LINES, META, WAVELENGTH, toy_flux
+    from blase3d.spectra.spectrum import Spectrum
 
     wave = WAVELENGTH[0] + step * np.arange(round(SPAN * copies / step))
     folded = WAVELENGTH[0] + (wave - WAVELENGTH[0]) % SPAN
@@ -180,7 +180,7 @@ def write_states(folder: Path, count: int) -> None:
     """State dictionaries of so many nodes of the published archive."""
     from itertools import islice
 
-    from blase3d.sources.fetch.listing import Box
+    from blase3d.libraries.fetch.listing import Box
     from states import mock_state, write_state
 
     folder.mkdir()

@@ -33,11 +33,11 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
+from blase3d.libraries.readers.phoenix import LIBRARY, WAVE_FILE, phoenix_path
+from blase3d.libraries.toy import absorbed
 from blase3d.recipe import DEFAULT
-from blase3d.sources.phoenix import LIBRARY, WAVE_FILE, phoenix_path
-from blase3d.spectrum import Spectrum
-from blase3d.spectrum_io import write_spectrum
-from blase3d.toy import absorbed
+from blase3d.spectra.formats import write_spectrum
+from blase3d.spectra.spectrum import Spectrum
 from blase3d.units import BOLTZMANN, PLANCK, SPEED_OF_LIGHT
 from memory import measured
 

@@ -27,15 +27,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from blase3d.building import build
+from blase3d.analysis.validation import Validation, validate
 from blase3d.errors import InputError
-from blase3d.farm import LocalPool
-from blase3d.grid import Grid
-from blase3d.model_file import load_model, save_model
-from blase3d.pipeline import clone
+from blase3d.fitting.build import build
+from blase3d.fitting.clone_grid import clone
+from blase3d.libraries import open_grid
+from blase3d.libraries.grid import Grid
+from blase3d.model.model_file import load_model, save_model
 from blase3d.recipe import RECIPES, get_recipe
-from blase3d.sources import open_grid
-from blase3d.validate import Validation, validate
+from blase3d.runtime.executor import LocalPool
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGED = "turbo-cat-45.npz", "turbo-cat-offgrid-1.npz"

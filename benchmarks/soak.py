@@ -23,9 +23,9 @@ import jax
 import numpy as np
 
 import blase3d as b3
-from blase3d.model import make_model
-from blase3d.surface import Surface
-from blase3d.toy import LINES, WAVELENGTH, toy_flux, toy_grid, toy_lines
+from blase3d.libraries.toy import LINES, WAVELENGTH, toy_flux, toy_grid, toy_lines
+from blase3d.model.line_grid import Surface
+from blase3d.model.model import make_model
 
 SHARP = {"vsini": 0.0, "resolution": float("inf")}
 LENGTHS = 256, 384

@@ -35,20 +35,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blase3d import build, clone
-from blase3d.archive import Archive, create_archive
-from blase3d.cloning import Clone
-from blase3d.grid import Grid, grid_of
-from blase3d.lines import Lines
-from blase3d.normalise import normalise
+from blase3d.fitting.archive import Archive, create_archive
+from blase3d.fitting.original.folder import native_wavelength
+from blase3d.fitting.original.importer import STATES
+from blase3d.fitting.original.state_lines import at_shared, shared_lines, to_lines
+from blase3d.fitting.original.states import FWHM_PER_SIGMA, State, original_flux, read_state
+from blase3d.fitting.single_node import Clone
+from blase3d.libraries import open_grid
+from blase3d.libraries.fetch.listing import Box
+from blase3d.libraries.grid import Grid, grid_of
+from blase3d.lines.lines import Lines
 from blase3d.recipe import PAPER, Recipe
-from blase3d.sources import open_grid
-from blase3d.sources.fetch.listing import Box
-from blase3d.sources.state_folder import native_wavelength
-from blase3d.sources.states import FWHM_PER_SIGMA, State, original_flux, read_state
-from blase3d.spectrum import Spectrum
-from blase3d.spectrum_io import read_spectrum, write_spectrum
-from blase3d.state_lines import at_shared, shared_lines, to_lines
-from blase3d.states_import import STATES
+from blase3d.spectra.formats import read_spectrum, write_spectrum
+from blase3d.spectra.normalise import normalise
+from blase3d.spectra.spectrum import Spectrum
 from memory import measured
 
 Floats = NDArray[np.float64]

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 import blase3d as b3
-from blase3d.inference.likelihood import make_likelihood
+from blase3d.inference.likelihood.likelihood import make_likelihood
 from blase3d.inference.problem import Options, make_problem
 
 SUN = Path("../shared/data/observed/sun-uves.npz")

@@ -30,9 +30,9 @@ from rich.console import Console
 from rich.table import Table
 
 import blase3d as b3
-from blase3d.information import central_depth
-from blase3d.tuning import QUANTITIES, Scales, Tuned, tune
-from blase3d.tuning.fit import changed
+from blase3d.analysis.fisher import central_depth
+from blase3d.analysis.tuning import QUANTITIES, Scales, Tuned, tune
+from blase3d.analysis.tuning.fit import changed
 from blase3d.units import SPEED_OF_LIGHT
 
 SUN = Path("../shared/data/observed/sun-uves.npz")

@@ -25,8 +25,8 @@ from rich.console import Console
 from rich.table import Table
 
 import blase3d as b3
-from blase3d.inference import likelihood
-from blase3d.inference.line_errors import LineErrors, find_line_errors
+from blase3d.inference.likelihood import likelihood
+from blase3d.inference.likelihood.line_errors import LineErrors, find_line_errors
 
 STRENGTH, GAUSS, LORENTZ = 0.3, 0.1, 0.3
 KNOWN, LEAST = 0.3, 0.15

@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import blase3d as b3
-from blase3d.demo import LIBRARY, noisy_star, packaged_grid
-from blase3d.report import write_report
+from blase3d.libraries.packaged import LIBRARY, noisy_star, packaged_grid
+from blase3d.views.report import write_report
 
 
 def main() -> None:

@@ -14,9 +14,8 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
+from cli_runner import Done, status_of  # noqa: E402
 from hypothesis import settings  # noqa: E402
-
-from terminal import Done, status_of  # noqa: E402
 
 # The same examples every time; others are looked for with `--hypothesis-profile=search`.
 settings.register_profile("steady", derandomize=True, deadline=None)

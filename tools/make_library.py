@@ -3,7 +3,8 @@
     python tools/make_library.py ../shared/data
 
 Writes 45 nodes of turbo-cat.npz, and the first spectrum of turbo-cat-offgrid.npz that lies among
-them, to src/blase3d/data. To make deflate work, the last bits of each number are rounded away: the
+them, to src/blase3d/libraries/data. To
+make deflate work, the last bits of each number are rounded away: the
 continuum keeps 15 bits after the leading one. The flux is the original normalised flux times that
 continuum, and keeps 17, so flux / continuum is within 4e-6 of the original. As the flux keeps all
 bits that the continuum has, none is rounded above its continuum.
@@ -25,7 +26,7 @@ FLUX_BITS = 17
 MANTISSA_BITS = 23
 TOLERANCE = 1e-5
 MAX_BYTES = 5_000_000
-DESTINATION = Path(__file__).parents[1] / "src" / "blase3d" / "data"
+DESTINATION = Path(__file__).parents[1] / "src" / "blase3d" / "libraries" / "data"
 
 Library = dict[str, NDArray]
 

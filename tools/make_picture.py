@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import blase3d as b3
-from blase3d.report import overview_figure
+from blase3d.views.report import overview_figure
 
 
 def main(folder: Path) -> None:

@@ -18,19 +18,21 @@ from pathlib import Path
 
 import numpy as np
 
-from blase3d import archive, model_file, spectrum_io
-from blase3d.archive import create_archive, software_versions
-from blase3d.cloning import Clone
-from blase3d.emulator import Residual
-from blase3d.model import make_model
-from blase3d.model_file import save_model
+from blase3d.fitting import archive
+from blase3d.fitting.archive import create_archive, software_versions
+from blase3d.fitting.single_node import Clone
+from blase3d.libraries import grid_file, write_grid
+from blase3d.libraries.toy import toy_flux, toy_grid, toy_lines
+from blase3d.model import model_file
+from blase3d.model.evaluate import Residual
+from blase3d.model.line_grid import Surface
+from blase3d.model.model import make_model
+from blase3d.model.model_file import save_model
+from blase3d.model.residual import scale_of
 from blase3d.recipe import DEFAULT, SINGLE
-from blase3d.residual import scale_of
-from blase3d.sources import interchange, write_grid
-from blase3d.spectrum import Spectrum
-from blase3d.spectrum_io import write_spectrum
-from blase3d.surface import Surface
-from blase3d.toy import toy_flux, toy_grid, toy_lines
+from blase3d.spectra import formats
+from blase3d.spectra.formats import write_spectrum
+from blase3d.spectra.spectrum import Spectrum
 
 PLACE = Path(__file__).parents[1] / "tests" / "regression"
 AXES = {"teff": (5500.0, 6000.0), "logg": (4.0, 4.5), "feh": (0.0,)}
@@ -99,10 +101,10 @@ def model(path: Path) -> None:
 
 
 MADE: dict[str, Callable[[Path], None]] = {
-    f"grid-{interchange.VERSION}.npz": grid,
-    f"grid-{interchange.VERSION}.zarr": grid,
+    f"grid-{grid_file.VERSION}.npz": grid,
+    f"grid-{grid_file.VERSION}.zarr": grid,
     **{
-        f"spectrum-{spectrum_io.VERSION}.{ending}": spectrum
+        f"spectrum-{formats.VERSION}.{ending}": spectrum
         for ending in ("npz", "ecsv", "csv", "fits")
     },
     f"clones-{archive.VERSION}.zip": clones,

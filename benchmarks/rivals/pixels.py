@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from blase3d.borrowing import borrow
-from blase3d.emulator import flux_of_strength, strength
-from blase3d.manifold import Manifold, make_manifold
+from blase3d.model.evaluate import flux_of_strength, strength
+from blase3d.model.interpolation import Manifold, make_manifold
+from blase3d.model.short_axes import borrow
 
 from .library import DARKEST, Emulator, Floats, Library
 

@@ -16,38 +16,38 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .archive import Archive, open_archive
-    from .building import build
-    from .comparison import Comparison, compare
+    from .analysis.comparison import Comparison, compare
     from .errors import Blase3dError, InputError, MissingExtra
-    from .grid import Grid
+    from .fitting.archive import Archive, open_archive
+    from .fitting.build import build
+    from .fitting.clone_grid import clone
     from .inference import infer, infer_many
     from .inference.prior import Prior
     from .inference.result import Inference
-    from .model import Model
-    from .model_file import load_model, save_model
-    from .pipeline import clone
+    from .libraries import open_grid
+    from .libraries.grid import Grid
+    from .model.model import Model
+    from .model.model_file import load_model, save_model
     from .recipe import DEFAULT, PAPER, Recipe, get_recipe
-    from .sources import open_grid
-    from .spectrum import Spectrum
-    from .spectrum_io import read_spectrum, write_spectrum
+    from .spectra.formats import read_spectrum, write_spectrum
+    from .spectra.spectrum import Spectrum
 
 _HOMES = {
-    "archive": ("Archive", "open_archive"),
-    "building": ("build",),
-    "comparison": ("Comparison", "compare"),
+    "fitting.archive": ("Archive", "open_archive"),
+    "fitting.build": ("build",),
+    "analysis.comparison": ("Comparison", "compare"),
     "errors": ("Blase3dError", "InputError", "MissingExtra"),
-    "grid": ("Grid",),
+    "libraries.grid": ("Grid",),
     "inference": ("infer", "infer_many"),
     "inference.prior": ("Prior",),
     "inference.result": ("Inference",),
-    "model": ("Model",),
-    "model_file": ("load_model", "save_model"),
-    "pipeline": ("clone",),
+    "model.model": ("Model",),
+    "model.model_file": ("load_model", "save_model"),
+    "fitting.clone_grid": ("clone",),
     "recipe": ("DEFAULT", "PAPER", "Recipe", "get_recipe"),
-    "sources": ("open_grid",),
-    "spectrum": ("Spectrum",),
-    "spectrum_io": ("read_spectrum", "write_spectrum"),
+    "libraries": ("open_grid",),
+    "spectra.spectrum": ("Spectrum",),
+    "spectra.formats": ("read_spectrum", "write_spectrum"),
 }
 
 __all__ = [

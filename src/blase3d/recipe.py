@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
 from .errors import RecipeError
-from .render import Composition
+
+Composition = Literal["opacity", "sum", "product"]
+"""How lines compose: `opacity`, 1/(1 + Σ aV), the flux of an atmosphere of steep linear source
+function where opacities add (Milne–Eddington, e.g. Gray 2005, ch. 13); `sum`, exp(−Σ aV), that of
+a cold screen; or `product`, Π(1 − aV), the original's."""
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import sys
 
 from ..errors import Blase3dError
-from . import figures, first, libraries, lines, models, stars  # in the order of the help
+from . import demo, figures, libraries, lines, models, stars  # in the order of the help
 from .app import app, err, out
 from .support import keep_compilations
 
-__all__ = ["app", "err", "figures", "first", "libraries", "lines", "main", "models", "out", "stars"]
+__all__ = ["app", "demo", "err", "figures", "libraries", "lines", "main", "models", "out", "stars"]
 
 
 def main() -> None:

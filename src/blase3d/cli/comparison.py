@@ -15,7 +15,7 @@ from .app import err, out
 from .support import ProgressBars, print_json, table_of_inferences
 
 if TYPE_CHECKING:
-    from ..comparison import Comparison
+    from ..analysis.comparison import Comparison
 
 
 def show_comparisons(
@@ -28,11 +28,11 @@ def show_comparisons(
     as_json: bool,
 ) -> None:
     """Compare the models on every spectrum; status 1 where one has failed."""
-    from ..comparison import compare
-    from ..files import replacing
-    from ..model_file import load_model
-    from ..report import write_report
-    from ..spectrum_io import read_spectrum
+    from ..analysis.comparison import compare
+    from ..model.model_file import load_model
+    from ..runtime.files import replacing
+    from ..spectra.formats import read_spectrum
+    from ..views.report import write_report
 
     names = _names(model_paths)
     models = {name: load_model(path) for name, path in zip(names, model_paths, strict=True)}

@@ -54,10 +54,10 @@ def figures(
 
     Example: blase3d figures model.zip -o figures --clones clones.zarr --format png
     """
-    from ..archive import open_archive
-    from ..figures import Settings, draw_figures
-    from ..model_file import load_model
-    from ..sources import open_grid
+    from ..fitting.archive import open_archive
+    from ..libraries import open_grid
+    from ..model.model_file import load_model
+    from ..views.figures import Settings, draw_figures
 
     settings = Settings(_pair(over), line, depth, count, seed)
     with ProgressBars(err) as progress:

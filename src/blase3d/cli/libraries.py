@@ -12,12 +12,12 @@ import typer
 from rich.table import Table
 
 from ..errors import InputError
-from ..files import printable
+from ..runtime.files import printable
 from .app import Json, MediumOption, Wave, Workers, app, err, out
 from .support import ProgressBars, executor, parse_range, print_json
 
 if TYPE_CHECKING:
-    from ..grid import Grid
+    from ..libraries.grid import Grid
 
 
 class Library(StrEnum):
@@ -53,8 +53,8 @@ def fetch(
     Example: blase3d fetch phoenix --teff 5000:6500 --logg 3.5:5 --feh -0.5:0 --wave 8038:12849
     -o grid.zarr
     """
-    from ..sources import fetch as library_server
-    from ..sources import require_writable_grid
+    from ..libraries import fetch as library_server
+    from ..libraries import require_writable_grid
 
     spans = {"teff": teff, "logg": logg, "feh": feh, "alpha": alpha}
     box = library_server.Box(
@@ -112,7 +112,7 @@ def grid(
 
     Example: blase3d grid models/ --wave 8400:8900 -o library.zarr
     """
-    from ..sources import open_grid, require_writable_grid, write_grid
+    from ..libraries import open_grid, require_writable_grid, write_grid
 
     if output is not None:
         require_writable_grid(output)
@@ -181,11 +181,11 @@ def import_states(
 
     Example: blase3d import-states states/ -o clones.zarr --wave 8400:8900
     """
-    from .. import states_import
+    from ..fitting.original import importer
 
     span = None if wave is None else parse_range(wave, "--wave")
     with ProgressBars(err) as progress, executor(workers) as pool:
-        report = states_import.import_states(
+        report = importer.import_states(
             path,
             output,
             wave=span,

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from ..files import require_writable
+from ..runtime.files import require_writable
 from .app import Json, MediumOption, app, err, out
 from .support import LabelOptions, ProgressBars, labels_from, print_json
 
 if TYPE_CHECKING:
-    from ..identify import Identification
-    from ..tuning import Tuned
+    from ..analysis.identify import Identification
+    from ..analysis.tuning import Tuned
 
 
 @app.command()
@@ -43,9 +43,9 @@ def lines(
 
     Example: blase3d lines model.zip --near 8664.5 --teff 5772
     """
-    from ..identify import available, identify
-    from ..information import line_table
-    from ..model_file import load_model
+    from ..analysis.fisher import line_table
+    from ..analysis.identify import available, identify
+    from ..model.model_file import load_model
 
     model = load_model(path)
     middle = {name: (low + high) / 2 for name, (low, high) in model.bounds.items()}
@@ -118,10 +118,10 @@ def tune(
 
     Example: blase3d tune sun.ecsv --model model.zip -o sun.zip --template template.ecsv
     """
+    from ..analysis.tuning import tune as adjust
     from ..inference.prior import parse_assignments, parse_number, parse_prior
-    from ..model_file import load_model, save_model
-    from ..spectrum_io import read_spectrum, require_writable_spectrum, write_spectrum
-    from ..tuning import tune as adjust
+    from ..model.model_file import load_model, save_model
+    from ..spectra.formats import read_spectrum, require_writable_spectrum, write_spectrum
 
     require_writable(output)
     if template is not None:
@@ -191,9 +191,9 @@ def explore(
 
     Example: blase3d explore model.zip star.fits
     """
-    from ..explore import explore as serve
-    from ..model_file import load_model
-    from ..spectrum_io import read_spectrum
+    from ..model.model_file import load_model
+    from ..spectra.formats import read_spectrum
+    from ..views.dashboard import explore as serve
 
     def ready(url: str) -> None:
         err.print(f"The dashboard is at {url} (Ctrl-C ends it).", highlight=False)

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from ..errors import InputError
-from ..files import require_writable
+from ..runtime.files import require_writable
 from .app import Json, MediumOption, Method, Seed, Wave, Workers, app, err, out
 from .support import ProgressBars, executor, parse_range, print_json
 
@@ -33,17 +33,17 @@ def clone(
 
     Example: blase3d clone turbo-cat.npz -o clones.zarr --workers 2
     """
-    from .. import pipeline
+    from ..fitting import clone_grid
+    from ..libraries import open_grid
     from ..recipe import get_recipe
-    from ..sources import open_grid
 
     settings = get_recipe(recipe)
     nodes = open_grid(path, medium)
     if wave is not None:
         nodes = nodes.cut(*parse_range(wave, "--wave"))
     with ProgressBars(err) as progress, executor(workers, scheduler) as pool:
-        archive = pipeline.clone(nodes, output, settings, pool, progress)
-    rms = pipeline.misfits(archive)
+        archive = clone_grid.clone(nodes, output, settings, pool, progress)
+    rms = clone_grid.misfits(archive)
     failed = archive.failed
     out.print(
         f"{len(nodes) - len(failed)} of {len(nodes)} nodes are cloned, all in {output}; rms misfit "
@@ -71,13 +71,13 @@ def build(
 
     Example: blase3d build clones.zarr -o model.zip
     """
-    from .. import building
-    from ..archive import open_archive
-    from ..model_file import save_model
+    from ..fitting.archive import open_archive
+    from ..fitting.build import build as build_model
+    from ..model.model_file import save_model
 
     require_writable(output)
     with ProgressBars(err) as progress:
-        model = building.build(open_archive(path), progress, small=small)
+        model = build_model(open_archive(path), progress, small=small)
     save_model(model, output)
     out.print(f"{output}: {len(model.reference)} lines, {output.stat().st_size / 1e6:.1f} MB.")
 
@@ -95,9 +95,9 @@ def validate(
 
     Example: blase3d validate model.zip --holdout turbo-cat-offgrid.npz --json
     """
-    from ..model_file import load_model
-    from ..sources import open_grid
-    from ..validate import validate as check
+    from ..analysis.validation import validate as check
+    from ..libraries import open_grid
+    from ..model.model_file import load_model
 
     model = load_model(path)
     held = None if holdout is None else open_grid(holdout)

@@ -13,7 +13,7 @@ import typer
 from rich.table import Table
 
 from ..errors import Blase3dError, InputError
-from ..files import require_writable
+from ..runtime.files import require_writable
 from ..units import SPEED_OF_LIGHT
 from .app import Json, MediumOption, Method, Seed, Wave, app, err, out
 from .comparison import show_comparisons
@@ -28,7 +28,7 @@ from .support import (
 )
 
 if TYPE_CHECKING:
-    from ..model import Model
+    from ..model.model import Model
 
 
 @app.command()
@@ -49,11 +49,11 @@ def synth(
 
     Example: blase3d synth model.zip --teff 5772 --logg 4.44 --feh 0 --resolution 50000 -o sun.ecsv
     """
-    from ..grid import wavelength_slice
     from ..inference.problem import RANGES
-    from ..model_file import load_model
-    from ..spectrum import Spectrum
-    from ..spectrum_io import require_writable_spectrum, write_spectrum
+    from ..libraries.grid import wavelength_slice
+    from ..model.model_file import load_model
+    from ..spectra.formats import require_writable_spectrum, write_spectrum
+    from ..spectra.spectrum import Spectrum
 
     require_writable_spectrum(output)
     model = load_model(path)
@@ -132,7 +132,7 @@ def infer(
     Example: blase3d infer star.fits --model model.zip --medium air --report star.html
     """
     from ..inference.prior import Prior, parse_assignments, parse_number, parse_prior
-    from ..model_file import load_model
+    from ..model.model_file import load_model
 
     if report is not None and len(spectra) > 1:
         raise InputError(f"got {len(spectra)} spectra and one --report; give one spectrum.")
@@ -169,7 +169,7 @@ def _inferred(
 ) -> list[dict[str, Any]]:
     """Answers, or why there is none, in the order of the spectra."""
     from ..inference import infer_many
-    from ..report import write_report
+    from ..views.report import write_report
 
     rows: dict[int, dict[str, Any]] = {}
     many = len(spectra) > 1
@@ -194,7 +194,7 @@ def _show_inferences(
     rows: list[dict[str, Any]], labels: tuple[str, ...], output: Path | None, as_json: bool
 ) -> None:
     """Table, JSON or text of inferences; status 1 where one has failed."""
-    from ..files import replacing
+    from ..runtime.files import replacing
 
     if output is not None:
         table = table_of_inferences(rows, labels)

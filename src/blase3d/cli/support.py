@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..errors import InputError, MissingExtra
-from ..files import cache_folder
+from ..runtime.files import cache_folder
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -83,7 +83,7 @@ def executor(workers: int, scheduler: str | None = None) -> Iterator[Executor | 
         with Client(scheduler) as client:
             yield client.get_executor()
         return
-    from ..farm import LocalPool
+    from ..runtime.executor import LocalPool
 
     workers = workers or os.cpu_count() or 1
     if workers == 1:

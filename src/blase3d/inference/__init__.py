@@ -10,13 +10,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from ..errors import InputError, check_seed
-from ..model import Model
-from ..spectrum import Spectrum
-from . import gp, gradient, posterior
+from ..model.model import Model
+from ..spectra.spectrum import Spectrum
+from .batch import infer_many
 from .flags import flags_of
-from .gradient import Solution
-from .likelihood import make_likelihood
-from .many import infer_many
+from .likelihood.likelihood import make_likelihood
+from .methods import bayes_opt, least_squares, nuts
+from .methods.least_squares import Solution
 from .prior import Prior
 from .problem import Options, make_problem
 from .result import Estimate, Inference
@@ -34,8 +34,8 @@ def infer(
     priors: Mapping[str, Prior] | None = None,
     fixed: Mapping[str, float] | None = None,
     seed: int = 0,
-    draws: int = posterior.DRAWS,
-    chains: int = posterior.CHAINS,
+    draws: int = nuts.DRAWS,
+    chains: int = nuts.CHAINS,
     **options: Any,
 ) -> Inference:
     """The labels of a star, with uncertainties.
@@ -76,15 +76,17 @@ def infer(
     """
     start = time.perf_counter()
     _check(method, seed, draws, chains, options)
-    sampler = posterior.sampler() if method == "posterior" else None
+    sampler = nuts.sampler() if method == "posterior" else None
     problem = make_problem(spectrum, model, priors, fixed, Options(**options))
     if not problem.free:
         raise InputError("every parameter is fixed; leave at least one free.")
     likelihood = make_likelihood(problem)
-    solutions = gp.search(likelihood, seed) if method == "gp" else gradient.search(likelihood)
+    solutions = (
+        bayes_opt.search(likelihood, seed) if method == "gp" else least_squares.search(likelihood)
+    )
     drawn = None
     if sampler is not None:
-        drawn = posterior.draw(sampler, solutions[0], _scatter(solutions[0]), seed, draws, chains)
+        drawn = nuts.draw(sampler, solutions[0], _scatter(solutions[0]), seed, draws, chains)
     return _result(solutions, drawn, method, start)
 
 
@@ -111,13 +113,13 @@ def _scatter(solution: Solution) -> float:
 
 
 def _result(
-    solutions: list[Solution], drawn: posterior.Draws | None, method: Method, start: float
+    solutions: list[Solution], drawn: nuts.Draws | None, method: Method, start: float
 ) -> Inference:
     best = solutions[0]
     likelihood, noise = best.likelihood, best.likelihood.noise
     problem, spectrum = likelihood.problem, likelihood.problem.spectrum
     scatter, used = _scatter(best), spectrum.good
-    covariance = gradient.misfit_covariance(best, scatter)
+    covariance = least_squares.misfit_covariance(best, scatter)
     sigma = np.sqrt(np.diag(covariance))
     sigma[best.at_bound] = np.nan
     if drawn is None:

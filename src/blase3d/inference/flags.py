@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from .gradient import Solution
-from .posterior import Draws
+from .methods.least_squares import Solution
+from .methods.nuts import Draws
 
 POOR_FIT = 3.0
 """Reduced chi-square beyond which a fit is called poor ..."""

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..broaden import LIMB_DARKENING
 from ..errors import InputError, SpectrumError
-from ..model import Model, check_overlap
-from ..spectrum import Spectrum, cut
+from ..model.model import Model, check_overlap
+from ..spectra.broaden import LIMB_DARKENING
+from ..spectra.spectrum import Spectrum, cut
+from ..spectra.telluric import telluric_bands
 from .prior import Prior
-from .telluric import telluric_bands
 
 RANGES = {
     "rv": (-1000.0, 1000.0),

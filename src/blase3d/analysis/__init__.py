@@ -1,0 +1,1 @@
+"""Uses of a model: validation, comparison, Fisher information, identification, tuning."""

@@ -1,0 +1,260 @@
+"""Which library? One star, several models, on the pixels that all of them cover.
+
+The evidence of a model is approximated by the Bayesian information criterion (Schwarz 1978, Annals
+of Statistics 6, 461), with the noise as the best of the models leaves it: chi-square is divided by
+its reduced chi-square, where that is above one, and by the number of neighbouring pixels over which
+its misfit is correlated. Otherwise a misfit of all models, which is the rule in real spectra, would
+make any choice look certain.
+
+    ln odds = −½ Δχ²/(s τ) − ½ ΔK ln(n/τ)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..inference import Inference, infer
+from ..model.model import Model
+from ..spectra.spectrum import Spectrum, cut
+
+_POOR = 3.0
+"""Reduced chi-square above which a fit is poor."""
+_SURE = 0.99
+_NEAR = 2.0
+"""A label within so many sigma of the end of a library may be beyond it."""
+_LONGEST = 500
+"""Pixels over which a correlation of the misfit is looked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """What one model makes of the star.
+
+    Attributes
+    ----------
+    name : str
+        Of the model.
+    answer : Inference
+        Its labels, from the common pixels.
+    chi2, rms : float
+        Of the common pixels, with weights that all models agree on; rms in units of the flux.
+    odds : float
+        Between 0 and 1; those of all candidates sum to 1.
+    """
+
+    name: str
+    answer: Inference
+    chi2: float
+    rms: float
+    odds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Candidates, the best first.
+
+    Attributes
+    ----------
+    candidates : tuple of Candidate
+        By falling odds.
+    n_pixels : int
+        Pixels that were compared.
+    n_correlated : float
+        Neighbouring pixels over which the misfit of the best is correlated.
+    chi2_red : float
+        Reduced chi-square of the best.
+    warnings : tuple of str
+        What speaks against the choice, in words.
+    """
+
+    candidates: tuple[Candidate, ...]
+    n_pixels: int
+    n_correlated: float
+    chi2_red: float
+    warnings: tuple[str, ...]
+
+    @property
+    def best(self) -> Candidate:
+        """The candidate of the highest odds."""
+        return self.candidates[0]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The numbers, as they go into JSON."""
+        return {
+            "best": self.best.name,
+            "pixels": self.n_pixels,
+            "correlated_pixels": self.n_correlated,
+            "chi2_red": self.chi2_red,
+            "warnings": list(self.warnings),
+            "models": [
+                {"model": c.name, "odds": c.odds, "chi2": c.chi2, "rms": c.rms} | c.answer.to_dict()
+                for c in self.candidates
+            ],
+        }
+
+
+def compare(spectrum: Spectrum, models: Mapping[str, Model], **settings: Any) -> Comparison:
+    """Fit several models to one star, and say which is the likeliest.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+        The observation.
+    models : mapping
+        Models by name, two or more.
+    **settings
+        As for `infer`.
+
+    Raises
+    ------
+    InputError
+        Fewer than two models, or no pixel that all of them cover.
+    """
+    if len(models) < 2:
+        raise InputError(f"got {len(models)} models to compare, expected two or more.")
+    common = _common(spectrum, models)
+    answers = {name: infer(common, model, **settings) for name, model in models.items()}
+    chosen = _shared_pixels(answers)
+    error = _least_error(answers, chosen)
+    misfits = {
+        name: (answer.flux - answer.model)[chosen[name]] / error for name, answer in answers.items()
+    }
+    weight = np.minimum.reduce([_weight(answers[name])[chosen[name]] for name in answers])
+    chi2 = {name: float(np.sum(weight * misfit**2)) for name, misfit in misfits.items()}
+    best = min(chi2, key=lambda name: chi2[name])
+    freedom = max(weight.size - len(answers[best].names), 1)
+    reduced = chi2[best] / freedom
+    correlated = _correlated(np.sqrt(weight) * misfits[best])
+    odds = _odds(chi2, answers, max(reduced, 1.0) * correlated, weight.size / correlated)
+    candidates = [
+        Candidate(
+            name,
+            answer,
+            chi2[name],
+            float(np.sqrt(np.mean((answer.flux - answer.model)[chosen[name]] ** 2))),
+            odds[name],
+        )
+        for name, answer in answers.items()
+    ]
+    candidates.sort(key=lambda candidate: -candidate.odds)
+    return Comparison(
+        tuple(candidates),
+        weight.size,
+        correlated,
+        reduced,
+        _warnings(candidates, models, reduced),
+    )
+
+
+def _common(spectrum: Spectrum, models: Mapping[str, Model]) -> Spectrum:
+    """The part of a spectrum that all models cover."""
+    spans = {name: (model.wavelength[0], model.wavelength[-1]) for name, model in models.items()}
+    low, high = max(low for low, _ in spans.values()), min(high for _, high in spans.values())
+    inside = (spectrum.wavelength >= low) & (spectrum.wavelength <= high)
+    if not inside.any():
+        covered = ", ".join(f"{name} {low:.0f}–{high:.0f} Å" for name, (low, high) in spans.items())
+        raise InputError(
+            f"no pixel of the spectrum, {spectrum.wavelength[0]:.0f}–{spectrum.wavelength[-1]:.0f} "
+            f"Å, lies in the range of all models ({covered}); compare models of its range."
+        )
+    return cut(spectrum, inside)
+
+
+def _shared_pixels(answers: Mapping[str, Inference]) -> dict[str, NDArray[np.int64]]:
+    """Places, in each answer, of the pixels that all answers used."""
+    used = [answer.wavelength for answer in answers.values()]
+    shared = used[0]
+    for wavelength in used[1:]:
+        shared = np.intersect1d(shared, wavelength)
+    if shared.size == 0:
+        raise InputError("no pixel was used by all models; give a spectrum with fewer masked.")
+    found = {}
+    for name, answer in answers.items():
+        order = np.argsort(answer.wavelength, kind="stable")
+        found[name] = order[np.searchsorted(answer.wavelength, shared, sorter=order)]
+    return found
+
+
+def _least_error(
+    answers: Mapping[str, Inference], chosen: Mapping[str, NDArray[np.int64]]
+) -> NDArray[np.float64]:
+    """Errors (n,) for all answers: where none are stated, each has the rms of its own misfit, and
+    that of the best must count for the others too."""
+    return min((answers[name].error[place] for name, place in chosen.items()), key=np.median)
+
+
+def _weight(answer: Inference) -> NDArray[np.float64]:
+    return np.ones(answer.flux.size) if answer.weight is None else answer.weight
+
+
+def _correlated(misfit: NDArray[np.float64]) -> float:
+    """Sum of the autocorrelation of (n,) over all lags before it first falls below zero."""
+    centred = misfit - misfit.mean()
+    power = float(centred @ centred)
+    if power == 0.0:
+        return 1.0
+    total = 1.0
+    for lag in range(1, min(_LONGEST, misfit.size)):
+        share = float(centred[lag:] @ centred[:-lag]) / power
+        if share <= 0.0:
+            break
+        total += 2.0 * share
+    return total
+
+
+def _odds(
+    chi2: Mapping[str, float], answers: Mapping[str, Inference], scale: float, independent: float
+) -> dict[str, float]:
+    cost = {
+        name: value / scale + len(answers[name].names) * np.log(max(independent, 1.0))
+        for name, value in chi2.items()
+    }
+    least = min(cost.values())
+    likely = {name: float(np.exp(-0.5 * (value - least))) for name, value in cost.items()}
+    total = sum(likely.values())
+    return {name: value / total for name, value in likely.items()}
+
+
+def _warnings(
+    candidates: list[Candidate], models: Mapping[str, Model], reduced: float
+) -> tuple[str, ...]:
+    found = []
+    best = candidates[0]
+    if reduced > _POOR:
+        found.append(
+            f"even the best fits poorly (reduced χ² {reduced:.1f}): the odds say which is the "
+            "lesser evil, not that it is right"
+        )
+    if best.odds < _SURE:
+        found.append(f"the spectrum does not decide: {best.name} has odds of {best.odds:.2f}")
+    for candidate in candidates:
+        found += _edges(candidate, models)
+    return tuple(found)
+
+
+def _edges(candidate: Candidate, models: Mapping[str, Model]) -> list[str]:
+    """Labels of an answer that lie on the edge of its library, inside that of another."""
+    found = []
+    for label, estimate in candidate.answer.labels.items():
+        low, high = models[candidate.name].bounds[label]
+        margin = _NEAR * estimate.sigma if np.isfinite(estimate.sigma) else 0.0
+        beyond = estimate.value - margin <= low, estimate.value + margin >= high
+        if low == high or not any(beyond):
+            continue
+        for other, model in models.items():
+            if other == candidate.name or label not in model.bounds:
+                continue
+            wider = model.bounds[label][0] < low, model.bounds[label][1] > high
+            if (beyond[0] and wider[0]) or (beyond[1] and wider[1]):
+                found.append(
+                    f"{label} is on the edge of {candidate.name} ({low:g} to {high:g}); "
+                    f"{other} goes on there ({model.bounds[label][0]:g} to "
+                    f"{model.bounds[label][1]:g})"
+                )
+    return found

@@ -1,0 +1,197 @@
+"""Changes of single lines that suit an observed spectrum best, under a prior.
+
+Line l of a model is changed by
+
+    (δ ln a, δ shift, δ ln width)_l = s_l ∘ (t u_l + F_l V),      u, V ~ N(0, 1)
+
+with s the usual errors of a line (`Scales`), t what they are multiplied by, and F_l = (1, d_l) with
+d_l the depth of the line: V is what all lines have in common, such as another microturbulence,
+which is learnt from many lines and holds for those too that were not looked at. The most probable u
+and V minimise
+
+    |r(u, V)|² + |u|² + |V|²
+
+with r the residual in units of its error, in which the continuum is solved for each time
+(`inference.likelihood`): a few Gauss–Newton steps, each by conjugate gradients on products of the
+Jacobian and its transpose with vectors, which is never formed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.scipy.sparse.linalg import cg
+from numpy.typing import NDArray
+
+from ...errors import InputError
+from ...inference.likelihood.data import Data, Form
+from ...inference.likelihood.likelihood import Likelihood, whitened_residual
+from ...model.evaluate import Emulator
+from ...model.model import Model
+from ...units import SPEED_OF_LIGHT
+from ..fisher import central_depth
+
+Floats = NDArray[np.float64]
+
+QUANTITIES = ("strength", "shift", "width")
+"""What can be changed of a line: ln area, place (Å), and both ln widths alike."""
+_STEPS, _MORE = 3, 2
+"""Gauss–Newton steps from no change, and from changes that are nearly those sought."""
+_PRODUCTS = 40
+_CLOSE = 1e-3
+"""Relative residual at which conjugate gradients end."""
+
+
+@dataclass(frozen=True)
+class Scales:
+    """Usual errors of the lines of a library, as one standard deviation.
+
+    Attributes
+    ----------
+    strength : float
+        Of ln a: an oscillator strength is often wrong by 0.1 to 0.2 dex.
+    shift : float
+        Of the place, km/s: wavelengths of the laboratory and convection.
+    width : float
+        Of ln width: damping and turbulence.
+    """
+
+    strength: float = 0.4
+    shift: float = 0.3
+    width: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not 0.0 <= value < np.inf:
+                raise InputError(
+                    f"got {value:g} for the usual error of {name}, expected zero or more; "
+                    "correct it."
+                )
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=("scale", "common"), meta_fields=())
+@dataclass(frozen=True)
+class Freedom:
+    """`scale` (C, 3): s of each line, in ln a, Å and ln width; `common` (C, 2): F."""
+
+    scale: Array
+    common: Array
+
+    def changes(self, unknown: tuple[Array, Array], times: Array) -> Array:
+        """Changes (C, 3) for unknowns u (C, 3) and V (2, 3)."""
+        alone, together = unknown
+        return self.scale * (times * alone + self.common @ together)
+
+
+def check_quantities(names: tuple[str, ...]) -> None:
+    """Raise InputError unless all names are of `QUANTITIES`."""
+    if unknown := set(names) - set(QUANTITIES):
+        raise InputError(
+            f"got {', '.join(sorted(unknown))} to adjust, expected some of "
+            f"{', '.join(QUANTITIES)}; correct the names."
+        )
+
+
+def make_freedom(
+    model: Model, labels: dict[str, float], scales: Scales, adjust: tuple[str, ...]
+) -> Freedom:
+    """What may change of the lines of a model at labels."""
+    lines = model.lines(**labels)
+    depth = central_depth(lines, model.recipe.composition)
+    size = np.array([getattr(scales, name) if name in adjust else 0.0 for name in QUANTITIES])
+    per_line = np.tile(size, (len(lines), 1))
+    per_line[:, 1] *= lines.reference / SPEED_OF_LIGHT
+    common = np.stack([np.ones_like(depth), depth], axis=1)
+    return Freedom(jnp.asarray(per_line, jnp.float32), jnp.asarray(common, jnp.float32))
+
+
+def changed(emulator: Emulator, changes: Array) -> Emulator:
+    """The emulator with lines that are changed by (C, 3), everywhere over the grid alike."""
+    strength, shift, width = changes.T
+    moved = jnp.stack([shift, strength, width, width], axis=1)
+    return replace(emulator, base=emulator.base + moved)
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The most probable `changes` (C, 3), and the unknowns u (C, 3) and V (2, 3) behind them."""
+
+    changes: Floats
+    unknown: tuple[Array, Array]
+
+
+def most_probable(
+    likelihood: Likelihood,
+    theta: Floats,
+    freedom: Freedom,
+    times: float,
+    start: Found | None = None,
+) -> Found:
+    """The most probable changes of lines at θ (K,), with the weights of the likelihood; sought
+    from no change, or from others."""
+    nothing = jnp.zeros_like(freedom.scale), jnp.zeros((freedom.common.shape[1], 3))
+    emulator, data, at, fixed = likelihood.arguments(theta)
+    unknown = _descend(
+        emulator,
+        data,
+        at,
+        fixed,
+        freedom,
+        jnp.float32(times),
+        nothing if start is None else start.unknown,
+        _STEPS if start is None else _MORE,
+        likelihood.form,
+    )
+    changes = freedom.changes(unknown, jnp.float32(times))
+    return Found(np.asarray(changes, np.float64), unknown)
+
+
+@partial(jax.jit, static_argnames="form")
+def _descend(
+    emulator: Emulator,
+    data: Data,
+    theta: Array,
+    fixed: dict[str, Array],
+    freedom: Freedom,
+    times: Array,
+    start: tuple[Array, Array],
+    steps: int,
+    form: Form,
+) -> tuple[Array, Array]:
+    """The unknowns after some Gauss–Newton steps."""
+    Unknown = tuple[Array, Array]
+
+    def residual(unknown: Unknown) -> Array:
+        lines = changed(emulator, freedom.changes(unknown, times))
+        return whitened_residual(lines, data, theta, fixed, form)
+
+    def cost(unknown: Unknown) -> Array:
+        return jnp.sum(residual(unknown) ** 2) + sum(jnp.sum(part**2) for part in unknown)
+
+    def step(_: Array, unknown: Unknown) -> Unknown:
+        rest, push = jax.linearize(residual, unknown)
+        pull = jax.linear_transpose(push, unknown)
+
+        def normal(direction: Unknown) -> Unknown:
+            (curved,) = pull(push(direction))
+            return jax.tree.map(jnp.add, curved, direction)
+
+        (slope,) = pull(rest)
+        against = jax.tree.map(lambda g, u: -(g + u), slope, unknown)
+        change, _ = cg(normal, against, tol=_CLOSE, maxiter=_PRODUCTS)
+        # a whole step, or as much of it as is of use
+        lengths = jnp.array([1.0, 0.5, 0.25, 0.0])
+        costs = jax.lax.map(lambda length: cost(_moved(unknown, change, length)), lengths)
+        return _moved(unknown, change, lengths[jnp.argmin(costs)])
+
+    return jax.lax.fori_loop(0, steps, step, start)
+
+
+def _moved(start: tuple[Array, Array], change: tuple[Array, Array], length: Array) -> Any:
+    return jax.tree.map(lambda u, c: u + length * c, start, change)

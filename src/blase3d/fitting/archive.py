@@ -1,0 +1,341 @@
+"""Clones on disk: a Zarr group in a folder that describes itself.
+
+    CLONES/                 attributes: format, recipe, versions, library, label names, fingerprint
+    ├── wavelength          (P,) Å, vacuum
+    ├── labels              (N, L)
+    ├── nodes/17/           attributes, written last: misfit, flags; or why it failed
+    │   ├── flux            (P,) the node's spectrum in units of the continuum
+    │   ├── reference       (lines,) Å, vacuum: of a node that was cloned by itself
+    │   └── params          (lines, 4) in the order of `lines.PARAMETERS`
+    ├── functions/          joint recipes: the library's own functions; attributes, written last
+    │   └── own             (N, K') at the nodes that could be cloned
+    └── rounds/2/0/         joint recipes: the lines of one window after one round;
+        │                   attributes, written last: nodes
+        ├── reference, base, area, shape    as in `surface.Surface`
+        └── squares         (N,) summed squared misfit of each node, in the window
+
+Every chunk carries a CRC-32C sum and is written under another name first. The attributes of a
+group carry a sum of themselves, and the shapes and kinds of its arrays (`forms`), which are in
+files without one. What is there is done only when its attributes say so and all of it can be read.
+Nothing that is done is written again, so that two farms can work on one archive.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from types import EllipsisType
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from ..errors import ArchiveError, GridError, RecipeError
+from ..libraries.grid import Grid
+from ..lines.lines import Lines
+from ..model.line_grid import Surface
+from ..recipe import Recipe, recipe_from_json
+from ..runtime.files import first_line, plain
+from ..runtime.zarr_groups import open_zarr, read_array, store_of, write_array
+from .single_node import Clone
+
+FORMAT = "blase3d-clones"
+VERSION = 5
+SEALED = 3
+"""The first version that has sums and forms in the attributes."""
+OLDEST = 2
+"""The oldest version that is read."""
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """What the archive keeps of one node: labels (L,), its normalised flux (P,), its lines (of a
+    recipe that clones nodes by themselves), misfit and flags."""
+
+    labels: NDArray[np.float64]
+    flux: NDArray[np.float32]
+    lines: Lines | None
+    misfit: float
+    flags: tuple[str, ...]
+
+
+class Archive:
+    """Clones of the nodes of a grid. Made by `create_archive` or `open_archive`."""
+
+    def __init__(self, group: zarr.Group, path: str | Path):
+        self._group = group
+        self.path = path
+        self.meta: dict[str, Any] = dict(group.attrs)
+        self._sealed: bool = self.meta["version"] >= SEALED
+        if not self._is_sound(self.meta):
+            raise ArchiveError(f"{path} has a damaged description (zarr.json); clone again.")
+        self.recipe: Recipe = recipe_from_json(self.meta["recipe"], self.meta["version"])
+        self.label_names: tuple[str, ...] = tuple(self.meta["label_names"])
+        self.wavelength: NDArray[np.float64] = _read(group, self.meta, "wavelength")
+        self.labels: NDArray[np.float64] = _read(group, self.meta, "labels")
+        _ = self._grid  # which checks them
+
+    def _is_sound(self, attributes: Mapping[str, Any]) -> bool:
+        """Whether attributes are as they were written; those of an old version carry no sum."""
+        if "sum" not in attributes:
+            return not self._sealed
+        return bool(attributes["sum"] == _sum(attributes))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def axes(self) -> dict[str, NDArray[np.float64]]:
+        """Values of each label over all nodes, those that could not be cloned included."""
+        return dict(self._grid.axes)
+
+    @property
+    def box_index(self) -> NDArray[np.int64]:
+        """Place of every node on the axes, (N, L)."""
+        return self._grid.box_index
+
+    @cached_property
+    def _grid(self) -> Grid:
+        return Grid(self.wavelength, self.labels, self.label_names, _no_spectra)
+
+    def __getitem__(self, i: int) -> Node:
+        """The clone of node i (ArchiveError if it is not there, or damaged)."""
+        group, attributes = self._group_of(f"nodes/{i}")
+        if "misfit" not in attributes:
+            raise ArchiveError(
+                f"node {i} of {self.path} has not been cloned; run blase3d clone again to finish."
+            )
+        lines = None
+        if self.recipe.catalogue != "joint":
+            lines = Lines(*(_read(group, attributes, name) for name in ("reference", "params")))
+        flux = _read(group, attributes, "flux")
+        flags = tuple(attributes["flags"])
+        return Node(self.labels[i], flux, lines, attributes["misfit"] or np.nan, flags)
+
+    def _group_of(self, name: str) -> tuple[Any, dict[str, Any]]:
+        """A group and its attributes, empty where there is none, or they are damaged."""
+        try:
+            group = self._group[name]
+            attributes = dict(group.attrs)
+        except Exception:  # as many kinds as ways to damage a file
+            return None, {}
+        return group, attributes if self._is_sound(attributes) else {}
+
+    def is_done(self, i: int) -> bool:
+        """Whether node i is there, undamaged."""
+        try:
+            self[i]
+        except ArchiveError:
+            return False
+        return True
+
+    def write(self, i: int, clone: Clone) -> None:
+        """Keep the clone of node i; it counts as done only once all of it is written."""
+        name = self._mended(f"nodes/{i}")
+        forms = {}
+        if clone.lines is not None:
+            for part in ("reference", "params"):
+                values = getattr(clone.lines, part)
+                forms[part] = write_array(self._group, f"{name}/{part}", values)
+        forms["flux"] = write_array(self._group, f"{name}/flux", clone.target, chunk=_FLUX_CHUNK)
+        misfit = clone.misfit if np.isfinite(clone.misfit) else None
+        self._say(name, {"misfit": misfit, "flags": list(clone.flags), "forms": forms})
+
+    def write_failed(self, i: int, reason: str) -> None:
+        """Keep why node i could not be cloned: `build` then takes it for a hole of the grid."""
+        self._say(self._mended(f"nodes/{i}"), {"failed": reason})
+
+    def _say(self, name: str, attributes: dict[str, Any]) -> None:
+        """Give a group its attributes and their sum, at one stroke."""
+        self._group.require_group(name).attrs.put({**attributes, "sum": _sum(attributes)})
+
+    def _mended(self, name: str) -> str:
+        """The name of a group that is sound, or not there: one of damaged metadata is removed."""
+        try:
+            self._group.get(name)
+        except Exception:  # as many kinds as ways to damage a file
+            self._group.create_group(name, overwrite=True)
+        return name
+
+    @property
+    def failed(self) -> dict[int, str]:
+        """Nodes that could not be cloned, and why."""
+        found = {i: self._group_of(f"nodes/{i}")[1].get("failed") for i in range(len(self))}
+        return {i: reason for i, reason in found.items() if reason is not None}
+
+    @property
+    def nodes(self) -> NDArray[np.int64]:
+        """Indices of the nodes that could be cloned, (N,)."""
+        return np.setdiff1d(np.arange(len(self)), list(self.failed))
+
+    def flux_part(self, i: int, pixels: slice) -> NDArray[np.float32]:
+        """The flux of node i in some pixels."""
+        group, attributes = self._group_of(f"nodes/{i}")
+        if group is None:
+            raise ArchiveError(f"node {i} of {self.path} has gone; run blase3d clone again.")
+        return _read(group, attributes, "flux", pixels)
+
+    def own_functions(self) -> NDArray[np.float64] | None:
+        """The library's own functions (N, K') at its nodes; None if they have not been found."""
+        group, attributes = self._group_of("functions")
+        if "forms" not in attributes:
+            return None
+        try:
+            return _read(group, attributes, "own")
+        except ArchiveError:
+            return None
+
+    def write_own_functions(self, own: NDArray[np.float64]) -> None:
+        """Keep the library's own functions (N, K')."""
+        name = self._mended("functions")
+        self._say(name, {"forms": {"own": write_array(self._group, f"{name}/own", own)}})
+
+    def window(self, number: int, round_number: int) -> tuple[Surface, NDArray[np.float64]] | None:
+        """Lines and summed squared misfits (N,) of a window after a round; None if not done."""
+        group, attributes = self._group_of(f"rounds/{round_number}/{number}")
+        if "nodes" not in attributes:
+            return None
+        try:
+            parts = {name: _read(group, attributes, name) for name in _SURFACE}
+            surface = Surface(**parts, root=self.recipe.root)
+            return surface, _read(group, attributes, "squares")
+        except ArchiveError:
+            return None
+
+    def write_window(
+        self, number: int, round_number: int, surface: Surface, squares: NDArray[np.float64]
+    ) -> None:
+        """Keep the lines of a window after a round."""
+        name = self._mended(f"rounds/{round_number}/{number}")
+        parts = {part: getattr(surface, part) for part in _SURFACE} | {"squares": squares}
+        forms = {p: write_array(self._group, f"{name}/{p}", v) for p, v in parts.items()}
+        self._say(name, {"nodes": len(squares), "forms": forms})
+
+
+_SURFACE = ("reference", "base", "area", "shape")
+_FLUX_CHUNK = 1 << 14
+"""Pixels a chunk of a node's flux, so that a window can be read without the rest."""
+
+
+def _sum(attributes: Mapping[str, Any]) -> str:
+    """A mark of attributes, their own `sum` left out."""
+    rest = {name: value for name, value in attributes.items() if name != "sum"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def _read(
+    group: zarr.Group,
+    attributes: Mapping[str, Any],
+    name: str,
+    part: slice | EllipsisType = ...,
+) -> NDArray[Any]:
+    """An array or part of it, of the form that the attributes of its group state."""
+    if "sum" in attributes:
+        return read_array(group, name, part, attributes["forms"].get(name, []))
+    return read_array(group, name, part)
+
+
+def _no_spectra(i: int) -> Any:
+    raise ArchiveError(f"an archive has no library spectrum of node {i}; open the grid.")
+
+
+def create_archive(path: str | Path, grid: Grid, recipe: Recipe) -> Archive:
+    """A new archive for the clones of `grid`, or the one at `path` if it is of the same work.
+
+    `path` is a folder, or the address of a bucket as fsspec takes it, e.g. `s3://bucket/clones`.
+
+    Raises
+    ------
+    ArchiveError
+        There is something else at `path`.
+    """
+    place = _place(path)
+    if not _present(place):
+        _create(place, grid, recipe)
+    archive = open_archive(place)
+    if archive.recipe != recipe or archive.meta["fingerprint"] != grid.fingerprint():
+        raise ArchiveError(
+            f"{path} holds clones of another grid, range or recipe ({archive.recipe.name}); "
+            "choose another name or remove it."
+        )
+    return archive
+
+
+def _place(path: str | Path) -> str | Path:
+    """A folder, or an address."""
+    return path if "://" in str(path) else Path(path)
+
+
+def _present(place: str | Path) -> bool:
+    if isinstance(place, Path):
+        return place.exists() and (not place.is_dir() or any(place.iterdir()))
+    try:
+        return "format" in zarr.open_group(store_of(place, "r"), mode="r", zarr_format=3).attrs
+    except FileNotFoundError:
+        return False
+
+
+def _create(place: str | Path, grid: Grid, recipe: Recipe) -> None:
+    """A folder appears whole or not at all, also if two farms create it at once."""
+    if not isinstance(place, Path):
+        _describe(zarr.create_group(store_of(place, "r+")), grid, recipe)
+        return
+    partial = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        _describe(zarr.create_group(partial), grid, recipe)
+        with suppress(OSError):  # another farm was faster
+            partial.rename(place)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _describe(group: zarr.Group, grid: Grid, recipe: Recipe) -> None:
+    """Write what is known before any node is cloned."""
+    arrays = {"wavelength": grid.wavelength, "labels": grid.labels}
+    attributes = {
+        "forms": {name: write_array(group, name, values) for name, values in arrays.items()},
+        "recipe": recipe.to_json(),
+        "label_names": list(grid.label_names),
+        "library": plain(grid.meta),
+        "fingerprint": grid.fingerprint(),
+        "versions": software_versions(),
+        "units": {"wavelength": "Angstrom", "params": "Angstrom and ln(Angstrom)"},
+        "medium": "vacuum",
+        "format": FORMAT,
+        "version": VERSION,
+    }
+    group.attrs.update({**attributes, "sum": _sum(attributes)})
+
+
+def open_archive(path: str | Path) -> Archive:
+    """The archive at `path`, a folder or an address.
+
+    Raises
+    ------
+    ArchiveError
+        It does not exist, is something else, is damaged, or is of another version.
+    """
+    place = _place(path)
+    group = open_zarr(place, FORMAT, range(OLDEST, VERSION + 1), "blase3d clone")
+    try:
+        return Archive(group, place)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ArchiveError(
+            f"{path} lacks {error}, which every clone archive has; it is damaged: clone again."
+        ) from None
+    except (GridError, RecipeError) as error:
+        raise ArchiveError(f"{path} is damaged ({first_line(error)}); clone again.") from None
+
+
+def software_versions() -> dict[str, str]:
+    """Versions of what a result depends on."""
+    return {name: version(name) for name in ("blase3d", "jax", "numpy", "scipy", "zarr")}

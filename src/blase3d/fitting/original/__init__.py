@@ -1,0 +1,1 @@
+"""The archive of the original code: its state dictionaries, read without PyTorch."""

@@ -1,0 +1,222 @@
+"""State dictionaries of the original become an archive of clones, without a fit.
+
+    .pt files ─► states ─► flux, as the original renders it ─► archive ─► blase3d build
+                      └──► lines, as we have them ───────────────┘
+
+What our lines do not render of the original's flux goes into the residual of the model, which so
+has the original's flux at its nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import ArchiveError, GridError, InputError
+from ...lines.lines import Lines, padded
+from ...lines.render import make_layout, reach, render
+from ...recipe import DEFAULT, PAPER
+from ...runtime.executor import run
+from ...runtime.progress import Progress, silent
+from ..archive import Archive, create_archive
+from ..single_node import Clone
+from .folder import StateFile, choose_pixels, find_states, no_labels, states_grid
+from .state_lines import at_shared, shared_lines, to_lines
+from .states import State, original_flux, read_state
+
+FloatArray = NDArray[np.float64]
+
+STATES = replace(
+    PAPER, name="states", wing_cut=0, manifold=DEFAULT.manifold, residual=DEFAULT.residual
+)
+"""The recipe of imported clones: lines as the original composes them, the rest as `default`. All
+nodes have the same lines, so that those of equal name are one."""
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """The archive, the indices of the nodes imported now, and why files could not be."""
+
+    archive: Archive
+    imported: tuple[int, ...]
+    failed: dict[str, str]
+
+
+def import_states(
+    folder: str | Path,
+    output: str | Path,
+    *,
+    wave: tuple[float, float] | None = None,
+    step: float | None = None,
+    feh: float = 0.0,
+    as_paper: bool = False,
+    executor: Executor | None = None,
+    progress: Progress = silent,
+) -> ImportReport:
+    """The state dictionaries in a folder as an archive of clones; nodes already there are kept.
+
+    Parameters
+    ----------
+    folder
+        Holds `.pt` files named by their labels, in it or below.
+    output
+        The archive.
+    wave, step
+        Range (Å, vacuum) and distance (Å) of the pixels. Default: from the first to the last line
+        that was fitted, whole Å; the pixels of PHOENIX.
+    feh
+        [Fe/H] of files whose name says none.
+    as_paper
+        Only lines of equal detected centres are one, and the model is made by the recipe `paper`.
+        Otherwise lines close to each other are one, and the recipe is `STATES`.
+
+    A file that cannot be read is reported, by name, and the others go on.
+
+    Raises
+    ------
+    GridError
+        There is no file to be read.
+    ArchiveError
+        There are clones of other states, wavelengths or another recipe at `output`.
+    """
+    files, unnamed = find_states(folder, feh)
+    survey = _survey(files, progress)
+    wavelength = choose_pixels(*(wave or _whole(survey.span)), step)
+    recipe = PAPER if as_paper else STATES
+    archive = create_archive(output, states_grid(files, wavelength), recipe)
+    plan = _Plan(wavelength, None if as_paper else _shared(survey, wavelength))
+    faults = dict(survey.faults)
+    items = [_Item(i, file.path) for i, file in enumerate(files) if i not in faults]
+    todo = [item for item in items if not _is_done(item, archive, plan)]
+    imported: list[int] = []
+    progress("import", len(items) - len(todo), len(items))
+    for item, result in run(partial(_import_node, plan=plan), todo, executor):
+        if isinstance(result, InputError):
+            faults[item.index] = result
+        else:
+            archive.write(item.index, result)
+            imported.append(item.index)
+        progress("import", len(items) - len(todo) + len(imported), len(items))
+    for i, fault in faults.items():
+        archive.write_failed(i, str(fault))
+    failed = {str(files[i].path): str(fault) for i, fault in sorted(faults.items())}
+    failed |= {str(path): no_labels(path) for path in unnamed}
+    return ImportReport(archive, tuple(sorted(imported)), failed)
+
+
+@dataclass(frozen=True, eq=False)
+class _Survey:
+    """What a first look at all files finds: the range (Å) of lines that were fitted, the lines of
+    each readable file, and what is wrong with the others, by index."""
+
+    span: tuple[float, float]
+    lines: list[Lines]
+    faults: dict[int, InputError]
+
+
+def _survey(files: Sequence[StateFile], progress: Progress) -> _Survey:
+    low, high = np.inf, -np.inf
+    lines, faults = [], {}
+    for i, file in enumerate(files):
+        try:
+            state = read_state(file.path)
+        except InputError as fault:
+            faults[i] = fault
+        else:
+            fitted = state.center[state.fitted]
+            low = min(low, fitted.min(initial=np.inf))
+            high = max(high, fitted.max(initial=-np.inf))
+            lines.append(to_lines(state))
+        progress("read", i + 1, len(files))
+    if len(faults) == len(files):
+        raise GridError(f"no file can be read; the first: {next(iter(faults.values()))}")
+    return _Survey((low, high), lines, faults)
+
+
+def _whole(span: tuple[float, float]) -> tuple[float, float]:
+    low, high = np.ceil(span[0]), np.floor(span[1])
+    if not (np.isfinite(low) and low < high):
+        raise InputError("no line was ever fitted: give the wavelengths with --wave LO:HI.")
+    return float(low), float(high)
+
+
+def _shared(survey: _Survey, wavelength: FloatArray) -> Lines:
+    """The lines that the nodes share; the same for the same files, so that nothing need be kept."""
+    seen = [_within(lines, wavelength) for lines in survey.lines]
+    return shared_lines(seen, STATES.tolerance)
+
+
+def _within(lines: Lines, wavelength: FloatArray) -> Lines:
+    """The lines that absorb anything at these wavelengths."""
+    far = _reach(lines)
+    return lines.take((lines.center + far > wavelength[0]) & (lines.center - far < wavelength[-1]))
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A node and its file."""
+
+    index: int
+    path: Path
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """What is the same for all nodes: pixels (P,), and the lines they share or None."""
+
+    wavelength: FloatArray
+    shared: Lines | None
+
+    def lines_of(self, state: State) -> Lines:
+        """The lines that the archive is to have of a node."""
+        lines = _within(to_lines(state), self.wavelength)
+        return lines if self.shared is None else at_shared(lines, self.shared, STATES.tolerance)
+
+
+def _is_done(item: _Item, archive: Archive, plan: _Plan) -> bool:
+    """Whether the archive has the node whole, with the lines that are in the files now."""
+    try:
+        kept = archive[item.index].lines
+    except ArchiveError:
+        return False
+    if kept is None:
+        return False
+    lines = plan.lines_of(read_state(item.path))
+    return np.array_equal(kept.reference, lines.reference) and np.array_equal(
+        kept.params, lines.params
+    )
+
+
+def _import_node(item: _Item, plan: _Plan) -> Clone:
+    state = read_state(item.path)
+    lines = plan.lines_of(state)
+    target = original_flux(state.at_rest(), plan.wavelength).astype(np.float32)
+    flux = _our_flux(lines, plan.wavelength)
+    misfit = float(np.sqrt(np.mean(np.square(flux - target, dtype=np.float64))))
+    flags = [] if len(state) else ["no lines"]
+    if state.radial_velocity:
+        flags.append(f"a radial velocity of {state.radial_velocity:.3f} km/s left out")
+    return Clone(lines=lines, flux=flux, target=target, misfit=misfit, flags=tuple(flags))
+
+
+_render = jax.jit(render, static_argnames="composition")
+
+
+def _our_flux(lines: Lines, wavelength: FloatArray) -> NDArray[np.float32]:
+    """What our lines render, (P,)."""
+    layout = make_layout(wavelength, lines.center, _reach(lines))
+    centred = padded(lines.params, layout.slots.size)
+    centred[:, 0] = 0.0
+    return np.asarray(_render(centred, layout, composition=STATES.composition))
+
+
+def _reach(lines: Lines) -> FloatArray:
+    """How far (Å) from its centre each line absorbs anything, (n,)."""
+    return reach(lines.params, STATES.wing_tolerance)

@@ -1,0 +1,261 @@
+"""State dictionaries of the original code: lines of one spectrum each, and how it renders them.
+
+A state dictionary is what blase (Gully-Santiago & Morley 2022) keeps of a spectrum: for n lines the
+centre μ (`lam_centers`, Å in vacuum), ln of the area a (`amplitudes`, ln Å), of the Gaussian
+standard deviation σ (`sigma_widths`) and of the Lorentzian half width γ (`gamma_widths`); in newer
+files the centres as detected (`pre_line_centers`). It renders them as
+
+    flux = Π_j (1 − clip(a_j V_j, 0, 1 − 1e-9)),     V = η L(λ − μ; γ) + (1 − η) G(λ − μ; σ)
+
+with L and G of unit area and each of its own width, and η the polynomial of Thompson, Cox &
+Hastings (1987) in 2γ/f. Unlike our `profile`, which has one common width f, this is no close
+approximation to a Voigt: it exists here to read such files.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ...errors import GridError
+from ...units import SPEED_OF_LIGHT
+from .torch_zip import read_tensors
+
+FloatArray = NDArray[np.float64]
+
+NAMES = "T5800G4.5Z-0.5.pt or emulator_T5800g4p5z-0p5.pt (Teff, log g and, if not 0, [Fe/H])"
+"""Names of files from which labels can be read."""
+FWHM_PER_SIGMA = 2.3548
+"""As the original rounds it."""
+DEEPEST = 1.0 - 1e-9
+"""The most that a line absorbs at a pixel."""
+UNFITTED = float(np.log(1.52 / 1.28))
+"""ln γ − ln σ of a line with the original's first guess, which no fit has changed."""
+_WIDTH = (1.0, 2.69269, 2.42843, 4.47163, 0.07842, 1.0)
+_MIXING = (1.36603, -0.47719, 0.11116)
+_KEYS = ("lam_centers", "amplitudes", "sigma_widths", "gamma_widths")
+_LIMITS = {
+    "lam_centers": (1.0, 1e7),
+    "pre_line_centers": (1.0, 1e7),
+    "amplitudes": (-2000.0, 12.0),
+    "sigma_widths": (-20.0, 8.0),
+    "gamma_widths": (-20.0, 8.0),
+}
+"""What a line of a spectrum can have: Å, ln Å."""
+MOST_LINES = 200_000
+"""Six times what the richest of the published files has."""
+
+_NUMBER = r"[+-]?\d+(?:[.p]\d+)?"
+_SIGNED = rf"m?{_NUMBER}"
+_LABELS = re.compile(
+    rf"(?:.*[_-])?T(?P<teff>\d{{3,5}})_?G(?P<logg>{_NUMBER})(?:_?Z(?P<feh>{_SIGNED}))?(?:_.*)?\.pt",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """The lines (n,) of one spectrum as the original keeps them.
+
+    Attributes
+    ----------
+    center, detected : (n,) float64
+        μ, and where the line was detected (Å, vacuum). Older files lack the second: then it is μ.
+    ln_area, ln_sigma, ln_gamma : (n,) float64
+        ln of a, σ, γ (ln Å).
+    radial_velocity : float
+        km/s, by which the original shifts all centres when it renders.
+    """
+
+    center: FloatArray
+    ln_area: FloatArray
+    ln_sigma: FloatArray
+    ln_gamma: FloatArray
+    detected: FloatArray
+    radial_velocity: float = 0.0
+
+    def __len__(self) -> int:
+        return self.center.size
+
+    def at_rest(self) -> State:
+        """The same lines without the velocity, as the spectrum of a library has them."""
+        return replace(self, radial_velocity=0.0)
+
+    @property
+    def fitted(self) -> NDArray[np.bool_]:
+        """Which lines (n,) are no longer as the original first guesses them."""
+        return np.abs(self.ln_gamma - self.ln_sigma - UNFITTED) > 1e-6
+
+    @property
+    def mixing(self) -> FloatArray:
+        """η, (n,)."""
+        lorentz, gauss = 2.0 * np.exp(self.ln_gamma), FWHM_PER_SIGMA * np.exp(self.ln_sigma)
+        fifth = sum(c * gauss ** (5 - k) * lorentz**k for k, c in enumerate(_WIDTH))
+        ratio = lorentz / fifth**0.2
+        return np.asarray(sum(c * ratio ** (k + 1) for k, c in enumerate(_MIXING)))
+
+
+def read_state(path: str | Path) -> State:
+    """The state dictionary in a `.pt` file; nothing in the file is executed.
+
+    Raises
+    ------
+    GridError
+        It is no such file, is damaged, or has values that no line can have.
+    """
+    path = Path(path)
+    tensors = read_tensors(path)
+    if missing := [key for key in _KEYS if key not in tensors]:
+        raise GridError(
+            f"{path} has no {' and no '.join(missing)}: expected a state dictionary of blase with "
+            f"{', '.join(_KEYS)}."
+        )
+    keys = [*_KEYS, "pre_line_centers" if "pre_line_centers" in tensors else "lam_centers"]
+    for key in keys:
+        _check_column(key, tensors[key], tensors["lam_centers"].shape, path)
+    velocity = float(np.sum(tensors.get("radial_velocity", 0.0)))
+    if not abs(velocity) < 0.01 * SPEED_OF_LIGHT:
+        raise GridError(f"{path} has a radial velocity of {velocity:g} km/s, expected about 0.")
+    center, area, sigma, gamma, detected = (tensors[key].astype(np.float64) for key in keys)
+    return State(center, area, sigma, gamma, detected, velocity)
+
+
+def _check_column(key: str, values: NDArray[Any], shape: tuple[int, ...], path: Path) -> None:
+    if values.shape != shape or len(shape) != 1 or values.size > MOST_LINES:
+        raise GridError(
+            f"{path} has {key} of shape {values.shape}, expected one number for each of at most "
+            f"{MOST_LINES} lines (lam_centers has {shape}): copy it again."
+        )
+    low, high = _LIMITS[key]
+    wrong = ~((values >= low) & (values <= high))
+    if wrong.any():
+        raise GridError(
+            f"{path} has {key}[{wrong.argmax()}] = {values[wrong.argmax()]:.4g}, which no line of "
+            f"a spectrum has (expected {low:g} to {high:g}): copy it again."
+        )
+
+
+def labels_of_state(name: str) -> dict[str, float]:
+    """teff, logg and feh in the name of a file; feh only if it is there, none if none are.
+
+    Published: T5800G4.5Z-0.5.pt. Older: emulator_T4700g4p5_prom0p01_HPF.pt, p for the point.
+    """
+    found = _LABELS.fullmatch(name)
+    if found is None:
+        return {}
+    texts = {key: text.lower() for key, text in found.groupdict().items() if text is not None}
+    # adding 0.0 turns -0.0 into 0.0
+    return {k: float(text.replace("p", ".").replace("m", "-")) + 0.0 for k, text in texts.items()}
+
+
+# --- the original's flux -----------------------------------------------------------------------
+#
+# The sum over lines of −ln(1 − aV) has no windows here: every line is summed over every pixel. A
+# line far from an interval of wavelengths is smooth there, so its part is known to 1e-9 from 16
+# Chebyshev nodes, and a polynomial on an interval is known from the nodes of its two halves. So
+# intervals are halved: at each step the lines that have become far are summed at the nodes, and
+# the near ones are passed on. At the pixels of the last intervals the near lines are summed as
+# they are. The cost grows with pixels plus lines, not with their product.
+
+_NODES = 16
+_LEAF = 128
+"""Pixels of an interval that is not halved any more."""
+_T = np.cos(np.pi * (np.arange(_NODES) + 0.5) / _NODES)
+
+
+def _interpolation(x: FloatArray) -> FloatArray:
+    """The matrix (len(x), nodes) from values at the Chebyshev nodes of [−1, 1] to those at x."""
+    order = np.arange(_NODES)
+    at_nodes = np.cos(order[:, None] * np.arccos(_T))
+    weight = np.where(order == 0, 1.0, 2.0) / _NODES
+    return np.asarray(
+        np.cos(np.arccos(np.clip(x, -1, 1))[:, None] * order) @ (weight[:, None] * at_nodes)
+    )
+
+
+_HALVES = (_interpolation((_T - 1.0) / 2.0), _interpolation((_T + 1.0) / 2.0))
+
+
+@dataclass(frozen=True, eq=False)
+class _Rendered:
+    """Lines in the form in which they are summed; `near` is how far from its centre (Å) a line is
+    more than a small Lorentzian wing."""
+
+    center: FloatArray
+    area: FloatArray
+    sigma: FloatArray
+    gamma: FloatArray
+    eta: FloatArray
+    near: FloatArray
+
+    def take(self, which: NDArray[np.bool_] | NDArray[np.int64]) -> _Rendered:
+        return _Rendered(*(getattr(self, name)[which] for name in self.__dataclass_fields__))
+
+    def depth(self, x: FloatArray) -> FloatArray:
+        """−Σ ln(1 − aV) at x (m,)."""
+        d2 = (x[:, None] - self.center) ** 2
+        lorentz = (self.area * self.eta * self.gamma / np.pi) / (self.gamma**2 + d2)
+        scale = self.area * (1.0 - self.eta) / (self.sigma * np.sqrt(2.0 * np.pi))
+        gauss = scale * np.exp(-0.5 * d2 / self.sigma**2)
+        return np.asarray(-np.log1p(-np.clip(lorentz + gauss, 0.0, DEEPEST)).sum(axis=1))
+
+    def wings(self, x: FloatArray) -> FloatArray:
+        """The same of lines so far away that nothing but a Lorentzian is left of them."""
+        d2 = (x[:, None] - self.center) ** 2
+        lorentz = (self.area * self.eta * self.gamma / np.pi) / (self.gamma**2 + d2)
+        return np.asarray(-np.log1p(-lorentz).sum(axis=1))
+
+
+def original_flux(state: State, wavelength: ArrayLike) -> FloatArray:
+    """The normalised flux of a state dictionary as the original renders it, (P,).
+
+    Parameters
+    ----------
+    state : State
+        Its lines; a radial velocity shifts them.
+    wavelength : (P,)
+        Å in vacuum, increasing. No line is cut off (the original cuts all at one number of
+        pixels, which its files do not keep).
+    """
+    wave = np.asarray(wavelength, dtype=np.float64)
+    depth = np.empty_like(wave)
+    _sum_up(_prepare(state), wave, depth, (wave[0], wave[-1]), np.zeros(_NODES))
+    return np.exp(-depth)
+
+
+def _prepare(state: State) -> _Rendered:
+    """Beyond 2 sqrt(aγ) the Lorentzian is below 0.08, beyond 9σ the Gaussian below 1e-17 a/σ."""
+    center = state.center * (1.0 + state.radial_velocity / SPEED_OF_LIGHT)
+    area, sigma, gamma = (np.exp(v) for v in (state.ln_area, state.ln_sigma, state.ln_gamma))
+    near = np.maximum(2.0 * np.sqrt(area * gamma), 9.0 * sigma)
+    order = np.argsort(center, kind="stable")
+    return _Rendered(center, area, sigma, gamma, state.mixing, near).take(order)
+
+
+def _sum_up(
+    lines: _Rendered,
+    wave: FloatArray,
+    depth: FloatArray,
+    span: tuple[float, float],
+    at_nodes: FloatArray,
+) -> None:
+    """Fill in the depth (p,) at the pixels `wave` (p,) of an interval: that of far lines, known at
+    its nodes, plus that of `lines`."""
+    if not wave.size:
+        return
+    middle, half = 0.5 * (span[0] + span[1]), 0.5 * (span[1] - span[0])
+    far = np.abs(lines.center - middle) > half + np.maximum(2.0 * half, lines.near)
+    at_nodes = at_nodes + lines.take(far).wings(middle + half * _T)
+    lines = lines.take(~far)
+    if wave.size <= _LEAF or half == 0.0:
+        x = (wave - middle) / half if half else wave * 0.0
+        depth[:] = _interpolation(x) @ at_nodes + lines.depth(wave)
+        return
+    cut = int(np.searchsorted(wave, middle))
+    _sum_up(lines, wave[:cut], depth[:cut], (span[0], middle), _HALVES[0] @ at_nodes)
+    _sum_up(lines, wave[cut:], depth[cut:], (middle, span[1]), _HALVES[1] @ at_nodes)

@@ -1,0 +1,397 @@
+"""The Grid record: a list of labelled spectra on common pixels, read when asked for.
+
+A grid is not a box: nodes may be missing, and are then named by `holes`. Labels are compared
+through integer indices on the axes, never as floating-point numbers, so that 0.4 and
+0.4000000000000001 are one value.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import GridError, LabelError
+from ..spectra.spectrum import FloatArray, Spectrum, check_wavelength, read_only
+
+NodeArrays = tuple[NDArray[Any], NDArray[Any] | None]
+"""Flux and, where the library brings it, continuum of one node."""
+
+TOLERANCE = 1e-6
+"""Labels closer than this, relative to the larger of 1 and their size, are one value."""
+RESERVED = (
+    *("rv", "vsini", "vmac", "limb_darkening", "resolution"),
+    *("wavelength", "residual", "integrate"),
+)
+"""What a model is asked for beside its labels: no label can have such a name."""
+SHORTEST, LONGEST = 0.1, 1e8
+"""Å: from X-rays to radio; wavelengths beyond are in another unit."""
+LARGEST_BOX = 1_000_000
+"""Nodes of the largest box whose holes are listed."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Grid:
+    """A library of N spectra on P common pixels, with L labels each."""
+
+    wavelength: FloatArray
+    """(P,) Å in vacuum, strictly increasing."""
+    labels: FloatArray
+    """(N, L) labels of the nodes."""
+    label_names: tuple[str, ...]
+    """Lower-case names of the labels: teff, logg, feh, ..."""
+    read: Callable[[int], NodeArrays]
+    """Flux and continuum (or None) of a node, unchecked; `grid[i]` is the checked way."""
+    meta: Mapping[str, object] = field(default_factory=dict)
+    """library, code, flux_unit, medium (vacuum), citation, licence, ..."""
+    flags: Callable[[int], Mapping[str, object]] | None = None
+    """What the library says of a node, e.g. that convection was off; None: nothing."""
+    digest: Callable[[int], str] | None = None
+    """A cheap mark of a node's content, for `fingerprint`; None: there is none."""
+
+    def __post_init__(self) -> None:
+        wavelength = np.asarray(self.wavelength, dtype=np.float64)
+        if wavelength.ndim != 1:
+            raise GridError(f"The grid's wavelength has shape {wavelength.shape}, expected (P,).")
+        check_wavelength(wavelength, GridError, "The grid's wavelengths")
+        if not SHORTEST <= wavelength[0] < wavelength[-1] <= LONGEST:
+            raise GridError(
+                f"The grid has {wavelength.size} wavelengths from {wavelength[0]:g} to "
+                f"{wavelength[-1]:g}, expected two or more, in Å: correct them or their unit."
+            )
+        names = tuple(str(name).lower() for name in self.label_names)
+        labels = _checked_labels(self.labels, names)
+        object.__setattr__(self, "wavelength", read_only(wavelength))
+        object.__setattr__(self, "label_names", names)
+        object.__setattr__(self, "labels", read_only(labels))
+        self._refuse_duplicates()
+
+    def _refuse_duplicates(self) -> None:
+        _, first, count = np.unique(self.box_index, axis=0, return_index=True, return_counts=True)
+        if (count > 1).any():
+            where = int(first[np.argmax(count > 1)])
+            raise GridError(
+                f"The grid has the node {self.describe(where)} more than once: keep one of them."
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Grid of {len(self)} spectra, {self._extent}, {len(self.wavelength)} pixels from "
+            f"{self.wavelength[0]:.6g} to {self.wavelength[-1]:.6g} Å>"
+        )
+
+    def __getitem__(self, i: int) -> Spectrum:
+        """The spectrum of node i; a node that cannot be used is named by its labels."""
+        i = self._index(i)
+        try:
+            flux, continuum = self.read(i)
+        except GridError as fault:
+            raise GridError(f"The node {self.describe(i)} is not to be had: {fault}") from fault
+        self._check_node(i, flux, continuum)
+        meta = {**self.meta, "labels": self.labels_of(i)}
+        if self.flags is not None:
+            meta["node_flags"] = dict(self.flags(i))
+        return Spectrum(self.wavelength, flux, continuum=continuum, meta=meta)
+
+    def __iter__(self) -> Iterator[Spectrum]:
+        return (self[i] for i in range(len(self)))
+
+    def _index(self, i: int) -> int:
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"node {i} of a grid of {len(self)}")
+        return int(i) % len(self)
+
+    def _check_node(self, i: int, flux: NDArray[Any], continuum: NDArray[Any] | None) -> None:
+        shape = self.wavelength.shape
+        fault = None
+        if flux.shape != shape or (continuum is not None and continuum.shape != shape):
+            fault = f"has arrays that do not fit the {shape[0]} wavelengths"
+        elif not np.isfinite(flux).all():
+            fault = f"has {int((~np.isfinite(flux)).sum())} pixels that are not finite"
+        elif not (flux > 0).any():
+            fault = "has no positive flux"
+        elif continuum is not None and not (np.isfinite(continuum) & (continuum > 0)).all():
+            fault = "has a continuum that is not finite and positive"
+        if fault is not None:
+            raise GridError(
+                f"The node {self.describe(i)} {fault}: repair it, or leave it out of the grid."
+            )
+
+    def labels_of(self, i: int) -> dict[str, float]:
+        """The labels of node i by name."""
+        return dict(zip(self.label_names, map(float, self.labels[i]), strict=True))
+
+    def describe(self, i: int) -> str:
+        """The labels of node i in words, e.g. teff=5750 logg=4.5 feh=0."""
+        return describe_labels(self.labels_of(i))
+
+    @cached_property
+    def axes(self) -> dict[str, FloatArray]:
+        """The sorted values that each label takes."""
+        columns = zip(self.label_names, self.labels.T, strict=True)
+        return {name: read_only(_distinct(column)) for name, column in columns}
+
+    @cached_property
+    def box_index(self) -> NDArray[np.int64]:
+        """(N, L) place of every node on the axes."""
+        columns = zip(self.axes.values(), self.labels.T, strict=True)
+        return read_only(np.stack([_nearest(axis, column) for axis, column in columns], axis=1))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """How many values each label takes: the shape of the full box."""
+        return tuple(len(axis) for axis in self.axes.values())
+
+    @property
+    def n_holes(self) -> int:
+        """How many nodes the full box has that the grid has not."""
+        return math.prod(self.shape) - len(self)
+
+    def holes(self) -> list[dict[str, float]]:
+        """The labels of the nodes that the full box has and the grid has not."""
+        if math.prod(self.shape) > LARGEST_BOX:
+            raise GridError(
+                f"The {len(self)} nodes span a box of {math.prod(self.shape)}: they do not lie on "
+                "common axes, so holes cannot be listed."
+            )
+        present = set(map(tuple, self.box_index.tolist()))
+        missing = (p for p in product(*map(range, self.shape)) if p not in present)
+        return [self._at(place) for place in missing]
+
+    def _at(self, place: tuple[int, ...]) -> dict[str, float]:
+        axes = self.axes.items()
+        return {name: float(axis[k]) for (name, axis), k in zip(axes, place, strict=True)}
+
+    def find(self, **labels: float) -> int | None:
+        """The index of the node with exactly these labels (all of them), or None."""
+        self._require_known(labels)
+        if missing := [name for name in self.label_names if name not in labels]:
+            raise LabelError(f"Got no {', '.join(missing)}: give all of {self._names}.")
+        wanted = np.array([labels[name] for name in self.label_names], dtype=np.float64)
+        close = np.abs(self.labels - wanted) <= _tolerance(wanted)
+        hits = np.flatnonzero(close.all(axis=1))
+        return int(hits[0]) if len(hits) else None
+
+    def select(self, **ranges: tuple[float, float]) -> Grid:
+        """The nodes whose labels lie within ranges (lo, hi), ends included."""
+        self._require_known(ranges)
+        keep = np.ones(len(self), dtype=bool)
+        for name, (lo, hi) in ranges.items():
+            column = self.labels[:, self.label_names.index(name)]
+            keep &= (column >= lo - _tolerance(lo)) & (column <= hi + _tolerance(hi))
+        if not keep.any():
+            asked = " ".join(f"{name}={lo:g}:{hi:g}" for name, (lo, hi) in ranges.items())
+            raise GridError(f"No node of the grid lies within {asked}; it has {self._extent}.")
+        return self.take(np.flatnonzero(keep))
+
+    def take(self, index: ArrayLike) -> Grid:
+        """The nodes of these indices, in this order."""
+        chosen = np.asarray(index, dtype=np.int64)
+        return replace(
+            self,
+            labels=self.labels[chosen],
+            read=_Chosen(self.read, chosen),
+            flags=None if self.flags is None else _Chosen(self.flags, chosen),
+            digest=None if self.digest is None else _Chosen(self.digest, chosen),
+        )
+
+    def cut(self, lo: float, hi: float) -> Grid:
+        """The same nodes within the wavelengths lo to hi (Å), ends included."""
+        start, stop = wavelength_slice(self.wavelength, lo, hi)
+        return replace(
+            self, wavelength=self.wavelength[start:stop], read=_Cut(self.read, start, stop)
+        )
+
+    def fingerprint(self) -> str:
+        """A SHA-256 mark of the grid: the same for the same labels, pixels and nodes.
+
+        The nodes enter by their `digest`, where the source has one that is cheap: the values
+        themselves where they are in memory, the sums stored beside them in a Zarr group, name
+        and size of a file. Without a digest the mark is of labels and wavelengths only. The same
+        spectra in two kinds of file may have two marks.
+        """
+        sha = hashlib.sha256(json.dumps(self.label_names).encode())
+        sha.update(np.ascontiguousarray(self.labels, dtype="<f8").tobytes())
+        sha.update(np.ascontiguousarray(self.wavelength, dtype="<f8").tobytes())
+        if self.digest is not None:
+            for i in range(len(self)):
+                sha.update(self.digest(i).encode())
+        return sha.hexdigest()
+
+    def _require_known(self, names: Mapping[str, object]) -> None:
+        if unknown := [name for name in names if name not in self.label_names]:
+            raise LabelError(f"Got {', '.join(unknown)}; the labels of the grid are {self._names}.")
+
+    @property
+    def _names(self) -> str:
+        return ", ".join(self.label_names)
+
+    @property
+    def _extent(self) -> str:
+        return " ".join(f"{name}={axis[0]:g}:{axis[-1]:g}" for name, axis in self.axes.items())
+
+
+def describe_labels(labels: Mapping[str, float]) -> str:
+    """Labels in words, e.g. teff=5750 logg=4.5 feh=0."""
+    return " ".join(f"{name}={_short(value)}" for name, value in labels.items())
+
+
+def grid_of(
+    wavelength: ArrayLike,
+    labels: ArrayLike,
+    label_names: tuple[str, ...] | list[str],
+    flux: NDArray[Any],
+    continuum: NDArray[Any] | None = None,
+    meta: Mapping[str, object] | None = None,
+    flags: Callable[[int], Mapping[str, object]] | None = None,
+) -> Grid:
+    """A grid of spectra in memory: flux (N, P), continuum (N, P) or None, wavelength in vacuum."""
+    for name, values in (("wavelength", wavelength), ("labels", labels)):
+        check_kind(name, np.asarray(values).dtype)
+    pixels, table = (np.asarray(values, dtype=np.float64) for values in (wavelength, labels))
+    read = _InMemory(np.asarray(flux), None if continuum is None else np.asarray(continuum))
+    described = {"medium": "vacuum", **(meta or {})}
+    grid = Grid(pixels, table, tuple(label_names), read, described, flags, read.digest)
+    check_form(grid, "flux", read.flux)
+    if read.continuum is not None:
+        check_form(grid, "continuum", read.continuum)
+    return grid
+
+
+def check_kind(name: str, dtype: np.dtype[Any]) -> None:
+    """Raise unless values are real numbers."""
+    if dtype.kind not in "iuf":
+        raise GridError(f"The grid's {name} is of {dtype}, expected real numbers: convert it.")
+
+
+def check_form(grid: Grid, name: str, array: Any) -> None:
+    """Raise unless an array of all nodes has one row a node and one column a wavelength, and real
+    numbers."""
+    check_kind(name, array.dtype)
+    shape = array.shape
+    wanted = (len(grid), len(grid.wavelength))
+    if shape != wanted:
+        raise GridError(
+            f"The grid's {name} has shape {shape}, expected {wanted}: one row a node, "
+            "one column a wavelength."
+        )
+
+
+def wavelength_slice(wavelength: FloatArray, lo: float, hi: float) -> tuple[int, int]:
+    """First pixel, and one past the last, of the wavelengths lo to hi, ends included."""
+    start = int(np.searchsorted(wavelength, lo, side="left"))
+    stop = int(np.searchsorted(wavelength, hi, side="right"))
+    if not start < stop:
+        raise GridError(
+            f"No pixel lies within {lo:g} to {hi:g} Å; the spectra reach from "
+            f"{wavelength[0]:.6g} to {wavelength[-1]:.6g} Å: choose a range inside."
+        )
+    return start, stop
+
+
+# Small callables in place of closures, so that a grid can be sent to other processes.
+
+
+@dataclass(frozen=True, eq=False)
+class _InMemory:
+    flux: NDArray[Any]
+    continuum: NDArray[Any] | None
+
+    def __call__(self, i: int) -> NodeArrays:
+        return self.flux[i], None if self.continuum is None else self.continuum[i]
+
+    def digest(self, i: int) -> str:
+        return arrays_digest(*self(i))
+
+
+def arrays_digest(flux: NDArray[Any], continuum: NDArray[Any] | None) -> str:
+    """SHA-256 of a node's values as files keep them: float32, little-endian."""
+    sha = hashlib.sha256(np.ascontiguousarray(flux, dtype="<f4").tobytes())
+    if continuum is not None:
+        sha.update(np.ascontiguousarray(continuum, dtype="<f4").tobytes())
+    return sha.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class _Chosen:
+    source: Callable[[int], Any]
+    index: NDArray[np.int64]
+
+    def __call__(self, i: int) -> Any:
+        return self.source(int(self.index[i]))
+
+
+@dataclass(frozen=True, eq=False)
+class _Cut:
+    source: Callable[[int], NodeArrays]
+    start: int
+    stop: int
+
+    def __call__(self, i: int) -> NodeArrays:
+        flux, continuum = self.source(i)
+        part = slice(self.start, self.stop)
+        return flux[part], None if continuum is None else continuum[part]
+
+
+def _checked_labels(labels: ArrayLike, names: tuple[str, ...]) -> FloatArray:
+    # Adding 0.0 turns -0.0, which some libraries write, into 0.0.
+    table = np.asarray(labels, dtype=np.float64) + 0.0
+    if not names or len(set(names)) != len(names):
+        raise GridError(f"Got label names {names}, expected one or more different names.")
+    if strange := [name for name in names if not _is_name(name)]:
+        raise GridError(
+            f"Got the label name {strange[0]!r}, expected one that can be printed, has no = and is "
+            f"none of {', '.join(RESERVED)}: choose another."
+        )
+    if table.ndim != 2 or table.shape[1] != len(names) or not len(table):
+        raise GridError(
+            f"The grid's labels have shape {table.shape}, expected (N, {len(names)}) for "
+            f"{', '.join(names)}, with at least one node."
+        )
+    wrong = ~np.isfinite(table)
+    if wrong.any():
+        node, column = np.argwhere(wrong)[0]
+        raise GridError(
+            f"The grid's node {node} has {names[column]}={table[node, column]}, expected a "
+            "finite number: correct the label or remove the node."
+        )
+    return table
+
+
+def _is_name(name: str) -> bool:
+    plain = bool(name) and name == name.strip() and name.isprintable() and "=" not in name
+    return plain and name not in ("self", *RESERVED)
+
+
+def _tolerance(value: ArrayLike) -> Any:
+    return TOLERANCE * np.maximum(1.0, np.abs(value))
+
+
+def _distinct(column: FloatArray) -> FloatArray:
+    """Sorted values, near-equal ones merged into one without rounding noise."""
+    ordered = np.sort(column)
+    new = np.diff(ordered, prepend=-np.inf) > _tolerance(ordered)
+    return np.round(ordered[new], 10)
+
+
+def _nearest(axis: FloatArray, column: FloatArray) -> NDArray[np.int64]:
+    right = np.clip(np.searchsorted(axis, column), 1, max(1, len(axis) - 1))
+    if len(axis) == 1:
+        return np.zeros(len(column), dtype=np.int64)
+    left_nearer = column - axis[right - 1] < axis[right] - column
+    return (right - left_nearer).astype(np.int64)
+
+
+def _short(value: float) -> str:
+    return f"{round(value, 6) + 0.0:.12g}"

@@ -1,0 +1,371 @@
+"""The common form of a grid: an .npz file, or a Zarr group with one chunk a node.
+
+Both hold wavelength (P,) in Å, labels (N, L), label_names (L,), flux (N, P) float32, optional
+continuum (N, P) and meta (JSON). In a Zarr group label_names and meta are attributes, every chunk
+carries a CRC-32C sum, and a SHA-256 sum of each node lies beside them, so that a grid has a
+fingerprint without being read.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import GridError
+from ..runtime.files import (
+    check_array,
+    first_line,
+    load_npz,
+    parse_meta,
+    plain,
+    refuse_links,
+    replacing,
+    require_writable,
+    settle_medium,
+    settle_version,
+    to_angstrom,
+    to_vacuum,
+)
+from .grid import Grid, NodeArrays, arrays_digest, check_form, check_kind, grid_of
+from .reader import Source
+
+FORMAT = "blase3d-grid"
+VERSION = 1
+"""Of the form of what is written; a file of others, which states none, is read too."""
+ARRAYS = ("wavelength", "labels", "flux")
+COPIED = 1 << 16
+"""Bytes that are copied at a time."""
+NO_FLAGS: Mapping[str, object] = {}
+
+
+@dataclass(frozen=True)
+class _Flags:
+    """Flags of the nodes as the meta of a file keeps them: by index, flagged nodes only."""
+
+    by_node: Mapping[str, Mapping[str, object]]
+
+    def __call__(self, i: int) -> Mapping[str, object]:
+        return self.by_node.get(str(i), NO_FLAGS)
+
+
+def read_npz(path: str | Path, medium: str | None = None) -> Grid:
+    """A grid from an .npz file, read into memory."""
+    path = Path(path)
+    arrays = load_npz(path, GridError)
+    _require(arrays, ("label_names",), path)
+    meta, flags = _settled_meta(arrays.get("meta"), medium, path)
+    with _naming(path):
+        return grid_of(
+            _pixels(arrays["wavelength"], meta, path),
+            arrays["labels"],
+            _names(arrays["label_names"]),
+            arrays["flux"],
+            arrays.get("continuum"),
+            meta,
+            flags,
+        )
+
+
+def _require(found: Any, more: tuple[str, ...], path: Path) -> None:
+    if missing := [name for name in (*ARRAYS, *more) if name not in found]:
+        raise GridError(
+            f"{path} has no {' and no '.join(missing)}: expected wavelength, labels, label_names, "
+            "flux, optional continuum, and meta."
+        )
+
+
+def _names(names: Any) -> tuple[str, ...]:
+    each = np.ravel(np.asarray(names)).tolist()
+    return tuple(n.decode("utf-8", "replace") if isinstance(n, bytes) else str(n) for n in each)
+
+
+def _pixels(wavelength: NDArray[Any], meta: dict[str, Any], path: Path) -> NDArray[np.float64]:
+    """Wavelengths in Å in vacuum, whatever a file has them in; `meta` loses what it says of it."""
+    check_kind("wavelength", wavelength.dtype)
+    angstrom = to_angstrom(wavelength, meta.pop("wavelength_unit", None), path, GridError)
+    return to_vacuum(angstrom, meta.pop("medium_found"))
+
+
+def _settled_meta(
+    raw: object, medium: str | None, path: Path
+) -> tuple[dict[str, Any], _Flags | None]:
+    """Meta with medium vacuum (`medium_found`: as the file has it), and the flags of the nodes."""
+    meta = {} if raw is None else parse_meta(raw, path, GridError)
+    settle_version(meta, FORMAT, VERSION, path, GridError)
+    found = settle_medium(meta.get("medium"), medium, path, GridError)
+    flags = meta.pop("node_flags", None)
+    if found == "air":
+        meta["converted_from"] = "air"
+    meta.update(medium="vacuum", medium_found=found)
+    if not flags:
+        return meta, None
+    if not isinstance(flags, dict) or not all(isinstance(f, dict) for f in flags.values()):
+        raise GridError(f"{path} has node_flags that are no JSON objects: correct or remove them.")
+    return meta, _Flags(flags)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Put the name of the file before what is wrong with its content."""
+    try:
+        yield
+    except GridError as fault:
+        raise GridError(f"{path}: {fault}") from fault
+    except (TypeError, ValueError) as fault:
+        raise GridError(
+            f"{path} holds arrays that are not numbers ({first_line(fault)}): make it again."
+        ) from fault
+
+
+# --- Zarr --------------------------------------------------------------------------------------
+
+
+def is_zarr(path: Path) -> bool:
+    """True of a folder with zarr.json, or a .zip that holds one."""
+    if path.is_dir():
+        return (path / "zarr.json").is_file()
+    if path.suffix.lower() != ".zip" or not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return "zarr.json" in archive.namelist()
+
+
+def read_zarr(path: str | Path, medium: str | None = None) -> Grid:
+    """A grid from a Zarr group, folder or .zip; a node is read when it is asked for."""
+    path = Path(path)
+    if path.is_dir():
+        refuse_links(path, GridError)
+    with _zarr_group(path) as group:
+        attributes = dict(group.attrs)
+        _require(group, (), path)
+        if not attributes.get("complete", True):
+            raise GridError(f"{path} was never finished: make it again.")
+        wavelength, labels = (_small(group, name, path) for name in ("wavelength", "labels"))
+        names = attributes.get("label_names")
+        names = _small(group, "label_names", path) if names is None else names
+        spectra = {name: group[name] for name in ("flux", "continuum") if name in group}
+        sums = _stored_sums(group, len(labels))
+    meta, flags = _settled_meta(attributes.get("meta"), medium, path)
+    with _naming(path):
+        check_kind("labels", labels.dtype)
+        pixels = _pixels(wavelength, meta, path)
+        read = _ZarrReader(path, "continuum" in spectra)
+        grid = Grid(pixels, labels, _names(names), read, meta, flags, sums)
+        for name, array in spectra.items():
+            check_form(grid, name, array)
+    return grid
+
+
+def _small(group: Any, name: str, path: Path) -> NDArray[Any]:
+    """An array that is read whole."""
+    check_array(group[name], f"{name} of {path}", GridError)
+    return np.asarray(group[name][:])
+
+
+@contextmanager
+def _zarr_group(path: Path) -> Iterator[Any]:
+    """The Zarr group at `path`, open for reading; whatever fails there is a GridError."""
+    import zarr  # half a second: only where it is needed
+    from zarr.storage import LocalStore, ZipStore
+
+    try:
+        store = LocalStore(path, read_only=True) if path.is_dir() else ZipStore(path, mode="r")
+        with store:
+            yield zarr.open_group(store, mode="r", zarr_format=3)
+    except GridError:
+        raise
+    except Exception as failure:  # codecs and stores raise many kinds on damaged bytes
+        raise GridError(
+            f"{path} cannot be read as a Zarr group ({first_line(failure)}): it is damaged or "
+            "incomplete; make or copy it again."
+        ) from failure
+
+
+@dataclass(frozen=True)
+class _ZarrReader:
+    path: Path
+    has_continuum: bool
+
+    def __call__(self, i: int) -> NodeArrays:
+        with _zarr_group(self.path) as group:
+            return group["flux"][i], group["continuum"][i] if self.has_continuum else None
+
+
+@dataclass(frozen=True)
+class _Sums:
+    sums: tuple[str, ...]
+
+    def __call__(self, i: int) -> str:
+        return self.sums[i]
+
+
+def _stored_sums(group: Any, count: int) -> Callable[[int], str] | None:
+    if "sha256" not in group or group["sha256"].shape != (count, 32):
+        return None
+    return _Sums(tuple(row.tobytes().hex() for row in group["sha256"][:]))
+
+
+# --- writing -----------------------------------------------------------------------------------
+
+
+def write_grid(grid: Grid, path: str | Path) -> None:
+    """Write a grid as its name ends, .npz or .zarr; whole or not at all.
+
+    Nodes are written as they are read, unchecked, so that one bad node does not lose the others.
+    """
+    path = Path(path)
+    require_writable_grid(path)
+    write = _write_npz if path.suffix.lower() == ".npz" else _write_zarr
+    with replacing(path, _is_grid) as partial:
+        write(grid, partial)
+
+
+def require_writable_grid(path: Path) -> None:
+    """Raise unless `write_grid` could write a grid of this name: better now than hours later."""
+    if path.suffix.lower() not in (".npz", ".zarr"):
+        raise GridError(f"Got the name {path} for a grid, expected one that ends in .npz or .zarr.")
+    require_writable(path, _is_grid)
+
+
+def _is_grid(path: Path) -> bool:
+    """Whether a folder is what `write_grid` wrote, and may be written anew."""
+    return path.suffix.lower() == ".zarr" and (path / "flux" / "zarr.json").is_file()
+
+
+def _meta(grid: Grid) -> dict[str, Any]:
+    meta = {**grid.meta, "medium": "vacuum", "wavelength_unit": "Angstrom"}
+    meta |= {"format": FORMAT, "version": VERSION}
+    if grid.flags is not None:
+        flags = {str(i): dict(grid.flags(i)) for i in range(len(grid))}
+        meta["node_flags"] = {node: flag for node, flag in flags.items() if flag}
+    return dict(plain(meta))
+
+
+def _node(grid: Grid, i: int, has_continuum: bool) -> NodeArrays:
+    """Flux and continuum of a node as files keep them."""
+    flux, continuum = grid.read(i)
+    if (continuum is not None) != has_continuum:
+        raise GridError(
+            f"The node {grid.describe(i)} is unlike the first in having a continuum or not: "
+            "give all nodes one, or none."
+        )
+    kept = None if continuum is None else np.asarray(continuum, dtype=np.float32)
+    return np.asarray(flux, dtype=np.float32), kept
+
+
+def _has_continuum(grid: Grid) -> bool:
+    return grid.read(0)[1] is not None
+
+
+def _write_npz(grid: Grid, path: Path) -> None:
+    """Node by node: a zip file takes one member at a time, so continua wait in a file of bytes."""
+    has_continuum = _has_continuum(grid)
+    shape = (len(grid), len(grid.wavelength))
+    small = {
+        "wavelength": grid.wavelength,
+        "labels": grid.labels,
+        "label_names": np.array(grid.label_names),
+        "meta": np.array(json.dumps(_meta(grid))),
+    }
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        tempfile.TemporaryFile(dir=path.parent) as waiting,
+    ):
+        for name, array in small.items():
+            with archive.open(f"{name}.npy", "w") as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+        with _float_member(archive, "flux", shape) as member:
+            for i in range(len(grid)):
+                flux, continuum = _node(grid, i, has_continuum)
+                member.write(np.ascontiguousarray(flux, dtype="<f4").tobytes())
+                if continuum is not None:
+                    waiting.write(np.ascontiguousarray(continuum, dtype="<f4").tobytes())
+        if has_continuum:
+            waiting.seek(0)
+            with _float_member(archive, "continuum", shape) as member:
+                shutil.copyfileobj(waiting, member, COPIED)
+
+
+@contextmanager
+def _float_member(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...]) -> Iterator[Any]:
+    """A member of an .npz file, open to take the float32 values of an array of this shape."""
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+        np.lib.format.write_array_header_1_0(member, header)
+        yield member
+
+
+def _write_zarr(grid: Grid, path: Path) -> None:
+    import zarr
+    from zarr.storage import LocalStore
+
+    has_continuum = _has_continuum(grid)
+    shape = (len(grid), len(grid.wavelength))
+    with LocalStore(path) as store:
+        group = zarr.create_group(store, attributes={"complete": False})
+        _create(group, "wavelength", grid.wavelength.shape, "float64")[:] = grid.wavelength
+        _create(group, "labels", grid.labels.shape, "float64")[:] = grid.labels
+        flux = _create(group, "flux", shape, "float32", (1, shape[1]))
+        continuum = None
+        if has_continuum:
+            continuum = _create(group, "continuum", shape, "float32", (1, shape[1]))
+        sums = np.zeros((len(grid), 32), dtype=np.uint8)
+        for i in range(len(grid)):
+            sums[i] = _put(_node(grid, i, has_continuum), i, flux, continuum)
+        _create(group, "sha256", sums.shape, "uint8")[:] = sums
+        names = list(grid.label_names)
+        group.attrs.update({"label_names": names, "meta": _meta(grid), "complete": True})
+
+
+def _put(node: NodeArrays, i: int, flux: Any, continuum: Any) -> NDArray[np.uint8]:
+    """Write one node; its sum."""
+    flux[i] = node[0]
+    if continuum is not None:
+        continuum[i] = node[1]
+    return np.frombuffer(bytes.fromhex(arrays_digest(*node)), dtype=np.uint8)
+
+
+def _create(
+    group: Any, name: str, shape: tuple[int, ...], dtype: str, chunks: tuple[int, ...] | None = None
+) -> Any:
+    """A compressed array, whose every chunk carries a checksum and is always written."""
+    from zarr.codecs import Crc32cCodec, ZstdCodec
+
+    return group.create_array(
+        name,
+        shape=shape,
+        dtype=dtype,
+        chunks=shape if chunks is None else chunks,
+        compressors=[ZstdCodec(level=5), Crc32cCodec()],
+        # A missing chunk would else be read as fill values: NaN makes it an error.
+        fill_value=np.nan if dtype.startswith("float") else 0,
+        config={"write_empty_chunks": True},
+    )
+
+
+# --- sources -----------------------------------------------------------------------------------
+
+
+def is_npz(path: Path) -> bool:
+    """True of a file that is called .npz."""
+    return path.is_file() and path.suffix.lower() == ".npz"
+
+
+NPZ = Source("npz", "an .npz file", is_npz, read_npz, "files of many libraries")
+ZARR = Source(
+    "zarr",
+    "a Zarr group (a folder with zarr.json, or that in a .zip)",
+    is_zarr,
+    read_zarr,
+    "files of many libraries",
+)

@@ -1,0 +1,38 @@
+"""The library that ships with the package, and a star for it: a spectrum between its nodes."""
+
+from __future__ import annotations
+
+from importlib.resources import as_file, files
+
+import numpy as np
+
+from ..spectra.spectrum import Spectrum
+from ..units import SPEED_OF_LIGHT
+from . import open_grid
+from .grid import Grid
+
+LIBRARY = "turbo-cat-45.npz"
+STAR = "turbo-cat-offgrid-1.npz"
+SNR = 100.0
+RV = 23.4
+"""km/s"""
+_SEED = 20261123
+
+
+def packaged_grid(name: str) -> Grid:
+    """One of the grids that ship with the package: `LIBRARY` or `STAR`."""
+    with as_file(files("blase3d.libraries") / "data" / name) as path:
+        return open_grid(path)
+
+
+def noisy_star(
+    snr: float = SNR, rv: float = RV, seed: int = _SEED
+) -> tuple[Spectrum, dict[str, float]]:
+    """The packaged star, which is not a node: receding, with noise; and its labels."""
+    grid = packaged_grid(STAR)
+    exact = grid[0]
+    error = exact.flux / snr
+    flux = exact.flux + error * np.random.default_rng(seed).normal(size=len(exact))
+    wavelength = exact.wavelength * (1.0 + rv / SPEED_OF_LIGHT)
+    star = Spectrum(wavelength, flux, error, meta={"flux_unit": grid.meta.get("flux_unit")})
+    return star, grid.labels_of(0)

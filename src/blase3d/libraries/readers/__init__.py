@@ -1,0 +1,1 @@
+"""Readers of spectral libraries, one module a library."""

@@ -1,0 +1,60 @@
+"""A spectrum on the pixels of another.
+
+Libraries give the flux at points. Where the new pixels are about as close as the points, or closer,
+the flux there is read off a monotone cubic (Fritsch & Butland 1984), which does not overshoot.
+Where a pixel is wider than `COARSE` steps, it gets the mean of that cubic over its width, so that
+the integral of the flux is kept and no line between two pixels is lost. What lies beyond the ends
+of the spectrum is NaN: it is not known.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.interpolate import PchipInterpolator
+
+from ...spectra.spectrum import FloatArray
+
+COARSE = 1.5
+"""Steps of a spectrum in a pixel from which on the pixel gets their mean."""
+_SAME = 1e-3
+"""Pixels that differ by less, in steps, are the same."""
+
+
+def same_pixels(one: FloatArray, other: FloatArray) -> bool:
+    """True if two sets of wavelengths are one, but for rounding."""
+    if one.shape != other.shape:
+        return False
+    return bool(np.abs(one - other).max() <= _SAME * np.diff(other).min())
+
+
+def resample(wavelength: FloatArray, flux: FloatArray, pixels: FloatArray) -> FloatArray:
+    """Flux (n,) at wavelengths (n,), increasing, on `pixels` (P,); NaN beyond its ends."""
+    if same_pixels(wavelength, pixels):
+        return flux
+    first, last = np.searchsorted(wavelength, pixels[[0, -1]])
+    part = slice(max(0, first - 3), last + 3)
+    wavelength, flux = wavelength[part], flux[part]
+    if wavelength.size < 2:
+        return np.full(pixels.shape, np.nan)
+    bad = ~np.isfinite(flux)
+    curve = PchipInterpolator(wavelength, np.where(bad, 0.0, flux), extrapolate=False)
+    result = _means(curve, wavelength, pixels, curve(pixels))
+    if bad.any():
+        result[np.interp(pixels, wavelength, bad.astype(float)) > 0] = np.nan
+    return result
+
+
+def _means(
+    curve: PchipInterpolator, wavelength: FloatArray, pixels: FloatArray, points: FloatArray
+) -> FloatArray:
+    """`points` (P,), with the mean of the curve over the pixel where that is wide."""
+    edges = np.empty(pixels.size + 1)
+    edges[1:-1] = 0.5 * (pixels[1:] + pixels[:-1])
+    edges[[0, -1]] = 2 * pixels[[0, -1]] - edges[[1, -2]]
+    at = np.clip(np.searchsorted(wavelength, pixels), 1, wavelength.size - 1)
+    wide = np.diff(edges) > COARSE * (wavelength[at] - wavelength[at - 1])
+    if not wide.any():
+        return points
+    integral = curve.antiderivative()(np.clip(edges, wavelength[0], wavelength[-1]))
+    inside = (edges[:-1] >= wavelength[0]) & (edges[1:] <= wavelength[-1])
+    return np.where(wide & inside, np.diff(integral) / np.diff(edges), points)

@@ -1,0 +1,147 @@
+"""Libraries of one file a spectrum: found, put in order, and read one at a time onto common pixels.
+
+The pixels are those of the first spectrum, in the order of the labels, unless others are given. A
+spectrum on other pixels is brought to them when it is read (`resample`); where it does not reach
+it is NaN, which `Grid.cut` may cut off.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import GridError
+from ...spectra.spectrum import FloatArray
+from ..grid import Grid, NodeArrays, describe_labels
+from .resample import resample
+
+Labels = Mapping[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """One spectrum as its file has it."""
+
+    wavelength: FloatArray
+    """(n,) Å in vacuum, strictly increasing."""
+    flux: FloatArray
+    """(n,)"""
+    continuum: FloatArray | None = None
+    """(n,)"""
+
+
+Read = Callable[[Path], Columns]
+"""Reads one file; GridError, with its name, if that cannot be done."""
+
+
+def increasing(wavelength: FloatArray, *values: FloatArray) -> tuple[FloatArray, ...]:
+    """Wavelengths (n,) in order, each once, and values (n,) with them.
+
+    Where a wavelength occurs twice, as where parts of a spectrum were joined, the first counts.
+    """
+    _, order = np.unique(wavelength, return_index=True)
+    return tuple(array[order] for array in (wavelength, *values))
+
+
+def files_below(folder: Path, name: re.Pattern[str]) -> Iterator[Path]:
+    """Files in or below a folder whose whole name is of a form, hidden ones left out."""
+    if not folder.is_dir():
+        return iter(())
+    found = (path for path in folder.rglob("[!.]*") if name.fullmatch(path.name))
+    return (path for path in found if path.is_file())
+
+
+@dataclass(frozen=True)
+class HoldsFiles:
+    """Is there a file whose name is of a form, in or below a folder?"""
+
+    name: re.Pattern[str]
+
+    def __call__(self, path: Path) -> bool:
+        return next(files_below(path, self.name), None) is not None
+
+
+def grid_of_files(
+    labelled: Sequence[tuple[Path, Labels]],
+    read: Read,
+    meta: Mapping[str, object],
+    optional: Sequence[str] = (),
+    wavelength: FloatArray | None = None,
+) -> Grid:
+    """A grid of files with labels, each read when it is asked for.
+
+    Of the `optional` labels, those that have one value are none of the grid: they go into
+    meta["fixed_labels"]. `wavelength` (P,) are the pixels (Å, vacuum); None: those of the first.
+
+    Raises
+    ------
+    GridError
+        Two files have the same labels, or no file can be read.
+    """
+    names = tuple(labelled[0][1])
+    there = [name for name in optional if name in names and _is_fixed(labelled, name)]
+    fixed = {name: labelled[0][1][name] for name in there}
+    names = tuple(name for name in names if name not in fixed)
+    table = np.array([[labels[name] for name in names] for _, labels in labelled]) + 0.0
+    order = np.lexsort(table.T[::-1])
+    files = tuple(labelled[i][0] for i in order)
+    _refuse_twice(files, table[order], names)
+    pixels = _pixels(files, read) if wavelength is None else wavelength
+    nodes = FileNodes(files, read, pixels)
+    stated = {**meta, "medium": "vacuum", **({"fixed_labels": fixed} if fixed else {})}
+    return Grid(pixels, table[order], names, nodes, stated, None, nodes.digest)
+
+
+def _is_fixed(labelled: Sequence[tuple[Path, Labels]], name: str) -> bool:
+    return len({labels[name] for _, labels in labelled}) == 1
+
+
+def _refuse_twice(files: tuple[Path, ...], table: FloatArray, names: tuple[str, ...]) -> None:
+    for i, (one, other) in enumerate(pairwise(table)):
+        if np.array_equal(one, other):
+            node = describe_labels(dict(zip(names, map(float, one), strict=True)))
+            raise GridError(
+                f"{files[i]} and {files[i + 1]} are both of {node}: keep one of them, or open "
+                "their folders one by one."
+            )
+
+
+def _pixels(files: tuple[Path, ...], read: Read) -> FloatArray:
+    """Wavelengths of the first file that can be read."""
+    fault: GridError | None = None
+    for file in files:
+        try:
+            return read(file).wavelength
+        except GridError as failure:
+            fault = fault or failure
+    raise GridError(f"None of the {len(files)} spectra can be read; the first: {fault}")
+
+
+@dataclass(frozen=True, eq=False)
+class FileNodes:
+    """Reads the nodes of a grid from their files; can be sent to other processes."""
+
+    files: tuple[Path, ...]
+    read: Read
+    wavelength: FloatArray
+
+    def __call__(self, i: int) -> NodeArrays:
+        found = self.read(self.files[i])
+        flux, continuum = (self._brought(found, values) for values in (found.flux, found.continuum))
+        return flux, continuum
+
+    def _brought(self, found: Columns, values: FloatArray | None) -> Any:
+        if values is None:
+            return None
+        return resample(found.wavelength, values, self.wavelength).astype(np.float32)
+
+    def digest(self, i: int) -> str:
+        """Name and size: the content is too much to read for a mark."""
+        file = self.files[i]
+        return f"{file.name}:{file.stat().st_size if file.is_file() else 'absent'}"

@@ -1,0 +1,1 @@
+"""Absorption lines: profile, composition, rendering, detection, catalogue."""

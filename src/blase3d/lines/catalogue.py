@@ -1,0 +1,103 @@
+"""Catalogues: the detections of many nodes become lines that the whole grid shares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
+from scipy.signal import find_peaks
+
+from ..units import SPEED_OF_LIGHT
+from .lines import Lines, first_guess
+
+_BINS_PER_KERNEL = 4
+_KERNEL_REACH = 2.0
+
+
+def equal_lines(detections: Sequence[Lines]) -> tuple[NDArray[np.float64], list[NDArray[np.int64]]]:
+    """References that occur at any node, and where each node's lines stand among them.
+
+    The paper's identification: lines of equal detected centre are one line.
+    """
+    if not detections:
+        return np.empty(0), []
+    reference, place = np.unique(
+        np.concatenate([lines.reference for lines in detections]), return_inverse=True
+    )
+    return reference, np.split(place, np.cumsum([len(lines) for lines in detections])[:-1])
+
+
+def cluster(detections: Sequence[Lines], tolerance: float, known: Lines | None = None) -> Lines:
+    """Lines at the peaks of the density of detections over wavelength.
+
+    Every detection adds a Gaussian of standard deviation `tolerance`, weighted by the square
+    root of its area so that strong lines lead; the peaks of the sum are the catalogue. The cost
+    is linear in the detections, and one node more moves a peak only a little.
+
+    Parameters
+    ----------
+    detections : sequence of Lines
+        One entry a node.
+    tolerance : float
+        km/s.
+    known : Lines, optional
+        Lines already in a catalogue: peaks within half the tolerance of one are left out.
+
+    Returns
+    -------
+    Lines
+        `reference` at the peaks (Å); the parameters are those of the strongest detection there.
+    """
+    found = _strongest_first(detections)
+    if len(found) == 0:
+        return found
+    grid = _BINS_PER_KERNEL * SPEED_OF_LIGHT / tolerance
+    place = np.log(found.reference) * grid
+    origin = np.floor(place.min()) - 4 * _BINS_PER_KERNEL
+    bins = np.round(place - origin).astype(np.int64)
+    weight = np.exp(0.5 * found.ln_area.astype(np.float64))
+    density = np.bincount(bins, weight, minlength=bins.max() + 4 * _BINS_PER_KERNEL)
+    peaks, _ = find_peaks(gaussian_filter1d(density, _BINS_PER_KERNEL))
+    reference, strongest = _name_peaks(peaks, bins, found)
+    if known is not None and len(known):
+        near = _distance_to_nearest(reference, np.sort(known.reference)) / reference
+        fresh = near > 0.5 * tolerance / SPEED_OF_LIGHT
+        reference, strongest = reference[fresh], strongest[fresh]
+    params = found.params[strongest].copy()
+    params[:, 0] = 0.0
+    return Lines(reference, params)
+
+
+def _strongest_first(detections: Sequence[Lines]) -> Lines:
+    if not detections:
+        return first_guess([], [], [])
+    reference = np.concatenate([lines.reference for lines in detections])
+    params = np.concatenate([lines.params for lines in detections])
+    order = np.argsort(-params[:, 1], kind="stable")
+    return Lines(reference[order], params[order])
+
+
+def _name_peaks(
+    peaks: NDArray[np.int64], bins: NDArray[np.int64], found: Lines
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Wavelength of each peak and its strongest detection (those come first in `found`)."""
+    border = 0.5 * (peaks[1:] + peaks[:-1])
+    owner = np.searchsorted(border, bins)
+    near = np.abs(bins - peaks[owner]) <= _KERNEL_REACH * _BINS_PER_KERNEL
+    weight = np.where(near, np.exp(0.5 * found.ln_area.astype(np.float64)), 0.0)
+    total = np.bincount(owner, weight, minlength=peaks.size)
+    moment = np.bincount(owner, weight * found.reference, minlength=peaks.size)
+    index = np.flatnonzero(near)
+    members, first = np.unique(owner[index], return_index=True)
+    return moment[members] / total[members], index[first]
+
+
+def _distance_to_nearest(
+    values: NDArray[np.float64], among: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Distance of each value to the nearest of `among` (sorted)."""
+    padded = np.concatenate([[-np.inf], among, [np.inf]])
+    right = np.searchsorted(among, values)
+    return np.minimum(values - padded[right], padded[right + 1] - values)

@@ -1,0 +1,229 @@
+"""Many lines on many pixels: the hot kernel.
+
+The optical depth of N lines at P pixels is cut into tiles of neighbouring pixels. A tile gathers
+the lines whose wings reach it, in chunks of equal size, and wavelengths are held relative to
+the tile's centre so that float32 suffices. Chunks run through `lax.map` a few at a time, so that
+the (line, pixel) arrays stay in cache, and are recomputed on the way back rather than stored. The
+derivatives of a chunk are in closed form (`profile.pseudo_voigt_partials`) and linear in the
+tangents, so forward and reverse mode both follow from the one rule.
+
+A layout depends on where the lines are and how far they reach, not on the parameters: one layout
+serves every node of a grid that shares a catalogue, with one compilation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import ArrayLike, NDArray
+
+from ..recipe import Composition
+from .profile import GAUSS_PEAK, pseudo_voigt, pseudo_voigt_partials, width_and_mixing
+
+ONE_ORDER = {"xla_cpu_multi_thread_eigen": False}
+"""Compiler options of fits: sums are added up in one order whatever the number of threads, so that
+one worker and many make the same clones to the last bit."""
+TILE = 128
+"""Pixels a tile."""
+_CHUNKS_AT_ONCE = 256
+"""At most: their (line, pixel) arrays, 1.5 MB each, stay in the cache of a core."""
+_SLOTS = 12
+"""Lines a chunk: a tile that more lines reach has several chunks."""
+_DEEPEST = 1.0 - 1e-6  # of aV in the product, in float32
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("x", "slots", "offsets", "tile"),
+    meta_fields=("n_pixels",),
+)
+@dataclass(frozen=True)
+class Layout:
+    """Which lines reach which pixels: C chunks of at most S lines that reach one tile.
+
+    `x` (C, TILE) pixel and `offsets` (C, S) line wavelengths from the tile's centre (Å, float32),
+    `slots` (C, S) indices of lines (N for an empty slot), `tile` (C,) the tile of each chunk in
+    increasing order. C is rounded up so that similar layouts share one compilation.
+    """
+
+    x: Array
+    slots: Array
+    offsets: Array
+    tile: Array
+    n_pixels: int
+
+
+def reach(params: ArrayLike, tolerance: float) -> NDArray[np.float64]:
+    """Distance (Å) from the centre beyond which a line absorbs less than `tolerance`, (N,).
+
+    The Lorentzian part is below a share tol of it beyond x² = a η f / (2π tol), the Gaussian part
+    beyond ln 2 (2x/f)² = ln(a (1 − η) peak / tol). Each gets what the other leaves of the
+    tolerance where it alone would end, but no less than half: then the sum is below it.
+    """
+    columns = np.asarray(params, dtype=np.float32)
+    area = np.exp(columns[:, 1].astype(np.float64))
+    n = len(columns)
+    padded = np.pad(columns, ((0, round_up(n, bits=2) - n), (0, 0)))  # for few compilations
+    with jax.default_device(jax.devices("cpu")[0]):
+        width, mixing = (
+            np.asarray(v, dtype=np.float64)[:n]
+            for v in width_and_mixing(jnp.asarray(padded[:, 2]), jnp.asarray(padded[:, 3]))
+        )
+    wing = area * mixing * width / (2.0 * np.pi)  # of the Lorentzian, times x²
+    core = area * np.maximum(1.0 - mixing, 0.0) * GAUSS_PEAK / width
+
+    def end(lorentz: NDArray[np.float64], gauss: NDArray[np.float64]) -> NDArray[np.float64]:
+        contrast = np.maximum(core / gauss, 1.0)
+        return np.maximum(
+            np.sqrt(wing / lorentz), 0.5 * width * np.sqrt(np.log(contrast) / np.log(2.0))
+        )
+
+    whole = np.full_like(area, tolerance)
+    alone = np.maximum(end(whole, whole), 1e-30)
+    left_by_gauss = tolerance - core * np.exp(-np.log(2.0) * (2.0 * alone / width) ** 2)
+    left_by_lorentz = tolerance - wing / alone**2
+    half = 0.5 * whole
+    return end(np.maximum(left_by_gauss, half), np.maximum(left_by_lorentz, half))
+
+
+def make_layout(wavelength: ArrayLike, center: ArrayLike, reach: ArrayLike) -> Layout:
+    """The layout of lines at `center` (N,) reaching `reach` (N,) on `wavelength` (P,), all in Å.
+
+    `wavelength` increases but need not be uniform; lines may lie outside it.
+    """
+    wave = np.asarray(wavelength, dtype=np.float64)
+    center, reach = np.asarray(center, np.float64), np.asarray(reach, np.float64)
+    n_tiles = -(-wave.size // TILE)
+    padded = np.append(wave, np.full(n_tiles * TILE - wave.size, wave[-1]))
+    tiles = padded.reshape(n_tiles, TILE)
+    middle = 0.5 * (tiles[:, 0] + tiles[:, -1])
+    line, count = _lines_of_tiles(tiles, center, reach)
+    chunks = np.maximum(-(-count // _SLOTS), 1)
+    # a multiple of what runs at once, or the rest would be compiled by itself
+    n_chunks = round_up(int(chunks.sum()), bits=3)
+    passes = -(-n_chunks // _CHUNKS_AT_ONCE)
+    n_chunks = -(-n_chunks // passes) * passes
+    tile = np.append(
+        np.repeat(np.arange(n_tiles), chunks), np.full(n_chunks - chunks.sum(), n_tiles - 1)
+    )
+    # within its tile, chunk number k holds the lines k S ... (k + 1) S − 1
+    number = np.arange(n_chunks) - (np.cumsum(chunks) - chunks)[tile]
+    rank = number[:, None] * _SLOTS + np.arange(_SLOTS)
+    filled = rank < count[tile, None]
+    place = np.where(filled, (np.cumsum(count) - count)[tile, None] + rank, -1)
+    slots = np.append(line, center.size)[place]
+    offsets = np.where(filled, np.append(center, 0.0)[slots] - middle[tile, None], 0.0)
+    return Layout(
+        jnp.asarray(tiles[tile] - middle[tile, None], jnp.float32),
+        jnp.asarray(slots, jnp.int32),
+        jnp.asarray(offsets, jnp.float32),
+        jnp.asarray(tile, jnp.int32),
+        wave.size,
+    )
+
+
+def round_up(n: int, bits: int = 4) -> int:
+    """The next of the numbers that have so many leading bits: for four at most an eighth larger
+    than `n`, for three a quarter."""
+    step = 1 << max(n.bit_length() - bits, 0)
+    return -(-n // step) * step
+
+
+def _lines_of_tiles(
+    tiles: NDArray[np.float64], center: NDArray[np.float64], reach: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Lines in order of the tiles that they reach, and how many reach each tile."""
+    first = np.searchsorted(tiles[:, -1], center - reach)
+    stop = np.searchsorted(tiles[:, 0], center + reach, side="right")
+    count = np.maximum(stop - first, 0)
+    line = np.repeat(np.arange(center.size), count)
+    within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    tile = np.repeat(first, count) + within
+    return line[np.argsort(tile, kind="stable")], np.bincount(tile, minlength=len(tiles))
+
+
+def optical_depth(params: Array, layout: Layout, composition: Composition = "sum") -> Array:
+    """Optical depth of lines at the pixels of a layout, (P,).
+
+    Parameters
+    ----------
+    params : (N, 4)
+        Columns of `lines.PARAMETERS`.
+    layout : Layout
+        Made by `make_layout` for the references of these lines.
+    composition : str
+        With `product` a line contributes −ln(1 − aV), so that exp(−τ) is Π(1 − aV); with the
+        others aV.
+    """
+    width, mixing = width_and_mixing(params[:, 2], params[:, 3])
+    columns = jnp.stack([params[:, 0], jnp.exp(params[:, 1]), width, mixing], axis=1)
+    empty = jnp.asarray([[0.0, 0.0, 1.0, 0.0]], columns.dtype)  # a line that absorbs nothing
+    columns = jnp.concatenate([columns, empty])
+
+    @jax.checkpoint
+    def of_chunk(chunk: tuple[Array, Array, Array]) -> Array:
+        x, slots, offsets = chunk
+        shift, area, width, mixing = columns[slots].T
+        return _chunk(composition, x, offsets + shift, area, width, mixing)
+
+    chunks = (layout.x, layout.slots, layout.offsets)
+    n_chunks = len(layout.tile)
+    at_once = n_chunks // -(-n_chunks // _CHUNKS_AT_ONCE)  # without a rest: see make_layout
+    depth = jax.lax.map(of_chunk, chunks, batch_size=at_once)
+    n_tiles = -(-layout.n_pixels // TILE)
+    total = jax.ops.segment_sum(depth, layout.tile, n_tiles, indices_are_sorted=True)
+    return total.reshape(-1)[: layout.n_pixels]
+
+
+def render(params: Array, layout: Layout, composition: Composition = "sum") -> Array:
+    """Normalised flux of lines at the pixels of a layout, (P,)."""
+    return transmitted(optical_depth(params, layout, composition), composition)
+
+
+def transmitted(depth: Array, composition: Composition) -> Array:
+    """Flux, in units of the continuum, that lines of this summed depth let through."""
+    return 1.0 / (1.0 + depth) if composition == "opacity" else jnp.exp(-depth)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _chunk(
+    composition: Composition, x: Array, center: Array, area: Array, width: Array, mixing: Array
+) -> Array:
+    """Optical depth at pixels x (TILE,) of lines (S,), everything from the tile's centre."""
+    profile = pseudo_voigt(x - center[:, None], width[:, None], mixing[:, None])
+    return jnp.sum(_contribution(composition, area[:, None] * profile)[0], axis=0)
+
+
+@_chunk.defjvp
+def _chunk_jvp(
+    composition: Composition, primals: tuple[Array, ...], tangents: tuple[Array, ...]
+) -> tuple[Array, Array]:
+    """The pixels are fixed: only the parameters of the lines carry tangents."""
+    x, center, area, width, mixing = primals
+    _, d_center, d_area, d_width, d_mixing = tangents
+    value, by_center, by_width, by_mixing = pseudo_voigt_partials(
+        x - center[:, None], width[:, None], mixing[:, None]
+    )
+    depth, slope = _contribution(composition, area[:, None] * value)
+    # each product is (S,) @ (S, TILE): transposed, it is the sum over pixels of reverse mode
+    tangent = (
+        d_area @ (slope * value)
+        + (area * d_center) @ (slope * by_center)
+        + (area * d_width) @ (slope * by_width)
+        + (area * d_mixing) @ (slope * by_mixing)
+    )
+    return jnp.sum(depth, axis=0), tangent
+
+
+def _contribution(composition: Composition, absorbed: Array) -> tuple[Array, Array]:
+    """Optical depth that a line adds where it absorbs aV, and its derivative by aV."""
+    if composition != "product":
+        return absorbed, jnp.ones_like(absorbed)
+    inside = absorbed < _DEEPEST
+    clipped = jnp.where(inside, absorbed, _DEEPEST)
+    return -jnp.log1p(-clipped), jnp.where(inside, 1.0 / (1.0 - clipped), 0.0)

@@ -1,0 +1,1 @@
+"""The model of a library: lines over the grid, interpolation, residual, instrument."""

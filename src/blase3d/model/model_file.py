@@ -1,0 +1,220 @@
+"""Models on disk: one zip file of a Zarr group, as small as its accuracy allows.
+
+Coefficients of joint recipes and the residual are whole numbers times a step. Their signs are
+folded in (0, −1, 1, −2 ... become 0, 1, 2, 3 ...), so that small numbers have empty upper bytes,
+which cost nothing once they are shuffled together and compressed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import zarr
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import ArchiveError
+from ..recipe import Recipe, recipe_from_json
+from ..runtime.files import replacing
+from ..runtime.zarr_groups import open_zarr, read_array, write_array
+from ..spectra.spectrum import check_wavelength
+from .evaluate import Residual
+from .grid_basis import OWN_STEP
+from .line_grid import Surface, steps
+from .model import Model, make_model, own_of, rates_of
+from .residual import node_steps, scale_number, scale_of
+
+FORMAT = "blase3d-model"
+VERSION = 5
+OLDEST = 3
+"""The oldest version that is read: nothing is borrowed in it, and before 5 no function is the
+library's own."""
+_WAVELENGTH_STEP = 1e-7
+"""Å: wavelengths are kept as second differences in this unit."""
+_ERROR_STEP = 1e-5
+"""Of the error modes, in units of the continuum."""
+
+
+def save_model(model: Model, path: str | Path) -> None:
+    """Write a model as one zip file of a Zarr group, under another name first."""
+    with (
+        replacing(Path(path)) as partial_path,
+        zarr.storage.ZipStore(partial_path, mode="w") as store,
+    ):
+        _write(zarr.create_group(store, attributes=_attributes(model)), model)
+
+
+def _attributes(model: Model) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "recipe": model.recipe.to_json(),
+        "axes": {name: axis.tolist() for name, axis in model.axes.items()},
+        "wavelength": np.round(model.wavelength[:2] / _WAVELENGTH_STEP).astype(int).tolist(),
+        "units": {"wavelength": "Angstrom", "flux": "continuum"},
+        "medium": "vacuum",
+        "meta": dict(model.meta),
+    }
+
+
+def _write(group: zarr.Group, model: Model) -> None:
+    whole = np.round(model.wavelength / _WAVELENGTH_STEP).astype(np.int64)
+    write_array(group, "wavelength", _folded(np.diff(whole, 2)))
+    write_array(group, "reference", model.reference)
+    emulator, residual = model.emulator, model.emulator.residual
+    base = np.asarray(emulator.base)
+    write_array(group, "base", base)
+    for name, step in _steps(model.recipe, base).items():
+        values = np.asarray(getattr(emulator, name))
+        write_array(group, name, values if step is None else _coded(values, step))
+    write_array(group, "error_modes", _coded(model.error_modes, _ERROR_STEP))
+    for name, rates in rates_of(model).items():
+        write_array(group, _place_of_rates(model.axes, name), rates)
+    own = own_of(model)
+    if own.size:
+        write_array(group, "own_functions", _coded(own, OWN_STEP))
+    if residual is not None:
+        pixels = np.asarray(residual.pixels)
+        nodes = _coded(np.asarray(residual.nodes), node_steps(pixels))
+        write_array(group, "residual_nodes", nodes)
+        write_array(group, "residual_pixels", _coded(pixels, 1.0))
+        write_array(group, "residual_scale", _folded(scale_number(np.asarray(residual.scale))))
+
+
+def _place_of_rates(axes: Mapping[str, Any], name: str) -> str:
+    """The array with the rates of a label, whatever characters its name has."""
+    return f"rates_{list(axes).index(name)}"
+
+
+def _steps(recipe: Recipe, base: NDArray[np.float32]) -> dict[str, ArrayLike | None]:
+    """Steps of the coefficients of lines; None where they are kept as they are."""
+    area, shape = steps(base) if recipe.catalogue == "joint" else (None, None)
+    return {"area": area, "shape": shape}
+
+
+def _coded(values: NDArray[np.floating], step: ArrayLike) -> NDArray[np.unsignedinteger]:
+    return _folded(np.round(values / np.asarray(step, np.float64)).astype(np.int64))
+
+
+def _folded(whole: NDArray[np.int64]) -> NDArray[np.unsignedinteger]:
+    """Signs folded in, in the smallest type that holds them."""
+    folded = np.where(whole < 0, -2 * whole - 1, 2 * whole).astype(np.uint64)
+    kind = np.min_scalar_type(int(folded.max(initial=0)))
+    return folded.astype(kind.str)  # not `kind`: of two names for 64 bits, Zarr knows one
+
+
+def _unfolded(folded: NDArray[np.unsignedinteger]) -> NDArray[np.int64]:
+    wide = folded.astype(np.int64)
+    return np.where(wide % 2 == 1, -(wide + 1) // 2, wide // 2)
+
+
+def _decoded(folded: NDArray[np.unsignedinteger], step: ArrayLike) -> NDArray[np.float32]:
+    return (_unfolded(folded) * np.asarray(step, np.float64)).astype(np.float32)
+
+
+def load_model(path: str | Path) -> Model:
+    """The model that `save_model` wrote.
+
+    Raises
+    ------
+    ArchiveError
+        It does not exist, is something else, is damaged, or is of another version.
+    """
+    path = Path(path)
+    group = open_zarr(path, FORMAT, range(OLDEST, VERSION + 1), "blase3d build")
+    try:
+        return _read(group, dict(group.attrs))
+    except ArchiveError:
+        raise
+    except Exception as error:  # as many kinds as ways to damage a file
+        raise ArchiveError(
+            f"{path} is not a complete model ({type(error).__name__}: {error}); build it again."
+        ) from None
+    finally:
+        group.store.close()
+
+
+def _read(group: zarr.Group, attributes: dict[str, Any]) -> Model:
+    recipe = recipe_from_json(attributes["recipe"], attributes["version"])
+    axes = {name: np.asarray(axis) for name, axis in attributes["axes"].items()}
+    parts = {name: read_array(group, name) for name in ("reference", "base")}
+    for name, step in _steps(recipe, parts["base"]).items():
+        values = read_array(group, name)
+        parts[name] = values if step is None else _decoded(values, step)
+    residual = _read_residual(group) if "residual_nodes" in group else None
+    if residual is None and recipe.residual:
+        raise ValueError("the residual is missing")
+    wavelength = _wavelengths(attributes["wavelength"], read_array(group, "wavelength"))
+    check_wavelength(wavelength, ArchiveError)
+    surface = Surface(**parts, root=recipe.root if recipe.catalogue == "joint" else 0)
+    errors = _decoded(read_array(group, "error_modes"), _ERROR_STEP)
+    rates, own = _read_rates(group, axes), None
+    if "own_functions" in group:
+        own = _decoded(read_array(group, "own_functions"), OWN_STEP)
+    _check(wavelength, axes, surface, residual, errors, rates, own)
+    meta = attributes["meta"]
+    return make_model(wavelength, axes, surface, residual, recipe, meta, errors, rates, own)
+
+
+def _read_rates(group: zarr.Group, axes: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
+    places = {name: _place_of_rates(axes, name) for name in axes}
+    return {name: read_array(group, place) for name, place in places.items() if place in group}
+
+
+def _check(
+    wavelength: NDArray[np.float64],
+    axes: dict[str, NDArray[np.float64]],
+    surface: Surface,
+    residual: Residual | None,
+    errors: NDArray[np.float32],
+    rates: dict[str, NDArray[np.float32]],
+    own: NDArray[np.float32] | None,
+) -> None:
+    """Raise ValueError unless the parts are of one model, and numbers."""
+    for name, axis in axes.items():
+        if not (axis.ndim == 1 and axis.size and np.isfinite(axis).all()):
+            raise ValueError(f"the values of {name} are no numbers")
+        if not (np.diff(axis) > 0).all():
+            raise ValueError(f"the values of {name} do not increase")
+    pixels, count = wavelength.size, surface.reference.size
+    box = math.prod(axis.size for axis in axes.values())
+    if max(len(surface.area), len(surface.shape)) > box:
+        raise ValueError("lines follow more functions than there are nodes")
+    parts: list[tuple[Any, tuple[int, ...]]] = [
+        (surface.reference, (count,)),
+        (surface.base, (count, 4)),
+        (surface.area, (len(surface.area), count)),
+        (surface.shape, (len(surface.shape), count, 3)),
+        (errors, (len(errors), pixels)),
+    ]
+    for name, values in rates.items():
+        others = [axis.size for other, axis in axes.items() if other != name]
+        parts.append((values, (*others, len(others))))
+    if own is not None:
+        parts.append((own, (box, own.shape[-1])))
+    if residual is not None:
+        rank = len(residual.pixels)
+        shapes = [(box, rank), (rank, pixels), (pixels,)]
+        parts += zip((residual.nodes, residual.pixels, residual.scale), shapes, strict=True)
+    for values, shape in parts:
+        if np.shape(values) != shape:
+            raise ValueError(f"a part has the shape {np.shape(values)} instead of {shape}")
+        if not np.isfinite(values).all():
+            raise ValueError("a part has values that are not finite")
+
+
+def _wavelengths(first: list[int], bends: NDArray[np.unsignedinteger]) -> NDArray[np.float64]:
+    """Wavelengths (P,) from their first two and their second differences."""
+    steps = np.cumsum(np.concatenate([[first[1] - first[0]], _unfolded(bends)]))
+    return np.concatenate([[first[0]], first[0] + np.cumsum(steps)]) * _WAVELENGTH_STEP
+
+
+def _read_residual(group: zarr.Group) -> Residual:
+    pixels = _decoded(read_array(group, "residual_pixels"), 1.0)
+    nodes = _decoded(read_array(group, "residual_nodes"), node_steps(pixels))
+    scale = scale_of(_unfolded(read_array(group, "residual_scale")))
+    return Residual(jnp.asarray(nodes), jnp.asarray(pixels), jnp.asarray(scale))

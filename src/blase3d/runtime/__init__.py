@@ -1,0 +1,1 @@
+"""Files, executors and progress."""

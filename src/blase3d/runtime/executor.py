@@ -1,0 +1,128 @@
+"""The farm: one function over many items, on any `concurrent.futures` executor."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
+from itertools import islice
+from typing import Any, TypeVar
+
+from ..errors import CloneError, InputError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_TRIES = 3
+"""How often an item is tried whose worker dies under it."""
+_AHEAD = 2
+"""Tasks a worker that are submitted ahead, so that memory is bounded whatever their number."""
+
+
+class LocalPool(Executor):
+    """Processes on this machine, each on one core; a pool that broke is opened anew.
+
+    They are spawned, not forked (JAX runs threads, which do not survive a fork).
+    """
+
+    def __init__(self, workers: int):
+        self.workers = workers
+        self._pool = self._open()
+
+    def _open(self) -> ProcessPoolExecutor:
+        context = multiprocessing.get_context("spawn")
+        return ProcessPoolExecutor(self.workers, mp_context=context, initializer=_one_core)
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        try:
+            return self._pool.submit(fn, *args, **kwargs)
+        except BrokenExecutor:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = self._open()
+            return self._pool.submit(fn, *args, **kwargs)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self._pool.shutdown(wait, cancel_futures=cancel_futures)
+
+
+def _one_core() -> None:
+    """Keep XLA from starting as many threads as there are cores in every process."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    os.environ["XLA_FLAGS"] = (
+        f"{flags} --xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+    )
+
+
+def run(
+    function: Callable[[Any], Result], items: Iterable[Item], executor: Executor | None = None
+) -> Iterator[tuple[Item, Result | InputError]]:
+    """Results in the order in which they are finished, each beside its item.
+
+    An item at fault gives its error instead of a result; the others go on. One whose worker dies
+    is tried again, the last time alone when all others are done: a pool that breaks takes every
+    task in it along, the guilty and the innocent. Items are drawn only as room is free. Without an
+    executor everything runs here, one after the other.
+    """
+    if executor is None:
+        for item in items:
+            yield item, _attempt(function, item)
+        return
+    queue = iter(items)
+    ahead = _AHEAD * max(getattr(executor, "workers", 0) or _workers_of(executor), 1)
+    pending: dict[Future[Result | InputError], tuple[Item, int]] = {}
+    suspects: list[Item] = []
+    while True:
+        for item in islice(queue, ahead - len(pending)):
+            pending[executor.submit(_attempt, function, item)] = item, 1
+        if not pending and suspects:
+            item = suspects.pop()
+            pending[executor.submit(_attempt, function, item)] = item, _TRIES
+        if not pending:
+            return
+        for future in wait(pending, return_when=FIRST_COMPLETED).done:
+            item, tries = pending.pop(future)
+            failure = future.exception()
+            if failure is None:
+                yield item, future.result()
+            elif tries < _TRIES - 1:
+                pending[executor.submit(_attempt, function, item)] = item, tries + 1
+            elif tries < _TRIES:
+                suspects.append(item)
+            else:
+                yield item, CloneError(f"its worker died {tries} times ({_said(failure)}).")
+
+
+def from_here(items: list[Item]) -> list[Item]:
+    """The items from another one on in each process, so that two farms on one archive share the
+    work instead of doing it twice."""
+    start = os.getpid() % max(len(items), 1)
+    return items[start:] + items[:start]
+
+
+def _workers_of(executor: Executor) -> int:
+    """How many workers a cluster has now."""
+    cores = getattr(getattr(executor, "_client", None), "ncores", None)
+    return sum(cores().values()) if cores is not None else 2
+
+
+def _attempt(function: Callable[[Any], Result], item: Any) -> Result | InputError:
+    """The result, or what stands for it: the item is at fault, or something unforeseen happened,
+    which must not stop the others."""
+    try:
+        return function(item)
+    except InputError as error:
+        return error
+    except Exception as error:
+        return CloneError(f"it failed unexpectedly ({_said(error)}); please report this.")
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"

@@ -1,0 +1,1 @@
+"""Spectra of stars: the record, its continuum, broadening, and file formats."""

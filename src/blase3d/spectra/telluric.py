@@ -1,0 +1,41 @@
+"""Where the Earth's atmosphere absorbs: a list of bands in the red and near infrared.
+
+The bands of O₂ and H₂O (and CO₂ in the last) by their usual names, with round limits; line lists
+are in HITRAN (Gordon et al. 2022, JQSRT 277, 107949), and Hinkle, Wallace & Livingston (2003,
+BAAS 35, 1260) show them over Kitt Peak. Weak lines stand outside the bands too; the robust weights
+of the likelihood are for them. The lines are at rest in the frame of the observatory, so a
+spectrum that was corrected to the barycentre has them shifted by that velocity.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..units import SPEED_OF_LIGHT
+from .spectrum import Spectrum
+
+BANDS = (
+    (6278.0, 6325.0, "O2 gamma"),
+    (6868.0, 6965.0, "O2 B"),
+    (7160.0, 7345.0, "H2O"),
+    (7594.0, 7710.0, "O2 A"),
+    (8130.0, 8370.0, "H2O"),
+    (8930.0, 9820.0, "H2O"),
+    (10950.0, 12120.0, "H2O"),
+    (12570.0, 12780.0, "O2"),
+    (13000.0, 15100.0, "H2O"),
+    (17500.0, 20800.0, "H2O, CO2"),
+)
+"""First and last wavelength (Å, vacuum, at rest), and what absorbs."""
+
+
+def telluric_bands(spectrum: Spectrum) -> NDArray[np.bool_]:
+    """Which pixels (P,) of a spectrum lie in one of `BANDS`."""
+    velocity = spectrum.meta.get("barycentric_correction")
+    shift = float(velocity) if isinstance(velocity, float) else 0.0
+    at_rest = spectrum.wavelength / (1.0 + shift / SPEED_OF_LIGHT)
+    inside = np.zeros(len(spectrum), bool)
+    for low, high, _ in BANDS:
+        inside |= (at_rest >= low) & (at_rest <= high)
+    return inside

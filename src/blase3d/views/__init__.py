@@ -1,0 +1,1 @@
+"""Views: figures, the report and the dashboard."""

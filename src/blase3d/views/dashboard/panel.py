@@ -1,0 +1,195 @@
+"""What stands around the pictures: the line that is chosen, the lines in view, fit and files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from bokeh.models import (
+    Button,
+    Column,
+    ColumnDataSource,
+    CustomJS,
+    DataTable,
+    Div,
+    InlineStyleSheet,
+    NumberFormatter,
+    Row,
+    Select,
+    TableColumn,
+    TabPanel,
+    Tabs,
+)
+
+from ...analysis.fisher import LineInformation
+from ...analysis.identify import Identification
+from ..report.words import title
+from .assets import text_of
+from .cards import message
+from .plots import QUANTITIES, MapPlots
+from .visible_lines import MOST, InView, Map, species_of
+from .widgets import sheet
+
+_CARD = 296
+_FILES = {"model": "Model", "spectrum": "Spectrum and residual", "lines": "Lines"}
+_SAVE = """
+const event = new CustomEvent("blase3d-save",
+  {detail: {name: cb_obj.data.name[0], text: cb_obj.data.text[0]}})
+if (cb_obj.data.name.length) document.dispatchEvent(event)"""
+_STAR = """
+if (cb_obj.data.name.length)
+  document.dispatchEvent(new CustomEvent("blase3d-star", {detail: cb_obj.data.name[0]}))"""
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """Models of the page that pages write to and listen to."""
+
+    maps: MapPlots
+    quantity: Select
+    line: Div
+    table: ColumnDataSource
+    tabs: Tabs
+    upload: ColumnDataSource
+    saved: ColumnDataSource
+    given: ColumnDataSource
+    fit: Button
+    words: Div
+    buttons: Mapping[str, Button]
+
+    @property
+    def roots(self) -> dict[str, Any]:
+        """By the name of their place."""
+        hidden = [self.upload, self.saved, self.given]
+        fit = Column(children=[self.fit, self.words], sizing_mode="stretch_width", tags=hidden)
+        downloads = Row(children=[*self.buttons.values()], spacing=6)
+        return {"fit": fit, "downloads": downloads, "details": self.tabs}
+
+    def say(self, html: str) -> None:
+        """Something below the button for the fit."""
+        self.words.text = html
+
+    def fitting(self, running: bool) -> None:
+        """Whether a fit is running."""
+        self.fit.update(disabled=running, label="Fitting…" if running else "Fit the spectrum")
+        if running:
+            self.say(message("Labels, velocity and broadening are sought; the first time takes "
+                             "some seconds more.", "busy"))  # fmt: skip
+
+    def show_star(self, name: str) -> None:
+        """There is an observation of this name."""
+        self.given.data = {"name": [name]}
+        self.fit.disabled = self.buttons["spectrum"].disabled = False
+        self.say("")
+
+    def show_maps(self, maps: Sequence[Map], labels: Mapping[str, float]) -> None:
+        """Draw maps of the chosen quantity."""
+        self.maps.show(maps, self.quantity.value, labels)
+
+    def listed(self, lines: InView) -> Sequence[int]:
+        """Indices of the lines in the table."""
+        return [int(i) for i in lines.index[:MOST]]
+
+    def show_table(
+        self,
+        lines: InView,
+        known: Mapping[int, Identification],
+        found: LineInformation | None,
+    ) -> None:
+        """The deepest lines in view, in order of wavelength."""
+        sort = np.argsort(lines.seen[:MOST], kind="stable")
+        index = lines.index[:MOST][sort]
+        self.table.selected.indices = []
+        data: dict[str, Any] = {
+            "index": index,
+            "wavelength": lines.lines.center[index],
+            "depth": lines.depth[:MOST][sort],
+            "name": [species_of(known.get(int(i))) for i in index],
+        }
+        for name in self._shares:
+            data[name] = np.full(index.size, np.nan)
+            if found is not None and name in found.names:
+                data[name] = found.share[index, found.names.index(name)]
+        self.table.data = data
+        self.tabs.tabs[1].title = f"Lines in view ({lines.index.size:,})"
+
+    @property
+    def _shares(self) -> list[str]:
+        fixed = ("index", "wavelength", "depth", "name")
+        return [name for name in self.table.data if name not in fixed]
+
+    def save(self, name: str, text: str) -> None:
+        """Have the browser save a text."""
+        self.saved.data = {"name": [name], "text": [text]}
+
+
+def make_panel(maps: MapPlots, labels: Sequence[str]) -> Panel:
+    """All of it, empty yet; `labels` are those that vary."""
+    style, cards = sheet(), InlineStyleSheet(css=text_of("cards.css"))
+    line = Div(
+        name="line", width=_CARD, sizing_mode="stretch_height", stylesheets=[cards], margin=0,
+        styles={"overflow-y": "auto"},
+    )  # fmt: skip
+    options = [(name, f"{word}: {what}") for name, (word, what) in QUANTITIES.items()]
+    quantity = Select(
+        value="ln_area", options=options, width=230, stylesheets=[style], name="quantity", margin=0
+    )
+    pictures = Column(children=[quantity, maps.row], sizing_mode="stretch_both", spacing=2)
+    card = Row(children=[line, pictures], sizing_mode="stretch_both", spacing=16)
+    names = ("index", "wavelength", "depth", "name", *labels)
+    table = ColumnDataSource({name: [] for name in names}, name="lines-data")
+    tabs = Tabs(
+        tabs=[
+            TabPanel(child=card, title="Line"),
+            TabPanel(child=_table(table, labels), title="Lines in view"),
+        ],
+        sizing_mode="stretch_both",
+        name="details",
+        stylesheets=[text_of("tabs.css")],
+    )
+    saved = ColumnDataSource({"name": [], "text": []}, name="saved")
+    saved.js_on_change("data", CustomJS(code=_SAVE))
+    given = ColumnDataSource({"name": []}, name="given")
+    given.js_on_change("data", CustomJS(code=_STAR))
+    buttons = {
+        name: Button(
+            label=f"↓ {text}", stylesheets=[style], margin=0, name=f"save-{name}",
+            disabled=name == "spectrum",
+        )
+        for name, text in _FILES.items()
+    }  # fmt: skip
+    return Panel(
+        maps,
+        quantity,
+        line,
+        table,
+        tabs,
+        ColumnDataSource({"name": [], "content": [], "medium": [], "time": []}, name="upload"),
+        saved,
+        given,
+        Button(label="Fit the spectrum", button_type="primary", disabled=True, name="fit-button",
+               stylesheets=[style], sizing_mode="stretch_width", margin=(2, 0, 0, 0)),
+        Div(name="message", stylesheets=[cards], sizing_mode="stretch_width", margin=0),
+        buttons,
+    )  # fmt: skip
+
+
+def _table(source: ColumnDataSource, labels: Sequence[str]) -> DataTable:
+    columns = [
+        TableColumn(field="wavelength", title="Vacuum, at rest (Å)", width=120,
+                    formatter=NumberFormatter(format="0.000", text_align="right")),
+        TableColumn(field="depth", title="Depth, alone", width=90,
+                    formatter=NumberFormatter(format="0.000", text_align="right")),
+        TableColumn(field="name", title="Species", width=110),
+    ]  # fmt: skip
+    share = NumberFormatter(format="0.000 %", text_align="right", nan_format="–")
+    columns += [
+        TableColumn(field=name, title=f"Part in {title(name)}", width=110, formatter=share)
+        for name in labels
+    ]
+    return DataTable(
+        source=source, columns=columns, index_position=None, sizing_mode="stretch_both",
+        autosize_mode="force_fit", row_height=23, name="lines", reorderable=False,
+    )  # fmt: skip

@@ -1,0 +1,230 @@
+"""The figure of the residuals: labels inferred from spectra of known labels, over one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from ...analysis.validation import choose_held_out
+from ...errors import LabelError
+from ...inference import infer
+from ...libraries.grid import Grid
+from ...model.model import Model, check_overlap
+from ...runtime.progress import Progress, silent
+from ...spectra.normalise import normalise
+from ...spectra.spectrum import Spectrum, cut
+from .model_queries import Floats, Nodes, nodes_of, varying
+from .style import (
+    BLUE,
+    COLUMN,
+    GREY,
+    ORANGE,
+    PAGE,
+    Drawing,
+    axis_title,
+    new_figure,
+    plain_name,
+    style,
+    unit_of,
+)
+
+COUNT = 40
+"""Nodes of which labels are inferred."""
+_FIXED = {"rv": 0.0, "vsini": 0.0, "resolution": np.inf}
+
+
+@dataclass(frozen=True, eq=False)
+class Trials:
+    """True and inferred labels (N, L) of spectra."""
+
+    truth: Floats
+    found: Floats
+
+    @property
+    def error(self) -> Floats:
+        """Inferred minus true, (N, L)."""
+        return self.found - self.truth
+
+
+def label_residuals(
+    model: Model,
+    *,
+    over: str | None = None,
+    count: int = COUNT,
+    seed: int = 0,
+    nodes: Nodes | None = None,
+    holdout: Grid | None = None,
+    progress: Progress = silent,
+) -> Drawing:
+    """Inferred minus true labels over one label, of noise-free spectra whose labels are the only
+    unknowns: nodes drawn by lot, and spectra that took no part in making the model, apart.
+
+    Parameters
+    ----------
+    model : Model
+        The library.
+    over : str, optional
+        The label on the axis; Teff, or the first that varies, if None.
+    count : int
+        Nodes that are drawn, at the most.
+    seed : int
+        Of the lot.
+    nodes : Nodes, optional
+        Where the spectra of the nodes are from; from the model if None.
+    holdout : Grid, optional
+        Spectra of the same labels. Those outside the model, or at its nodes, are left out.
+    progress : callable
+        Told how far the work is.
+
+    Raises
+    ------
+    LabelError
+        The labels do not fit, or no held-out spectrum is between the nodes.
+    """
+    nodes = nodes_of(model) if nodes is None else nodes
+    names = varying(model)
+    over = _label(names, over)
+    rows = nodes.labels
+    chosen = np.random.default_rng(seed).permutation(len(rows))[:count]
+    of_nodes = _infer(model, _node_spectra(model, nodes, rows[np.sort(chosen)]), "nodes", progress)
+    between = None
+    if holdout is not None:
+        between = _infer(model, _held_out(model, holdout, rows), "held-out", progress)
+    sets = {"nodes": of_nodes} | ({} if between is None else {"held out": between})
+    columns = {name: model.label_names.index(name) for name in names}
+    with style():
+        width = COLUMN if len(sets) == 1 else PAGE
+        figure = new_figure(width, 1.35 * len(names) + 0.55)
+        panels = figure.subplots(len(names), len(sets), sharex=True, squeeze=False)
+        for k, (title, trials) in enumerate(sets.items()):
+            number = len(trials.truth)
+            panels[0, k].set_title(f"{number} {_KIND[title][number != 1]}")
+            panels[-1, k].set_xlabel(axis_title(over))
+            panels[-1, k].xaxis.set_major_locator(MaxNLocator(5))
+            for row, (name, column) in enumerate(columns.items()):
+                _draw(panels[row, k], trials, columns[over], column, _COLOURS[title])
+                if k == 0:
+                    panels[row, 0].set_ylabel(f"Δ {axis_title(name)}")
+    caption = _caption(model, nodes, sets, over, names, len(rows), seed)
+    numbers: dict[str, Any] = {
+        "seed": seed,
+        "nodes_in_library": len(rows),
+        "spectra_of_nodes": nodes.source,
+    }
+    for title, trials in sets.items():
+        errors = {name: _numbers(trials.error[:, column]) for name, column in columns.items()}
+        numbers[title] = {"n": len(trials.truth), **errors}
+    return Drawing("label-residuals", "Inferred minus true labels", caption, figure, numbers)
+
+
+_KIND = {"nodes": ("node", "nodes"), "held out": ("held-out spectrum", "held-out spectra")}
+_COLOURS = {"nodes": BLUE, "held out": ORANGE}
+
+
+def _label(names: Sequence[str], over: str | None) -> str:
+    if not names:
+        raise LabelError("no label of the model varies, so there is nothing to infer.")
+    if over is None:
+        return "teff" if "teff" in names else names[0]
+    if over not in names:
+        raise LabelError(f"got {over}, expected a label that varies: {', '.join(names)}.")
+    return over
+
+
+def _node_spectra(model: Model, nodes: Nodes, rows: Floats) -> list[tuple[Floats, Spectrum]]:
+    names = model.label_names
+    return [
+        (row, Spectrum(model.wavelength, nodes.flux(dict(zip(names, row.tolist(), strict=True)))))
+        for row in rows
+    ]
+
+
+def _held_out(model: Model, grid: Grid, rows: Floats) -> list[tuple[Floats, Spectrum]]:
+    """Held-out spectra in units of their continuum, with their labels."""
+    own = replace(model.recipe, continuum="library")
+    found = []
+    for i in choose_held_out(model, grid, rows).index:
+        labels = grid.labels_of(i)
+        spectrum = normalise(grid[i], own, labels.get("teff"))
+        inner = cut(spectrum, check_overlap(model, spectrum.wavelength))
+        values = np.array([labels[name] for name in model.label_names])
+        found.append((values, replace(inner, error=None)))
+    return found
+
+
+def _infer(
+    model: Model, spectra: list[tuple[Floats, Spectrum]], stage: str, progress: Progress
+) -> Trials:
+    found = []
+    for done, (_, spectrum) in enumerate(spectra):
+        answer = infer(spectrum, model, fixed=_FIXED, continuum_degree=-1)
+        found.append([answer.labels[name].value for name in model.label_names])
+        progress(stage, done + 1, len(spectra))
+    return Trials(np.array([row for row, _ in spectra]), np.array(found))
+
+
+def _draw(axes: Axes, trials: Trials, over: int, column: int, colour: str) -> None:
+    """Every error as a dot; where there are several at one place, their mean and spread."""
+    x, error = trials.truth[:, over], trials.error[:, column]
+    axes.axhline(0.0, color=GREY, linewidth=0.6)
+    single = np.unique(x).size == x.size
+    size, alpha = (5, 0.8) if single else (3, 0.45)
+    axes.plot(x, error, ".", color=colour, markersize=size, alpha=alpha)
+    for value in np.unique(x):
+        here = error[x == value]
+        if here.size > 1:
+            axes.errorbar(
+                value,
+                here.mean(),
+                here.std(),
+                color=colour,
+                marker="o",
+                markersize=4,
+                capsize=2,
+                linewidth=1.0,
+            )
+
+
+def _numbers(error: Floats) -> dict[str, float]:
+    size = np.abs(error)
+    return {
+        "mean_abs": float(size.mean()),
+        "median_abs": float(np.median(size)),
+        "std": float(error.std()),
+        "worst": float(size.max()),
+    }
+
+
+def _caption(
+    model: Model,
+    nodes: Nodes,
+    sets: dict[str, Trials],
+    over: str,
+    names: Sequence[str],
+    total: int,
+    seed: int,
+) -> str:
+    parts = [
+        f"Inferred minus true labels over {plain_name(over)}, of spectra without noise, with the "
+        "labels as the only unknowns. Dots: single spectra; circles and bars: mean and standard "
+        f"deviation of those at one {plain_name(over)} (a spread over the other labels, not an "
+        f"error bar). Nodes: {len(sets['nodes'].truth)} of {total}, drawn with seed {seed}; of "
+        f"them {nodes.source}"
+        + ("." if nodes.clones is not None else ", so that they test the search alone.")
+    ]
+    if len(sets) > 1:
+        parts.append("The scales of both columns differ.")
+    columns = {name: model.label_names.index(name) for name in names}
+    for title, trials in sets.items():
+        sizes = np.abs(trials.error).mean(axis=0)
+        means = [
+            f"{plain_name(name)} {sizes[column]:.2g} {unit_of(name)}".rstrip()
+            for name, column in columns.items()
+        ]
+        parts.append(f"Mean absolute errors, {title}: {', '.join(means)}.")
+    return " ".join(parts)

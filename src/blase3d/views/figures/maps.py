@@ -1,0 +1,232 @@
+"""Figures over two labels: the number of lines, and the four parameters of one line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import TwoSlopeNorm
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from ...model.model import Model
+from .model_queries import (
+    Floats,
+    choose_line,
+    course,
+    middle_node,
+    pair_of,
+    plane,
+    quantities,
+    visible_counts,
+)
+from .style import (
+    COLUMN,
+    DIVERGING,
+    MAP,
+    MISSING,
+    PAGE,
+    Drawing,
+    axis_title,
+    edges,
+    in_words,
+    mark_nodes,
+    new_figure,
+    plain_name,
+    style,
+)
+
+DEPTH = 0.01
+"""Least central depth of a line that is counted, in units of the continuum."""
+_FINE = 81
+"""Points of a smooth map along each label."""
+_FEW_TICKS = 6
+"""Values of a label up to which each gets a tick."""
+_FEW = 6
+"""Values of a label up to which every number is written."""
+_TITLES = {
+    "ln_area": r"$\ln a$  ($a$ in Å)",
+    "sigma": r"$\sigma$ (mÅ)",
+    "gamma": r"$\gamma$ (mÅ)",
+    "shift": r"$\mu\prime - \mu$ (mÅ)",
+}
+_FLAT = 1e-4
+"""Part of itself by which a parameter must change to be drawn as changing."""
+
+
+def line_counts(
+    model: Model, *, over: tuple[str, str] | None = None, depth: float = DEPTH
+) -> Drawing:
+    """The number of lines at the nodes over two labels.
+
+    All nodes share one catalogue (but in the recipe `paper`), so those lines are counted that by
+    themselves absorb at least `depth` of the continuum at their centres.
+
+    Raises
+    ------
+    LabelError
+        Not two labels that vary.
+    """
+    first, second = pair_of(model, over)
+    base = middle_node(model)
+    x, y = model.axes[first], model.axes[second]
+    counts = visible_counts(model, plane(model, base, first, x, second, y), depth)
+    table = counts.reshape(x.size, y.size)
+    with style():
+        figure = new_figure(COLUMN, 2.7)
+        axes = figure.subplots()
+        mesh = axes.pcolormesh(edges(x), edges(y), table.T, cmap="cividis", linewidth=0)
+        mesh.set_edgecolor("face")
+        _label_axes(axes, first, second)
+        for axis, values in ((axes.xaxis, x), (axes.yaxis, y)):
+            if values.size <= _FEW_TICKS:
+                axis.set_ticks(values)
+        figure.colorbar(mesh, ax=axes, label=f"Lines deeper than {depth:g}", pad=0.02)
+        if max(table.shape) <= _FEW:
+            _write_counts(axes, x, y, table)
+    rest = _rest(base, first, second)
+    low, high = int(counts.min()), int(counts.max())
+    caption = (
+        f"Number of lines whose central depth, each by itself, is at least {depth:g} of the "
+        f"continuum, at the nodes over {plain_name(first)} and {plain_name(second)}{rest}: "
+        f"{low:,} to {high:,} of the {model.reference.size:,} lines of the catalogue, between "
+        f"{model.wavelength[0]:.0f} and {model.wavelength[-1]:.0f} Å (vacuum)."
+    )
+    numbers = {
+        first: x.tolist(),
+        second: y.tolist(),
+        "counts": table.tolist(),
+        "depth": depth,
+        "catalogue": int(model.reference.size),
+        "at": base,
+    }
+    return Drawing("line-counts", "Number of lines over the grid", caption, figure, numbers)
+
+
+def line_maps(
+    model: Model, *, over: tuple[str, str] | None = None, line: float | None = None
+) -> Drawing:
+    """ln a, σ, γ and µ′ − µ of one line over two labels: what `Model.flux` interpolates.
+
+    At the nodes, where these were cloned by themselves; else, as the line is one smooth function
+    of the labels, everywhere.
+
+    Parameters
+    ----------
+    model : Model
+        The library.
+    over : pair of str, optional
+        The labels; Teff and log g if None.
+    line : float, optional
+        Å, vacuum: the strongest line near it; the strongest of all if None.
+
+    Raises
+    ------
+    LabelError
+        Not two labels that vary.
+    InputError
+        No line can be there.
+    """
+    first, second = pair_of(model, over)
+    base = middle_node(model)
+    index = choose_line(model, base, line)
+    smooth = model.recipe.catalogue == "joint"
+    x, y = (
+        np.linspace(*model.bounds[name], _FINE) if smooth else model.axes[name]
+        for name in (first, second)
+    )
+    params = course(model, index, plane(model, base, first, x, second, y))
+    panels = _panels(params.reshape(x.size, y.size, 4))
+    with style():
+        figure = new_figure(PAGE, 4.9)
+        for axes, (title, values) in zip(figure.subplots(2, 2).flat, panels.items(), strict=True):
+            _draw_map(figure, axes, x, y, values, title, smooth)
+            _label_axes(axes, first, second)
+            if smooth:
+                mark_nodes(axes, model, first, second)
+    reference = float(model.reference[index])
+    missing = float(np.isnan(params[:, 1]).mean())
+    caption = (
+        f"The line at {reference:.2f} Å (vacuum) over {plain_name(first)} and "
+        f"{plain_name(second)}{_rest(base, first, second)}: ln of its area a in Å, its Gaussian "
+        "width σ (standard deviation) and Lorentzian width γ (half width at half maximum), and the "
+        "distance of its centre µ′ from the wavelength µ that names it. "
+        + ("Dots: the nodes of the library." if smooth else "At the nodes of the library.")
+        + (f" Grey: the line is missing ({missing:.0%})." if missing else "")
+    )
+    numbers = {
+        "line": reference,
+        "missing": missing,
+        "ranges": {name: _range(values) for name, values in panels.items()},
+        "at": base,
+    }
+    return Drawing("line-maps", "One line over the labels", caption, figure, numbers)
+
+
+def _panels(params: Floats) -> dict[str, Floats]:
+    """What each panel shows, from parameters (n, m, 4)."""
+    return {_TITLES[name]: values for name, values in quantities(params).items()}
+
+
+def _range(values: Floats) -> list[float]:
+    return [float(np.nanmin(values)), float(np.nanmax(values))]
+
+
+def _draw_map(
+    figure: Figure,
+    axes: Axes,
+    x: Floats,
+    y: Floats,
+    values: Floats,
+    title: str,
+    smooth: bool,
+) -> None:
+    low, high = _range(values)
+    if high - low <= _FLAT * max(abs(low), abs(high)):
+        _draw_constant(axes, x, y, low, title)
+        return
+    both = low < 0 < high and "mu" in title
+    size = max(-low, high)
+    norm = TwoSlopeNorm(0.0, -size, size) if both else None
+    axes.set_facecolor(MISSING)
+    mesh = axes.pcolormesh(
+        x if smooth else edges(x),
+        y if smooth else edges(y),
+        np.ma.masked_invalid(values.T),
+        cmap=DIVERGING if both else MAP,
+        norm=norm,
+        shading="gouraud" if smooth else "flat",
+        rasterized=True,
+    )
+    bar = figure.colorbar(mesh, ax=axes, pad=0.02, label=title)
+    bar.ax.ticklabel_format(useOffset=False)
+
+
+def _draw_constant(axes: Axes, x: Floats, y: Floats, value: float, title: str) -> None:
+    """A panel that says that a parameter is the same everywhere."""
+    axes.set_xlim(x[0], x[-1])
+    axes.set_ylim(y[0], y[-1])
+    text = f"{title} = {value:.4g}\neverywhere"
+    drawn = axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", zorder=6)
+    drawn.set_bbox({"facecolor": "white", "edgecolor": "none"})  # over the dots of the nodes
+
+
+def _label_axes(axes: Axes, first: str, second: str) -> None:
+    axes.set_xlabel(axis_title(first))
+    axes.set_ylabel(axis_title(second))
+    axes.tick_params(which="both", direction="out", top=False, right=False)
+
+
+def _write_counts(axes: Axes, x: Floats, y: Floats, table: NDArray[np.int64]) -> None:
+    middle = (int(table.min()) + int(table.max())) / 2
+    for i, a in enumerate(x):
+        for k, b in enumerate(y):
+            colour = "white" if table[i, k] < middle else "black"
+            axes.text(a, b, str(table[i, k]), ha="center", va="center", color=colour, fontsize=6)
+
+
+def _rest(base: Mapping[str, float], first: str, second: str) -> str:
+    """The labels that are held, as part of a sentence."""
+    held = {name: value for name, value in base.items() if name not in (first, second)}
+    return f" at {in_words(held)}" if held else ""

@@ -1,0 +1,146 @@
+"""How figures look: sizes in print, colours that colour-blind readers tell apart, names of labels.
+
+Colours are those of Okabe & Ito (2008) for curves, and viridis or cividis for maps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from ...model.model import Model
+
+COLUMN, PAGE = 3.4, 7.1
+"""Widths of one column and of a page, inches."""
+BLACK, ORANGE, BLUE, GREEN, PINK, AMBER, SKY, GREY = (
+    "#000000",
+    "#D55E00",
+    "#0072B2",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#6E6E6E",
+)
+MAP, DIVERGING = "viridis", "PuOr"
+MISSING = "#D9D9D9"
+"""What is not there, in maps."""
+_RC: dict[Any, Any] = {
+    "font.size": 8.0,
+    "axes.labelsize": 8.0,
+    "axes.titlesize": 8.0,
+    "xtick.labelsize": 7.0,
+    "ytick.labelsize": 7.0,
+    "legend.fontsize": 7.0,
+    "legend.frameon": False,
+    "axes.linewidth": 0.6,
+    "lines.linewidth": 1.0,
+    "xtick.direction": "in",
+    "ytick.direction": "in",
+    "xtick.top": True,
+    "ytick.right": True,
+    "mathtext.fontset": "dejavusans",
+    "pdf.fonttype": 42,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "blase3d",
+}
+_NAMES = {
+    "teff": (r"$T_\mathrm{eff}$", "K"),
+    "logg": (r"$\log g$", "cgs"),
+    "feh": ("[Fe/H]", "dex"),
+    "alpha": (r"[$\alpha$/Fe]", "dex"),
+}
+_PLAIN = {"teff": "Teff", "logg": "log g", "feh": "[Fe/H]", "alpha": "[α/Fe]"}
+_UNITS = {"teff": "K", "logg": "dex", "feh": "dex", "alpha": "dex"}
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A figure with what is to be said of it.
+
+    Attributes
+    ----------
+    name : str
+        Of its file, without ending.
+    title : str
+        What it is, in a few words.
+    caption : str
+        What it shows, and of what.
+    figure : Figure
+        The picture, tied to no window.
+    numbers : dict
+        What can be read off it, as JSON holds it.
+    """
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+
+def style() -> AbstractContextManager[None]:
+    """Settings under which figures are made and saved; nothing of them stays."""
+    return matplotlib.rc_context(_RC)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty white figure (inches)."""
+    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+
+
+def axis_title(name: str) -> str:
+    """Name and unit of a label, for an axis."""
+    if name not in _NAMES:
+        return name.replace("$", r"\$")
+    symbol, unit = _NAMES[name]
+    return f"{symbol} ({unit})"
+
+
+def plain_name(name: str) -> str:
+    """Name of a label, for a sentence."""
+    return _PLAIN.get(name, name)
+
+
+def unit_of(name: str) -> str:
+    """Unit of a label; empty where it is not known."""
+    return _UNITS.get(name, "")
+
+
+def in_words(labels: Mapping[str, float]) -> str:
+    """Labels as a sentence says them: `Teff 5750 K, log g 4.5, [Fe/H] 0`."""
+    parts = [
+        f"{plain_name(name)} {value:.6g}" + (" K" if name == "teff" else "")
+        for name, value in labels.items()
+    ]
+    return ", ".join(parts)
+
+
+def edges(axis: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Edges (n + 1,) of cells around increasing values (n,), midway between them."""
+    if axis.size == 1:
+        return np.array([axis[0] - 0.5, axis[0] + 0.5])
+    middle = (axis[1:] + axis[:-1]) / 2
+    return np.concatenate([[2 * axis[0] - middle[0]], middle, [2 * axis[-1] - middle[-1]]])
+
+
+def mark_nodes(axes: Axes, model: Model, first: str, second: str) -> None:
+    """A dot at every node of the box, also where it stands on the frame."""
+    axes.plot(
+        *np.meshgrid(model.axes[first], model.axes[second]),
+        ".",
+        color="white",
+        markersize=3.2,
+        markeredgecolor=BLACK,
+        markeredgewidth=0.4,
+        clip_on=False,
+        zorder=5,
+    )

@@ -1,0 +1,123 @@
+"""Everything that is needed to repeat an inference, as HTML."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from ...fitting.archive import software_versions
+from ...inference.result import Inference
+from ...model.model import Model
+from .words import title, unit
+
+_WAVELENGTH_STEP = 1e-7
+"""Å: wavelengths are kept in files to this."""
+
+
+def model_checksum(model: Model) -> str:
+    """SHA-256 (hexadecimal) of what a model computes flux with: its recipe, labels, wavelengths,
+    lines and residual. Equal for a model and for every copy of its file, on every machine."""
+    total = hashlib.sha256(model.recipe.to_json().encode())
+    emulator, rest = model.emulator, model.emulator.residual
+    wavelength = np.round(model.wavelength / _WAVELENGTH_STEP).astype(np.int64)
+    arrays = [wavelength, model.reference, emulator.base, emulator.area, emulator.shape]
+    if rest is not None:
+        arrays += [rest.nodes, rest.pixels, rest.scale]
+    for name, axis in model.axes.items():
+        total.update(name.encode())
+        arrays.append(axis)
+    for values in arrays:
+        plain = np.ascontiguousarray(np.asarray(values)) + 0  # there is but one zero
+        total.update(f"{plain.shape}".encode())
+        total.update(plain.astype(plain.dtype.newbyteorder("<")).tobytes())
+    return total.hexdigest()
+
+
+def provenance(inference: Inference, model: Model, command: str | None) -> str:
+    """Command, what was assumed, model, library with its citation, recipe and versions."""
+    library = model.meta.get("library", {})
+    library = dict(library) if isinstance(library, Mapping) else {"library": library}
+    citation = library.pop("citation", None)
+    cited = [citation] if isinstance(citation, str) else list(citation or [])
+    name = str(library.pop("library", "not named"))
+    axes = {label: [float(v) for v in axis] for label, axis in model.axes.items()}
+    entries = [
+        ("Command", _pre(command) if command else ""),
+        ("Method", escape(_method(inference))),
+        ("Held", escape(_held(inference))),
+        ("Library", escape(name)),
+        ("To cite", "".join(f"<div>{escape(str(work))}</div>" for work in cited)),
+        ("About the library", _folded("as its file says", _json(library)) if library else ""),
+        (
+            "Values of the labels in it",
+            _pre("\n".join(f"{n}: {_list(values)}" for n, values in axes.items())),
+        ),
+        (
+            "Checksum of the model (blase3d.views.report.model_checksum)",
+            _code(model_checksum(model)),
+        ),
+        ("Mark of the library's content", _code(model.meta.get("fingerprint"))),
+        ("Recipe", _folded(model.recipe.name, _json(json.loads(model.recipe.to_json())))),
+        ("Versions now", escape(_versions(software_versions()))),
+        ("Versions that made the model", _made(model.meta.get("versions", {}))),
+    ]
+    items = "\n".join(
+        f"<div><dt>{escape(key)}</dt><dd>{text}</dd></div>" for key, text in entries if text
+    )
+    return f"<dl>\n{items}\n</dl>"
+
+
+def _method(inference: Inference) -> str:
+    free = ", ".join(title(name) for name in inference.names)
+    parts = [f"{inference.method}; free: {free}"]
+    if inference.draws is not None:
+        chains, draws = inference.draws.shape[:2]
+        parts.append(f"{chains} chains of {draws} draws")
+    if inference.jitter > 0:
+        parts.append(f"error beside the stated ones: {inference.jitter:.3g} of the continuum")
+    return "; ".join(parts)
+
+
+def _held(inference: Inference) -> str:
+    held = []
+    for name, value in inference.fixed.items():
+        short = unit(name).split(" ")[0]
+        text = "none" if np.isinf(value) else f"{value:.8g} {short}".strip()
+        held.append(f"{title(name)}: {text}")
+    return "; ".join(held)
+
+
+def _made(versions: Mapping[str, Any]) -> str:
+    return "".join(
+        f"<div>{escape(str(stage))}: {escape(_versions(used))}</div>"
+        for stage, used in versions.items()
+    )
+
+
+def _versions(versions: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in versions.items())
+
+
+def _list(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False, default=str)
+
+
+def _pre(text: str) -> str:
+    return f"<pre>{escape(text)}</pre>"
+
+
+def _folded(summary: str, text: str) -> str:
+    return f"<details><summary>{escape(summary)}</summary>{_pre(text)}</details>"
+
+
+def _code(text: Any) -> str:
+    return f"<code>{escape(str(text))}</code>" if text else ""

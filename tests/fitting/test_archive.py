@@ -1,0 +1,344 @@
+"""Clones on disk: round trips, and damage of every kind told from a done node."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import zarr
+
+from blase3d.errors import ArchiveError
+from blase3d.fitting.archive import create_archive, open_archive
+from blase3d.fitting.single_node import Clone
+from blase3d.libraries.toy import WAVELENGTH, toy_flux, toy_grid, toy_lines
+from blase3d.model.line_grid import Surface
+from blase3d.model.model_file import load_model
+from blase3d.recipe import DEFAULT, PAPER, SINGLE
+from blase3d.runtime.zarr_groups import write_array
+
+AXES = {"teff": (5500.0, 6000.0, 6500.0), "logg": (4.0, 4.5), "feh": (0.0,)}
+GRID = toy_grid(AXES)
+
+
+def clone_of(i):
+    """A clone of a node without any fitting."""
+    labels = GRID.labels[i]
+    flux = toy_flux(labels, WAVELENGTH).astype(np.float32)
+    return Clone(flux, toy_lines(labels), flux + np.float32(1e-3), 1e-3, ("invented",))
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory):
+    """An archive with every node in it, to be copied."""
+    made = create_archive(tmp_path_factory.mktemp("pristine") / "clones", GRID, SINGLE)
+    for i in range(len(GRID)):
+        made.write(i, clone_of(i))
+    return made.path
+
+
+@pytest.fixture
+def archive(pristine, tmp_path):
+    """An archive with every node in it, to be damaged."""
+    return open_archive(shutil.copytree(pristine, tmp_path / "clones"))
+
+
+def done(archive):
+    """Which nodes a new look at the archive finds done."""
+    opened = open_archive(archive.path)
+    return [i for i in range(len(opened)) if opened.is_done(i)]
+
+
+def test_round_trip(archive):
+    opened = open_archive(archive.path)
+    assert opened.recipe == SINGLE
+    assert opened.label_names == GRID.label_names
+    assert opened.meta["library"]["library"] == "toy"
+    assert set(opened.meta["versions"]) >= {"blase3d", "jax", "numpy"}
+    np.testing.assert_array_equal(opened.wavelength, WAVELENGTH)
+    np.testing.assert_array_equal(opened.labels, GRID.labels)
+    for i in range(len(GRID)):
+        node, truth = opened[i], clone_of(i)
+        np.testing.assert_array_equal(node.lines.reference, truth.lines.reference)
+        np.testing.assert_array_equal(node.lines.params, truth.lines.params)
+        np.testing.assert_array_equal(node.flux, truth.target)
+        assert (node.misfit, node.flags) == (1e-3, ("invented",))
+
+
+def test_failures(archive):
+    assert archive.failed == {}
+    archive.write_failed(4, "it is too cold")
+    opened = open_archive(archive.path)
+    assert opened.failed == {4: "it is too cold"}
+    assert done(archive) == [0, 1, 2, 3, 5]
+    opened.write(4, clone_of(4))  # it has come back
+    assert open_archive(archive.path).failed == {}
+    assert done(archive) == list(range(6))
+
+
+def test_a_part_of_a_flux(archive):
+    found = archive.flux_part(2, slice(300, 900))
+    np.testing.assert_array_equal(found, clone_of(2).target[300:900])
+
+
+def a_surface():
+    """Lines of two coefficients of ln area and one of the others, with numbers of chance."""
+    rng = np.random.default_rng(3)
+    shapes = ((26, 4), (2, 26), (1, 26, 3))
+    parts = (rng.normal(size=shape).astype(np.float32) for shape in shapes)
+    return Surface(toy_lines(GRID.labels[0]).reference, *parts)
+
+
+def test_windows_round_trip(archive):
+    archive.write_window(3, 1, a_surface(), np.arange(6.0))
+    opened = open_archive(archive.path)
+    found, squares = opened.window(3, 1)
+    for name in ("reference", "base", "area", "shape"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(a_surface(), name))
+    np.testing.assert_array_equal(squares, np.arange(6.0))
+    assert opened.window(3, 0) is None
+    assert opened.window(2, 1) is None
+
+
+def test_own_functions_round_trip_and_damaged_ones_are_not_there(archive):
+    assert archive.own_functions() is None
+    own = np.arange(12.0).reshape(6, 2)
+    archive.write_own_functions(own)
+    np.testing.assert_array_equal(open_archive(archive.path).own_functions(), own)
+    values = next(p for p in (archive.path / "functions/own/c").rglob("*") if p.is_file())
+    flip(values, 0.5)
+    assert open_archive(archive.path).own_functions() is None
+    archive.write_own_functions(own)
+    np.testing.assert_array_equal(open_archive(archive.path).own_functions(), own)
+
+
+@pytest.mark.parametrize("name", ["reference", "base", "area", "shape", "squares"])
+@pytest.mark.parametrize("damage", ["flip", "lose", "metadata"])
+def test_a_damaged_window_is_not_done_and_can_be_mended(archive, name, damage):
+    archive.write_window(0, 0, a_surface(), np.arange(6.0))
+    folder = archive.path / "rounds/0/0" / name
+    values = next(p for p in (folder / "c").rglob("*") if p.is_file())
+    if damage == "flip":
+        flip(values, 0.5)
+    elif damage == "lose":
+        values.unlink()
+    else:
+        (folder / "zarr.json").write_text("[]")
+    opened = open_archive(archive.path)
+    assert opened.window(0, 0) is None
+    opened.write_window(0, 0, a_surface(), np.arange(6.0))
+    np.testing.assert_array_equal(open_archive(archive.path).window(0, 0)[1], np.arange(6.0))
+
+
+def test_a_clone_without_lines(archive):
+    none = clone_of(0).lines.take([])
+    archive.write(0, replace(clone_of(0), lines=none))
+    assert len(open_archive(archive.path)[0].lines) == 0
+    assert 0 in done(archive)
+
+
+def test_the_same_work_goes_on(archive):
+    assert create_archive(archive.path, GRID, SINGLE).is_done(2)
+
+
+def test_a_node_that_is_not_there_is_not_done(tmp_path):
+    empty = create_archive(tmp_path / "clones", GRID, SINGLE)
+    assert not empty.is_done(0)
+    assert empty.window(0, 0) is None
+    with pytest.raises(ArchiveError, match=r"node 0 .* not been cloned"):
+        empty[0]
+
+
+def test_a_write_cut_short_is_not_done(archive, monkeypatch):
+    """The process ends when half of a node is written."""
+    shutil.rmtree(archive.path / "nodes/3")
+    written = []
+
+    def write_one(group, name, values, chunk=None, write=write_array):
+        if written:
+            raise KeyboardInterrupt
+        written.append(name)
+        write(group, name, values, chunk)
+
+    monkeypatch.setattr("blase3d.fitting.archive.write_array", write_one)
+    with pytest.raises(KeyboardInterrupt):
+        archive.write(3, clone_of(3))
+    assert written == ["nodes/3/reference"]
+    assert done(archive) == [0, 1, 2, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("grid", "recipe"),
+    [
+        (GRID, PAPER),
+        (GRID, DEFAULT),
+        (GRID, replace(SINGLE, epochs=99)),
+        (GRID.take([0, 1, 2, 3]), SINGLE),
+        (GRID.cut(8490, 8500), SINGLE),
+        (toy_grid({**AXES, "feh": (0.5,)}), SINGLE),
+    ],
+)
+def test_other_work_is_refused(archive, grid, recipe):
+    with pytest.raises(ArchiveError, match="another grid, range or recipe"):
+        create_archive(archive.path, grid, recipe)
+    assert done(archive) == list(range(6))
+
+
+# Damage
+
+
+def chunk(archive, i, name):
+    """The file with the values of an array of a node."""
+    files = [p for p in (archive.path / f"nodes/{i}/{name}/c").rglob("*") if p.is_file()]
+    assert len(files) == 1
+    return files[0]
+
+
+def flip(path, place):
+    """Change one byte of a file, at a part of its length."""
+    data = bytearray(path.read_bytes())
+    data[int(place * len(data))] ^= 0x10
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("name", ["flux", "params", "reference"])
+@pytest.mark.parametrize("place", [0.0, 0.3, 0.6, 0.99])
+def test_a_flipped_byte_is_told(archive, name, place):
+    flip(chunk(archive, 2, name), place)
+    assert done(archive) == [0, 1, 3, 4, 5]
+    with pytest.raises(ArchiveError, match=f"{name} .*damaged"):
+        open_archive(archive.path)[2]
+
+
+@pytest.mark.parametrize("left", [0, 10, 500])
+def test_a_truncated_chunk_is_told(archive, left):
+    path = chunk(archive, 2, "flux")
+    path.write_bytes(path.read_bytes()[:left])
+    assert done(archive) == [0, 1, 3, 4, 5]
+
+
+@pytest.mark.parametrize("name", ["flux", "params", "reference"])
+def test_a_lost_chunk_is_told(archive, name):
+    chunk(archive, 2, name).unlink()
+    assert done(archive) == [0, 1, 3, 4, 5]
+    with pytest.raises(ArchiveError, match="incomplete"):
+        open_archive(archive.path)[2]
+
+
+@pytest.mark.parametrize("name", ["", "flux", "params"])
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
+def test_damaged_metadata_of_a_node_is_told_and_mended(archive, name, content):
+    (archive.path / "nodes/2" / name / "zarr.json").write_text(content)
+    assert done(archive) == [0, 1, 3, 4, 5]
+    open_archive(archive.path).write(2, clone_of(2))
+    assert done(archive) == list(range(6))
+
+
+@pytest.mark.parametrize("name", ["", "flux", "params"])
+def test_lost_metadata_of_a_node_are_told_and_mended(archive, name):
+    (archive.path / "nodes/2" / name / "zarr.json").unlink()
+    assert done(archive) == [0, 1, 3, 4, 5]
+    open_archive(archive.path).write(2, clone_of(2))
+    assert done(archive) == list(range(6))
+
+
+def test_writing_a_node_again_removes_nothing_meanwhile(archive, monkeypatch):
+    """A farm that reads a node while another one writes the same finds it whole at every step."""
+    seen = []
+
+    def write_one(group, name, values, chunk=None, write=write_array):
+        seen.append(done(archive))
+        write(group, name, values, chunk)
+        seen.append(done(archive))
+
+    monkeypatch.setattr("blase3d.fitting.archive.write_array", write_one)
+    archive.write(3, clone_of(3))
+    assert seen == [list(range(6))] * 6
+
+
+def test_swapped_arrays_are_told(archive):
+    """Chunks that are whole but belong to another array do not fit."""
+    flux, params = chunk(archive, 2, "flux"), chunk(archive, 2, "params")
+    flux.write_bytes(params.read_bytes())
+    assert done(archive) == [0, 1, 3, 4, 5]
+
+
+@pytest.mark.parametrize("name", ["wavelength", "labels"])
+def test_damage_to_what_all_nodes_share(archive, name):
+    files = [p for p in (archive.path / name / "c").rglob("*") if p.is_file()]
+    flip(files[0], 0.5)
+    with pytest.raises(ArchiveError, match=name):
+        open_archive(archive.path)
+
+
+# Things that are no archive
+
+
+def rewrite(archive, **attributes):
+    """Change attributes of the archive behind its back."""
+    path = archive.path / "zarr.json"
+    content = json.loads(path.read_text())
+    content["attributes"].update(attributes)
+    path.write_text(json.dumps(content))
+
+
+def test_a_folder_appears_whole(tmp_path, monkeypatch):
+    """A run that ends while it makes the archive leaves nothing in the way of the next."""
+
+    def killed(group, name, values, chunk=None):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("blase3d.fitting.archive.write_array", killed)
+        with pytest.raises(KeyboardInterrupt):
+            create_archive(tmp_path / "clones", GRID, SINGLE)
+    assert not (tmp_path / "clones").exists()
+    assert len(create_archive(tmp_path / "clones", GRID, SINGLE)) == 6
+
+
+def test_other_things_are_told(tmp_path, archive):
+    with pytest.raises(ArchiveError, match="does not exist"):
+        open_archive(tmp_path / "nowhere")
+    (tmp_path / "text").write_text("no archive")
+    with pytest.raises(ArchiveError, match="cannot be opened"):
+        open_archive(tmp_path / "text")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/file").write_text("no archive")
+    with pytest.raises(ArchiveError, match="cannot be opened"):
+        open_archive(tmp_path / "folder")
+    zarr.create_group(tmp_path / "foreign.zarr", attributes={"mine": 1})
+    with pytest.raises(ArchiveError, match="format None"):
+        open_archive(tmp_path / "foreign.zarr")
+    with pytest.raises(ArchiveError):
+        create_archive(tmp_path / "folder", GRID, SINGLE)
+    assert (tmp_path / "folder/file").read_text() == "no archive"
+    with pytest.raises(ArchiveError, match="blase3d-model"):
+        load_model(archive.path)
+
+
+@pytest.mark.parametrize(
+    ("version", "way_out"),
+    [(99, "upgrade"), (1, "blase3d clone"), (None, "blase3d clone"), ("one", "blase3d clone")],
+)
+def test_another_version_is_told(archive, version, way_out):
+    rewrite(archive, version=version)
+    with pytest.raises(ArchiveError, match=f"version.*{way_out}"):
+        open_archive(archive.path)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]"])
+def test_damaged_metadata_is_told(archive, content):
+    (archive.path / "zarr.json").write_text(content)
+    with pytest.raises(ArchiveError):
+        open_archive(archive.path)
+
+
+def test_a_lost_attribute_is_told(archive):
+    path = archive.path / "zarr.json"
+    content = json.loads(path.read_text())
+    del content["attributes"]["label_names"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(ArchiveError, match="damaged description"):
+        open_archive(archive.path)

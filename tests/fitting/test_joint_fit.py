@@ -1,0 +1,299 @@
+"""Joint fits: lines that are smooth functions of the labels are recovered from whole grids."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from blase3d.fitting import joint_fit
+from blase3d.fitting.joint_fit import depth_of, detect_surface, fit_surface, with_missing
+from blase3d.libraries.toy import LINES, WAVELENGTH, line_depth, toy_flux, toy_grid, toy_params
+from blase3d.lines.profile import width_and_mixing
+from blase3d.lines.render import make_layout
+from blase3d.model.interpolation import coordinates, smooth_modes
+from blase3d.model.line_grid import (
+    Surface,
+    farthest,
+    joined,
+    ln_area_of,
+    params_at,
+    slope_of_ln_area,
+    steps,
+    total_of,
+)
+from blase3d.recipe import DEFAULT
+
+AXES = {"teff": (5000.0, 5500.0, 6000.0, 6500.0), "logg": (4.0, 4.5, 5.0), "feh": (-0.5, 0.5)}
+GRID = toy_grid(AXES)
+FLUX = np.stack([toy_flux(labels, WAVELENGTH) for labels in GRID.labels]).astype(np.float32)
+MODES = smooth_modes(coordinates(GRID.axes), 1000)
+TRUE = replace(DEFAULT, composition="sum", modes=1000, epochs=60)
+"""Lines compose as in the toy universe."""
+PARAMS = np.stack([toy_params(labels) for labels in GRID.labels])
+INSIDE = LINES[:, 0] < WAVELENGTH[-1]
+BLENDED = np.isin(LINES[:, 0], (8487.35, 8487.67, 8505.76, 8506.04))
+STRONG = INSIDE & ~BLENDED & (LINES[:, 1] > 0.03)
+
+
+def truth():
+    """The toy lines as a surface: as far as the smooth functions can follow them."""
+    params = PARAMS.copy()
+    params[:, :, 0] -= LINES[:, 0]
+    base = params.mean(axis=0)
+    found = np.linalg.lstsq(MODES, (params - base).reshape(len(params), -1), rcond=None)[0]
+    found = found.reshape(-1, *base.shape).astype(np.float32)
+    shape = found[: TRUE.shape_modes][:, :, [0, 2, 3]]
+    return Surface(LINES[:, 0], base.astype(np.float32), found[:, :, 1], shape)
+
+
+def fwhm(base):
+    """Full widths (Å) of lines."""
+    return np.asarray(width_and_mixing(base[:, 2], base[:, 3])[0])
+
+
+def rms(difference):
+    """Root mean square."""
+    return float(np.sqrt(np.mean(np.asarray(difference, np.float64) ** 2)))
+
+
+def disturbed(size):
+    """The truth, with errors of chance in all coefficients."""
+    start, rng = truth(), np.random.default_rng(1)
+    area = (
+        start.area
+        + size * rng.normal(size=start.area.shape) * (np.arange(len(start.area)) < 4)[:, None]
+    )
+    shape = start.shape.copy()
+    shape[0] += size * rng.normal(size=shape[0].shape) * [0.02, 0.5, 0.5]
+    return replace(start, area=area.astype(np.float32), shape=shape.astype(np.float32))
+
+
+def test_the_smooth_functions_can_follow_the_toy_lines():
+    """But for the alternating one along each axis, which is left out."""
+    found = truth().at(MODES)
+    np.testing.assert_allclose(found[:, :, 1], PARAMS[:, :, 1], atol=0.12)
+    np.testing.assert_allclose(found[:, :, 0] + LINES[:, 0], PARAMS[:, :, 0], atol=2e-3)
+
+
+@pytest.fixture(scope="module")
+def come_back():
+    """A fit that starts beside the truth."""
+    return fit_surface(disturbed(0.15), WAVELENGTH, FLUX, MODES, TRUE)
+
+
+def test_known_lines_are_recovered_from_a_disturbed_start(come_back):
+    fitted, model = come_back
+    assert rms(model - FLUX) < 2e-3
+    before = disturbed(0.15).at(MODES)[:, STRONG, 1] - PARAMS[:, STRONG, 1]
+    after = fitted.at(MODES)[:, STRONG, 1] - PARAMS[:, STRONG, 1]
+    assert rms(after) < 0.05
+    assert rms(after) < 0.25 * rms(before)
+    centers = LINES[STRONG, 0] + fitted.at(MODES)[:, STRONG, 0]
+    assert np.abs(centers - PARAMS[:, STRONG, 0]).max() < 0.01
+
+
+def test_the_flux_is_that_of_the_lines(come_back):
+    fitted, model = come_back
+    np.testing.assert_allclose(np.exp(-depth_of(fitted, WAVELENGTH, MODES, TRUE)), model, atol=2e-4)
+    params = fitted.at(MODES[3:4])[0].astype(float)
+    params[:, 0] += fitted.reference
+    np.testing.assert_allclose(np.exp(-line_depth(WAVELENGTH, params)), model[3], atol=5e-4)
+
+
+def test_a_fit_is_the_same_every_time_and_depends_on_the_seed_little():
+    short = replace(TRUE, epochs=4)
+    one, two, other = (
+        fit_surface(disturbed(0.1), WAVELENGTH, FLUX, MODES, short, seed=seed)[0]
+        for seed in (0, 0, 1)
+    )
+    for name in ("area", "shape"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+    assert 0 < np.abs(one.area - other.area).max() < 0.3
+
+
+def test_detection_over_the_grid_finds_the_lines():
+    found = detect_surface(WAVELENGTH, FLUX, MODES, TRUE)
+    apart = np.abs(np.subtract.outer(LINES[INSIDE & ~BLENDED, 0], found.reference))
+    assert apart.min(axis=1).max() < 0.05
+    assert len(found) < 1.4 * INSIDE.sum()
+    # their areas follow those of the nodes from the start
+    for n in np.flatnonzero(STRONG):
+        i = int(np.abs(found.reference - LINES[n, 0]).argmin())
+        area = found.at(MODES)[:, i, 1]
+        assert np.corrcoef(area, PARAMS[:, n, 1])[0, 1] > 0.6
+
+
+def test_what_the_lines_lack_is_added_and_nothing_else():
+    without = truth().take(LINES[:, 0] != 8490.60)
+    model = np.exp(-depth_of(without, WAVELENGTH, MODES, TRUE))
+    more = with_missing(without, WAVELENGTH, FLUX, model, MODES, replace(TRUE, redetection=0.05))
+    added = np.setdiff1d(more.reference, without.reference)
+    np.testing.assert_allclose(added, [8490.60], atol=0.05)
+    assert (np.diff(more.reference) >= 0).all()
+    full = np.exp(-depth_of(truth(), WAVELENGTH, MODES, TRUE))
+    again = with_missing(truth(), WAVELENGTH, full, full, MODES, TRUE)
+    np.testing.assert_array_equal(again.reference, truth().reference)
+
+
+def test_a_line_stays_where_it_was_found():
+    """It does not serve in the place of another: there one is to be added."""
+    one = truth().take(LINES[:, 0] == 8490.60)
+    narrow = one.base - np.array([0.0, 0.0, 1.0, 1.0], np.float32)
+    width = float(fwhm(narrow)[0])
+    beside = replace(one, reference=one.reference + 2.5 * width, base=narrow)
+    seen = np.abs(WAVELENGTH - 8490.60) < 1.2
+
+    def moved(firmness):
+        recipe = replace(TRUE, firmness=firmness, epochs=1000)
+        fitted, _ = fit_surface(beside, WAVELENGTH[seen], FLUX[:, seen], MODES, recipe)
+        return abs(fitted.at(MODES)[:, 0, 0].mean()) / width
+
+    assert moved(0.0) > 1.5
+    assert moved(DEFAULT.firmness) < 1.25
+
+
+@pytest.mark.parametrize("gone", ["wide", "away"])
+def test_a_line_that_serves_as_a_wing_does_not_hide_that_one_lacks(gone):
+    """Neither where it was found, nor where it has gone."""
+    start, here = truth(), LINES[:, 0] == 8490.60
+    shape = start.shape.copy()
+    shape[0, here] += [0.0, np.log(4.0), 0.0] if gone == "wide" else [3.0, 0.0, 0.0]
+    moved = replace(start, shape=shape)
+    model = np.exp(-depth_of(start.take(~here), WAVELENGTH, MODES, TRUE))
+    more = with_missing(moved, WAVELENGTH, FLUX, model, MODES, replace(TRUE, redetection=0.05))
+    added = more.reference[np.isin(more.reference, start.reference, invert=True)]
+    if added.size == 0:  # at the very same wavelength
+        added = np.repeat(8490.60, len(more) - len(start))
+    assert added.size == 1
+    np.testing.assert_allclose(added, 8490.60, atol=0.05)
+    stays = with_missing(start, WAVELENGTH, FLUX, model, MODES, replace(TRUE, redetection=0.05))
+    assert len(stays) == len(start)
+
+
+def test_lines_from_elsewhere_are_background():
+    """With the strong line at 8498 given, a window beside it is fitted as if it were there."""
+    part = slice(920, 1200)  # 8498.4 to 8504, in its wing
+    far = truth().take(np.abs(LINES[:, 0] - 8498.02) < 0.01)
+    near = (LINES[:, 0] > 8498.4) & (LINES[:, 0] < 8504.0)
+    background = depth_of(far, WAVELENGTH[part], MODES, TRUE)
+    errors = [
+        rms(
+            fit_surface(
+                truth().take(near),
+                WAVELENGTH[part],
+                FLUX[:, part],
+                MODES,
+                replace(TRUE, epochs=20),
+                given,
+            )[1]
+            - FLUX[:, part]
+        )
+        for given in (background, None)
+    ]
+    assert errors[0] < 5e-3
+    assert errors[1] > 5 * errors[0]
+
+
+def test_without_lines_there_is_the_background():
+    none = truth().take(np.zeros(len(LINES), bool))
+    depth = np.full((len(FLUX), 50), 0.2, np.float32)
+    fitted, model = fit_surface(none, WAVELENGTH[:50], FLUX[:, :50], MODES, TRUE, depth)
+    assert len(fitted) == 0
+    np.testing.assert_allclose(model, np.exp(-0.2), rtol=1e-6)
+    _, model = fit_surface(none, WAVELENGTH[:50], FLUX[:, :50], MODES, TRUE)
+    assert model.shape == (len(FLUX), 50)
+    np.testing.assert_array_equal(model, 1.0)
+
+
+@pytest.mark.usefixtures("double")
+@pytest.mark.parametrize("root", [0, 8])
+def test_the_slope_that_the_descent_follows_is_that_of_the_misfit(monkeypatch, root):
+    """One step of plain descent, against finite differences of misfit plus firmness."""
+    start = disturbed(0.1).take(np.flatnonzero(INSIDE)[:4])
+    pixels, nodes = slice(0, 400), np.array([[3, 10, 17]])
+    reach = 2.0 * np.ones(len(start))
+    fit = joint_fit._Fit(
+        jnp.asarray(start.base, jnp.float64),
+        jnp.ones((len(start), 3)),
+        make_layout(WAVELENGTH[pixels], start.reference, reach),
+        jnp.asarray(FLUX[:, pixels], jnp.float64),
+        jnp.zeros((len(FLUX), 1)),
+        jnp.asarray(MODES),
+        root,
+    )
+    firmness = 0.3
+    monkeypatch.setattr(joint_fit.optax, "scale_by_adam", lambda **_: joint_fit.optax.identity())
+    descend = jax.jit(joint_fit._descend.__wrapped__, static_argnames="composition")
+    area, shape = (jnp.asarray(v, jnp.float64) for v in (start.area, start.shape))
+    moved = descend(area, shape, fit, jnp.asarray(nodes), 1.0, firmness, "sum")
+    slopes = area - moved[0], shape - moved[1]
+
+    @jax.jit
+    def misfit(area, shape):
+        total = 0.0
+        for node in nodes[0]:
+            params = params_at(fit.base, area, shape, fit.modes[node], root)
+            flux = joint_fit._flux_of(params, fit, node, "sum")
+            total += jnp.sum((flux - fit.flux[node]) ** 2) / nodes.size
+        return total + firmness * jnp.sum(shape[1:] ** 2)
+
+    h = 1e-5
+    for k, line in ((0, 1), (3, 2)):
+        either = [float(misfit(area.at[k, line].add(sign * h), shape)) for sign in (1, -1)]
+        expected = (either[0] - either[1]) / (2 * h)
+        assert float(slopes[0][k, line]) == pytest.approx(expected, rel=2e-3, abs=1e-6)
+    for place in ((0, 1, 0), (0, 2, 1), (2, 0, 2)):
+        either = [float(misfit(area, shape.at[place].add(sign * h))) for sign in (1, -1)]
+        expected = (either[0] - either[1]) / (2 * h)
+        assert float(slopes[1][place]) == pytest.approx(expected, rel=2e-3, abs=1e-6)
+
+
+@pytest.mark.usefixtures("double")
+@pytest.mark.parametrize("root", [0, 1, 8])
+def test_areas_are_powers_of_sums(root):
+    """(1 + total/n)ⁿ, or the exponential; above zero wherever the total goes; one smooth curve."""
+    total = np.linspace(-30.0, 20.0, 5001)
+    ln_area = ln_area_of(total, root, np)
+    np.testing.assert_allclose(ln_area_of(jnp.asarray(total), root), ln_area, rtol=1e-12)
+    above = total > -0.7 * root if root else total < np.inf
+    power = (1.0 + total / root) ** root if root else np.exp(total)
+    np.testing.assert_allclose(np.exp(ln_area[above]), power[above], rtol=1e-9)
+    slope = np.asarray(slope_of_ln_area(jnp.asarray(total), root))
+    np.testing.assert_allclose(slope[1:-1], np.gradient(ln_area, total)[1:-1], rtol=0.02)
+    np.testing.assert_allclose(total_of(ln_area, root), total, atol=1e-9)
+
+
+def test_parts_join_to_the_whole():
+    whole = truth()
+    odd = np.arange(len(whole)) % 2 == 1
+    again = joined([whole.take(odd), whole.take(~odd)])
+    for name in ("reference", "base", "area", "shape"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(whole, name))
+    np.testing.assert_array_equal(again.take(np.array([3, 1])).area, whole.area[:, [3, 1]])
+
+
+def test_rounding_is_to_the_steps_and_costs_little():
+    whole = truth()
+    rounded = whole.rounded()
+    for ours, theirs, step in zip(
+        (whole.area, whole.shape), (rounded.area, rounded.shape), steps(whole.base), strict=True
+    ):
+        assert (np.abs(ours - theirs) <= 0.501 * step).all()
+        np.testing.assert_allclose(theirs / step, np.round(theirs / step), atol=1e-3)
+    np.testing.assert_array_equal(rounded.rounded().area, rounded.area)
+    flux = [np.exp(-depth_of(s, WAVELENGTH, MODES[:3], TRUE)) for s in (whole, rounded)]
+    assert rms(flux[0] - flux[1]) < 6e-4
+
+
+def test_how_far_lines_reach_is_the_farthest_of_the_nodes():
+    far = farthest(truth(), MODES, TRUE)
+    strongest = int(np.argmax(LINES[:, 1]))
+    assert far.argmax() == strongest
+    params = truth().at(MODES)
+    one = farthest(truth(), MODES[5:6], TRUE)
+    assert (far >= 0.999 * one).all()
+    assert params.shape == (len(GRID), len(LINES), 4)

@@ -1,0 +1,481 @@
+"""Inference against closed forms and known truth, on a model of the toy universe's own lines."""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from blase3d.errors import InputError, MissingExtra, SpectrumError
+from blase3d.inference import Prior, infer, infer_many
+from blase3d.inference.likelihood import forward, likelihood, line_errors
+from blase3d.inference.likelihood.likelihood import make_likelihood
+from blase3d.inference.methods import least_squares
+from blase3d.inference.methods.nuts import effective_draws, split_r_hat
+from blase3d.inference.problem import Options, make_problem
+from blase3d.inference.start import starts
+from blase3d.libraries.toy import AXES, WAVELENGTH, toy_grid, toy_lines
+from blase3d.model.line_grid import Surface
+from blase3d.model.model import make_model
+from blase3d.recipe import PAPER
+from blase3d.spectra.formats import write_spectrum
+from blase3d.spectra.spectrum import Spectrum, cut
+from blase3d.units import SPEED_OF_LIGHT
+
+TRUTH = {"teff": 5730.0, "logg": 4.32, "feh": -0.13}
+SEEN = {"rv": -37.2, "vsini": 9.0, "resolution": 40_000.0}
+INNER = WAVELENGTH[400:-400:2]
+SHARP = {"vsini": 0.0, "resolution": np.inf}
+
+
+@pytest.fixture(scope="module")
+def model():
+    """The true lines at the nodes, and nothing else."""
+    grid = toy_grid()
+    params = np.stack([toy_lines(labels).params for labels in grid.labels])
+    reference = toy_lines(grid.labels[0]).reference
+    surface = Surface(reference, np.zeros_like(params[0]), params[..., 1], params[..., [0, 2, 3]])
+    recipe = replace(PAPER, manifold="spline", composition="sum", residual=0.0)
+    axes = {name: np.array(axis) for name, axis in AXES.items()}
+    return make_model(WAVELENGTH, axes, surface, None, recipe, {"library": "toy"})
+
+
+@pytest.fixture(scope="module")
+def doubtful(model):
+    """The same with an error that it states for itself."""
+    rng = np.random.default_rng(5)
+    ripple = [np.sin(WAVELENGTH * k / 3.0) * rng.normal(1.0, 0.1) for k in (1, 2, 3)]
+    return replace(model, error_modes=np.asarray(5e-3 * np.stack(ripple), np.float32))
+
+
+def star(model, snr=200.0, seed=0, wavelength=INNER, slope=0.2, **seen):
+    """What is seen of a star with a continuum of its own, with noise."""
+    flux = np.asarray(model.flux(**TRUTH, wavelength=wavelength, **{**SEEN, **seen}), float)
+    x = (wavelength - wavelength.mean()) / np.ptp(wavelength)
+    flux *= 3e-13 * (1.0 + slope * x)
+    error = np.full(flux.size, 3e-13 / snr)
+    noise = np.random.default_rng(seed).normal(size=flux.size)
+    resolution = seen.get("resolution", SEEN["resolution"])
+    known = resolution if np.ndim(resolution) == 0 and np.isfinite(resolution) else None
+    return Spectrum(wavelength, flux + error * noise, error, resolution=known)
+
+
+def check(answer, sigmas=4.0, **more):
+    """All that was sought is within some standard deviations of the truth."""
+    truth = {**TRUTH, **SEEN, **more}
+    for name, found in {**answer.labels, **answer.nuisance}.items():
+        assert abs(found.value - truth[name]) < sigmas * found.sigma, name
+
+
+def test_a_moving_rotating_star(model):
+    answer = infer(star(model), model)
+    check(answer)
+    assert answer.flags == ()
+    assert 0.9 < answer.chi2_red < 1.1
+    assert set(answer.nuisance) == {"rv", "vsini"}
+    assert answer.fixed == {"resolution": 40_000.0, "vmac": 0.0}
+
+
+def test_without_stated_errors_the_scatter_is_the_error(model):
+    stated = star(model)
+    answer = infer(replace(stated, error=None), model)
+    check(answer)
+    assert np.isnan(answer.chi2_red)
+    assert np.median(answer.error) == pytest.approx(3e-13 / 200, rel=0.1)
+    assert answer.labels["teff"].sigma == pytest.approx(
+        infer(stated, model).labels["teff"].sigma, rel=0.1
+    )
+
+
+def test_macroturbulence_is_found_where_rotation_is_known(model):
+    spectrum = star(model, vmac=6.0, vsini=0.0, snr=500.0)
+    answer = infer(spectrum, model, priors={"vmac": Prior(0.0, 20.0)}, fixed={"vsini": 0.0})
+    check(answer, vmac=6.0)
+    assert answer.nuisance["vmac"].sigma < 1.0
+
+
+def test_a_resolution_that_varies(model):
+    varying = np.linspace(20_000.0, 60_000.0, INNER.size)
+    spectrum = star(model, resolution=varying, snr=500.0)
+    check(infer(replace(spectrum, resolving=varying), model))
+    assert infer(replace(spectrum, resolution=60_000.0), model).chi2_red > 1.3
+
+
+def test_wide_pixels_average_the_flux(model):
+    wide = WAVELENGTH[400:-400:30]
+    seen = {"vsini": 0.0, "resolution": np.inf}
+    flux = np.asarray(model.flux(**TRUTH, rv=SEEN["rv"], wavelength=wide, integrate=True), float)
+    error = np.full(wide.size, 1e-3)
+    spectrum = Spectrum(wide, flux, error)
+    fits = [infer(spectrum, model, fixed=seen, integrate=kind) for kind in (True, False)]
+    assert fits[0].chi2_red < 0.2 < fits[1].chi2_red
+    assert fits[0].labels["teff"].value == pytest.approx(TRUTH["teff"], abs=1.0)
+
+
+# The likelihood, against dense matrices
+
+
+def dense_chi2(problem, likely, theta, modes):
+    """min over c of (d − m T c)ᵀ N⁻¹ (d − m T c), in float64."""
+    spectrum, picture = problem.spectrum, likely.picture(likely.predicted(theta))
+    m = picture.flux / picture.continuum
+    covariance = np.diag(spectrum.error**2)
+    covariance += (modes.T * picture.continuum[:, None]) @ (modes * picture.continuum)
+    x = np.linspace(-1, 1, len(spectrum))
+    columns = np.polynomial.chebyshev.chebvander(x, problem.options.continuum_degree) * m[:, None]
+    inverse = np.linalg.inv(covariance)
+    best = np.linalg.solve(columns.T @ inverse @ columns, columns.T @ inverse @ spectrum.flux)
+    rest = spectrum.flux - columns @ best
+    return rest @ inverse @ rest
+
+
+def refined_at(problem, theta):
+    likely = make_likelihood(problem)
+    return likely.refined(likely.predicted(theta))
+
+
+def test_modes_of_the_emulators_error_are_a_covariance(doubtful):
+    spectrum = star(doubtful, wavelength=WAVELENGTH[500:1500], snr=300.0)
+    spectrum = replace(spectrum, flux=spectrum.flux * 1e13, error=spectrum.error * 1e13)
+    fixed = {**SHARP, "rv": 0.0}
+    problem = make_problem(spectrum, doubtful, fixed=fixed, options=Options(robust=False))
+    theta = np.array([TRUTH["teff"], TRUTH["logg"], TRUTH["feh"]])
+    likely = refined_at(problem, theta)
+    modes = doubtful.error_modes[:, 500:1500].astype(float)
+    # the modes stand on the continuum that was best when they were set
+    assert likely.chi2(theta) == pytest.approx(dense_chi2(problem, likely, theta, modes), rel=2e-3)
+    assert likely.chi2(theta) < 0.95 * make_likelihood(problem).chi2(theta)
+
+
+def test_first_derivatives_of_chi2(doubtful):
+    problem = make_problem(star(doubtful), doubtful)
+    theta = np.array([5800.0, 4.4, -0.2, -36.5, 11.0])
+    likely = refined_at(problem, theta)
+    fit = likely.fit(likely.predicted(theta))
+    assert fit.chi2 == pytest.approx(likely.chi2(theta), rel=1e-5)
+    for k, step in enumerate((10.0, 0.02, 0.01, 0.05, 0.1)):
+        up, down = (theta + sign * step * np.eye(5)[k] for sign in (1, -1))
+        slope = (likely.chi2(up) - likely.chi2(down)) / (2 * step)
+        assert fit.gradient[k] == pytest.approx(slope / 2, rel=0.02), problem.names[k]
+
+
+def test_similar_spectra_share_one_compilation(model):
+    infer(star(model), model)
+    before = compilations()
+    infer(star(model, wavelength=INNER[5:-8]), model)
+    assert compilations() == before
+
+
+def compilations():
+    compiled = likelihood._products, forward._star_with_slopes, forward._seen_with_slopes
+    return sum(function._cache_size() for function in compiled)
+
+
+def test_the_error_of_the_emulator_is_in_the_intervals(model, doubtful):
+    """A mode that is what 30 K do to the flux makes Teff that much less certain."""
+    up, down = (np.asarray(model.flux(**{**TRUTH, "teff": 5730.0 + d})) for d in (15.0, -15.0))
+    ripples = 0.02 * doubtful.error_modes
+    modes = np.array([up - down, *ripples[1:]], np.float32)
+    known = {"logg": TRUTH["logg"], "feh": TRUTH["feh"], "rv": SEEN["rv"], "vsini": SEEN["vsini"]}
+    spectrum = star(model, snr=1000.0)
+    sure, unsure = (
+        infer(spectrum, m, fixed=known).labels["teff"].sigma
+        for m in (replace(doubtful, error_modes=ripples), replace(doubtful, error_modes=modes))
+    )
+    assert sure < 3.0
+    assert unsure == pytest.approx(30.0, rel=0.1)
+
+
+def test_intervals_do_not_rely_on_what_is_corrected(doubtful):
+    """Covariance of plain least squares: noise, and what the modes do to θ where their amplitudes
+    are not read off the data; by dense matrices."""
+    spectrum = star(doubtful, wavelength=WAVELENGTH[500:1500], snr=300.0, **SHARP)
+    spectrum = replace(spectrum, flux=spectrum.flux * 1e13, error=spectrum.error * 1e13)
+    problem = make_problem(
+        spectrum, doubtful, fixed={**SHARP, "rv": SEEN["rv"]}, options=Options(robust=False)
+    )
+    solution = least_squares.search(make_likelihood(problem))[0]
+    steps = np.diag([2.0, 0.01, 0.01])
+    pictures = [
+        solution.likelihood.picture(solution.likelihood.predicted(solution.theta + step))
+        for step in (*steps, *-steps)
+    ]
+    flux = np.array([picture.flux / picture.continuum for picture in pictures])
+    slopes = (flux[:3] - flux[3:]) / (2.0 * np.diag(steps)[:, None])
+    continuum, x = solution.picture.continuum, np.linspace(-1, 1, len(spectrum))
+    smooth = np.polynomial.chebyshev.chebvander(x, 3) * solution.picture.flux[:, None]
+    weight = 1.0 / spectrum.error
+    basis = np.linalg.qr(smooth * weight[:, None])[0]
+
+    def projected(rows):
+        rows = (rows * continuum * weight).T
+        return rows - basis @ (basis.T @ rows)
+
+    place = np.searchsorted(WAVELENGTH, spectrum.wavelength * (1.0 - SEEN["rv"] / 299792.458))
+    j, z = projected(slopes), projected(doubtful.error_modes[:, place])
+    inverse = np.linalg.inv(j.T @ j)
+    moved = inverse @ j.T @ z
+    expected = np.sqrt(np.diag(inverse + moved @ moved.T))
+    found = np.sqrt(np.diag(least_squares.covariance(solution) + solution.excess))
+    np.testing.assert_allclose(found, expected, rtol=0.1)
+    noise = np.sqrt(np.diag(least_squares.covariance(solution)))
+    assert (found > 1.1 * noise).any()
+
+
+def test_the_scan_starts_near_the_truth(model):
+    problem = make_problem(star(model, snr=50.0), model)
+    (first, *_) = starts(problem)
+    found = dict(zip(problem.names, first, strict=True))
+    assert abs(found["teff"] - TRUTH["teff"]) < 400
+    assert abs(found["rv"] - SEEN["rv"]) < 3.0
+
+
+# Orders, outliers, jitter, telluric bands
+
+
+def test_orders_have_continua_of_their_own(model):
+    half = INNER.size // 2
+    spectrum = star(model, slope=0.0)
+    order = np.where(np.arange(INNER.size) < half, 7, 8)
+    flux = spectrum.flux * np.where(order == 7, 1.0, 4.0) * np.linspace(1.0, 1.5, INNER.size)
+    error = spectrum.error * flux / spectrum.flux
+    broken = Spectrum(INNER, flux, error, resolution=40_000.0)
+    check(infer(replace(broken, order=order), model))
+    assert "poor fit" in infer(broken, model).flags
+
+
+def test_interleaving_orders_are_kept_apart(model):
+    first, second = (
+        star(model, wavelength=INNER + d, slope=s) for d, s in ((0, 0.3), (3e-3, -0.3))
+    )
+    wave = np.concatenate([first.wavelength, second.wavelength])
+    place = np.argsort(wave)
+    columns = {
+        name: np.concatenate([getattr(first, name), getattr(second, name)])[place]
+        for name in ("flux", "error")
+    }
+    order = np.repeat([0, 1], INNER.size)[place]
+    check(infer(Spectrum(wave[place], **columns, order=order, resolution=40_000.0), model))
+
+
+def test_an_order_without_enough_pixels_is_left_out(model):
+    spectrum = star(model)
+    order = np.where(np.arange(INNER.size) < 5, 1, 2)
+    answer = infer(replace(spectrum, order=order), model)
+    assert answer.n_pixels == INNER.size - 5
+
+
+def test_the_continuum_of_an_order_is_told_by_the_end_that_is_left_of_it(model):
+    """As in an order of which the Earth's atmosphere leaves the end."""
+    spectrum = star(model)
+    order = np.where(np.arange(INNER.size) < INNER.size // 2, 1, 2)
+    masked = (order == 2) & (np.arange(INNER.size) < INNER.size - 30)
+    part = replace(spectrum, order=order, mask=masked)
+    data = make_likelihood(make_problem(part, model, options=Options(continuum_degree=5))).data
+    columns = np.asarray(data.basis * data.weight.reshape(2, 1, -1), np.float64)
+    assert np.linalg.cond(columns[1] @ columns[1].T) < 100.0
+    check(infer(part, model, continuum_degree=5))
+
+
+def test_cosmic_rays_are_given_less_weight(model):
+    spectrum = star(model)
+    flux = spectrum.flux.copy()
+    hit = np.arange(30, INNER.size, 97)
+    flux[hit] *= 1.0 + np.geomspace(0.5, 1e6, hit.size)
+    answer = infer(replace(spectrum, flux=flux), model)
+    check(answer)
+    assert answer.flags == (f"{hit.size} outlying pixels given less weight",)
+    assert answer.weight.min() < 1e-6
+    assert "poor fit" in infer(replace(spectrum, flux=flux), model, robust=False).flags
+
+
+def test_jitter_is_found(model):
+    spectrum = star(model, snr=100.0)
+    understated = replace(spectrum, error=spectrum.error / 3)
+    answer = infer(understated, model, jitter=True)
+    check(answer)
+    assert answer.jitter == pytest.approx(0.01 * np.sqrt(1 - 1 / 9), rel=0.1)
+    assert answer.chi2_red == pytest.approx(1.0, abs=0.05)
+    scaled = infer(understated, model)
+    assert scaled.chi2_red == pytest.approx(9.0, rel=0.1)
+    assert scaled.labels["teff"].sigma == pytest.approx(answer.labels["teff"].sigma, rel=0.15)
+    assert infer(spectrum, model, jitter=True).jitter < 0.003
+
+
+def test_telluric_bands_are_masked_of_observed_spectra_only(model, monkeypatch):
+    from blase3d.spectra import telluric
+
+    monkeypatch.setattr(telluric, "BANDS", ((INNER[100], INNER[200], "toy"),))
+    computed = star(model)
+    observed = replace(computed, meta={"telescope": "toy"})
+    assert infer(computed, model).n_masked == 0
+    answer = infer(observed, model)
+    assert answer.n_masked == 101
+    assert answer.flags == ("101 pixels in telluric bands masked",)
+    assert infer(observed, model, telluric=False).n_masked == 0
+    assert infer(computed, model, telluric=True).n_masked == 101
+    shifted = replace(observed, meta={"telescope": "toy", "barycentric_correction": 300.0})
+    moved = np.flatnonzero(telluric.telluric_bands(shifted))[0]
+    assert INNER[moved] == pytest.approx(INNER[100] * (1 + 300 / SPEED_OF_LIGHT), abs=0.05)
+
+
+# Draws
+
+
+def test_spectra_on_the_models_own_pixels_share_what_is_compiled(model):
+    """A process that infers spectra of many ranges does not compile for each of them."""
+    still, compiled = {"rv": 0.0, **SHARP}, []
+    for first, count in ((400, 600), (717, 600), (950, 583)):
+        seen = star(model, wavelength=WAVELENGTH[first : first + count], **still)
+        assert make_problem(seen, model, fixed=still).model is model
+        check(infer(seen, model, fixed=still))
+        compiled.append(compilations())
+    assert compiled[0] == compiled[-1]
+
+
+@pytest.mark.lowest
+def test_draws_agree_with_the_curvature(doubtful):
+    pytest.importorskip("blackjax")
+    part = cut(star(doubtful, snr=100.0), (INNER > 8494.0) & (INNER < 8504.0))
+    fixed = {"logg": TRUTH["logg"], "vsini": SEEN["vsini"]}
+    settings = {"fixed": fixed, "draws": 150, "chains": 2, "seed": 1}
+    drawn = infer(part, doubtful, method="posterior", **settings)
+    normal = infer(part, doubtful, fixed=fixed)
+    assert drawn.draws.shape == (2, 150, 3)
+    assert "not converged" not in drawn.flags
+    for name, found in {**drawn.labels, **drawn.nuisance}.items():
+        if name == "logg":
+            continue
+        expected = {**normal.labels, **normal.nuisance}[name]
+        assert found.value == pytest.approx(expected.value, abs=0.4 * expected.sigma)
+        assert found.sigma == pytest.approx(expected.sigma, rel=0.3)
+        assert found.q16 < found.q50 < found.q84
+    again = infer(part, doubtful, method="posterior", **settings)
+    np.testing.assert_array_equal(again.draws, drawn.draws)
+    assert drawn.to_dict()["draws"] == [2, 150]
+    pytest.importorskip("arviz")
+    assert drawn.to_arviz()["posterior"]["teff"].shape == (2, 150)
+
+
+def test_without_the_extra_it_is_named(model, monkeypatch):
+    monkeypatch.setitem(sys.modules, "blackjax", None)
+    with pytest.raises(MissingExtra, match=r"blase3d\[posterior\]"):
+        infer(star(model), model, method="posterior")
+    with pytest.raises(MissingExtra):
+        list(infer_many([star(model)], model, method="posterior"))
+    with pytest.raises(InputError, match="makes no draws"):
+        infer(star(model), model).to_arviz()
+
+
+def test_diagnostics_of_draws():
+    rng = np.random.default_rng(0)
+    white = rng.normal(size=(4, 2000))
+    assert split_r_hat(white) == pytest.approx(1.0, abs=0.01)
+    assert effective_draws(white) == pytest.approx(8000, rel=0.2)
+    walk = np.zeros_like(white)
+    for n in range(1, 2000):  # correlation time (1 + 0.9) / (1 − 0.9) = 19
+        walk[:, n] = 0.9 * walk[:, n - 1] + white[:, n]
+    assert effective_draws(walk) == pytest.approx(8000 / 19, rel=0.4)
+    apart = white + 3.0 * np.arange(4)[:, None]
+    assert split_r_hat(apart) > 2.0
+    assert effective_draws(apart) < 20
+
+
+# Many
+
+
+@pytest.mark.parametrize("executor", [None, 2])
+def test_one_bad_spectrum_stops_no_other(model, executor, tmp_path):
+    path = tmp_path / "star.npz"
+    write_spectrum(star(model, seed=3), path)
+    far = Spectrum(np.linspace(4000.0, 4100.0, 500), np.ones(500))
+    spectra = [star(model), far, path, tmp_path / "absent.npz"]
+    pool = None if executor is None else ThreadPoolExecutor(executor)
+    found = dict(infer_many(spectra, model, executor=pool))
+    assert sorted(found) == [0, 1, 2, 3]
+    check(found[0])
+    check(found[2])
+    assert "do not overlap" in str(found[1])
+    assert isinstance(found[3], SpectrumError)
+
+
+def test_priors_and_bounds_hold(model):
+    answer = infer(star(model), model, priors={"teff": Prior(5900.0, 6100.0)})
+    assert answer.labels["teff"].value == 5900.0
+    assert np.isnan(answer.labels["teff"].sigma)
+    assert "teff at a bound" in answer.flags
+    with pytest.raises(InputError, match="a fixed value too"):
+        infer(star(model), model, priors={"teff": Prior(5e3, 6e3)}, fixed={"teff": 5500.0})
+    with pytest.raises(InputError, match="degree"):
+        infer(star(model), model, continuum_degree=-2)
+
+
+def test_labels_may_all_be_known(model):
+    answer = infer(star(model), model, fixed=TRUTH)
+    assert answer.names == ("rv", "vsini")
+    assert answer.labels["teff"].sigma == 0.0
+    assert abs(answer.nuisance["rv"].value - SEEN["rv"]) < 4 * answer.nuisance["rv"].sigma
+    with pytest.raises(InputError, match="leave at least one free"):
+        infer(star(model), model, fixed={**TRUTH, **SEEN})
+
+
+def test_errors_that_go_together_widen_the_intervals(model):
+    """Stretches that disagree by what white noise makes change nothing, by thrice that much."""
+    solution = least_squares.search(make_likelihood(make_problem(star(model), model)))[0]
+    white = np.random.default_rng(2).multivariate_normal(
+        np.zeros(5), solution.fit.normal / 200, size=200
+    )
+    usual = least_squares.covariance(solution)
+    for factor, wider in ((1.0, 1.0), (3.0, 3.0)):
+        fit = replace(solution.fit, scores=factor * white)
+        found = least_squares.misfit_covariance(replace(solution, fit=fit), 1.0)
+        ratio = np.sqrt(np.diag(found) / np.diag(usual))
+        np.testing.assert_allclose(ratio, wider, rtol=0.0 if wider == 1.0 else 0.15)
+
+
+def test_no_rotation_ends_at_zero_and_says_so(model):
+    answer = infer(star(model, vsini=0.0, seed=2), model, fixed={"resolution": 40_000.0})
+    found = answer.nuisance["vsini"]
+    assert found.value < 4.0
+    assert ("vsini at a bound" in answer.flags) == (found.value == 0.0)
+    for name in TRUTH:
+        assert abs(answer.labels[name].value - TRUTH[name]) < 4 * answer.labels[name].sigma
+
+
+def test_flux_of_the_model_takes_any_resolution(model):
+    constant = model.flux(**TRUTH, resolution=3e4, wavelength=INNER)
+    as_array = model.flux(**TRUTH, resolution=np.full(INNER.size, 3e4), wavelength=INNER)
+    as_function = model.flux(**TRUTH, resolution=lambda w: 3e4 + 0.0 * w, wavelength=INNER)
+    np.testing.assert_allclose(as_array, constant, atol=2e-5)
+    np.testing.assert_allclose(as_function, constant, atol=2e-5)
+    assert jnp.ptp(constant) > 0.1
+
+
+def test_lines_of_wrong_strengths_and_shapes_are_allowed_for(model, monkeypatch):
+    """Stars whose lines are other ones than those of the model: labels are nearer to the truth than
+    where all pixels count alike, and as far from it as their errors say."""
+    monkeypatch.setattr(line_errors, "_ALIKE", 8)  # the toy universe has few lines
+    fixed = {"resolution": SEEN["resolution"]}
+
+    def found() -> tuple[np.ndarray, np.ndarray]:
+        """Errors of the labels, and the same in units of those stated, rms over stars."""
+        wrong, pulls = [], []
+        for seed in range(4):
+            base = np.array(model.emulator.base)
+            base[:, 1:3] += np.random.default_rng(seed).normal(0.0, 0.1, (len(base), 2))
+            other = replace(model, emulator=replace(model.emulator, base=jnp.asarray(base)))
+            labels = infer(star(other, snr=500.0), model, fixed=fixed).labels
+            wrong.append([labels[name].value - TRUTH[name] for name in TRUTH])
+            pulls.append(np.divide(wrong[-1], [labels[name].sigma for name in TRUTH]))
+        return tuple(np.sqrt(np.mean(np.square(rows), axis=0)) for rows in (wrong, pulls))
+
+    allowed = found()
+    monkeypatch.setattr(line_errors, "_disagree", lambda *_: False)
+    alike = found()
+    assert (allowed[0] < alike[0]).all()
+    assert (allowed[1] < 3.0).all()
+    assert (alike[1] > 4.0).all()

@@ -1,0 +1,132 @@
+"""Bad input: one clear sentence, or an answer with a flag; never a traceback, never a confident
+wrong answer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from blase3d.errors import SpectrumError
+from blase3d.inference import infer
+from blase3d.libraries.toy import AXES, WAVELENGTH, toy_flux, toy_grid, toy_lines
+from blase3d.model.line_grid import Surface
+from blase3d.model.model import make_model
+from blase3d.recipe import PAPER
+from blase3d.spectra.spectrum import Spectrum
+
+TRUTH = {"teff": 5730.0, "logg": 4.32, "feh": -0.13}
+FLUX = toy_flux((5730.0, 4.32, -0.13), WAVELENGTH)
+ERROR = np.full(WAVELENGTH.size, 0.01)
+NOISE = 0.01 * np.random.default_rng(8).normal(size=WAVELENGTH.size)
+KNOWN = {"resolution": np.inf}
+
+
+@pytest.fixture(scope="module")
+def model():
+    """The true lines at the nodes, and nothing else."""
+    grid = toy_grid()
+    params = np.stack([toy_lines(labels).params for labels in grid.labels])
+    reference = toy_lines(grid.labels[0]).reference
+    surface = Surface(reference, np.zeros_like(params[0]), params[..., 1], params[..., [0, 2, 3]])
+    recipe = replace(PAPER, manifold="spline", composition="sum", residual=0.0)
+    axes = {name: np.array(axis) for name, axis in AXES.items()}
+    return make_model(WAVELENGTH, axes, surface, None, recipe, {"library": "toy"})
+
+
+def changed(values, where, to):
+    """A copy with some values replaced."""
+    copy = values.copy()
+    copy[where] = to
+    return copy
+
+
+GOOD = {"wavelength": WAVELENGTH, "flux": FLUX + NOISE, "error": ERROR}
+MENDED = {
+    "NaN in the flux": {"flux": changed(FLUX + NOISE, slice(100, 160), np.nan)},
+    "infinite flux": {"flux": changed(FLUX + NOISE, slice(100, 160), np.inf)},
+    "errors of zero": {"error": changed(ERROR, slice(100, 160), 0.0)},
+    "negative errors": {"error": changed(ERROR, slice(100, 160), -0.01)},
+    "NaN in the errors": {"error": changed(ERROR, slice(100, 160), np.nan)},
+    "masked rubbish": {
+        "flux": changed(FLUX + NOISE, slice(100, 160), 1e300),
+        "mask": changed(np.zeros(WAVELENGTH.size, bool), slice(100, 160), True),
+    },
+}
+REFUSED = {
+    "all NaN": ({"flux": np.full_like(FLUX, np.nan)}, "All 2001 pixels"),
+    "all masked": ({"mask": np.ones(FLUX.size, bool)}, "All 2001 pixels"),
+    "all errors negative": ({"error": -ERROR}, "All 2001 pixels"),
+    "unsorted": ({"wavelength": WAVELENGTH[::-1]}, "sort by wavelength"),
+    "duplicates": ({"wavelength": changed(WAVELENGTH, 5, WAVELENGTH[4])}, "remove duplicates"),
+    "in nm": ({"wavelength": WAVELENGTH / 10}, "do not overlap"),
+    "in µm": ({"wavelength": WAVELENGTH / 1e4}, "do not overlap"),
+    "zeros": ({"flux": np.zeros_like(FLUX)}, "flux is zero"),
+    "few pixels left": ({"mask": np.arange(FLUX.size) > 15}, "only 16 usable pixels"),
+}
+DOUBTED = {
+    "pure noise": {"flux": NOISE},
+    "noise on a continuum": {"flux": 1.0 + NOISE},
+    "emission": {"flux": 2.0 - FLUX + NOISE},
+    "strong emission": {"flux": 1.0 + 30.0 * (1.0 - FLUX) + NOISE},
+    "below zero": {"flux": -FLUX + NOISE},
+    "a galaxy": {
+        "flux": 1.0
+        - 0.3 * np.exp(-0.5 * ((WAVELENGTH - 8493.0) / 6.0) ** 2)
+        - 0.2 * np.exp(-0.5 * ((WAVELENGTH - 8509.0) / 5.0) ** 2)
+        + NOISE
+    },
+    "another star's lines": {"flux": FLUX[::-1] + NOISE},
+}
+
+
+@pytest.mark.parametrize("case", MENDED)
+def test_pixels_that_cannot_be_used_are_masked_and_counted(model, case):
+    answer = infer(Spectrum(**{**GOOD, **MENDED[case]}), model, fixed=KNOWN)
+    assert answer.n_masked == 60
+    for name, found in answer.labels.items():
+        assert abs(found.value - TRUTH[name]) < 4 * found.sigma
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_used_is_refused_in_one_sentence(model, case):
+    changes, message = REFUSED[case]
+    with pytest.raises(SpectrumError.__mro__[1], match=message):
+        infer(Spectrum(**{**GOOD, **changes}), model, fixed=KNOWN)
+
+
+@pytest.mark.parametrize("stated", [True, False])
+@pytest.mark.parametrize("case", DOUBTED)
+def test_what_is_no_such_star_is_flagged(model, case, stated):
+    columns = {**GOOD, **DOUBTED[case]}
+    answer = infer(Spectrum(**{**columns, "error": ERROR if stated else None}), model, fixed=KNOWN)
+    assert set(answer.labels) == set(TRUTH)
+    doubts = ["no lines", "poor fit", "not converged"]
+    if case == "a galaxy" and not stated:  # two wide bands are within what rotation can do
+        doubts = ["teff at a bound"]
+    assert any(flag.startswith(tuple(doubts)) for flag in answer.flags), answer.flags
+
+
+def test_a_good_spectrum_has_no_flag(model):
+    for error in (ERROR, None):
+        answer = infer(Spectrum(**{**GOOD, "error": error}), model, fixed={**KNOWN, "vsini": 0.0})
+        assert answer.flags == ()
+
+
+def test_faint_lines_are_not_taken_for_none(model):
+    """A hot and metal-poor star at low signal to noise has lines, and no flag denies them."""
+    labels = (6450.0, 4.5, -0.45)
+    rng = np.random.default_rng(1)
+    flux = toy_flux(labels, WAVELENGTH) + 0.03 * rng.normal(size=WAVELENGTH.size)
+    answer = infer(Spectrum(WAVELENGTH, flux, 3 * ERROR), model, fixed=KNOWN)
+    assert not any(flag.startswith("no lines") for flag in answer.flags)
+
+
+def test_two_solutions_are_flagged(model):
+    """Of a single line, a cool metal-poor and a hot metal-rich star differ little."""
+    part = (WAVELENGTH > 8505.0) & (WAVELENGTH < 8507.5)
+    spectrum = Spectrum(WAVELENGTH[part], (FLUX + NOISE)[part], ERROR[part])
+    answer = infer(spectrum, model, fixed={**KNOWN, "vsini": 0.0, "rv": 0.0})
+    doubts = ("another solution", "teff is not", "logg is not", "teff at", "logg at", "feh at")
+    assert any(flag.startswith(doubts) for flag in answer.flags), answer.flags

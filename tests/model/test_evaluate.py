@@ -1,0 +1,161 @@
+"""The emulator: strength, residual, and what goes on smoothly from cell to cell."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from toy_models import model_of, true_params
+
+from blase3d.libraries.toy import toy_grid
+from blase3d.model.evaluate import (
+    Residual,
+    emulate,
+    flux_of_strength,
+    strength,
+    with_residual,
+)
+from blase3d.model.interpolation import coordinates, fill_holes
+from blase3d.model.residual import make_residual
+
+FLUX = np.concatenate([np.geomspace(1e-4, 0.9, 50), 1.0 - np.geomspace(1e-7, 0.1, 30), [1.0]])
+
+
+def test_strength_and_flux_are_inverse():
+    for flux in (FLUX, 1.0 / FLUX[30:]):  # emission too
+        np.testing.assert_allclose(flux_of_strength(strength(jnp.asarray(flux))), flux, rtol=2e-5)
+
+
+def test_strength_rises_with_what_is_absorbed_and_is_odd_in_it():
+    value = np.asarray(strength(jnp.asarray(np.sort(FLUX))))
+    assert (np.diff(value) <= 0).all()
+    assert float(strength(jnp.float32(1.0))) == 0.0
+    opacity = np.geomspace(1e-5, 0.5, 20)
+    above, below = (np.asarray(strength(jnp.asarray(1 / (1 + s * opacity)))) for s in (1, -1))
+    np.testing.assert_allclose(above, -below, rtol=0.03, atol=3e-4)
+
+
+@pytest.mark.usefixtures("double")
+def test_slopes_are_finite_and_right_also_at_the_continuum():
+    for flux in (1e-4, 0.3, 1.0 - 1e-4, 1.0, 1.0 + 1e-4, 1.5):
+        exact = float(jax.grad(strength)(flux))
+        h = 1e-9
+        either = [float(strength(jnp.float64(flux + sign * h))) for sign in (1, -1)]
+        assert np.isfinite(exact)
+        assert exact == pytest.approx((either[0] - either[1]) / (2 * h), rel=2e-3)
+        back = float(jax.grad(flux_of_strength)(float(strength(jnp.float64(flux)))))
+        assert back * exact == pytest.approx(1.0, rel=1e-9)
+
+
+def test_a_residual_of_nothing_changes_nothing():
+    rest = Residual(jnp.zeros((3, 1)), jnp.zeros((1, FLUX.size)), jnp.ones(FLUX.size))
+    world = model_of(toy_grid({"teff": (5500.0,), "logg": (4.5,), "feh": (0.0,)}), rest=None)
+    emulator = replace(world.emulator, residual=rest)
+    changed = with_residual(emulator, jnp.asarray(FLUX, jnp.float32), jnp.ones(3) / 3)
+    np.testing.assert_allclose(changed, FLUX, rtol=2e-5)
+
+
+# The residual as few modes
+
+AXES = {"teff": (5000.0, 5500.0, 6000.0, 6500.0), "logg": (4.0, 5.0), "feh": (-0.5, 0.5)}
+GRID = toy_grid(AXES)
+TRUTH = np.stack([spectrum.flux / spectrum.continuum for spectrum in GRID]).astype(np.float32)
+
+
+def lines_beside_the_truth(seed=0):
+    """The spectra with smooth errors of a few parts in a thousand, up to the edge of the core."""
+    x = np.linspace(0, 40, TRUTH.shape[1])
+    t = GRID.labels[:, 0:1] / 1000 + GRID.labels[:, 2:3]
+    noise = np.random.default_rng(seed).normal(0.0, 1e-5, TRUTH.shape)
+    return (TRUTH * (1 - 0.003 * (1 + np.sin(x + t)) + noise)).astype(np.float32)
+
+
+def at_nodes(rest, lines, complete_only=slice(None)):
+    """The flux of lines and residual at the nodes of the box."""
+    change = (np.asarray(rest.nodes) @ np.asarray(rest.pixels)) * np.asarray(rest.scale)
+    return np.asarray(flux_of_strength(strength(jnp.asarray(lines)) + change[complete_only]))
+
+
+@pytest.mark.parametrize("allowed", [3e-5, 1e-4, 1e-3])
+def test_a_residual_is_exact_at_nodes_within_what_is_allowed(allowed):
+    lines = lines_beside_the_truth()
+    rest = make_residual(lines, TRUTH, np.eye(len(GRID)), allowed)
+    errors = np.sqrt(np.mean((at_nodes(rest, lines) - TRUTH) ** 2, axis=1, dtype=np.float64))
+    assert errors.max() < 1.3 * allowed
+    pixels = np.asarray(rest.pixels)
+    np.testing.assert_array_equal(pixels, np.round(pixels))
+
+
+def test_the_more_is_allowed_the_fewer_modes():
+    lines = lines_beside_the_truth()
+    counts = [
+        make_residual(lines, TRUTH, np.eye(len(GRID)), allowed).pixels.shape[0]
+        for allowed in (2e-5, 1e-3, 1e-1)
+    ]
+    assert counts[0] > counts[1] > counts[2] == 0
+
+
+def test_no_node_is_better_than_it_need_be():
+    """Most of what is to be said is of one node; the others get a share of it all the same."""
+    lines = lines_beside_the_truth()
+    lines[0] *= 1.0 - 0.02 * (TRUTH[0] < 0.95)
+    rest = make_residual(lines, TRUTH, np.eye(len(GRID)), 2e-4)
+    errors = np.sqrt(np.mean((at_nodes(rest, lines) - TRUTH) ** 2, axis=1))
+    assert 1.7e-4 < errors.max() <= 2e-4
+    assert np.median(errors) > 1e-4
+
+
+def test_holes_get_what_their_neighbours_say():
+    present = np.delete(np.arange(len(GRID)), [5])
+    complete = fill_holes(coordinates(GRID.axes), GRID.box_index[present])
+    lines = lines_beside_the_truth()
+    rest = make_residual(lines[present], TRUTH[present], complete, 3e-5)
+    found = at_nodes(rest, lines)
+    left, without = (np.sqrt(np.mean((f - TRUTH) ** 2, axis=1)) for f in (found, lines))
+    assert left[present].max() < 4e-5
+    assert left[5] < 0.7 * without[5]
+
+
+# Continuity
+
+WIDE = {"teff": (5000.0, 5500.0, 6000.0, 6500.0), "logg": (4.0, 4.5, 5.0), "feh": (-0.5, 0.0, 0.5)}
+
+
+@pytest.fixture(scope="module")
+def world():
+    """The true lines and a residual, both splines over the grid."""
+    grid = toy_grid(WIDE)
+    x = np.linspace(0, 20, len(grid.wavelength))
+    rest = 0.02 * np.sin(x * grid.labels[:, 0:1] / 4000 + 5 * grid.labels[:, 2:3])
+    return model_of(grid, true_params(grid), rest)
+
+
+@pytest.mark.usefixtures("double")
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_value_and_gradient_go_on_across_cell_faces(world, axis):
+    """At an inner node value of each label, coming from either side."""
+    emulator = jax.tree.map(
+        lambda v: v.astype(jnp.float64) if v.dtype == jnp.float32 else v, world.emulator
+    )
+    face = [5500.0, 4.5, 0.0][axis]
+    size = [500.0, 0.5, 0.5][axis]
+    pixels = jnp.asarray(np.random.default_rng(0).normal(size=len(world.wavelength)))
+
+    @jax.jit
+    def value_and_slope(labels):
+        return jax.value_and_grad(lambda at: emulate(emulator, at) @ pixels)(labels)
+
+    for other in product((0.3, 0.8), repeat=2):
+        labels = np.array([5000.0, 4.0, -0.5]) + np.insert(other, axis, 0.0) * [500.0, 0.5, 0.5]
+        sides = []
+        for sign in (-1, 1):
+            labels[axis] = face + sign * 1e-7 * size
+            sides.append(value_and_slope(jnp.asarray(labels)))
+        (below, slope_below), (above, slope_above) = sides
+        assert float(above) == pytest.approx(float(below), abs=1e-4)
+        scale = np.abs(np.asarray(slope_below)).max() + 1e-9
+        np.testing.assert_allclose(slope_above, slope_below, atol=1e-4 * scale, rtol=1e-4)

@@ -1,0 +1,324 @@
+"""Manifolds: exact at nodes, exact for polynomials, smooth, and on a real surface."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from blase3d.model.interpolation import (
+    Manifold,
+    coordinates,
+    fill_holes,
+    make_manifold,
+    smooth_modes,
+)
+
+KINDS = ["linear", "cubic", "spline"]
+"""Those that go through the nodes."""
+UNEQUAL = (3000.0, 3100.0, 3400.0, 4000.0, 4100.0, 5200.0)
+AXES = [UNEQUAL, (4.0, 4.5, 5.5), (-0.5, 0.0)]
+"""Not called teff, so that a spline is one in the labels themselves."""
+BOX = np.array(list(product(*AXES)))
+ROOT = Path(__file__).parents[2]
+SURFACE = ROOT / "../shared/data/original/line-8185.51-feh0-657-nodes.csv"
+
+
+def manifold_of(axes, kind):
+    """The manifold of axes without names of a meaning."""
+    return make_manifold({f"x{k}": np.array(axis) for k, axis in enumerate(axes)}, kind)
+
+
+def inner_points(axes, count=30):
+    """Points strictly inside a box."""
+    rng = np.random.default_rng(5)
+    lower, upper = np.array([a[0] for a in axes]), np.array([a[-1] for a in axes])
+    return lower + (upper - lower) * rng.uniform(0.01, 0.99, (count, len(axes)))
+
+
+_weights = jax.jit(jax.vmap(Manifold.weights, in_axes=(None, 0)))
+_slopes = jax.jit(jax.grad(lambda labels, manifold, values: manifold.weights(labels) @ values))
+
+
+def interpolate(manifold, values, points):
+    """Values (N,) at the nodes, interpolated at points (M, L)."""
+    weights = _weights(manifold, np.asarray(points))
+    return np.asarray(weights, np.float64) @ values
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_exact_at_every_node(kind):
+    manifold = manifold_of(AXES, kind)
+    weights = _weights(manifold, BOX)
+    np.testing.assert_allclose(weights, np.eye(len(BOX)), atol=3e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_sum_to_one(kind):
+    manifold = manifold_of(AXES, kind)
+    total = interpolate(manifold, np.ones(len(BOX)), inner_points(AXES))
+    np.testing.assert_allclose(total, 1.0, atol=1e-5)
+
+
+def polynomial(points, degrees):
+    """A product of polynomials of these degrees in labels scaled to the box."""
+    unit = (np.asarray(points) - BOX[0]) / (BOX[-1] - BOX[0])
+    value = 1.0
+    for x, degree in zip(unit.T, degrees, strict=True):
+        value = value * sum((k + 1) * (x - 0.3) ** k for k in range(degree + 1))
+    return value
+
+
+@pytest.mark.parametrize(
+    ("kind", "degrees", "exact"),
+    [
+        ("linear", (1, 1, 1), True),
+        ("linear", (2, 1, 1), False),
+        ("cubic", (3, 2, 1), True),  # as high as 6, 3 and 2 values allow
+        ("cubic", (4, 2, 1), False),
+        ("cubic", (3, 3, 1), False),
+        ("cubic", (3, 2, 2), False),
+        ("spline", (2, 2, 1), True),  # beyond, its ends are natural
+        ("spline", (3, 2, 1), False),
+        ("spline", (2, 2, 2), False),
+        ("ridge", (1, 1, 1), True),
+        ("ridge", (2, 1, 1), False),
+    ],
+)
+def test_polynomials_of_its_degree_are_reproduced(kind, degrees, exact):
+    manifold = manifold_of(AXES, kind)
+    points = inner_points(AXES)
+    got = interpolate(manifold, polynomial(BOX, degrees), points)
+    error = np.abs(got - polynomial(points, degrees)).max()
+    assert (error < 2e-4) == exact  # float32, values up to 30
+
+
+@pytest.mark.usefixtures("double")
+def test_in_float64_to_the_last_digits():
+    points = inner_points(AXES)
+    for kind, degrees in (("cubic", (3, 2, 1)), ("spline", (2, 2, 1)), ("ridge", (1, 1, 1))):
+        got = interpolate(manifold_of(AXES, kind), polynomial(BOX, degrees), points)
+        np.testing.assert_allclose(got, polynomial(points, degrees), rtol=1e-10)
+
+
+@pytest.mark.usefixtures("double")
+def test_no_function_through_the_values_bends_less_than_the_spline():
+    """∫ f‴² of the natural quintic is below that of the cubic's and of a polynomial's."""
+    x, fine = np.array(UNEQUAL), np.linspace(UNEQUAL[0], UNEQUAL[-1], 20_001)
+    values = np.sin(np.arange(x.size) * 1.7)
+    curves = {
+        kind: interpolate(manifold_of([UNEQUAL], kind), values, fine[:, None])
+        for kind in ("cubic", "spline")
+    }
+    curves["polynomial"] = np.polyval(np.polyfit(x - x[0], values, x.size - 1), fine - x[0])
+    bend = {kind: np.sum(np.diff(curve, 3) ** 2) for kind, curve in curves.items()}
+    assert bend["spline"] < 0.9 * min(bend["cubic"], bend["polynomial"])
+
+
+@pytest.mark.usefixtures("double")
+def test_a_ridge_averages_noise_that_a_spline_goes_through():
+    axis = np.linspace(0.0, 3.0, 13)
+    points = np.linspace(0.1, 2.9, 50)[:, None]
+    noise = np.random.default_rng(3).normal(0.0, 0.1, (axis.size, 200))
+    error = {}
+    for kind in ("ridge", "spline"):
+        got = interpolate(manifold_of([axis], kind), np.sin(axis)[:, None] + noise, points)
+        error[kind] = np.sqrt(np.mean((got - np.sin(points)) ** 2))
+    assert error["ridge"] < 0.75 * error["spline"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "smooth"), [("spline", True), ("cubic", True), ("ridge", True), ("linear", False)]
+)
+@pytest.mark.usefixtures("double")
+def test_the_gradient_across_a_cell_edge(kind, smooth):
+    """The spline's goes on; the linear one's jumps, which is what pulls fits to the edges."""
+    manifold = manifold_of([UNEQUAL], kind)
+    values = np.sin(np.arange(len(UNEQUAL)) * 1.7)
+
+    def slope(teff):
+        return _slopes(np.array([teff]), manifold, values)[0]
+
+    jumps = [abs(slope(edge + 1e-6) - slope(edge - 1e-6)) for edge in UNEQUAL[1:-1]]
+    scale = np.abs(np.diff(values) / np.diff(UNEQUAL)).max()
+    assert (max(jumps) < 1e-4 * scale) == smooth
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.usefixtures("double")
+def test_gradient_against_finite_differences(kind):
+    manifold = manifold_of(AXES, kind)
+    values = np.cos(BOX @ [0.002, 1.3, 2.1])
+    for point in inner_points(AXES, 5):
+        exact = _slopes(point, manifold, values)
+        for k, step in enumerate((1e-3, 1e-6, 1e-6)):
+            h = step * np.eye(3)[k]
+            either = interpolate(manifold, values, [point + h, point - h])
+            assert exact[k] == pytest.approx((either[0] - either[1]) / (2 * step), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_label_that_does_not_vary(kind):
+    manifold = manifold_of([(4000.0, 5000.0), (4.5,), (0.0, 0.5)], kind)
+    weights = manifold.weights(np.array([4250.0, 4.5, 0.0]))
+    np.testing.assert_allclose(weights, [0.75, 0.0, 0.25, 0.0], atol=1e-6)
+
+
+@pytest.mark.parametrize("axis", [(1.0, 2.0), (1.0, 1.5, 3.0), (1.0, 1.5, 3.0, 3.1)])
+def test_short_axes_get_the_degree_they_can_bear(axis):
+    manifold = manifold_of([axis], "cubic")
+    degree = len(axis) - 1
+    points = np.linspace(axis[0], axis[-1], 17)[:, None]
+    got = interpolate(manifold, (np.array(axis) - 1.2) ** degree, points)
+    np.testing.assert_allclose(got, (points[:, 0] - 1.2) ** degree, atol=2e-5)
+
+
+def index_of(shape):
+    """Places (N, L) of all nodes of a box."""
+    return np.array(list(product(*map(range, shape))))
+
+
+HOLES = [7, 8, 20, 35]
+PRESENT = np.delete(index_of((6, 3, 2)), HOLES, axis=0)
+ARRAYS = [np.array(axis) for axis in AXES]
+
+
+def test_a_full_box_is_left_as_it_is():
+    np.testing.assert_array_equal(fill_holes(ARRAYS, index_of((6, 3, 2))), np.eye(36))
+
+
+def test_nodes_out_of_order_find_their_places():
+    order = np.random.default_rng(0).permutation(36)
+    complete = fill_holes(ARRAYS, index_of((6, 3, 2))[order])
+    np.testing.assert_array_equal(complete @ order, np.arange(36))
+
+
+def test_present_nodes_are_kept_and_constants_filled():
+    values = np.random.default_rng(1).normal(size=len(PRESENT))
+    filled = fill_holes(ARRAYS, PRESENT) @ values
+    np.testing.assert_array_equal(np.delete(filled, HOLES), values)
+    np.testing.assert_allclose(fill_holes(ARRAYS, PRESENT) @ np.ones(len(PRESENT)), 1.0, rtol=1e-9)
+
+
+def test_holes_of_a_linear_function_are_filled_with_it():
+    linear = BOX @ [0.001, 2.0, -3.0]
+    filled = fill_holes(ARRAYS, PRESENT) @ np.delete(linear, HOLES)
+    # the weak preference for small slopes (1e-2 of the curvature) takes its part
+    np.testing.assert_allclose(filled, linear, atol=2e-3 * np.ptp(linear))
+
+
+def test_a_hole_of_a_smooth_function_is_filled_better_than_by_the_mean():
+    smooth = np.exp(-(BOX[:, 0] - 3000) / 1500) * (BOX[:, 1] + BOX[:, 2])
+    filled = fill_holes(ARRAYS, PRESENT) @ np.delete(smooth, HOLES)
+    error = np.abs(filled - smooth)[HOLES]
+    naive = np.abs(np.delete(smooth, HOLES).mean() - smooth)[HOLES]
+    assert error.max() < 0.4 * naive.max()
+
+
+@pytest.mark.usefixtures("double")
+def test_teff_enters_a_spline_by_its_logarithm():
+    axes = {"teff": np.array(UNEQUAL), "feh": np.array([-0.5, 0.0])}
+    np.testing.assert_array_equal(coordinates(axes)[0], np.log(UNEQUAL))
+    nodes = np.array(list(product(*axes.values())))
+    points = inner_points(list(axes.values()))
+    errors = {}
+    for kind in KINDS:
+        manifold = make_manifold(axes, kind)
+        got = interpolate(manifold, np.log(nodes[:, 0]) ** 2 + nodes[:, 1], points)
+        errors[kind] = np.abs(got - np.log(points[:, 0]) ** 2 - points[:, 1]).max()
+    assert max(errors["spline"], errors["cubic"]) < 1e-9
+    assert errors["linear"] > 1e-3
+
+
+# Smooth functions on a grid
+
+BOXES = [
+    [np.arange(8.0), np.arange(5.0)],
+    [np.array(UNEQUAL), np.array([4.0, 4.5, 5.5]), np.array([-0.5, 0.0])],
+    [np.arange(4.0), np.arange(3.0), np.arange(3.0), np.array([0.0, 0.4])],
+    [np.array([5000.0])],
+    [np.array([5000.0, 6000.0])],
+    [np.array([5000.0, 6000.0]), np.array([4.5])],
+]
+
+
+@pytest.mark.parametrize("axes", BOXES)
+def test_the_first_mode_is_constant_and_all_are_orthogonal(axes):
+    modes = smooth_modes(axes, 1000)
+    box = int(np.prod([len(axis) for axis in axes]))
+    assert len(modes) == box
+    np.testing.assert_allclose(modes[:, 0], 1.0, rtol=1e-9)
+    products = modes.T @ modes / box
+    np.testing.assert_allclose(products - np.diag(np.diag(products)), 0.0, atol=1e-9)
+    assert (np.diff(np.diag(products)) < 1e-9).all()  # the rougher, the smaller
+    assert np.diag(products).min() > 0
+
+
+@pytest.mark.parametrize("axes", BOXES)
+def test_the_last_function_along_an_axis_is_left_out(axes):
+    modes = smooth_modes(axes, 1000)
+    left = [n - 1 if n > 2 else n for n in map(len, axes)]
+    assert modes.shape[1] == np.prod(left)
+    for k, axis in enumerate(axes):
+        if len(axis) < 3:
+            continue
+        table = np.moveaxis(modes.reshape(*map(len, axes), -1), k, 0)
+        for mode in np.moveaxis(table, -1, 0):
+            turns = mode[1:] * mode[:-1] < -1e-9
+            assert turns.sum(axis=0).max() < len(axis) - 1  # none alternates at every node
+
+
+def test_fewer_modes_are_the_first_of_more():
+    for axes in BOXES:
+        np.testing.assert_array_equal(smooth_modes(axes, 4), smooth_modes(axes, 1000)[:, :4])
+
+
+def test_few_modes_carry_what_is_smooth():
+    axes = BOXES[0]
+    nodes = np.array(list(product(*axes)))
+    smooth = np.sin(nodes[:, 0] / 3) * (1 + 0.1 * nodes[:, 1])
+    noise = np.random.default_rng(2).normal(size=len(nodes))
+    modes = smooth_modes(axes, 15)
+    left = [
+        np.std(values - modes @ np.linalg.lstsq(modes, values, rcond=None)[0]) / np.std(values)
+        for values in (smooth, noise)
+    ]
+    assert left[0] < 0.03
+    assert left[1] > 0.5
+
+
+@pytest.mark.skipif(not SURFACE.exists(), reason="there is no ../shared/data")
+def test_a_real_surface_every_second_teff_held_out():
+    """Strength of one line (8185.51 Å) at 73 Teff x 9 log g.
+
+    The table turns out to be a polynomial (of total degree 8, to the last digit): it has none of
+    the scatter of fitted lines. So it shows that the spline converges on a smooth surface with
+    the unequal steps of PHOENIX (100 K, then 200 K), and how much better than a linear one; it
+    says nothing about how smooth the parameters of lines are.
+    """
+    table = np.genfromtxt(SURFACE, delimiter=",", names=True)
+    teff, logg = np.unique(table["teff"]), np.unique(table["logg"])
+    values = np.full((len(teff), len(logg)), np.nan)
+    values[np.searchsorted(teff, table["teff"]), np.searchsorted(logg, table["logg"])] = table[
+        "amp"
+    ]
+    assert values.shape == (73, 9)
+    assert np.isfinite(values).all()
+    points = np.array(list(product(teff[1::2], logg)))
+    errors = {}
+    for kind in KINDS:
+        manifold = manifold_of([teff[::2], logg], kind)
+        got = interpolate(manifold, values[::2].ravel(), points)
+        errors[kind] = np.abs(got - values[1::2].ravel())
+    x, y = (table["teff"] - 7000) / 5000, (table["logg"] - 4) / 2
+    powers = np.stack([x**i * y**j for i in range(9) for j in range(9 - i)], axis=1)
+    fit = powers @ np.linalg.lstsq(powers, table["amp"], rcond=None)[0]
+    assert np.abs(fit - table["amp"]).max() < 1e-9
+    assert 1e-4 < np.median(errors["linear"]) < 1e-2
+    assert errors["cubic"].max() < 1e-4
+    assert np.median(errors["spline"]) < 1e-4
+    assert errors["spline"].max() < 2e-3  # at the ends, which are natural and this surface is not
+    assert np.median(errors["spline"]) < 0.01 * np.median(errors["linear"])

@@ -1,0 +1,123 @@
+"""Parts of a model: the same flux at a part of the cost, also where they are first asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from blase3d.model.evaluate import Residual
+from blase3d.model.line_grid import Surface
+from blase3d.model.model import make_model
+from blase3d.recipe import DEFAULT
+from blase3d.units import SPEED_OF_LIGHT
+
+WAVELENGTH = np.linspace(8000.0, 8400.0, 20_000)
+AXES = {"teff": np.array([5000.0, 5500.0, 6000.0]), "feh": np.array([-0.5, 0.0])}
+LABELS = {"teff": 5620.0, "feh": -0.2}
+
+
+@pytest.fixture(scope="module")
+def model():
+    """200 lines whose strengths follow Teff and [Fe/H], without a residual."""
+    rng = np.random.default_rng(1)
+    reference = np.sort(rng.uniform(8000.0, 8400.0, 200))
+    base = np.tile(np.float32([0.0, np.log(0.05), np.log(0.06), np.log(0.03)]), (200, 1))
+    area = rng.normal(0.0, 0.3, (4, 200)).astype(np.float32)
+    shape = np.zeros((1, 200, 3), np.float32)
+    return make_model(WAVELENGTH, AXES, Surface(reference, base, area, shape), None, DEFAULT, {})
+
+
+def test_a_part_has_fewer_pixels_and_lines(model):
+    part = model.part(8100.0, 8120.0)
+    assert part.wavelength.size < 0.3 * WAVELENGTH.size
+    assert len(part.reference) < 0.4 * len(model.reference)
+    assert part.wavelength[0] < 8100.0
+    assert part.wavelength[-1] > 8120.0
+
+
+def test_a_part_has_the_flux_of_the_whole(model):
+    part = model.part(8100.0, 8120.0)
+    first = np.searchsorted(WAVELENGTH, part.wavelength[0])
+    whole = model.flux(**LABELS)[first : first + part.wavelength.size]
+    np.testing.assert_allclose(part.flux(**LABELS), whole, atol=5e-5)
+
+
+def test_a_part_that_is_all_is_the_model(model):
+    assert model.part(8000.0, 8400.0) is model
+    assert model.part(7000.0, 9000.0) is model
+
+
+def test_equal_parts_are_one_and_go_with_the_model(model):
+    assert model.part(8100.0, 8120.0) is model.part(8100.01, 8119.99)
+
+
+def test_a_part_reaches_as_far_as_the_star_moves(model):
+    velocity = 500.0
+    part = model.part(8200.0, 8210.0, velocity)
+    assert part.wavelength[0] <= 8200.0 / (1.0 + velocity / SPEED_OF_LIGHT)
+    assert part.wavelength[-1] >= 8210.0 * (1.0 + velocity / SPEED_OF_LIGHT)
+
+
+def test_the_flux_at_some_wavelengths_is_that_of_the_whole(model):
+    wavelength = np.linspace(8150.0, 8160.0, 333)
+    seen = model.flux(**LABELS, rv=120.0, vsini=8.0, resolution=40_000.0, wavelength=wavelength)
+    everywhere = np.linspace(8010.0, 8390.0, 20_001)
+    whole = model.flux(**LABELS, rv=120.0, vsini=8.0, resolution=40_000.0, wavelength=everywhere)
+    np.testing.assert_allclose(seen, np.interp(wavelength, everywhere, whole), atol=2e-3)
+
+
+def test_a_part_first_asked_for_inside_jit_stays_usable(model):
+    wavelength = np.linspace(8300.0, 8310.0, 100)
+
+    @jax.jit
+    def total(teff):
+        return model.flux(teff=teff, feh=0.0, rv=3.0, wavelength=wavelength).sum()
+
+    inside = total(5500.0)
+    slope = jax.grad(total)(5500.0)
+    outside = model.flux(teff=5500.0, feh=0.0, rv=3.0, wavelength=wavelength).sum()
+    np.testing.assert_allclose(inside, outside, rtol=1e-5)
+    step = 2.0
+    difference = (total(5500.0 + step) - total(5500.0 - step)) / (2 * step)
+    np.testing.assert_allclose(slope, difference, rtol=0.02)
+
+
+def test_what_is_beside_a_hole_is_known(model):
+    from dataclasses import replace
+
+    holed = replace(model, meta={"holes": [[5500.0, 0.0]]})
+    assert holed.near_hole(teff=5600.0, feh=-0.1)
+    assert holed.near_hole(teff=5400.0, feh=-0.4)
+    assert holed.near_hole(teff=5500.0, feh=0.0)
+    assert not holed.near_hole(teff=5500.0, feh=-0.5)  # a node that is there
+    assert not holed.near_hole(teff=6000.0, feh=-0.2)
+    assert not model.near_hole(teff=5600.0, feh=-0.1)
+
+
+def test_the_residual_is_added_to_the_smoothest_functions_alone():
+    """Lines by themselves follow all functions; with a residual, of nothing, only the first."""
+    rng = np.random.default_rng(2)
+    axes = {"teff": np.linspace(5000.0, 6500.0, 6), "feh": AXES["feh"]}
+    surface = Surface(
+        np.array([8100.0, 8200.0]),
+        np.tile(np.float32([0.0, np.log(0.05), np.log(0.06), np.log(0.03)]), (2, 1)),
+        rng.normal(0.0, 0.5, (8, 2)).astype(np.float32),
+        np.zeros((1, 2, 3), np.float32),
+    )
+    pixels = WAVELENGTH.size
+    nothing = Residual(np.zeros((12, 1)), np.zeros((1, pixels)), np.ones(pixels))
+    recipe = replace(DEFAULT, smooth=3)
+    both = make_model(WAVELENGTH, axes, surface, nothing, recipe, {})
+    few = make_model(WAVELENGTH, axes, surface.smoothed(3), None, recipe, {})
+    every = make_model(WAVELENGTH, axes, surface, None, recipe, {})
+    labels = {"teff": 5410.0, "feh": -0.2}
+    np.testing.assert_allclose(both.flux(**labels), few.flux(**labels), atol=2e-5)  # of wings
+    alone = both.flux(**labels, residual=False)
+    np.testing.assert_allclose(alone, every.flux(**labels), atol=2e-5)
+    assert np.abs(np.asarray(few.flux(**labels) - alone)).max() > 1e-3
+    part = both.part(8095.0, 8105.0)
+    assert part.wavelength.size < pixels
+    assert part.emulator.smooth == both.emulator.smooth == 3

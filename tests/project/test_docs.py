@@ -1,0 +1,249 @@
+"""What the pages tell a reader to type works: Python runs, commands are those of the program.
+
+A page's blocks run one after the other in one namespace, in a folder with what the quickstart made.
+Where `<!-- not run: why -->` stands above, they are compiled or parsed only.
+"""
+
+from __future__ import annotations
+
+import re
+import runpy
+import shlex
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from astropy.table import Table
+
+import blase3d
+from blase3d import cli
+from blase3d.libraries import write_grid
+from blase3d.libraries.packaged import LIBRARY, STAR, noisy_star, packaged_grid
+from blase3d.spectra.formats import write_spectrum
+from blase3d.units import vacuum_to_air
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = {
+    page.relative_to(ROOT).as_posix(): page.read_text("utf-8")
+    for page in (ROOT / "README.md", *sorted(DOCS.glob("*.md")))
+}
+QUICKSTART = "docs/quickstart.md"
+ELSEWHERE = {
+    "docs/fetch.md": "fetch/test_fetch_command.py",
+    "docs/own-grid.md": "test_sources_own_grid.py",
+}
+"""Pages whose blocks need a world of their own, and the tests that run them in it."""
+EXTRAS = {"docs/lines.md": "pyemili"}
+"""Modules that pages need beyond what the tests do."""
+WRONG_USAGE = typer.BadParameter.__base__
+"""Of click, or of what typer has of it."""
+QUICK = ("grid", "synth", "lines", "infer", "validate")
+"""Verbs that are run too, if not with the sampler; others take long, or have no end."""
+_BLOCK = re.compile(
+    r"(?:^<!-- (?P<mark>not run: [^\n]+) -->\n\n)?"
+    r"(?:^```(?P<kind>\w*)\n(?P<fenced>.*?)^```$|"
+    r"(?P<indented>^    \S[^\n]*\n(?:(?:    [^\n]*)?\n)*))",
+    re.M | re.S,
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Code on a page, of a `kind` (python, toml, or nothing: a terminal)."""
+
+    kind: str
+    code: str
+    run: bool
+
+
+def blocks(text: str) -> list[Block]:
+    """The blocks of a page."""
+    return [
+        Block(found["kind"] or "", found["fenced"] or found["indented"], found["mark"] is None)
+        for found in _BLOCK.finditer(text)
+    ]
+
+
+def python(page: str) -> list[Block]:
+    return [block for block in blocks(PAGES[page]) if block.kind == "python"]
+
+
+def commands(page: str) -> list[tuple[list[str], bool]]:
+    """Commands of blase3d, in words, and whether they may be run."""
+    found = []
+    for block in blocks(PAGES[page]):
+        for line in block.code.splitlines() if not block.kind else ():
+            for part in line.split("&&"):
+                words = shlex.split(part, comments=True) if "blase3d " in part else []
+                while words and "=" in words[0]:  # variables of the environment
+                    words = words[1:]
+                if words[:1] == ["blase3d"]:
+                    found.append((words[1:], block.run))
+    return found
+
+
+WITH_PYTHON = [page for page in PAGES if python(page)]
+WITH_COMMANDS = [page for page in PAGES if commands(page)]
+
+
+def execute(page: str, folder: Path) -> dict[str, object]:
+    """Run the blocks of a page in a folder."""
+    names: dict[str, object] = {"__name__": page}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for number, block in enumerate(python(page)):
+            code = compile(block.code, f"{page}, block {number + 1}", "exec")
+            if block.run:
+                exec(code, names)
+    return names
+
+
+@pytest.fixture(scope="module")
+def quickstart(tmp_path_factory):
+    """What the quickstart left: a folder, and names."""
+    folder = tmp_path_factory.mktemp("quickstart")
+    return folder, execute(QUICKSTART, folder)
+
+
+@pytest.fixture(scope="module")
+def world(quickstart):
+    """The same folder, with all files that pages name."""
+    folder, names = quickstart
+    star, _ = noisy_star()
+    write_spectrum(star, folder / "star.npz")
+    in_air(star).write(folder / "star.fits")
+    write_grid(packaged_grid(LIBRARY).cut(8656, 8670), folder / "library.npz")
+    write_grid(packaged_grid(STAR).cut(8656, 8670), folder / "others.npz")
+    blase3d.write_spectrum(sun(names["model"]), folder / "sun.ecsv")
+    (folder / "blase3d-demo").mkdir()
+    for place in ("one.zip", "other.zip", "blase3d-demo/model.zip"):
+        shutil.copy(folder / "model.zip", folder / place)
+    shutil.copy(folder / "star.npz", folder / "blase3d-demo" / "star.npz")
+    return folder
+
+
+def sun(model):
+    flux = model.flux(teff=5772, logg=4.44, feh=0.0, resolution=50_000)
+    return blase3d.Spectrum(model.wavelength, flux, resolution=50_000.0)
+
+
+def in_air(star):
+    """What a file of others has: wavelengths in air, which it does not say."""
+    columns = {"wavelength": vacuum_to_air(star.wavelength), "flux": star.flux, "error": star.error}
+    return Table({name: np.asarray(values) for name, values in columns.items()})
+
+
+# --- Python ------------------------------------------------------------------------------------
+
+
+def test_the_quickstart_finds_the_star(quickstart):
+    folder, names = quickstart
+    for name, near in (("teff", 100), ("logg", 0.2), ("feh", 0.1)):
+        assert abs(names["answer"].labels[name].value - names["truth"][name]) < near
+    assert re.fullmatch(r"teff 5\S+ ± \S+, logg .* \(gradient, flags: \d\)", str(names["answer"]))
+    assert "<html" in (folder / "star.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize("page", [p for p in WITH_PYTHON if p not in (QUICKSTART, *ELSEWHERE)])
+def test_blocks_run(page, world):
+    if page in EXTRAS:
+        pytest.importorskip(EXTRAS[page], reason="the page needs an extra")
+    execute(page, world)
+
+
+def test_pages_that_run_elsewhere_do():
+    for page, module in ELSEWHERE.items():
+        assert page in WITH_PYTHON
+        assert Path(page).name in (ROOT / "tests" / module).read_text("utf-8")
+
+
+def test_the_example_for_newcomers_finds_the_star(quickstart, tmp_path, monkeypatch, capsys):
+    """On the clones of the quickstart, which are those that it would make."""
+    folder, _ = quickstart
+    shutil.copytree(folder / "clones.zarr", tmp_path / "first-star" / "clones.zarr")
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(ROOT / "examples" / "first_star.py"), run_name="__main__")
+    printed = capsys.readouterr().out
+    (teff, truth) = re.search(r"teff: (\S+) ± \S+ \(truth (\S+)\)", printed).groups()
+    assert abs(float(teff) - float(truth)) < 100
+    assert (tmp_path / "first-star" / "star.html").exists()
+
+
+# --- commands ----------------------------------------------------------------------------------
+
+
+def parsed(words: list[str]) -> None:
+    """Raise `WRONG_USAGE` for a command that the program would not take."""
+    command, rest = typer.main.get_command(cli.app), words
+    while hasattr(command, "resolve_command"):
+        context = command.make_context("blase3d", [], resilient_parsing=True)
+        context.resilient_parsing = False
+        _, command, rest = command.resolve_command(context, rest)
+    command.make_context("blase3d", list(rest))
+
+
+@pytest.mark.parametrize("page", WITH_COMMANDS)
+def test_commands_are_those_of_the_program(page):
+    for words, _ in commands(page):
+        parsed(words)
+
+
+@pytest.mark.parametrize("words", ["infr star.fits", "infer star.fits --modle m", "synth m.zip"])
+def test_wrong_commands_are_told(words):
+    with pytest.raises(WRONG_USAGE):
+        parsed(words.split())
+
+
+@pytest.mark.parametrize("page", [p for p in WITH_COMMANDS if p not in ELSEWHERE])
+def test_quick_commands_run(page, world, monkeypatch, run):
+    monkeypatch.chdir(world)
+    for words, runs in commands(page):
+        if runs and words[0] in QUICK and "posterior" not in words:
+            done = run(*(name for word in words for name in expanded(word)))
+            assert done.status == 0, (words, done.err)
+
+
+def expanded(word: str) -> list[str]:
+    """As a shell does."""
+    return sorted(path.name for path in Path().glob(word)) if "*" in word else [word]
+
+
+def test_verbs_within_sentences_exist():
+    verbs = set(typer.main.get_command(cli.app).commands)
+    for page, text in PAGES.items():
+        assert set(re.findall(r"`blase3d ([a-z][\w-]*)", text)) <= verbs, page
+
+
+# --- the site ----------------------------------------------------------------------------------
+
+
+def test_every_public_name_has_its_place_on_the_page_of_names():
+    shown = re.findall(r"^::: blase3d\.(\S+)$", PAGES["docs/api.md"], re.M)
+    public = {f"{home}.{name}" for home, names in blase3d._HOMES.items() for name in names}
+    assert public <= set(shown)
+    assert len(shown) == len(set(shown))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere_in_the_repository(page):
+    for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", PAGES[page]):
+        if "://" not in link:
+            assert ((ROOT / page).parent / link).exists(), link
+
+
+def test_every_page_is_on_the_site():
+    menu = (ROOT / "mkdocs.yml").read_text("utf-8")
+    assert all(f" {path.name}\n" in menu for path in DOCS.glob("*.md"))
+    assert "font: false" in menu
+
+
+def test_blocks_are_found_as_they_are_marked():
+    text = "    blase3d grid a\n\n    b\n\ntext\n\n<!-- not run: why -->\n\n```python\n1\n```\n"
+    assert blocks(text) == [
+        Block("", "    blase3d grid a\n\n    b\n\n", True),
+        Block("python", "1\n", False),
+    ]

@@ -1,0 +1,51 @@
+"""Models of known lines, for tests that need one without a fit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from blase3d.libraries.toy import LINES, toy_lines
+from blase3d.model.evaluate import Residual
+from blase3d.model.line_grid import Surface
+from blase3d.model.model import make_model
+from blase3d.model.residual import node_steps, scale_number, scale_of
+from blase3d.recipe import DEFAULT
+
+NODEWISE = replace(DEFAULT, name="nodewise", catalogue="equality", composition="sum")
+"""The parameters of every node as they are, interpolated; lines compose as in the toy universe."""
+
+
+def nodewise_surface(params):
+    """Lines of the toy universe whose parameters at the nodes of a box are `params` (box, C, 4)."""
+    params = np.asarray(params, np.float32)
+    base = np.zeros(params.shape[1:], np.float32)
+    return Surface(LINES[:, 0], base, params[:, :, 1], params[:, :, [0, 2, 3]])
+
+
+def true_params(grid):
+    """Parameters (N, C, 4) of the toy lines at the nodes of a grid."""
+    return np.stack([toy_lines(labels).params for labels in grid.labels])
+
+
+def whole_residual(nodes, pixels, step):
+    """A residual of `nodes` (N, R) and `pixels` (R, P), in the whole numbers of a model file."""
+    scale = scale_of(scale_number(np.full(pixels.shape[1], step)))
+    whole = np.round(pixels / scale).astype(np.float32)
+    steps = node_steps(whole)
+    return Residual((np.round(nodes / steps) * steps).astype(np.float32), whole, scale)
+
+
+def model_of(grid, params=None, rest=None, meta=None, recipe=NODEWISE, rates=None):
+    """A model of a grid that is a full box: its lines (the true ones if None), and the `rest`
+    (N, P) in `strength` that they do not express; with `rates` of labels that borrow."""
+    surface = nodewise_surface(true_params(grid) if params is None else params)
+    residual = None
+    if rest is not None:
+        residual = whole_residual(np.eye(len(grid)), np.asarray(rest), step=1e-6)
+    else:
+        recipe = replace(recipe, residual=0.0)
+    return make_model(
+        grid.wavelength, grid.axes, surface, residual, recipe, meta or {}, rates=rates
+    )

@@ -1,0 +1,371 @@
+"""The dashboard without a browser: what is sent, what is evaluated, what lines are shown."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from bokeh.document import Document
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from toy_models import model_of
+
+import blase3d.views.dashboard
+from blase3d.analysis.identify import available, identify
+from blase3d.errors import InputError, MissingExtra
+from blase3d.libraries.toy import LINES, toy_grid
+from blase3d.spectra.formats import read_spectrum
+from blase3d.spectra.spectrum import Spectrum
+from blase3d.views.dashboard import explore, model_parts
+from blase3d.views.dashboard.cards import line_card, message, model_words
+from blase3d.views.dashboard.curves import MARGIN, shown, stretch_of, with_gaps
+from blase3d.views.dashboard.downloads import lines_file, model_file, star_file
+from blase3d.views.dashboard.frame import make_picture
+from blase3d.views.dashboard.model_parts import Pieces
+from blase3d.views.dashboard.observed import drawn, model_at, observed
+from blase3d.views.dashboard.page import Page
+from blase3d.views.dashboard.session import make_workshop
+from blase3d.views.dashboard.settings import first_settings, fitted, inside, narrowest, whole_of
+from blase3d.views.dashboard.visible_lines import DEEP, Names, in_view, maps_of
+from blase3d.views.dashboard.widgets import make_controls
+
+AXES = {"teff": (5250.0, 5750.0, 6250.0), "logg": (4.25, 4.75), "feh": (-0.25, 0.25)}
+WINDOW = (8490.0, 8510.0)
+patient = hypothesis_settings(deadline=None)
+"""Speed is measured elsewhere."""
+
+
+@pytest.fixture(scope="module")
+def model():
+    return model_of(toy_grid(AXES), meta={"library": {"library": "toy"}})
+
+
+@pytest.fixture(scope="module")
+def shop(model):
+    made = make_workshop(model)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def settings(model):
+    labels = {"teff": 5400.0, "logg": 4.4, "feh": 0.1}
+    return replace(first_settings(model), labels=labels, window=WINDOW, columns=300)
+
+
+def seen(model, settings, wavelength):
+    return np.asarray(model.flux(**settings.labels, **settings.sight, wavelength=wavelength))
+
+
+# What is sent.
+
+
+@patient
+@given(st.integers(1, 400), st.integers(0, 60_000), st.randoms(use_true_random=False))
+def test_no_line_is_thinned_away(columns, size, random):
+    values = np.ones(size)
+    places = [random.randrange(size) for _ in range(min(size, 5))]
+    values[places] = [0.5 + 0.1 * k for k in range(len(places))]
+    kept = shown(values, columns)
+    assert kept.size <= max(4 * round(2 * columns * (1 + 2 * MARGIN)), 4)
+    assert (np.diff(kept) > 0).all()
+    if size:
+        assert values[kept].min() == values.min()
+        assert values[kept].max() == values.max()
+
+
+def test_every_column_of_the_screen_keeps_its_extremes():
+    x = np.linspace(8000.0, 12000.0, 300_001)
+    y = np.random.default_rng(1).normal(size=x.size)
+    columns, window = 700, (9000.0, 10000.0)
+    part = stretch_of(x, window)
+    kept = part.start + shown(y[part], columns)
+    edges = np.linspace(*window, columns + 1)
+    for low, high in pairwise(edges):
+        every = y[(x >= low) & (x < high)]
+        sent = y[kept][(x[kept] >= low) & (x[kept] < high)]
+        # what straddles an edge of a column belongs to either of two that touch
+        assert sent.max() >= np.partition(every, -4)[-4]
+        assert sent.min() <= np.partition(every, 3)[3]
+    assert y[kept].max() == y[part].max()
+
+
+def test_a_stretch_is_the_window_with_its_margins():
+    x = np.arange(100.0)
+    part = stretch_of(x, (40.0, 60.0))
+    assert x[part][0] <= 40.0 - 20.0 * MARGIN
+    assert x[part][-1] >= 60.0 + 20.0 * MARGIN
+    assert x[part].size < 40
+    assert x[stretch_of(x, (-50.0, 500.0))].size == 100
+    assert x[stretch_of(x, (500.0, 600.0))].size <= 1
+
+
+def test_curves_are_interrupted_in_gaps():
+    x, y = with_gaps(np.arange(4.0), np.arange(4.0), np.array([True, False, True, False]))
+    assert np.array_equal(x, [0, 1, 2, 2, 3])
+    assert np.array_equal(np.isnan(y), [False, False, True, False, False])
+
+
+# Windows.
+
+
+@patient
+@given(st.floats(8000.0, 9000.0), st.floats(1e-9, 1e4))
+def test_a_window_always_lies_in_the_model(model, middle, width):
+    low, high = whole_of(model)
+    start, end = fitted((middle, middle), width, model)
+    assert low <= start < end <= high + 1e-9
+    assert end - start >= narrowest(model) - 1e-9
+    if narrowest(model) < width < high - low:
+        assert end - start == pytest.approx(width)
+
+
+def test_what_a_page_sends_is_looked_at(model, settings):
+    assert inside(settings, model)
+    wrong = (
+        {"labels": {**settings.labels, "teff": 9000.0}},
+        {"labels": {**settings.labels, "teff": np.nan}},
+        {"rv": np.inf},
+        {"vsini": -1.0},
+        {"resolution": 0.0},
+        {"window": (8500.0, 8490.0)},
+        {"window": (0.0, 1e9)},
+    )
+    assert not any(inside(replace(settings, **change), model) for change in wrong)
+
+
+# Parts of the model.
+
+
+@pytest.fixture(scope="module")
+def long_model():
+    """Of so many pixels that it has parts."""
+    grid = toy_grid(AXES)
+    pixels = np.linspace(8480.0, 8520.0, 16_385)
+    return model_of(SimpleNamespace(wavelength=pixels, axes=grid.axes, labels=grid.labels))
+
+
+@pytest.fixture(scope="module")
+def small_parts():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model_parts, "_SMALLEST", 2048)
+        patch.setattr(model_parts, "_MARGIN", 1.0 + 30.0 / 299792.458)
+        yield
+
+
+@patient
+@given(st.floats(0.0, 1.0), st.floats(0.001, 1.0))
+def test_a_part_has_all_that_its_window_needs(long_model, small_parts, middle, width):
+    window = fitted((8480 + 40 * middle,) * 2, 40 * width, long_model)
+    spans = [*Pieces(long_model)._spans(window)]
+    pixels = long_model.wavelength
+    assert spans[0] == (0, pixels.size)
+    for (first, stop), (next_first, next_stop) in pairwise(spans):
+        assert next_stop - next_first < stop - first
+    for first, stop in spans[1:]:
+        assert pixels[first] <= window[0]
+        assert pixels[stop - 1] >= window[1]
+
+
+def test_a_part_shows_what_the_whole_does(long_model, small_parts, settings):
+    near = replace(settings, window=(8497.0, 8499.0), rv=12.0, vsini=4.0, resolution=30_000.0)
+    parts = Pieces(long_model)
+    whole = parts.best(near.window)
+    assert not parts.is_best(near.window)
+    parts.warm(near.window)
+    assert parts.is_best(near.window)
+    part = parts.best(near.window)
+    assert part.model.wavelength.size < whole.model.wavelength.size / 2
+    for piece in (whole, part):
+        own = piece.model.wavelength
+        here = (own >= 8497.0) & (own <= 8499.0)
+        assert np.abs(piece.flux(near)[here] - seen(long_model, near, own[here])).max() < 1e-4
+
+
+def test_sliders_do_not_compile(shop, settings):
+    make_picture(shop.pieces, shop.names, settings)
+    before = model_parts._seen._cache_size()
+    for k in range(5):
+        moved = replace(settings, rv=3.0 * k, vsini=2.0 * k, resolution=2e4 + k, columns=200 + k)
+        make_picture(shop.pieces, shop.names, replace(moved, window=(8490.0, 8495.0 + k)))
+    assert model_parts._seen._cache_size() == before
+
+
+# Pictures and lines.
+
+
+def test_the_picture_is_the_model(shop, model, settings):
+    picture = make_picture(shop.pieces, shop.names, replace(settings, rv=-20.0, resolution=4e4))
+    expected = seen(model, picture.settings, picture.x)
+    assert np.abs(picture.flux - expected).max() < 2e-5
+    assert picture.x[0] < WINDOW[0] < WINDOW[1] < picture.x[-1]
+    assert picture.y[0] < picture.flux.min() < 1.0 < picture.y[1]
+
+
+def test_lines_in_view_are_those_of_the_universe(model, settings):
+    lines = in_view(model, replace(settings, rv=30.0))
+    expected = LINES[:, 0] * (1 + 30.0 / 299792.458)
+    there = (expected >= WINDOW[0]) & (expected <= WINDOW[1])
+    assert set(lines.index) <= set(np.flatnonzero(there))
+    assert (np.diff(lines.depth) <= 0).all()
+    assert lines.depth.min() >= DEEP
+    assert lines.seen == pytest.approx(expected[lines.index], abs=0.02)
+    assert model.reference[lines.at(8498.02 * 1.0001, 0.5)] == pytest.approx(8498.02)
+
+
+def test_names_stand_apart_and_the_chosen_line_has_one(model, settings):
+    lines = in_view(model, settings)
+    weak = int(lines.index[lines.depth >= 0.02][-1])
+    for distance in (0.1, 1.0, 5.0):
+        places = lines.spaced(distance, 100, weak)
+        assert lines.index[places[0]] == weak
+        apart = np.diff(np.sort(lines.seen[places]))
+        assert (apart >= distance).all()
+    assert lines.spaced(1.0, 3).size == 3
+    assert lines.depth[lines.spaced(1.0, 3)[0]] == lines.depth.max()
+
+
+def test_maps_are_over_every_pair_of_labels_that_vary():
+    axes = {"teff": (5250.0, 6250.0), "logg": (4.25, 4.75), "feh": (0.0,), "alpha": (0.0, 0.4)}
+    four = model_of(toy_grid(axes))
+    labels = {"teff": 5500.0, "logg": 4.5, "feh": 0.0, "alpha": 0.1}
+    maps = maps_of(four, labels, 11)
+    assert [(m.first, m.second) for m in maps] == [
+        ("teff", "logg"),
+        ("teff", "alpha"),
+        ("logg", "alpha"),
+    ]
+    last = maps[-1]
+    place = four.lines(**{**labels, "logg": last.x[3], "alpha": last.y[7]})
+    assert last.values["ln_area"][3, 7] == pytest.approx(place.ln_area[11], abs=1e-4)
+    assert last.values["sigma"][3, 7] == pytest.approx(1e3 * place.sigma[11], rel=1e-4)
+
+
+def test_any_labels_have_controls():
+    axes = {"teff": (5250.0, 6250.0), "logg": (4.5,), "feh": (-0.25, 0.25), "alpha": (0.0, 0.4)}
+    four = model_of(toy_grid(axes))
+    first = first_settings(four)
+    controls = make_controls(four, first)
+    assert set(controls.sliders) == {"teff", "feh", "alpha", "rv", "vsini", "resolution"}
+    assert controls.settings(first) == first
+    wanted = replace(
+        first, labels={**first.labels, "alpha": 0.31}, rv=-450.0, vsini=3.0, resolution=5e4
+    )
+    controls.set_star(wanted)
+    found = controls.settings(first)
+    assert found.labels == wanted.labels
+    assert (found.rv, found.vsini) == (-450.0, 3.0)
+    assert found.resolution == pytest.approx(5e4)
+    assert controls.sliders["rv"].start <= -450.0
+
+
+@pytest.mark.skipif(not available(), reason="the extra identify is not installed")
+def test_names_are_learnt_once(model, settings):
+    names = Names(model)
+    assert names.known(settings) == {}
+    assert names.learn(settings, [11, 3])
+    assert not names.learn(settings, [11])
+    node = {"teff": 5250.0, "logg": 4.25, "feh": 0.25}
+    assert list(names.known(settings).values()) == identify(model, node, model.reference[[11, 3]])
+    other = replace(settings, labels={**settings.labels, "teff": 6200.0})
+    assert names.known(other) == {}
+
+
+def test_without_the_list_of_atoms_lines_go_by_wavelength(model, settings, monkeypatch):
+    monkeypatch.setattr("blase3d.views.dashboard.visible_lines.available", lambda: False)
+    names = Names(model)
+    assert not names.learn(settings, [11])
+    shown_names = make_picture(Pieces(model), names, settings).names
+    assert all(float(text) for text in shown_names)
+
+
+# Observations.
+
+
+def star_of(model, settings, continuum=1.0, noise=0.0, **more):
+    wavelength = model.wavelength[100:-100:2]
+    flux = continuum * seen(model, settings, wavelength)
+    flux = flux + noise * np.random.default_rng(3).normal(size=flux.size)
+    return Spectrum(wavelength, flux, **more)
+
+
+def test_the_residual_of_the_model_itself_is_nothing(model, settings):
+    star = star_of(model, settings)
+    shown_star = observed("star", replace(star, continuum=np.ones(len(star))), model)
+    flux = np.asarray(model.flux(**settings.labels))
+    left = drawn(shown_star, model.wavelength, flux, settings)
+    assert np.nanmax(np.abs(left.residual)) < 3e-4
+    between = 0.5 * (model.wavelength[1:] + model.wavelength[:-1])
+    exact = seen(model, settings, between)
+    assert np.abs(model_at(between, model.wavelength, flux) - exact)[20:-20].max() < 1e-3
+
+
+def test_a_spectrum_in_any_unit_is_brought_to_its_continuum(model, settings):
+    star = star_of(model, settings, continuum=3e-14)
+    assert np.quantile(observed("star", star, model).flux, 0.9) == pytest.approx(1.0, abs=0.02)
+
+
+def test_masked_pixels_orders_and_gaps_interrupt_the_curve(model, settings):
+    star = star_of(model, settings)
+    order = (np.arange(len(star)) > 600).astype(int)
+    mask = (star.wavelength > 8495.0) & (star.wavelength < 8496.0)
+    shown_star = observed("star", replace(star, order=order, mask=mask), model)
+    assert shown_star.breaks.sum() == 3
+    assert not ((shown_star.wavelength > 8495.0) & (shown_star.wavelength < 8496.0)).any()
+
+
+def test_a_spectrum_elsewhere_is_refused(model):
+    with pytest.raises(InputError, match="do not overlap"):
+        observed("star", Spectrum(np.arange(4000.0, 4100.0), np.ones(100)), model)
+
+
+def test_files_to_take_away_are_read_back(model, settings, tmp_path):
+    cut_settings = replace(settings, rv=5.0, resolution=4e4)
+    path = tmp_path / "model.ecsv"
+    path.write_text(model_file(model, cut_settings))
+    back = read_spectrum(path)
+    assert back.wavelength[0] >= WINDOW[0]
+    assert back.wavelength[-1] <= WINDOW[1]
+    assert back.flux == pytest.approx(seen(model, cut_settings, back.wavelength), abs=1e-6)
+    star = observed("star", star_of(model, settings), model)
+    path.write_text(star_file(model, settings, star))
+    assert len(read_spectrum(path)) == ((star.wavelength >= 8490) & (star.wavelength <= 8510)).sum()
+    lines = in_view(model, settings)
+    text = lines_file(model, settings, lines, Names(model), None)
+    assert len([row for row in text.splitlines() if not row.startswith("#")]) == 1 + len(
+        lines.index
+    )
+
+
+# The page, without a browser.
+
+
+def test_a_page_is_made_and_refuses_impossible_requests(shop):
+    document = Document()
+    page = Page(document, shop)
+    before = page.settings
+    page.controls.sliders["teff"].value = float("inf")
+    assert page.settings == before
+    page.controls.sliders["teff"].value = 5300.0
+    assert page.settings.labels["teff"] == 5300.0
+    named = {one.id: one.name for root in page.roots.values() for one in root.select({})}
+    names = [name for name in named.values() if name]
+    assert len(names) == len(set(names)) > 30
+
+
+def test_what_is_foreign_is_escaped(model, settings):
+    assert "<script>" not in message("<script>alert(1)</script>", "error")
+    evil = replace(model, meta={"library": {"library": "<img src=x onerror=alert(1)>"}})
+    assert "<img" not in model_words(evil)
+    lines = model.lines(**settings.labels)
+    assert "8498.0" in line_card(lines, 11, model.recipe.composition, None, None, True)
+
+
+def test_a_missing_extra_is_named(model, monkeypatch):
+    monkeypatch.setattr(blase3d.views.dashboard, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match=r"blase3d\[explore\]"):
+        explore(model)

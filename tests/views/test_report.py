@@ -1,0 +1,407 @@
+"""The report of an inference, and its figures."""
+
+import base64
+import hashlib
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from toy_models import model_of, true_params
+
+import blase3d.inference.flags as flag_sources
+from blase3d.errors import InputError
+from blase3d.inference.result import Estimate, Inference
+from blase3d.libraries import toy
+from blase3d.model.model_file import load_model, save_model
+from blase3d.spectra.spectrum import Spectrum
+from blase3d.views.report import model_checksum, overview_figure, write_report
+from blase3d.views.report.misfit import wrong_lines
+from blase3d.views.report.report_data import make_view
+from blase3d.views.report.svg_plots import corner_picture
+from blase3d.views.report.viewer_data import kept_pixels, viewer_data
+from blase3d.views.report.words import advice
+
+AXES = {"teff": (5500.0, 5750.0, 6000.0), "logg": (4.25, 4.75), "feh": (-0.25, 0.25)}
+FOUND = {
+    "teff": Estimate.normal(5617.3, 12.4),
+    "logg": Estimate.normal(4.412, 0.0231),
+    "feh": Estimate.normal(0.0913, 0.0087),
+}
+TRUTH = {"teff": 5620.0, "logg": 4.4, "feh": 0.1, "rv": 12.0}
+HOSTILE = "<script>alert('x')</script> & \"star\".npz"
+VOID = {"meta", "img", "br", "link", "hr"}
+EVIL = "</script><script>alert(1)</script>"
+
+
+def nameless(model, labels, reference):
+    return [""] * len(reference)
+
+
+class Page(HTMLParser):
+    """Reads a page: its elements, its text, and whether every element is closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.count, self.words, self.attributes, self.scripts = [], {}, [], [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.count[tag] = self.count.get(tag, 0) + 1
+        self.attributes += attrs
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        kinds = {"script": self.scripts, "style": []}
+        kinds.get(self.open[-1] if self.open else "", self.words).append(data)
+
+    def value(self, name):
+        return [value for key, value in self.attributes if key == name]
+
+    @property
+    def text(self):
+        return " ".join(self.words)
+
+
+@pytest.fixture(scope="module")
+def model():
+    grid = toy.toy_grid(AXES)
+    params = true_params(grid)
+    params[:, :-1, 1] += 0.03  # lines that are a little wrong, so that there is a residual
+    blank = np.full((len(grid), grid.wavelength.size), 1e-3, np.float32)
+    meta = {
+        "library": {"library": "toy <grid>", "citation": ["A & B 2026"], "licence": "BSD"},
+        "fingerprint": "abc123",
+        "versions": {"clone": {"jax": "0.5"}, "build": {"jax": "0.6"}},
+    }
+    return model_of(grid, params, blank, meta)
+
+
+def evil(model, labels, reference):
+    """Species with a name that would break out of the page."""
+    return [EVIL, *["Fe I"] * (len(reference) - 1)]
+
+
+def continuum_at(wavelength):
+    return 3e5 * (1.0 + 0.1 * (wavelength - 8500.0) / 16.0)
+
+
+def make_inference(model, flags=(), stated=True):
+    wavelength = np.arange(8484.0, 8517.0, 0.05)
+    wavelength = wavelength[(wavelength < 8494.0) | (wavelength > 8496.0)]
+    labels = {name: estimate.value for name, estimate in FOUND.items()}
+    flux = np.asarray(model.flux(**labels, rv=12.0, wavelength=wavelength), float)
+    continuum = continuum_at(wavelength)
+    noise = np.random.default_rng(0).normal(0.0, 0.01, wavelength.size)
+    return Inference(
+        labels=dict(FOUND),
+        nuisance={"rv": Estimate.normal(12.0, 0.04)},
+        fixed={},
+        names=("teff", "logg", "feh", "rv"),
+        covariance=np.diag([12.4, 0.0231, 0.0087, 0.04]) ** 2,
+        chi2_red=1.234 if stated else np.nan,
+        method="gradient",
+        seconds=0.7,
+        flags=tuple(flags),
+        n_pixels=wavelength.size,
+        n_masked=7,
+        wavelength=wavelength,
+        flux=(flux + noise) * continuum,
+        model=flux * continuum,
+        error=0.01 * continuum,
+    )
+
+
+@pytest.fixture(scope="module")
+def report(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "star.html"
+    flags = ("teff at a bound", "something <new>", "logg at a bound")
+    command = 'blase3d infer "a b.npz" --model <m>'
+    inference = make_inference(model, flags)
+    write_report(path, inference, model, HOSTILE, command, TRUTH, namer=evil)
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(report):
+    return Page(report)
+
+
+def test_page_is_well_formed_and_alone(report, page):
+    assert report.startswith("<!DOCTYPE html>")
+    assert page.open == []
+    for element in ("html", "head", "body", "h1", "style", "canvas"):
+        assert page.count[element] == 1
+    assert {"link", "img", "iframe", "object"}.isdisjoint(page.count)
+    assert {"src", "href", "srcset", "action"}.isdisjoint(key for key, _ in page.attributes)
+    assert not re.search(r"url\(|@import|fetch\(|XMLHttpRequest|import\(", report)
+    assert "width=device-width" in report
+
+
+def test_browser_may_run_the_script_of_the_page_and_nothing_else(page):
+    data, script = page.scripts
+    policy = next(value for value in page.value("content") if "default-src" in value)
+    mark = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert policy.startswith("default-src 'none'")
+    assert f"script-src 'sha256-{mark}'" in policy
+    assert json.loads(data)["pixels"] == 620
+
+
+def test_labels_stand_beside_the_truth(page):
+    for text in ("5617", "± 12", "4.412", "± 0.023", "0.0913", "± 0.0087", "12.000", "± 0.040"):
+        assert text in page.text
+    for text in ("5620", "-3 (-0.2 σ)", "0.1000", "-0.0087 (-1.0 σ)"):
+        assert text in page.text
+    assert "1.23" in page.text
+    assert "7 masked" in page.text
+
+
+def test_names_cannot_break_out_of_the_page(report, page):
+    assert page.count["script"] == report.count("<script") == 2
+    assert HOSTILE in page.text
+    assert EVIL in page.text
+    assert EVIL in {line["name"] for line in json.loads(page.scripts[0])["lines"]}
+    assert 'blase3d infer "a b.npz" --model <m>' in page.text
+    assert "toy <grid>" in page.text
+    assert "A & B 2026" in page.text
+    assert "something <new>" in page.text
+
+
+def test_flags_are_explained(page):
+    assert "teff at a bound" in page.text
+    assert "logg at a bound" in page.text
+    assert page.text.count("the star may lie beyond it") == 1
+    assert "What to do:" in page.text
+
+
+def test_every_flag_has_its_advice():
+    source = Path(flag_sources.__file__).read_text(encoding="utf-8")
+    flags = re.findall(r'(?:append\(|yield |^ +)f?"([^"]+)"', source, re.MULTILINE)
+    known = [flag for flag in flags if advice(flag)]
+    assert len(known) >= 8
+    assert known == flags
+
+
+def test_everything_to_repeat_it_is_there(page, model):
+    for text in ("abc123", "A & B 2026", '"name": "nodewise"', '"prominence": 0.005', "jax 0.6"):
+        assert text in page.text
+    assert model_checksum(model) in page.text
+
+
+def test_checksum_is_of_the_content(model, tmp_path):
+    save_model(model, tmp_path / "a.zip")
+    first, second = load_model(tmp_path / "a.zip"), load_model(tmp_path / "a.zip")
+    assert model_checksum(first) == model_checksum(second) == model_checksum(model)
+    zero = replace(first.emulator, shape=jnp.where(first.emulator.shape == 0, -0.0, 0.0))
+    same = replace(zero, shape=jnp.zeros_like(zero.shape))
+    marks = {model_checksum(replace(first, emulator=one)) for one in (zero, same)}
+    assert len(marks) == 1
+    area = first.emulator.area.at[0, 0].add(1e-3)
+    other = replace(first, emulator=replace(first.emulator, area=area))
+    assert model_checksum(other) != model_checksum(first)
+
+
+def test_pictures_have_words_for_those_who_cannot_see_them(report, page):
+    drawn = re.findall(r'<svg viewBox="[^"]+" (role="img" aria-label="[^"]+"|aria-hidden)', report)
+    assert len(drawn) == page.count["svg"] >= 4
+    assert page.count["title"] == 1 + sum("role" in kind for kind in drawn)
+
+
+def test_size_is_stated(report, page):
+    stated = float(re.search(r"This page: ([\d.]+) MB", page.text)[1])
+    assert stated == pytest.approx(len(report.encode()) / 1e6, abs=0.006)
+
+
+def array(entry, kind):
+    whole = np.frombuffer(base64.b64decode(entry["data"]), kind)
+    return entry["low"] + entry["step"] * whole
+
+
+def test_viewer_has_the_numbers_of_the_result(page, model):
+    inference = make_inference(model)
+    data = json.loads(page.scripts[0])
+    fitted, seen = array(data["model"], "<u2"), array(data["wavelength"], "<u4")
+    off = np.frombuffer(base64.b64decode(data["residual"]), "<f4")
+    continuum = continuum_at(inference.wavelength)
+    assert np.abs(seen - inference.wavelength).max() < 1e-4
+    assert fitted == pytest.approx(inference.model / continuum, abs=1e-4)
+    assert off == pytest.approx((inference.flux - inference.model) / continuum, rel=1e-3, abs=1e-6)
+    assert data["orders"] == [0, 620]
+    assert data["unused"] == [[pytest.approx(8494.0, abs=0.03), pytest.approx(8496.0, abs=0.03)]]
+
+
+def test_lines_of_each_label_are_listed(page):
+    assert "8498.02" in page.text
+    assert page.text.count("These lines together") == 3
+    assert "Fe I" in page.text
+
+
+def test_a_line_tells_what_it_would_by_itself(model, page):
+    view = make_view(make_inference(model), model)
+    found = view.information
+    best = int(found.top("teff", 1)[0])
+    alone = found.sigma[0] / np.sqrt(found.share[best, 0])
+    assert f"± {alone:.2g} K" in page.text
+
+
+def test_without_flags_truth_command_and_errors(model, tmp_path):
+    path = tmp_path / "bare.html"
+    write_report(path, make_inference(model, stated=False), model, "star", namer=nameless)
+    found = Page(path.read_text(encoding="utf-8"))
+    assert "Nothing that was checked speaks against this fit" in found.text
+    assert "truth" not in found.text
+    assert "Species" not in found.text
+    assert "states no errors" in found.text
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_label_on_a_bound_has_no_uncertainty(model, tmp_path):
+    inference = make_inference(model)
+    inference.labels["teff"] = Estimate(6000.0, np.nan, np.nan, 6000.0, np.nan)
+    inference.labels["feh"] = Estimate.normal(0.1, 0.0)
+    write_report(tmp_path / "r.html", inference, model, "star", truth=TRUTH, namer=nameless)
+    page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert "nan" not in page.text.lower()
+    assert "none" in page.text
+    assert "fixed" in page.text
+    assert "Corner plot of log g, Radial velocity" in page.text  # what has an uncertainty
+
+
+# The numbers behind.
+
+
+def test_a_line_that_the_model_gets_wrong_is_found(model):
+    inference = make_inference(model)
+    assert wrong_lines(make_view(inference, model)) == []
+    seen = 8509.48 * (1.0 + 12.0 / 299792.458)
+    bump = 0.06 * np.exp(-0.5 * ((inference.wavelength - seen) / 0.12) ** 2)
+    flux = inference.flux - bump * inference.model.max()
+    worst = wrong_lines(make_view(replace(inference, flux=flux), model))[0]
+    assert worst.center == pytest.approx(8509.48, abs=0.01)
+    assert worst.off == pytest.approx(-0.06, abs=0.015)
+    assert worst.sigmas < -8.0
+
+
+def test_masked_pixels_and_outliers_are_marked(model):
+    inference = make_inference(model)
+    wavelength = inference.wavelength
+    keep = np.ones(wavelength.size, bool)
+    keep[[100, 300, 301, 302]] = False
+    spectrum = Spectrum(wavelength, inference.flux, mask=~keep)
+    weight = np.ones(wavelength.size)
+    weight[50] = 0.2
+    used = {
+        name: getattr(inference, name)[keep] for name in ("wavelength", "flux", "model", "error")
+    }
+    view = make_view(replace(inference, weight=weight[keep], **used), model, spectrum)
+    assert np.array_equal(view.masked, wavelength[~keep])
+    assert view.wavelength[view.outlier] == pytest.approx([wavelength[50]])
+    for masked in view.masked:
+        assert any(low < masked < high for low, high in view.unused)
+    assert len(view.unused) == 3  # with the gap of the spectrum itself
+    data = json.loads(viewer_data(view, [], {}))
+    flags = np.frombuffer(base64.b64decode(data["flags"]), np.uint8)
+    assert np.flatnonzero(flags & 1).tolist() == [50]
+    assert np.flatnonzero(flags & 2).size == 1 + 3
+
+
+def test_another_spectrum_is_refused(model):
+    inference = make_inference(model)
+    other = Spectrum(inference.wavelength + 0.01, inference.flux)
+    with pytest.raises(InputError, match="give that one"):
+        make_view(inference, model, other)
+
+
+def two_orders(model):
+    """An inference of two interleaved orders of different brightness, and its spectrum."""
+    inference = make_inference(model)
+    order = np.where(np.arange(inference.wavelength.size) % 2, 52, 51)
+    bright = np.where(order == 52, 3.0, 1.0)
+    parts = {name: getattr(inference, name) * bright for name in ("flux", "model", "error")}
+    inference = replace(inference, **parts)
+    return inference, Spectrum(inference.wavelength, inference.flux, order=order), order
+
+
+def test_orders_have_continua_of_their_own(model):
+    inference, spectrum, order = two_orders(model)
+    plain = make_view(make_inference(model), model)
+    view = make_view(inference, model, spectrum)
+    assert [view.order[part][0] for part in view.orders] == [51, 52]
+    assert all((np.diff(view.wavelength[part]) > 0).all() for part in view.orders)
+    assert view.model[view.order == 52] == pytest.approx(plain.model[order == 52], abs=2e-3)
+    data = json.loads(viewer_data(view, [], {}))
+    assert data["orders"] == [0, 310, 620]
+
+
+def test_interleaved_orders_that_are_not_known_are_levelled(model):
+    inference, _, _ = two_orders(model)
+    view = make_view(inference, model)
+    plain = make_view(make_inference(model), model)
+    assert view.model == pytest.approx(plain.model, abs=4e-2)
+
+
+def test_long_spectra_keep_their_extremes_in_little_room(model):
+    view = make_view(make_inference(model), model)
+    count = 240_000
+    rng = np.random.default_rng(1)
+    flux = 1.0 - 0.5 * rng.random(count) ** 8
+    flux[[1234, 200_000]] = [0.01, 5.0]
+    wide = {"wavelength": np.linspace(8480.0, 12000.0, count), "flux": flux, "model": flux * 0.999}
+    error, order = np.full(count, 0.01), np.zeros(count, np.int64)
+    long = replace(view, **wide, error=error, outlier=flux > 2.0, order=order)
+    kept = kept_pixels(long)
+    assert {0, 1234, 200_000, count - 1} <= set(kept.tolist())
+    assert kept.size <= 100_000
+    assert len(viewer_data(long, [], {})) < 2.4e6
+
+
+# Pictures.
+
+
+def test_corner_plot_of_a_normal_distribution(model):
+    inference = make_inference(model)
+    drawn = corner_picture(inference, {"teff": 5620.0})
+    assert "Corner plot of Teff, log g, [Fe/H], Radial velocity: normal" in drawn
+    assert drawn.count('class="frame"') == 10
+    assert drawn.count('class="curve data"') == 4 + 2 * 6
+    assert drawn.count('class="curve truth"') == 4  # in the column of Teff
+
+
+def test_corner_plot_of_draws(model):
+    draws = np.random.default_rng(0).normal(size=(2, 50, 4)) * [12.4, 0.0231, 0.0087, 0.04]
+    center = [e.value for e in (*FOUND.values(), Estimate.normal(12.0, 0.04))]
+    drawn = corner_picture(replace(make_inference(model), draws=draws + center), {})
+    pairs = re.findall(r'class="dots draw" d="([^"]+)"', drawn)
+    assert len(pairs) == 6
+    assert all(95 <= pair.count("M") <= 100 for pair in pairs)  # a few lie outside
+
+
+def test_no_corner_plot_without_uncertainties(model):
+    inference = make_inference(model)
+    for estimates in (inference.labels, inference.nuisance):
+        for name in estimates:
+            estimates[name] = Estimate.normal(estimates[name].value, np.nan)
+    assert corner_picture(inference, {}) == ""
+
+
+def test_overview_draws_data_model_and_marks(model):
+    figure = overview_figure(make_inference(model), model)
+    top, bottom = figure.axes
+    low, high = top.get_xlim()
+    assert high - low == pytest.approx(60.0)
+    assert low < 8498.02 < high  # the range lacks 8664 Å: the deepest line is in the middle
+    labels = [line.get_label() for line in top.lines]
+    assert {"spectrum", "model"} <= set(labels)
+    assert len(top.texts) >= 3
+    assert bottom.get_ylabel() == "Residual"
+    gap = top.lines[0].get_ydata()
+    assert np.isnan(gap).sum() == 1
