@@ -15,6 +15,7 @@ ROOT = Path(blase3d.__file__).parent
 LAYERS = (
     {"errors"},
     {"units"},
+    {"parameters"},
     {"runtime"},
     {"recipe"},
     {"lines", "spectra"},
