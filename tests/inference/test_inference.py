@@ -248,6 +248,24 @@ def test_orders_have_continua_of_their_own(model):
     assert "poor fit" in infer(broken, model).flags
 
 
+def test_the_answer_keeps_what_it_knows(model):
+    """Continuum, orders, resolution and options, and the masked pixels, without a second fit."""
+    half = INNER.size // 2
+    order = np.where(np.arange(INNER.size) < half, 7, 8)
+    mask = np.arange(INNER.size) % 50 == 3
+    varying = np.linspace(30_000.0, 50_000.0, INNER.size)
+    spectrum = star(model, resolution=varying, slope=0.5)
+    spectrum = replace(spectrum, order=order, mask=mask, resolving=varying, resolution=40_000.0)
+    answer = infer(spectrum, model, continuum_degree=2, limb_darkening=0.3)
+    np.testing.assert_array_equal(answer.order, order[~mask])
+    np.testing.assert_array_equal(answer.masked, INNER[mask])
+    np.testing.assert_array_equal(answer.resolving, varying[~mask])
+    assert answer.options == Options(continuum_degree=2, limb_darkening=0.3)
+    x = (INNER - INNER.mean()) / np.ptp(INNER)
+    np.testing.assert_allclose(answer.continuum, 3e-13 * (1.0 + 0.5 * x)[~mask], rtol=0.01)
+    assert repr(answer) == f"<Inference: {answer}>"
+
+
 def test_interleaving_orders_are_kept_apart(model):
     first, second = (
         star(model, wavelength=INNER + d, slope=s) for d, s in ((0, 0.3), (3e-3, -0.3))

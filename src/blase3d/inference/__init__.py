@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import InputError, check_seed
 from ..model.model import Model
@@ -152,4 +153,19 @@ def _result(
         jitter=noise.jitter,
         draws=None if drawn is None else drawn.values,
         diagnostics={} if drawn is None else drawn.diagnostics,
+        continuum=best.picture.continuum[used],
+        order=None if spectrum.order is None else spectrum.order[used],
+        resolving=_resolving(best),
+        masked=spectrum.wavelength[~used],
+        options=problem.options,
     )
+
+
+def _resolving(best: Solution) -> NDArray[np.float64] | None:
+    """The resolution at each pixel used, at a solution, if it varies."""
+    problem = best.likelihood.problem
+    spectrum = problem.spectrum
+    if spectrum.resolving is None or spectrum.resolution is None:
+        return None
+    found = problem.parameters(best.theta)["resolution"]
+    return spectrum.resolving[spectrum.good] * (found / spectrum.resolution)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, MissingExtra
+from .problem import Options
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Estimate:
         return cls(q50, float(np.std(draws)), q16, q50, q84)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Inference:
     """The labels of a star.
 
@@ -70,6 +71,16 @@ class Inference:
         Of the free parameters, from `posterior`.
     diagnostics : dict
         Of these: r_hat and ess of every parameter, and the share that diverged.
+    continuum : (Q,) or None
+        The fitted continuum, in the unit of `flux`; None where it is not known.
+    order : (Q,) int or None
+        The echelle order of each pixel used; None without orders.
+    resolving : (Q,) or None
+        λ/Δλ at each pixel used, at the answer, if it varies along the spectrum.
+    masked : (M,)
+        Wavelengths (Å) of the pixels that were masked: the `n_masked` of them, if known.
+    options : Options or None
+        The options of `infer`; None where they are not known.
     """
 
     labels: dict[str, Estimate]
@@ -91,11 +102,19 @@ class Inference:
     jitter: float = 0.0
     draws: NDArray[np.float64] | None = None
     diagnostics: dict[str, Any] = field(default_factory=dict)
+    continuum: NDArray[np.float64] | None = None
+    order: NDArray[np.int64] | None = None
+    resolving: NDArray[np.float64] | None = None
+    masked: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    options: Options | None = None
 
     def __str__(self) -> str:
         """The labels in one line, with the number of flags."""
         found = (f"{name} {one.value:.6g} ± {one.sigma:.2g}" for name, one in self.labels.items())
         return f"{', '.join(found)} ({self.method}, flags: {len(self.flags)})"
+
+    def __repr__(self) -> str:
+        return f"<Inference: {self}>"
 
     @property
     def posterior(self) -> dict[str, NDArray[np.float64]]:
