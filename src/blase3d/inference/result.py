@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, MissingExtra
 from .problem import Options
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,28 @@ class Inference:
                 f"the method {self.method} makes no draws, expected posterior; infer with that."
             )
         return {name: self.draws[..., k] for k, name in enumerate(self.names)}
+
+    def plot(self, window: tuple[float, float] | None = None) -> Figure:
+        """Draw spectrum, model and residual in units of the continuum, order by order.
+
+        Parameters
+        ----------
+        window : (low, high), optional
+            Range of wavelengths (Å); all pixels if None.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            `figure.savefig("star.pdf")` writes it.
+
+        Raises
+        ------
+        InputError
+            No pixel lies in the window.
+        """
+        from .plots import plot_inference
+
+        return plot_inference(self, window)
 
     def to_arviz(self) -> Any:
         """The draws as ArviZ has them: InferenceData of ArviZ 0.x, a DataTree of 1.x.
