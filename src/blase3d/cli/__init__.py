@@ -1,23 +1,51 @@
-"""The command line: parse, call, print.
+"""The command line: each command parses its options, calls the library and prints the result.
 
-Results go to stdout, progress and messages to stderr. Exit status: 0 done, 1 the input is at
-fault (one sentence on stderr), 2 wrong usage.
+Results go to stdout, progress and messages to stderr. Exit status: 0 success, 1 faulty input (one
+sentence on stderr), 2 wrong usage. Options that commands share are in `options`.
 """
 
 from __future__ import annotations
 
 import sys
 
-from ..errors import Blase3dError
-from . import demo, figures, libraries, lines, models, stars  # in the order of the help
-from .app import app, err, out
-from .support import keep_compilations
+import typer
 
-__all__ = ["app", "demo", "err", "figures", "libraries", "lines", "main", "models", "out", "stars"]
+from ..errors import Blase3dError
+from .demo import demo
+from .figures import figures
+from .libraries import fetch, grid, import_states
+from .lines import explore, lines
+from .models import build, clone, validate
+from .stars import infer, synth, tune
+from .support import err, keep_compilations, out
+
+__all__ = ["app", "err", "main", "out"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Stellar spectra as lines that depend on the labels: model a library, label a star.",
+)
+
+_VERBS = {
+    "Start": (demo,),
+    "Library": (fetch, grid),
+    "Model": (clone, build, validate),
+    "Star": (synth, infer, tune),
+    "Views": (lines, figures, explore),
+    "Import": (import_states,),
+}
+"""Commands in the order of the chain, by the heading of the help they are listed under."""
+
+for _heading, _commands in _VERBS.items():
+    for _command in _commands:
+        app.command(rich_help_panel=_heading)(_command)
 
 
 def main() -> None:
-    """Run the command line; errors of blase3D, of the disk and of the memory become a sentence."""
+    """Run the command line; errors of input, disk and memory are printed as one sentence."""
     keep_compilations()
     try:
         app()
@@ -29,8 +57,8 @@ def main() -> None:
         sys.exit(1)
     except MemoryError as error:
         err.print(
-            f"blase3d: the memory does not suffice ({error}); give less at once: fewer workers, or "
-            "a part of the wavelengths (--wave).",
+            f"blase3d: out of memory ({error}); use fewer workers or a shorter range of "
+            "wavelengths (--wave).",
             style="red",
         )
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""`blase3d infer` with several models: which library fits the star best?"""
+"""`blase3d infer` with several models: which library fits the star best."""
 
 from __future__ import annotations
 
@@ -7,71 +7,58 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
 from rich.table import Table
 
 from ..errors import Blase3dError, InputError
-from .app import err, out
-from .support import ProgressBars, print_json, table_of_inferences
+from .support import ProgressBars, err, out, table_of_inferences, write_table
 
 if TYPE_CHECKING:
     from ..analysis.comparison import Comparison
+    from ..model.model import Model
 
 
-def show_comparisons(
+def compare_models(
     spectra: list[Path],
     model_paths: list[Path],
     medium: str | None,
     settings: dict[str, Any],
+    *,
     output: Path | None,
     report: Path | None,
-    as_json: bool,
-) -> None:
-    """Compare the models on every spectrum; status 1 where one has failed."""
+    quiet: bool,
+) -> list[dict[str, Any]]:
+    """Compare the models on every spectrum: one row per spectrum, as in the JSON output."""
     from ..analysis.comparison import compare
     from ..model.model_file import load_model
-    from ..runtime.files import replacing
     from ..spectra.formats import read_spectrum
     from ..views.report import write_report
 
-    names = _names(model_paths)
+    names = _model_names(model_paths)
     models = {name: load_model(path) for name, path in zip(names, model_paths, strict=True)}
-    found: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     with ProgressBars(err) as progress:
         for path in spectra:
             try:
                 result = compare(read_spectrum(path, medium), models, **settings)
             except Blase3dError as error:
-                found.append({"spectrum": str(path), "error": str(error)})
+                rows.append({"spectrum": str(path), "error": str(error)})
                 err.print(f"{path}: {error}", style="red")
                 continue
-            found.append({"spectrum": str(path), **result.to_dict()})
-            if not as_json:
-                _print(path, result)
+            rows.append({"spectrum": str(path), **result.to_dict()})
+            if not quiet:
+                _print_comparison(path, result)
             if report is not None:
                 best = result.best
                 command = shlex.join(sys.argv)
                 write_report(report, best.answer, models[best.name], str(path), command)
-            progress("compare", len(found), len(spectra))
+            progress("compare", len(rows), len(spectra))
     if output is not None:
-        rows = [
-            {**model, "spectrum": f"{row['spectrum']} ({model['model']})"}
-            for row in found
-            for model in row.get("models", [])
-        ]
-        labels = tuple(dict.fromkeys(name for m in models.values() for name in m.label_names))
-        table = table_of_inferences(rows, labels)
-        table["odds"] = [row["odds"] for row in rows]
-        with replacing(output) as partial_path:
-            table.write(partial_path, format="ascii.ecsv", overwrite=True)
-    if as_json:
-        print_json(found)
-    if any("error" in row for row in found):
-        raise typer.Exit(1)
+        _write_odds(rows, models, output)
+    return rows
 
 
-def _names(paths: list[Path]) -> list[str]:
-    """Names of the files, or their whole paths where names are equal."""
+def _model_names(paths: list[Path]) -> list[str]:
+    """File names without their endings, or whole paths where these coincide."""
     names = [path.stem for path in paths]
     if len(set(names)) < len(names):
         names = [str(path) for path in paths]
@@ -80,7 +67,20 @@ def _names(paths: list[Path]) -> list[str]:
     return names
 
 
-def _print(path: Path, result: Comparison) -> None:
+def _write_odds(rows: list[dict[str, Any]], models: dict[str, Model], output: Path) -> None:
+    """Write the table of inferences, one row per spectrum and model, with the odds."""
+    answers = [
+        {**model, "spectrum": f"{row['spectrum']} ({model['model']})"}
+        for row in rows
+        for model in row.get("models", [])
+    ]
+    labels = tuple(dict.fromkeys(name for m in models.values() for name in m.label_names))
+    table = table_of_inferences(answers, labels)
+    table["odds"] = [answer["odds"] for answer in answers]
+    write_table(table, output)
+
+
+def _print_comparison(path: Path, result: Comparison) -> None:
     table = Table(title=f"{path}: {result.n_pixels} pixels that all models cover")
     for column in ("model", "odds", "χ²", "rms", "labels"):
         table.add_column(column, justify="left" if column in ("model", "labels") else "right")
@@ -97,5 +97,5 @@ def _print(path: Path, result: Comparison) -> None:
             "\n".join(labels),
         )
     out.print(table)
-    for warning in (*result.warnings, *(f"{f}" for f in result.best.answer.flags)):
-        out.print(f"flag: {warning}", highlight=False)
+    for flag in (*result.warnings, *result.best.answer.flags):
+        out.print(f"flag: {flag}", highlight=False)

@@ -10,47 +10,51 @@ import typer
 from rich.table import Table
 
 from ..errors import InputError
-from .app import MediumOption, Seed, app, err, out
-from .support import ProgressBars
+from . import options
+from .support import ProgressBars, err, out
 
 
 class Ending(StrEnum):
-    """Kinds of files."""
+    """File formats."""
 
     pdf = "pdf"
     png = "png"
     svg = "svg"
 
 
-@app.command()
 def figures(
-    path: Annotated[Path, typer.Argument(metavar="MODEL")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The folder.")],
+    path: options.ModelArgument,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Output folder.")],
     clones: Annotated[
-        str | None, typer.Option(help="Of the model: nodes are then the library's own spectra.")
+        str | None,
+        typer.Option(help="Clones of the model, whose spectra are then shown at the nodes."),
     ] = None,
     holdout: Annotated[
-        Path | None, typer.Option(metavar="GRID", help="Spectra to infer that are no nodes.")
+        Path | None,
+        typer.Option(metavar="GRID", help="Spectra between the nodes, to infer the labels of."),
     ] = None,
-    ending: Annotated[Ending, typer.Option("--format", help="Of the files.")] = Ending.pdf,
+    ending: Annotated[Ending, typer.Option("--format", help="File format.")] = Ending.pdf,
     over: Annotated[
-        str | None, typer.Option(metavar="NAME,NAME", help="Labels of the maps.")
+        str | None, typer.Option(metavar="NAME,NAME", help="Two labels, the axes of the maps.")
     ] = None,
     line: Annotated[
-        float | None, typer.Option(help="Å, vacuum: the line to show. Default: the strongest.")
+        float | None,
+        typer.Option(help="Wavelength of the line to show, Å in vacuum. Default: the strongest."),
     ] = None,
-    depth: Annotated[float, typer.Option(help="Least depth of lines that are counted.")] = 0.01,
-    count: Annotated[int, typer.Option("--nodes", min=1, help="Nodes to infer labels of.")] = 40,
-    seed: Annotated[int, Seed] = 0,
+    depth: Annotated[float, typer.Option(help="Least depth of the lines that count.")] = 0.01,
+    count: Annotated[
+        int, typer.Option("--nodes", min=1, help="Number of nodes to infer the labels of.")
+    ] = 40,
+    seed: options.Seed = 0,
     only: Annotated[
-        list[str] | None, typer.Option(help="A figure by its name; may be repeated.")
+        list[str] | None, typer.Option(help="Name of a figure to draw; repeatable.")
     ] = None,
-    medium: MediumOption = None,
+    medium: options.MediumOption = None,
 ) -> None:
-    """Figures of a model, with an index of captions and numbers (index.json, index.md).
+    """Draw the figures of a model, with an index of captions and numbers (index.json, index.md).
 
-    Overview of the process, number of lines over the grid, one line over the labels and between
-    the nodes, lines beside pixels, time per spectrum, and residuals of inferred labels.
+    Overview of the method, number of lines over the grid, one line over the labels and between
+    the nodes, lines and pixels compared, time per spectrum, and residuals of inferred labels.
 
     Example: blase3d figures model.zip -o figures --clones clones.zarr --format png
     """
@@ -73,8 +77,8 @@ def figures(
         )
     table = Table(show_header=False, box=None)
     for figure in written:
-        what = figure.title if figure.file else figure.caption
-        table.add_row(figure.file or figure.name, what, f"{figure.seconds:.1f} s")
+        text = figure.title if figure.file else figure.caption
+        table.add_row(figure.file or figure.name, text, f"{figure.seconds:.1f} s")
     out.print(table, highlight=False)
     out.print(f"Captions and numbers: {output / 'index.md'}", highlight=False)
 

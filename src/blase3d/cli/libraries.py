@@ -12,43 +12,56 @@ import typer
 from rich.table import Table
 
 from ..errors import InputError
+from ..parameters import parameter
 from ..runtime.files import printable
-from .app import Json, MediumOption, Wave, Workers, app, err, out
-from .support import ProgressBars, executor, parse_range, print_json
+from . import options
+from .support import ProgressBars, err, executor, out, print_json
 
 if TYPE_CHECKING:
     from ..libraries.grid import Grid
 
 
 class Library(StrEnum):
-    """What can be fetched."""
+    """Libraries that can be downloaded."""
 
     phoenix = "phoenix"
 
 
-ALL = "-inf:inf"
+_ALL = "-inf:inf"
 
 
-@app.command()
+def _span_option(name: str, shown: bool | str = True) -> Any:
+    """An option for a range of a label."""
+    row = parameter(name)
+    return typer.Option(
+        metavar="LO:HI", help=f"Range of {row.title}, {row.unit}.", show_default=shown
+    )
+
+
 def fetch(
-    library: Annotated[Library, typer.Argument(help="Which library.")],
-    teff: Annotated[str, typer.Option(metavar="LO:HI", help="K.", show_default="all")] = ALL,
-    logg: Annotated[str, typer.Option(metavar="LO:HI", help="dex.", show_default="all")] = ALL,
-    feh: Annotated[str, typer.Option(metavar="LO:HI", help="dex.", show_default="all")] = ALL,
-    alpha: Annotated[str, typer.Option(metavar="LO:HI", help="dex.")] = "0:0",
-    wave: Wave = None,
+    library: Annotated[Library, typer.Argument(help="Library to download from.")],
+    teff: Annotated[str, _span_option("teff", "all")] = _ALL,
+    logg: Annotated[str, _span_option("logg", "all")] = _ALL,
+    feh: Annotated[str, _span_option("feh", "all")] = _ALL,
+    alpha: Annotated[str, _span_option("alpha")] = "0:0",
+    wave: options.Wave = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Cut to --wave: .npz or .zarr.")
+        Path | None,
+        typer.Option("-o", "--output", help="Grid file to write, cut to --wave: .npz or .zarr."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    root: Annotated[str | None, typer.Option(metavar="URL", help="A mirror's address.")] = None,
-    cache: Annotated[Path | None, typer.Option(help="Default: the platform's.")] = None,
-    connections: Annotated[int, typer.Option(min=1, max=32, help="At a time.")] = 4,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and exit.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Download without asking for consent.")
+    ] = False,
+    root: Annotated[str | None, typer.Option(metavar="URL", help="Address of a mirror.")] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder of the downloads. Default: the platform's cache.")
+    ] = None,
+    connections: Annotated[int, typer.Option(min=1, max=32, help="Parallel connections.")] = 4,
 ) -> None:
-    """Download part of a library, and cut it into a grid file.
+    """Download part of a library and write it as a grid file.
 
-    Says first how much it is. Interrupted, it goes on where it was when it is run again.
+    The number of files and their size are shown first. Resumes an interrupted download.
 
     Example: blase3d fetch phoenix --teff 5000:6500 --logg 3.5:5 --feh -0.5:0 --wave 8038:12849
     -o grid.zarr
@@ -60,7 +73,7 @@ def fetch(
     box = library_server.Box(
         **{name: library_server.parse_span(text, f"--{name}") for name, text in spans.items()}
     )
-    cut = None if wave is None else parse_range(wave, "--wave")
+    cut = None if wave is None else options.parse_range(wave, "--wave")
     if output is not None:
         require_writable_grid(output)
     folder = library_server.cache_folder(cache)
@@ -80,7 +93,7 @@ def fetch(
         with ProgressBars(err) as progress:
             done = library_server.fetch(plan, cut, connections=connections, progress=progress)
     except KeyboardInterrupt:
-        err.print("Stopped; what has come is kept, and the same command goes on from there.")
+        err.print("Stopped; downloads are kept. Run the same command again to resume.")
         raise
     out.print(f"{len(done.good)} spectra are good, all in {folder}.", highlight=False)
     for labels, reason in done.failed.items():
@@ -90,25 +103,24 @@ def fetch(
         out.print(f"{output}: {nodes!r}.", highlight=False)
     if done.failed:
         raise InputError(
-            f"{len(done.failed)} spectra could not be had (named above), the others are there; "
-            "run the same again later."
+            f"{len(done.failed)} spectra could not be downloaded (named above), the others "
+            "were; run the same command again later."
         )
 
 
-@app.command()
 def grid(
-    path: Annotated[Path, typer.Argument(help="A library: file or folder.")],
-    medium: MediumOption = None,
+    path: Annotated[Path, typer.Argument(help="Library: file or folder.")],
+    medium: options.MediumOption = None,
     source: Annotated[
-        str | None, typer.Option(help="What kind it is; default: what recognises it.")
+        str | None, typer.Option(help="Format of the library. Default: recognised from its files.")
     ] = None,
-    wave: Wave = None,
+    wave: options.Wave = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Write it, too: .npz or .zarr.")
+        Path | None, typer.Option("-o", "--output", help="Grid file to write: .npz or .zarr.")
     ] = None,
-    as_json: Json = False,
+    as_json: options.Json = False,
 ) -> None:
-    """What is in a library: axes, holes, range, sampling; and write it as a grid file.
+    """Describe a library (axes, holes, wavelengths), and write it as a grid file.
 
     Example: blase3d grid models/ --wave 8400:8900 -o library.zarr
     """
@@ -118,14 +130,14 @@ def grid(
         require_writable_grid(output)
     nodes = open_grid(path, medium, source)
     if wave is not None:
-        nodes = nodes.cut(*parse_range(wave, "--wave"))
+        nodes = nodes.cut(*options.parse_range(wave, "--wave"))
     if output is not None:
         write_grid(nodes, output)
-    _say(nodes, as_json)
+    _print_grid(nodes, as_json)
 
 
-def _say(nodes: Grid, as_json: bool) -> None:
-    """What is in a grid, as a table or as JSON."""
+def _print_grid(nodes: Grid, as_json: bool) -> None:
+    """Print the contents of a grid, as a table or as JSON."""
     wave, steps = nodes.wavelength, np.diff(nodes.wavelength)
     listed = nodes.n_holes < 1000
     facts: dict[str, Any] = {
@@ -161,21 +173,22 @@ def _say(nodes: Grid, as_json: bool) -> None:
     out.print(table, highlight=False)
 
 
-@app.command("import-states")
 def import_states(
-    path: Annotated[Path, typer.Argument(metavar="DIR", help="Holds .pt files.")],
-    output: Annotated[str, typer.Option("-o", "--output", help="The archive: folder or address.")],
-    wave: Wave = None,
+    path: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of .pt files.")],
+    output: Annotated[
+        str, typer.Option("-o", "--output", help="Archive of clones: folder or URL.")
+    ],
+    wave: options.Wave = None,
     step: Annotated[
-        float | None, typer.Option(help="Å between pixels; default: those of PHOENIX.")
+        float | None, typer.Option(help="Pixel spacing, Å. Default: the pixels of PHOENIX.")
     ] = None,
-    feh: Annotated[float, typer.Option(help="[Fe/H] of files whose name says none.")] = 0.0,
+    feh: Annotated[float, typer.Option(help="[Fe/H] of files whose names state none, dex.")] = 0.0,
     as_paper: Annotated[
-        bool, typer.Option("--as-paper", help="Lines of equal centres are one; no residual.")
+        bool, typer.Option("--as-paper", help="Merge lines of equal centres; no residual.")
     ] = False,
-    workers: Workers = 1,
+    workers: options.Workers = 1,
 ) -> None:
-    """State dictionaries of the original (.pt) to clones, for blase3d build; nothing is fitted.
+    """Convert state dictionaries (.pt) of the original blase into clones, without fitting.
 
     Teff, log g and [Fe/H] are read from the names of the files, such as T5800G4.5Z-0.5.pt.
 
@@ -183,7 +196,7 @@ def import_states(
     """
     from ..fitting.original import importer
 
-    span = None if wave is None else parse_range(wave, "--wave")
+    span = None if wave is None else options.parse_range(wave, "--wave")
     with ProgressBars(err) as progress, executor(workers) as pool:
         report = importer.import_states(
             path,
@@ -200,6 +213,6 @@ def import_states(
         err.print(f"failed: {reason}", highlight=False)
     if report.failed:
         raise InputError(
-            f"{len(report.failed)} files could not be imported (named above); blase3d build takes "
-            "them for holes of the grid."
+            f"{len(report.failed)} files could not be imported (named above); blase3d build treats "
+            "them as holes of the grid."
         )

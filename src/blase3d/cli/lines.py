@@ -1,4 +1,4 @@
-"""Commands on the lines of a model: lines, tune, explore."""
+"""Commands that show the lines of a model: lines, explore."""
 
 from __future__ import annotations
 
@@ -10,36 +10,38 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from ..runtime.files import require_writable
-from .app import Json, MediumOption, app, err, out
-from .support import LabelOptions, ProgressBars, labels_from, print_json
+from . import options
+from .support import err, out, print_json
 
 if TYPE_CHECKING:
+    from ..analysis.fisher import LineRow
     from ..analysis.identify import Identification
-    from ..analysis.tuning import Tuned
 
 
-@app.command()
 def lines(
-    path: Annotated[Path, typer.Argument(metavar="MODEL")],
-    near: Annotated[float | None, typer.Option(help="Å, vacuum: lines around it.")] = None,
-    count: Annotated[int, typer.Option(help="How many: nearest, or else strongest.")] = 15,
+    path: options.ModelArgument,
+    near: Annotated[
+        float | None, typer.Option(help="Show the lines nearest to this wavelength, Å in vacuum.")
+    ] = None,
+    count: Annotated[
+        int, typer.Option(help="Number of lines: the nearest, or by default the strongest.")
+    ] = 15,
     identified: Annotated[
         bool | None,
         typer.Option(
             "--identify/--no-identify",
-            help="Say what atoms make them. Default: if the extra identify is installed.",
+            help="Name the atoms. Default: if the extra identify is installed.",
         ),
     ] = None,
-    teff: LabelOptions.teff = None,
-    logg: LabelOptions.logg = None,
-    feh: LabelOptions.feh = None,
-    label: LabelOptions.label = None,
-    as_json: Json = False,
+    teff: options.Teff = None,
+    logg: options.Logg = None,
+    feh: options.Feh = None,
+    label: options.Label = None,
+    as_json: options.Json = False,
 ) -> None:
-    """The lines: parameters, how they move with the labels, which label each constrains.
+    """List lines: parameters, dependence on the labels, the label that each constrains.
 
-    Labels that are not given are those of the middle of the library.
+    Labels that are not given are at the middle of the library.
 
     Example: blase3d lines model.zip --near 8664.5 --teff 5772
     """
@@ -49,9 +51,8 @@ def lines(
 
     model = load_model(path)
     middle = {name: (low + high) / 2 for name, (low, high) in model.bounds.items()}
-    labels = middle | labels_from(
-        model.label_names, label, partial=True, teff=teff, logg=logg, feh=feh
-    )
+    given = {"teff": teff, "logg": logg, "feh": feh}
+    labels = middle | options.parse_labels(model.label_names, label, partial=True, **given)
     rows = line_table(model, labels, near=near, count=count)
     wanted = available() and "teff" in labels if identified is None else identified
     names: list[Identification | None] = [None] * len(rows)
@@ -63,16 +64,26 @@ def lines(
             for row, name in zip(rows, names, strict=True)
         ]
         print_json({"labels": labels, "lines": found})
-        return
+    else:
+        out.print(_table_of_lines(labels, model.label_names, rows, names if wanted else None))
+
+
+def _table_of_lines(
+    labels: dict[str, float],
+    label_names: tuple[str, ...],
+    rows: list[LineRow],
+    names: list[Identification | None] | None,
+) -> Table:
+    """Lines as a table of the terminal, with their atoms if `names` is given."""
     table = Table(title=", ".join(f"{name}={value:g}" for name, value in labels.items()))
     for column in ("centre Å", "depth", "area mÅ", "sigma Å", "gamma Å"):
         table.add_column(column, justify="right")
-    for name in model.label_names:
+    for name in label_names:
         table.add_column(f"∂ln a/∂{name}", justify="right")
     table.add_column("constrains")
-    if wanted:
-        table.add_column("what (air Å)", no_wrap=True)
-    for row, what in zip(rows, names, strict=True):
+    if names is not None:
+        table.add_column("identification (air Å)", no_wrap=True)
+    for row, identification in zip(rows, names or [None] * len(rows), strict=True):
         table.add_row(
             f"{row.center:.3f}",
             f"{row.depth:.3f}",
@@ -81,113 +92,34 @@ def lines(
             f"{row.gamma:.3f}",
             *(f"{slope:+.2e}" for slope in row.d_ln_area.values()),
             f"{row.constrains} ({row.share[row.constrains]:.1%})" if row.constrains else "",
-            *(() if what is None else (what.summary,)),
+            *(() if identification is None else (identification.summary,)),
         )
-    out.print(table)
+    return table
 
 
-@app.command()
-def tune(
-    path: Annotated[Path, typer.Argument(metavar="SPECTRUM")],
-    model_path: Annotated[Path, typer.Option("--model", help="Made by blase3d build.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The tuned model, one file.")],
-    template: Annotated[
-        Path | None, typer.Option(help="Its spectrum of the star: .npz, .ecsv, .csv or .fits")
-    ] = None,
-    fix: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, e.g. logg=4.4")] = None,
-    prior: Annotated[list[str] | None, typer.Option(help="NAME=LO:HI or NAME=MEAN+-SIGMA")] = None,
-    medium: MediumOption = None,
-    resolution: Annotated[
-        float | None, typer.Option(help="λ/Δλ; inf: none. Default: the file's, else fitted.")
-    ] = None,
-    continuum: Annotated[
-        int, typer.Option(help="Degree of the continuum; -1: it is normalised.")
-    ] = 3,
-    telluric: Annotated[
-        bool | None,
-        typer.Option(
-            "--telluric/--no-telluric",
-            help="Mask bands of the Earth's atmosphere. Default: if the file names a telescope.",
-        ),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Adjust the lines of a model to one star: a corrected model, and a template without noise.
-
-    How far lines may change is chosen by pixels that are masked out.
-
-    Example: blase3d tune sun.ecsv --model model.zip -o sun.zip --template template.ecsv
-    """
-    from ..analysis.tuning import tune as adjust
-    from ..inference.prior import parse_assignments, parse_number, parse_prior
-    from ..model.model_file import load_model, save_model
-    from ..spectra.formats import read_spectrum, require_writable_spectrum, write_spectrum
-
-    require_writable(output)
-    if template is not None:
-        require_writable_spectrum(template)
-    fixed = {name: parse_number(text) for name, text in parse_assignments(fix or []).items()}
-    if resolution is not None:
-        fixed["resolution"] = resolution
-    with ProgressBars(err) as progress:
-        found = adjust(
-            read_spectrum(path, medium=medium),
-            load_model(model_path),
-            priors={n: parse_prior(text) for n, text in parse_assignments(prior or []).items()},
-            fixed=fixed,
-            continuum_degree=continuum,
-            telluric=telluric,
-            progress=progress,
-        )
-    save_model(found.model, output)
-    if template is not None:
-        write_spectrum(found.template, template)
-    if as_json:
-        print_json(found.to_dict())
-    else:
-        _print_tuned(found, output)
-
-
-def _print_tuned(found: Tuned, output: Path) -> None:
-    labels = ", ".join(f"{name}={e.value:.6g}" for name, e in found.inference.labels.items())
-    table = Table(title=f"rms over masked-out pixels; {labels}")
-    for column in ("errors of lines times", "within lines", "whole lines"):
-        table.add_column(column, justify="right")
-    if found.trials:
-        first = found.trials[0]
-        table.add_row("untuned", f"{first.runs.untuned:.4f}", f"{first.blocks.untuned:.4f}")
-    for trial in found.trials:
-        mark = " (chosen)" if trial is found.best else ""
-        table.add_row(
-            f"{trial.times:g}{mark}", f"{trial.runs.tuned:.4f}", f"{trial.blocks.tuned:.4f}"
-        )
-    out.print(table)
-    if found.best is None:
-        out.print("No change of lines holds on masked-out pixels: the model is as it was.")
-    out.print(f"{output}: the model{'' if found.best is None else ', tuned'}.", highlight=False)
-
-
-@app.command()
 def explore(
-    path: Annotated[Path, typer.Argument(metavar="MODEL", help="Made by blase3d build.")],
+    path: options.ModelArgument,
     spectrum: Annotated[
-        Path | None, typer.Argument(metavar="[SPECTRUM]", help="An observed star.")
+        Path | None, typer.Argument(metavar="[SPECTRUM]", help="Observed spectrum.")
     ] = None,
     port: Annotated[
         int | None,
-        typer.Option(min=1, max=65535, help="Default: 5006, or any that is free."),
+        typer.Option(min=1, max=65535, help="Port. Default: 5006, or any free one."),
     ] = None,
     address: Annotated[
-        str, typer.Option(help="To listen on; others than this let other machines in.")
+        str,
+        typer.Option(help="Bind address; any but localhost lets other machines open the page."),
     ] = "localhost",
     origin: Annotated[
         list[str] | None,
-        typer.Option(metavar="HOST:PORT", help="Of further pages, as through a tunnel."),
+        typer.Option(
+            metavar="HOST:PORT", help="Further allowed origin, e.g. of a tunnel; repeatable."
+        ),
     ] = None,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
-    medium: MediumOption = None,
+    medium: options.MediumOption = None,
 ) -> None:
-    """The dashboard: sliders for every label, lines with names, fits. Ctrl-C ends it.
+    """Open the dashboard: sliders for the labels, lines with names, fits. Ctrl-C ends it.
 
     Example: blase3d explore model.zip star.fits
     """

@@ -1,4 +1,4 @@
-"""Commands that make models, and check them: clone, build, validate."""
+"""Commands that make and check a model: clone, build, validate."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from rich.table import Table
 
 from ..errors import InputError
 from ..runtime.files import require_writable
-from .app import Json, MediumOption, Method, Seed, Wave, Workers, app, err, out
-from .support import ProgressBars, executor, parse_range, print_json
+from . import options
+from .support import ProgressBars, err, executor, out, print_json
 
 
-@app.command()
 def clone(
-    path: Annotated[Path, typer.Argument(metavar="GRID", help="The library.")],
-    output: Annotated[str, typer.Option("-o", "--output", help="The archive: folder or address.")],
+    path: Annotated[Path, typer.Argument(metavar="GRID", help="Library: file or folder.")],
+    output: Annotated[
+        str, typer.Option("-o", "--output", help="Archive of clones: folder or URL.")
+    ],
     recipe: Annotated[
-        str, typer.Option(help="default, single, paper, or a JSON file.")
+        str, typer.Option(help="Recipe: default, single, paper, or a JSON file.")
     ] = "default",
-    wave: Wave = None,
-    workers: Workers = 0,
+    wave: options.Wave = None,
+    workers: options.Workers = 0,
     scheduler: Annotated[
-        str | None, typer.Option(help="Address of a Dask cluster, instead of --workers.")
+        str | None, typer.Option(help="Address of a Dask scheduler, instead of --workers.")
     ] = None,
-    medium: MediumOption = None,
+    medium: options.MediumOption = None,
 ) -> None:
-    """Spectra to lines. Interrupted, it goes on where it was when it is run again.
+    """Fit the spectra of a library with lines. Resumes an interrupted run.
 
     Example: blase3d clone turbo-cat.npz -o clones.zarr --workers 2
     """
@@ -40,7 +41,7 @@ def clone(
     settings = get_recipe(recipe)
     nodes = open_grid(path, medium)
     if wave is not None:
-        nodes = nodes.cut(*parse_range(wave, "--wave"))
+        nodes = nodes.cut(*options.parse_range(wave, "--wave"))
     with ProgressBars(err) as progress, executor(workers, scheduler) as pool:
         archive = clone_grid.clone(nodes, output, settings, pool, progress)
     rms = clone_grid.misfits(archive)
@@ -55,19 +56,21 @@ def clone(
     if failed:
         raise InputError(
             f"{len(failed)} of {len(nodes)} nodes could not be cloned (named above); "
-            "blase3d build takes them for holes of the grid."
+            "blase3d build treats them as holes of the grid."
         )
 
 
-@app.command()
 def build(
-    path: Annotated[str, typer.Argument(metavar="CLONES", help="The archive of clones.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The model, one file.")],
+    path: Annotated[
+        str, typer.Argument(metavar="CLONES", help="Archive of clones, from blase3d clone.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Model file.")],
     small: Annotated[
-        bool, typer.Option("--small", help="A smaller file, of eight times the error at nodes.")
+        bool,
+        typer.Option("--small", help="Write a smaller file, with eight times the error at nodes."),
     ] = False,
 ) -> None:
-    """Manifolds, residual and error model: one file from which everything below works.
+    """Build a model from clones: interpolation, residual and error model in one file.
 
     Example: blase3d build clones.zarr -o model.zip
     """
@@ -82,16 +85,19 @@ def build(
     out.print(f"{output}: {len(model.reference)} lines, {output.stat().st_size / 1e6:.1f} MB.")
 
 
-@app.command()
 def validate(
-    path: Annotated[Path, typer.Argument(metavar="MODEL")],
-    holdout: Annotated[Path | None, typer.Option(help="A grid of spectra not in it.")] = None,
-    snr: Annotated[float | None, typer.Option(help="Noise; without: noise-free.")] = None,
-    method: Annotated[Method, typer.Option(help="How labels are found.")] = Method.gradient,
-    seed: Annotated[int, Seed] = 0,
-    as_json: Json = False,
+    path: options.ModelArgument,
+    holdout: Annotated[
+        Path | None, typer.Option(help="Grid of spectra that are not in the library.")
+    ] = None,
+    snr: Annotated[
+        float | None, typer.Option(help="Signal-to-noise ratio. Default: no noise.")
+    ] = None,
+    method: options.MethodOption = options.Method.gradient,
+    seed: options.Seed = 0,
+    as_json: options.Json = False,
 ) -> None:
-    """Errors at nodes and at held-out points, never mixed.
+    """Measure the errors at the nodes and, separately, at held-out spectra.
 
     Example: blase3d validate model.zip --holdout turbo-cat-offgrid.npz --json
     """
@@ -121,6 +127,7 @@ def validate(
 
 
 def _flattened(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Leaves of nested dictionaries, with the keys that lead to each."""
     rows: list[tuple[str, Any]] = []
     for key, value in tree.items():
         name = f"{prefix}{key}"

@@ -1,4 +1,4 @@
-"""Commands from labels to a spectrum and back: synth, infer."""
+"""Commands about a star: synth, infer, tune."""
 
 from __future__ import annotations
 
@@ -13,43 +13,48 @@ import typer
 from rich.table import Table
 
 from ..errors import Blase3dError, InputError
+from ..parameters import parameter
 from ..runtime.files import require_writable
 from ..units import SPEED_OF_LIGHT
-from .app import Json, MediumOption, Method, Seed, Wave, app, err, out
-from .comparison import show_comparisons
+from . import options
+from .comparison import compare_models
 from .support import (
-    LabelOptions,
     ProgressBars,
+    err,
     executor,
-    labels_from,
-    parse_range,
+    out,
     print_json,
     table_of_inferences,
+    write_table,
 )
 
 if TYPE_CHECKING:
+    from ..analysis.tuning import Tuned
     from ..model.model import Model
 
+_TEFF_GUESS = 500.0
+"""Half-width of the prior on Teff around --teff-guess, K."""
 
-@app.command()
+
 def synth(
-    path: Annotated[Path, typer.Argument(metavar="MODEL")],
-    output: Annotated[Path, typer.Option("-o", "--output", help=".npz, .ecsv, .csv or .fits")],
-    teff: LabelOptions.teff = None,
-    logg: LabelOptions.logg = None,
-    feh: LabelOptions.feh = None,
-    label: LabelOptions.label = None,
-    rv: Annotated[float | None, typer.Option(help="km/s, positive when receding.")] = None,
-    vsini: Annotated[float | None, typer.Option(help="km/s")] = None,
-    vmac: Annotated[float | None, typer.Option(help="Macroturbulence, km/s.")] = None,
-    resolution: Annotated[float | None, typer.Option(help="λ/Δλ")] = None,
-    wave: Wave = None,
+    path: options.ModelArgument,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Spectrum file: .npz, .ecsv, .csv or .fits.")
+    ],
+    teff: options.Teff = None,
+    logg: options.Logg = None,
+    feh: options.Feh = None,
+    label: options.Label = None,
+    rv: options.Rv = None,
+    vsini: options.Vsini = None,
+    vmac: options.Vmac = None,
+    resolution: options.Resolution = None,
+    wave: options.Wave = None,
 ) -> None:
-    """A spectrum from labels, in units of the continuum.
+    """Compute a spectrum from labels, in units of the continuum.
 
     Example: blase3d synth model.zip --teff 5772 --logg 4.44 --feh 0 --resolution 50000 -o sun.ecsv
     """
-    from ..inference.problem import RANGES
     from ..libraries.grid import wavelength_slice
     from ..model.model_file import load_model
     from ..spectra.formats import require_writable_spectrum, write_spectrum
@@ -57,97 +62,83 @@ def synth(
 
     require_writable_spectrum(output)
     model = load_model(path)
-    labels = labels_from(model.label_names, label, teff=teff, logg=logg, feh=feh)
+    labels = options.parse_labels(model.label_names, label, teff=teff, logg=logg, feh=feh)
     wavelength = model.wavelength
     if wave is not None:
-        start, stop = wavelength_slice(wavelength, *parse_range(wave, "--wave"))
+        start, stop = wavelength_slice(wavelength, *options.parse_range(wave, "--wave"))
         wavelength = wavelength[start:stop]
-    if rv is not None and not abs(rv) < SPEED_OF_LIGHT:
-        raise InputError(f"got rv {rv:g}, expected km/s below the speed of light; correct it.")
-    for name, value in (("vsini", vsini), ("vmac", vmac), ("resolution", resolution)):
-        most = np.inf if name == "resolution" else RANGES[name][1]
-        if value is not None and not (0 < value <= most and np.isfinite(value)):
-            raise InputError(
-                f"got {name} {value:g}, expected a positive number up to {most:g}; correct it."
-            )
-    flux = model.flux(
-        rv=rv,
-        vsini=vsini,
-        vmac=vmac,
-        resolution=resolution,
-        wavelength=wavelength,
-        residual=True,
-        integrate=False,
-        **labels,
-    )
-    sight = {"rv": rv, "vsini": vsini, "vmac": vmac}
-    meta = {"labels": labels, **sight, "library": model.meta["library"]}
+    velocities = {"rv": rv, "vsini": vsini, "vmac": vmac}
+    _check_observation({**velocities, "resolution": resolution})
+    arguments: dict[str, Any] = {**labels, **velocities, "resolution": resolution}
+    flux = model.flux(**arguments, wavelength=wavelength)
+    meta = {"labels": labels, **velocities, "library": model.meta["library"]}
     spectrum = Spectrum(wavelength, np.asarray(flux), resolution=resolution, meta=meta)
     write_spectrum(spectrum, output)
     out.print(f"{output}: {wavelength.size} pixels, vacuum Å, units of the continuum.")
 
 
-@app.command()
+def _check_observation(values: dict[str, float | None]) -> None:
+    rv = values["rv"]
+    if rv is not None and not abs(rv) < SPEED_OF_LIGHT:
+        raise InputError(f"got rv {rv:g}, expected km/s below the speed of light; correct it.")
+    for name in ("vsini", "vmac", "resolution"):
+        value = values[name]
+        most = np.inf if name == "resolution" else parameter(name).high
+        if value is not None and not (0 < value <= most and np.isfinite(value)):
+            raise InputError(
+                f"got {name} {value:g}, expected a positive number up to {most:g}; correct it."
+            )
+
+
 def infer(
-    spectra: Annotated[list[Path], typer.Argument(metavar="SPECTRUM...")],
+    spectra: Annotated[list[Path], typer.Argument(metavar="SPECTRUM...", help="Observed spectra.")],
     model_paths: Annotated[
-        list[Path], typer.Option("--model", help="Made by blase3d build; several are compared.")
+        list[Path],
+        typer.Option("--model", help="Model file; repeat it to compare several models."),
     ],
-    method: Annotated[Method, typer.Option(help="How.")] = Method.gradient,
-    fix: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, e.g. logg=4.4")] = None,
-    prior: Annotated[list[str] | None, typer.Option(help="NAME=LO:HI or NAME=MEAN+-SIGMA")] = None,
+    method: options.MethodOption = options.Method.gradient,
+    fix: options.Fix = None,
+    prior: options.PriorOption = None,
     teff_guess: Annotated[
-        float | None, typer.Option(help="K; Teff is then sought within 500 K of it.")
+        float | None,
+        typer.Option(help=f"Guess of Teff, K; sought within {_TEFF_GUESS:g} K of it."),
     ] = None,
-    medium: MediumOption = None,
-    resolution: Annotated[
-        float | None, typer.Option(help="λ/Δλ; inf: none. Default: the file's, else fitted.")
-    ] = None,
-    continuum: Annotated[
-        int, typer.Option(help="Degree of the continuum; -1: it is normalised.")
-    ] = 3,
-    seed: Annotated[int, Seed] = 0,
-    draws: Annotated[int, typer.Option(help="Of each of four chains, for posterior.")] = 200,
+    medium: options.MediumOption = None,
+    resolution: options.SpectrumResolution = None,
+    continuum: options.Continuum = 3,
+    seed: options.Seed = 0,
+    draws: Annotated[int, typer.Option(help="Draws of each of the four chains (posterior).")] = 200,
     robust: Annotated[bool, typer.Option(help="Give outliers less weight.")] = True,
     jitter: Annotated[
-        bool, typer.Option(help="Find an error beside the stated ones, instead of scaling these.")
-    ] = False,
-    integrate: Annotated[bool, typer.Option(help="Average the flux over the pixels.")] = False,
-    telluric: Annotated[
-        bool | None,
+        bool,
         typer.Option(
-            "--telluric/--no-telluric",
-            help="Mask bands of the Earth's atmosphere. Default: if the file names a telescope.",
+            help="Fit an additional (jitter) error instead of rescaling the stated errors."
         ),
+    ] = False,
+    integrate: Annotated[
+        bool, typer.Option(help="Average the model flux over each pixel.")
+    ] = False,
+    telluric: options.Telluric = None,
+    workers: options.Workers = 1,
+    as_json: options.Json = False,
+    report: Annotated[Path | None, typer.Option(help="HTML report (one spectrum only).")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Table of the results, ECSV.")
     ] = None,
-    workers: Annotated[int, typer.Option(help="Processes; 0: one for every core.")] = 1,
-    as_json: Json = False,
-    report: Annotated[Path | None, typer.Option(help="HTML page (of one spectrum).")] = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="ECSV table.")] = None,
 ) -> None:
-    """Labels with uncertainties from one or many spectra.
+    """Infer labels and their uncertainties from one or many spectra.
 
-    With several models, each is fitted to what all of them cover, and the likeliest is named.
+    Several models are each fitted to the pixels that all of them cover, and ranked by their odds.
 
     Example: blase3d infer star.fits --model model.zip --medium air --report star.html
     """
-    from ..inference.prior import Prior, parse_assignments, parse_number, parse_prior
-    from ..model.model_file import load_model
-
     if report is not None and len(spectra) > 1:
         raise InputError(f"got {len(spectra)} spectra and one --report; give one spectrum.")
     for path in filter(None, (report, output)):
         require_writable(path)
-    priors = {name: parse_prior(text) for name, text in parse_assignments(prior or []).items()}
-    fixed = {name: parse_number(text) for name, text in parse_assignments(fix or []).items()}
-    if teff_guess is not None:
-        priors["teff"] = Prior(teff_guess - 500.0, teff_guess + 500.0)
-    if resolution is not None:
-        fixed["resolution"] = resolution
     settings = {
         "method": method.value,
-        "priors": priors,
-        "fixed": fixed,
+        **_constraints(fix, prior, resolution, teff_guess),
         "continuum_degree": continuum,
         "seed": seed,
         "draws": draws,
@@ -157,55 +148,73 @@ def infer(
         "telluric": telluric,
     }
     if len(model_paths) > 1:
-        show_comparisons(spectra, model_paths, medium, settings, output, report, as_json)
-        return
-    model = load_model(model_paths[0])
-    rows = _inferred(spectra, model, workers, report, {"medium": medium, **settings})
-    _show_inferences(rows, model.label_names, output, as_json)
+        rows = compare_models(
+            spectra, model_paths, medium, settings, output=output, report=report, quiet=as_json
+        )
+    else:
+        rows = _infer_spectra(
+            spectra, model_paths[0], medium, settings, workers, output=output, report=report
+        )
+        if not as_json:
+            _print_inferences(rows)
+    if as_json:
+        print_json(rows)
+    if any("error" in row for row in rows):
+        raise typer.Exit(1)
 
 
-def _inferred(
-    spectra: list[Path], model: Model, workers: int, report: Path | None, settings: dict[str, Any]
+def _constraints(
+    fix: list[str] | None,
+    prior: list[str] | None,
+    resolution: float | None,
+    teff_guess: float | None,
+) -> dict[str, Any]:
+    """The arguments `priors` and `fixed` of `infer`."""
+    from ..inference.prior import Prior
+
+    found = options.fit_constraints(fix, prior, resolution)
+    if teff_guess is not None:
+        found["priors"]["teff"] = Prior(teff_guess - _TEFF_GUESS, teff_guess + _TEFF_GUESS)
+    return found
+
+
+def _infer_spectra(
+    spectra: list[Path],
+    model_path: Path,
+    medium: str | None,
+    settings: dict[str, Any],
+    workers: int,
+    *,
+    output: Path | None,
+    report: Path | None,
 ) -> list[dict[str, Any]]:
-    """Answers, or why there is none, in the order of the spectra."""
+    """Infer every spectrum with one model: one row each, in their order, as in the JSON output."""
     from ..inference import infer_many
+    from ..model.model_file import load_model
     from ..views.report import write_report
 
+    model: Model = load_model(model_path)
     rows: dict[int, dict[str, Any]] = {}
     many = len(spectra) > 1
     with (
         ProgressBars(err) if many else nullcontext() as progress,
         executor(workers if many else 1) as pool,
     ):
-        for place, answer in infer_many(spectra, model, executor=pool, **settings):
-            name = str(spectra[place])
+        answers = infer_many(spectra, model, executor=pool, medium=medium, **settings)
+        for index, answer in answers:
+            name = str(spectra[index])
             if isinstance(answer, Blase3dError):
-                rows[place] = {"spectrum": name, "error": str(answer)}
+                rows[index] = {"spectrum": name, "error": str(answer)}
             else:
-                rows[place] = {"spectrum": name, **answer.to_dict()}
+                rows[index] = {"spectrum": name, **answer.to_dict()}
                 if report is not None:
                     write_report(report, answer, model, name, shlex.join(sys.argv))
             if progress is not None:
                 progress("infer", len(rows), len(spectra))
-    return [rows[place] for place in sorted(rows)]
-
-
-def _show_inferences(
-    rows: list[dict[str, Any]], labels: tuple[str, ...], output: Path | None, as_json: bool
-) -> None:
-    """Table, JSON or text of inferences; status 1 where one has failed."""
-    from ..runtime.files import replacing
-
+    ordered = [rows[index] for index in sorted(rows)]
     if output is not None:
-        table = table_of_inferences(rows, labels)
-        with replacing(output) as partial_path:
-            table.write(partial_path, format="ascii.ecsv", overwrite=True)
-    if as_json:
-        print_json(rows)
-    else:
-        _print_inferences(rows)
-    if any("error" in row for row in rows):
-        raise typer.Exit(1)
+        write_table(table_of_inferences(ordered, model.label_names), output)
+    return ordered
 
 
 def _print_inferences(rows: list[dict[str, Any]]) -> None:
@@ -225,3 +234,70 @@ def _print_inferences(rows: list[dict[str, Any]]) -> None:
         out.print(table)
         for flag in row["flags"]:
             out.print(f"flag: {flag}", highlight=False)
+
+
+def tune(
+    path: Annotated[Path, typer.Argument(metavar="SPECTRUM", help="Observed spectrum.")],
+    model_path: Annotated[Path, typer.Option("--model", help="Model file, from blase3d build.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Tuned model file.")],
+    template: Annotated[
+        Path | None,
+        typer.Option(help="Noise-free spectrum of the star: .npz, .ecsv, .csv or .fits."),
+    ] = None,
+    fix: options.Fix = None,
+    prior: options.PriorOption = None,
+    medium: options.MediumOption = None,
+    resolution: options.SpectrumResolution = None,
+    continuum: options.Continuum = 3,
+    telluric: options.Telluric = None,
+    as_json: options.Json = False,
+) -> None:
+    """Adjust the lines of a model to one star: a corrected model, and a noise-free template.
+
+    The allowed change of the lines is chosen by cross-validation on masked pixels.
+
+    Example: blase3d tune sun.ecsv --model model.zip -o sun.zip --template template.ecsv
+    """
+    from ..analysis.tuning import tune as adjust
+    from ..model.model_file import load_model, save_model
+    from ..spectra.formats import read_spectrum, require_writable_spectrum, write_spectrum
+
+    require_writable(output)
+    if template is not None:
+        require_writable_spectrum(template)
+    constraints = options.fit_constraints(fix, prior, resolution)
+    with ProgressBars(err) as progress:
+        found = adjust(
+            read_spectrum(path, medium=medium),
+            load_model(model_path),
+            **constraints,
+            continuum_degree=continuum,
+            telluric=telluric,
+            progress=progress,
+        )
+    save_model(found.model, output)
+    if template is not None:
+        write_spectrum(found.template, template)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        _print_tuned(found, output)
+
+
+def _print_tuned(found: Tuned, output: Path) -> None:
+    labels = ", ".join(f"{name}={e.value:.6g}" for name, e in found.inference.labels.items())
+    table = Table(title=f"rms over masked-out pixels; {labels}")
+    for column in ("errors of lines times", "within lines", "whole lines"):
+        table.add_column(column, justify="right")
+    if found.trials:
+        first = found.trials[0]
+        table.add_row("untuned", f"{first.runs.untuned:.4f}", f"{first.blocks.untuned:.4f}")
+    for trial in found.trials:
+        mark = " (chosen)" if trial is found.best else ""
+        table.add_row(
+            f"{trial.times:g}{mark}", f"{trial.runs.tuned:.4f}", f"{trial.blocks.tuned:.4f}"
+        )
+    out.print(table)
+    if found.best is None:
+        out.print("No change of lines holds on masked-out pixels: the model is unchanged.")
+    out.print(f"{output}: the model{'' if found.best is None else ', tuned'}.", highlight=False)

@@ -1,39 +1,36 @@
-"""What the verbs of the command line share: progress, parsing, printing."""
+"""Consoles, progress bars, worker processes and output of the commands."""
 
 from __future__ import annotations
 
 import json
 import math
 import os
-import re
+import sys
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..errors import InputError, MissingExtra
-from ..runtime.files import cache_folder
+from ..runtime.files import cache_folder, replacing
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
-
-class LabelOptions:
-    """Options for labels: the paper's three by name, any other through --label."""
-
-    teff = Annotated[float | None, typer.Option(help="Effective temperature, K.")]
-    logg = Annotated[float | None, typer.Option(help="Surface gravity, dex of cm/s².")]
-    feh = Annotated[float | None, typer.Option(help="[Fe/H], dex.")]
-    label = Annotated[list[str] | None, typer.Option(help="NAME=VALUE for any other label.")]
+# Text from files is printed as it is ([red] is no colour), and tables in a pipe need room.
+out = Console(width=None if sys.stdout.isatty() else 120, markup=False)
+# soft_wrap: a message is one line.
+err = Console(stderr=True, soft_wrap=True, markup=False)
 
 
 class ProgressBars:
-    """A bar for each stage, on stderr; called as the chain's `progress` argument."""
+    """A progress bar for each stage: a context manager, and a `progress` argument of the chain."""
 
     def __init__(self, console: Console):
         self._bars = Progress(
@@ -64,17 +61,19 @@ class ProgressBars:
 
 
 def keep_compilations() -> None:
-    """Have JAX keep what it compiles, here and in the workers, for the next command: that is most
-    of the time of a short one. Settings of the user stay."""
+    """Keep JAX's compiled code on disk for the next command, here and in the workers.
+
+    Compilation is most of the time of a short command. The user's environment takes precedence.
+    """
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_folder() / "compiled"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
 
 @contextmanager
 def executor(workers: int, scheduler: str | None = None) -> Iterator[Executor | None]:
-    """Local processes, or a Dask cluster; None (here, one by one) for one worker."""
+    """Local processes, or a Dask cluster; None for one worker, which is this process."""
     if workers < 0:
-        raise InputError(f"got {workers} workers, expected 0 (one for every core) or more.")
+        raise InputError(f"got {workers} workers, expected 0 (one per core) or more.")
     if scheduler is not None:
         try:
             from distributed import Client
@@ -96,56 +95,15 @@ def executor(workers: int, scheduler: str | None = None) -> Iterator[Executor | 
         pool.shutdown(cancel_futures=True)
 
 
-def parse_range(text: str, option: str) -> tuple[float, float]:
-    """LO:HI as two numbers.
-
-    Raises
-    ------
-    InputError
-        It is something else, or LO is not below HI.
-    """
-    match = re.fullmatch(r"\s*([-+.\deE]+)\s*:\s*([-+.\deE]+)\s*", text)
-    try:
-        low, high = (float(part) for part in match.groups()) if match else (math.nan, math.nan)
-    except ValueError:
-        low, high = math.nan, math.nan
-    if not low < high:
-        raise InputError(f"got {option} {text}, expected LO:HI with LO below HI, e.g. 8400:8900.")
-    return low, high
-
-
-def labels_from(
-    names: tuple[str, ...], extra: list[str] | None, *, partial: bool = False, **given: float | None
-) -> dict[str, float]:
-    """The labels of a model from options.
-
-    Raises
-    ------
-    InputError
-        One is missing (unless `partial`) or unknown.
-    """
-    from ..inference.prior import parse_assignments, parse_number
-
-    labels = {name: value for name, value in given.items() if value is not None}
-    more = {name: parse_number(text) for name, text in parse_assignments(extra or []).items()}
-    if twice := sorted(set(labels) & set(more)):
-        raise InputError(f"got {', '.join(twice)} by --label and by its own option; give one.")
-    labels |= more
-    unknown = set(labels) - set(names)
-    missing = set(names) - set(labels)
-    if unknown or (missing and not partial):
-        wrong = [f"unknown: {name}" for name in sorted(unknown)]
-        lacking = [] if partial else [f"missing: {name}" for name in sorted(missing)]
-        raise InputError(
-            f"this model has the labels {', '.join(names)} ({'; '.join(wrong + lacking)}); "
-            "give each of them once (--label NAME=VALUE)."
-        )
-    return labels
-
-
 def print_json(document: object) -> None:
-    """One JSON document on stdout."""
+    """Print one JSON document on stdout."""
     typer.echo(json.dumps(document, allow_nan=False))
+
+
+def write_table(table: Table, path: Path) -> None:
+    """Write an ECSV table, in one step."""
+    with replacing(path) as partial_path:
+        table.write(partial_path, format="ascii.ecsv", overwrite=True)
 
 
 def table_of_inferences(rows: list[dict[str, Any]], labels: tuple[str, ...]) -> Table:

@@ -71,7 +71,7 @@ def test_command_names_what_stays_bad(run, server, tmp_path):
     status, out, err = run("--yes", "-o", tmp_path / "grid.npz", "--cache", tmp_path / "other")
     assert status == 1
     assert f"failed: {SUN_LABELS}:" in err
-    assert "1 spectra could not be had" in err
+    assert "1 spectra could not be downloaded" in err
     assert "Traceback" not in err
     assert f"Grid of {len(NODES) - 1} spectra" in out
     assert (tmp_path / "other" / "phoenix" / WAVE_FILE).is_file()
