@@ -1,9 +1,9 @@
-"""The parameters of a star: one table of names, units, ranges and first guesses.
+"""Parameters of a star: one table of names, units, ranges and defaults.
 
-A star has *labels*, which the library sets (teff, logg, feh, ...), and parameters of how it is
-observed (rv, vsini, vmac, resolution, limb darkening), which every model knows. Whatever is said
-of a parameter in general is said here, and the command line, inference, report, dashboard and
-figures take it from here. A new parameter of the observation is one row.
+A star has *labels*, which the library sets (teff, logg, feh, ...), and *parameters of the
+observation*, which every model has (rv, vsini, vmac, resolution, limb darkening). Command line,
+inference, report, dashboard and figures take titles, units, ranges and defaults from here. A new
+parameter of the observation is one row here, and its effect on the flux in `model/instrument.py`.
 """
 
 from __future__ import annotations
@@ -19,23 +19,27 @@ class Parameter:
     Attributes
     ----------
     name : str
-        In Python, on the command line and in files.
+        Name in Python, on the command line and in files.
     title : str
-        In plain text, as the field writes it.
+        Name in plain text.
     symbol : str
-        In figures, as Matplotlib's mathtext.
+        Name in figures, in Matplotlib's mathtext.
     unit : str
-        In text; empty for none.
+        Unit in text; empty for none.
     table_unit : str
-        In tables, as `astropy.units` reads it; empty for none.
+        Unit in tables, as `astropy.units` reads it; empty for none.
     low, high : float
-        The widest range. Labels have the range of their library instead.
+        Widest range. Labels have the range of their library instead.
     floor : float
-        Smaller values are not distinguishable from it, and are evaluated at it.
+        Smaller values cannot be distinguished from this one, and are evaluated at it.
     power : float
-        The flux is nearly linear in the value to this power.
+        Exponent p such that the flux is nearly linear in value**p.
     guesses : tuple of float
-        First guesses, where a search has to start from some.
+        First guesses of a search.
+    neutral : float or None
+        Value without effect on the spectrum.
+    assumed : float or None
+        Value of a star of which nothing is said; None: inference fits the parameter.
     """
 
     name: str
@@ -48,6 +52,13 @@ class Parameter:
     floor: float = -math.inf
     power: float = 1.0
     guesses: tuple[float, ...] = ()
+    neutral: float | None = None
+    assumed: float | None = None
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Widest range, (low, high)."""
+        return self.low, self.high
 
 
 LABELS = (
@@ -58,26 +69,37 @@ LABELS = (
 )
 """Labels that libraries usually have. A library may have any others."""
 
+LIMB_DARKENING = 0.6
+"""Linear coefficient of the rotation kernel, the customary value (Gray 2005, ch. 18)."""
+
 OBSERVATION = (
-    Parameter("rv", "Radial velocity", r"$v_\mathrm{r}$", "km/s", "km/s", -1000.0, 1000.0),
     Parameter(
-        "vsini", "v sin i", r"$v\,\sin i$", "km/s", "km/s", 0.0, 300.0, 0.05, 2.0,
-        (4.0, 20.0, 60.0, 150.0),
+        "rv", "Radial velocity", r"$v_\mathrm{r}$", "km/s", "km/s",
+        low=-1000.0, high=1000.0, neutral=0.0,
     ),
     Parameter(
-        "vmac", "Macroturbulence", r"$v_\mathrm{mac}$", "km/s", "km/s", 0.0, 50.0, 0.05, 2.0,
-        (3.0,),
+        "vsini", "v sin i", r"$v\,\sin i$", "km/s", "km/s",
+        low=0.0, high=300.0, floor=0.05, power=2.0, guesses=(4.0, 20.0, 60.0, 150.0), neutral=0.0,
     ),
     Parameter(
-        "resolution", "Resolution λ/Δλ", r"$\lambda/\Delta\lambda$", "", "", 500.0, 1e6,
-        power=-2.0, guesses=(1e5, 3e4, 1e4, 3e3),
+        "vmac", "Macroturbulence", r"$v_\mathrm{mac}$", "km/s", "km/s",
+        low=0.0, high=50.0, floor=0.05, power=2.0, guesses=(3.0,), neutral=0.0, assumed=0.0,
     ),
-    Parameter("limb_darkening", "Limb darkening", r"$\varepsilon$", "", "", 0.0, 1.0),
+    Parameter(
+        "resolution", "Resolution λ/Δλ", r"$\lambda/\Delta\lambda$",
+        low=500.0, high=1e6, power=-2.0, guesses=(1e5, 3e4, 1e4, 3e3), neutral=math.inf,
+    ),
+    Parameter(
+        "limb_darkening", "Limb darkening", r"$\varepsilon$",
+        low=0.0, high=1.0, assumed=LIMB_DARKENING,
+    ),
 )  # fmt: skip
-"""Parameters of how a star is observed."""
+"""Parameters of the observation. The line profile is even in vsini and vmac, and their slope
+vanishes at zero: it is their squares, and the inverse square of the resolution, that add up to
+the variance of a line."""
 
 FITTED = ("rv", "vsini", "vmac", "resolution")
-"""Parameters of the observation that can be fitted, in the order of results."""
+"""Parameters of the observation that inference can fit, in the order of results."""
 
 RESERVED = frozenset(
     {parameter.name for parameter in OBSERVATION} | {"self", "wavelength", "residual", "integrate"}
@@ -88,7 +110,7 @@ _KNOWN = {parameter.name: parameter for parameter in (*LABELS, *OBSERVATION)}
 
 
 def parameter(name: str) -> Parameter:
-    """The parameter of this name. A label that is not in the table goes by its name, unitless.
+    """Return the parameter of this name; a label that is not in the table has no unit.
 
     Examples
     --------

@@ -10,20 +10,11 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, SpectrumError
 from ..model.model import Model, check_overlap
-from ..spectra.broaden import LIMB_DARKENING
+from ..parameters import FITTED, LIMB_DARKENING, parameter
 from ..spectra.spectrum import Spectrum, cut
 from ..spectra.telluric import telluric_bands
 from .prior import Prior
 
-RANGES = {
-    "rv": (-1000.0, 1000.0),
-    "vsini": (0.0, 300.0),
-    "vmac": (0.0, 50.0),
-    "resolution": (500.0, 1e6),
-}
-"""Widest ranges of the nuisance parameters: km/s three times, λ/Δλ."""
-LEAST = {"vsini": 0.05, "vmac": 0.05}
-"""Rotation and turbulence (km/s) below this cannot be told from it; they are evaluated at it."""
 _LEAST_PIXELS = 20
 _SPARE = 3
 """An order with fewer usable pixels than so many times the terms of its continuum is left out."""
@@ -64,9 +55,11 @@ class Options:
                 f"got a continuum of degree {self.continuum_degree}, expected −1 (none) to 30; "
                 "choose one of these."
             )
-        if not 0.0 <= self.limb_darkening <= 1.0:
+        low, high = parameter("limb_darkening").range
+        if not low <= self.limb_darkening <= high:
             raise InputError(
-                f"got a limb darkening of {self.limb_darkening:g}, expected 0 to 1; correct it."
+                f"got a limb darkening of {self.limb_darkening:g}, expected {low:g} to {high:g}; "
+                "correct it."
             )
 
 
@@ -113,9 +106,9 @@ class Problem:
         return np.array([prior.high for prior in self.free.values()])
 
     @property
-    def least(self) -> NDArray[np.float64]:
-        """θ below which the model is evaluated at this."""
-        return np.array([LEAST.get(name, -np.inf) for name in self.free])
+    def floor(self) -> NDArray[np.float64]:
+        """Smallest θ (K,) at which the model is evaluated."""
+        return np.array([parameter(name).floor for name in self.free])
 
     @property
     def continuum_terms(self) -> int:
@@ -158,7 +151,7 @@ def make_problem(
         No overlap, an unknown name, or a value outside what is possible.
     """
     priors, fixed, options = dict(priors or {}), dict(fixed or {}), options or Options()
-    ranges = {**model.bounds, **RANGES}
+    ranges = {**model.bounds, **{name: parameter(name).range for name in FITTED}}
     _check_names(priors, fixed, ranges)
     fixed = _with_assumed(fixed, spectrum, model, set(priors))
     free = {
@@ -170,7 +163,7 @@ def make_problem(
     part, more = _without_bands(part, options)
     part = _with_full_orders(part, options)
     low, high = (float(end) for end in part.wavelength[[0, -1]])
-    seen = model.part(low, high, _fastest(free, fixed) + RANGES["vsini"][1])
+    seen = model.part(low, high, _fastest(free, fixed) + parameter("vsini").high)
     return Problem(seen, part, free, fixed, options, _corrected(part) + notices + more)
 
 
@@ -179,9 +172,11 @@ def _with_assumed(
 ) -> dict[str, float]:
     """The fixed parameters, and those that are taken as known unless a prior sets them `free`."""
     assumed = {name: low for name, (low, high) in model.bounds.items() if low == high}
-    assumed["vmac"] = 0.0
+    for name in FITTED:
+        if (value := parameter(name).assumed) is not None:
+            assumed[name] = value
     if spectrum.resolution is not None:
-        assumed["resolution"] = float(np.clip(spectrum.resolution, *RANGES["resolution"]))
+        assumed["resolution"] = float(np.clip(spectrum.resolution, *parameter("resolution").range))
     known = {name: value for name, value in assumed.items() if name not in free} | fixed
     if "resolution" not in known and "vsini" not in free:
         known.setdefault("vsini", 0.0)
@@ -211,7 +206,7 @@ def _check_names(
         )
     for name, value in fixed.items():
         low, high = ranges[name]
-        if not (low <= value <= high or (name == "resolution" and value == np.inf)):
+        if not (low <= value <= high or value == parameter(name).neutral):
             raise InputError(
                 f"got {name}={value:g}, expected {low:g} to {high:g}; choose a value inside."
             )

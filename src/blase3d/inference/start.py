@@ -21,6 +21,7 @@ from scipy.fft import irfft, next_fast_len, rfft
 from scipy.ndimage import minimum_filter
 
 from ..model.interpolation import Manifold
+from ..parameters import parameter
 from ..spectra.continuum import chebyshev_basis
 from ..units import FWHM_PER_SIGMA, SPEED_OF_LIGHT
 from .problem import Problem
@@ -37,10 +38,6 @@ _STARTS = 3
 """Starts that are proposed, at the most."""
 _WORTH = 1.5
 """A local minimum of chi-square this much above the best is no start."""
-_ROTATIONS = (4.0, 20.0, 60.0, 150.0)
-_TURBULENCE = 3.0
-_RESOLUTIONS = (1e5, 3e4, 1e4, 3e3)
-"""First guesses: km/s, km/s, λ/Δλ."""
 _ROTATION_SIGMA = 0.48
 """Standard deviation of the rotation kernel in units of v sin i, at a limb darkening of 0.6."""
 _CLIP = 5.0
@@ -235,15 +232,9 @@ def _sharpest(
     """Rotation, turbulence and resolution, as far as they are free, with which one of the allowed
     templates fits best."""
     guesses = {
-        name: sorted(
-            {float(np.clip(v, problem.free[name].low, problem.free[name].high)) for v in of}
-        )
-        for name, of in (
-            ("vsini", _ROTATIONS),
-            ("vmac", (_TURBULENCE,)),
-            ("resolution", _RESOLUTIONS),
-        )
-        if name in problem.free
+        name: sorted({float(np.clip(value, prior.low, prior.high)) for value in guessed})
+        for name, prior in problem.free.items()
+        if (guessed := parameter(name).guesses)
     }
     trials = [dict(zip(guesses, values, strict=True)) for values in product(*guesses.values())]
     if len(trials) == 1:

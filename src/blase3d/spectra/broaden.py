@@ -27,10 +27,9 @@ from numpy.typing import NDArray
 from scipy.fft import next_fast_len
 from scipy.special import j1
 
+from ..parameters import LIMB_DARKENING as LIMB_DARKENING
 from ..units import FWHM_PER_SIGMA, SPEED_OF_LIGHT
 
-LIMB_DARKENING = 0.6
-"""Linear limb darkening of the rotation kernel, the customary value (Gray 2005, ch. 18)."""
 _STEP = 0.02
 _LARGEST = 4000.0
 """The rotation kernel's transform is tabulated up to this argument, where it is below 1e-5."""

@@ -12,6 +12,7 @@ from jax import Array
 from numpy.typing import NDArray
 
 from ...lines.render import round_up
+from ...parameters import FITTED, parameter
 from ...spectra.broaden import Pixels, pixel_widths, pixels_of
 from ...spectra.continuum import chebyshev_basis
 from ...spectra.spectrum import Spectrum
@@ -187,15 +188,15 @@ def _pixels(problem: Problem, index: NDArray[np.int64], shape: tuple[int, int]) 
 def form_of(problem: Problem) -> Form:
     """Which effects take part in a problem."""
 
-    def works(name: str, nothing: float) -> bool:
-        return name in problem.free or problem.fixed[name] != nothing
+    def works(name: str) -> bool:
+        return name in problem.free or problem.fixed[name] != parameter(name).neutral
 
     return Form(
         problem.names,
         problem.model.label_names,
-        works("resolution", np.inf),
-        works("vsini", 0.0),
-        works("vmac", 0.0),
+        works("resolution"),
+        works("vsini"),
+        works("vmac"),
         _own_place(problem) is not None,
     )
 
@@ -203,9 +204,8 @@ def form_of(problem: Problem) -> Form:
 def _own_place(problem: Problem) -> int | None:
     """The first of the model's own pixels that the data stand on; None if they do not, or not
     always."""
-    still = all(problem.fixed.get(name) == 0.0 for name in ("rv", "vsini", "vmac"))
-    sharp = problem.fixed.get("resolution") == np.inf
-    if not (still and sharp) or problem.options.integrate or problem.spectrum.order is not None:
+    plain = all(problem.fixed.get(name) == parameter(name).neutral for name in FITTED)
+    if not plain or problem.options.integrate or problem.spectrum.order is not None:
         return None
     own = problem.model.own_pixels(problem.spectrum.wavelength)
     return None if own is None else own.start

@@ -138,7 +138,7 @@ class Likelihood:
 
     def arguments(self, theta: Floats) -> tuple[Emulator, Data, Array, dict[str, Array]]:
         """What the compiled functions take."""
-        at = np.maximum(theta, self.problem.least)
+        at = np.maximum(theta, self.problem.floor)
         emulator = self.problem.model.emulator
         return emulator, self.data, jnp.asarray(at, jnp.float32), self.fixed
 

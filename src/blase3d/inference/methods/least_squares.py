@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from ...parameters import parameter
 from ..likelihood.likelihood import Fit, Likelihood, Picture, Prediction
 from ..problem import Problem
 from ..start import starts
@@ -28,8 +29,6 @@ _LEAST_PARTS = 20
 """Stretches of the spectrum from which covariances of the misfit can be told."""
 _SETTLED = 0.3
 """They are no longer when θ moved by less than this, in standard deviations."""
-_POWERS = {"vsini": 2.0, "vmac": 2.0, "resolution": -2.0}
-"""Powers of the parameters in which the flux is nearly linear."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,18 +132,18 @@ class Coordinates:
     """
 
     def __init__(self, problem: Problem):
-        self.power = np.array([_POWERS.get(name, 1.0) for name in problem.names])
-        self.least = np.where(np.isfinite(problem.least), problem.least, -np.inf)
+        self.power = np.array([parameter(name).power for name in problem.names])
+        self.floor = problem.floor
         self.bounds = np.sort([problem.lower**self.power, problem.upper**self.power], axis=0)
         self.range = problem.lower, problem.upper
 
     def psi(self, theta: Floats) -> Floats:
         """ψ (K,) at θ, where the model is evaluated for it."""
-        return np.asarray(np.maximum(theta, self.least) ** self.power, np.float64)
+        return np.asarray(np.maximum(theta, self.floor) ** self.power, np.float64)
 
     def slopes(self, theta: Floats) -> Floats:
         """dθ/dψ (K,)."""
-        at = np.maximum(theta, self.least)
+        at = np.maximum(theta, self.floor)
         return np.where(self.power == 1.0, 1.0, at ** (1.0 - self.power) / self.power)
 
     def resting(self, theta: Floats, gradient: Floats) -> NDArray[np.bool_]:

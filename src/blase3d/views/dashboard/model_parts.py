@@ -17,9 +17,9 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from ...inference.problem import RANGES
 from ...model.instrument import observe
 from ...model.model import Model
+from ...parameters import parameter
 from ...units import SPEED_OF_LIGHT
 from .settings import Settings, Window
 
@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 
 _SMALLEST = 32_768
 """Pixels; a smaller part is not worth its compilation."""
-_MARGIN = 1.0 + (RANGES["rv"][1] + RANGES["vsini"][1]) / SPEED_OF_LIGHT
+_MARGIN = 1.0 + (parameter("rv").high + parameter("vsini").high) / SPEED_OF_LIGHT
 """How far beyond a window the light in it may have been emitted, at the most."""
 
 Span = tuple[int, int]

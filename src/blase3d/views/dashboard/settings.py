@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...inference.problem import RANGES
 from ...model.model import Model
+from ...parameters import parameter
 from ...units import SPEED_OF_LIGHT
 from ..figures.model_queries import choose_line, middle_node
 
@@ -88,7 +88,7 @@ def fitted(window: Window, width: float, model: Model) -> Window:
 def inside(settings: Settings, model: Model) -> bool:
     """Whether every value is finite and possible: a page may send anything."""
     pairs = [(settings.labels[name], bounds) for name, bounds in model.bounds.items()]
-    pairs += [(settings.rv, RANGES["rv"]), (settings.vsini, RANGES["vsini"])]
+    pairs += [(getattr(settings, name), parameter(name).range) for name in ("rv", "vsini")]
     pairs += [(value, whole_of(model)) for value in settings.window]
     possible = all(low <= value <= high for value, (low, high) in pairs)
     return possible and settings.window[0] < settings.window[1] and settings.resolution > 0.0

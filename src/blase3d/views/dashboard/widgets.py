@@ -18,8 +18,8 @@ from bokeh.models import (
     Slider,
 )
 
-from ...inference.problem import RANGES
 from ...model.model import Model
+from ...parameters import FITTED, parameter
 from ..report.words import title, unit
 from .assets import text_of
 from .settings import Settings, narrowest, whole_of
@@ -70,7 +70,7 @@ class Controls:
         values["resolution"] = min(float(np.log10(settings.resolution)), FINEST)
         for name, slider in self.sliders.items():
             if name in _VELOCITIES:
-                low, high = RANGES[name]
+                low, high = parameter(name).range
                 reach = 1.2 * abs(values[name])
                 slider.start = max(min(slider.start, -reach), low)
                 slider.end = min(max(slider.end, reach), high)
@@ -192,7 +192,7 @@ def _row(
     name: str, low: float, high: float, step: float, value: float, style: object
 ) -> tuple[Slider, NumericInput, Row]:
     slider = _slider(name, low, high, step, value, style)
-    box = _box(*RANGES.get(name, (low, high)), value, style)
+    box = _box(*(parameter(name).range if name in FITTED else (low, high)), value, style)
     digits = _digits(slider)
     to_box = f"box.value = Number(slider.value.toFixed({digits}))"
     to_slider = f"""
