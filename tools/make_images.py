@@ -10,7 +10,7 @@ from pathlib import Path
 
 import blase3d as b3
 from blase3d.views.figures import figures_of
-from blase3d.views.figures.style import style
+from blase3d.views.style import style
 
 NAMES = ("process", "line-counts", "line-maps", "reconstruction", "line-or-pixel")
 IMAGES = Path(__file__).parents[1] / "docs" / "images"

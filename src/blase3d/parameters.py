@@ -60,6 +60,16 @@ class Parameter:
         """Widest range, (low, high)."""
         return self.low, self.high
 
+    @property
+    def short_unit(self) -> str:
+        """The unit as one word, for axes and tables: `dex` for log g."""
+        return self.unit.split(" ")[0]
+
+    @property
+    def heading(self) -> str:
+        """Title and unit, for tables: `Teff (K)`."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
 
 LABELS = (
     Parameter("teff", "Teff", r"$T_\mathrm{eff}$", "K", "K"),
@@ -119,4 +129,4 @@ def parameter(name: str) -> Parameter:
     >>> parameter("c_to_o").title
     'c_to_o'
     """
-    return _KNOWN.get(name) or Parameter(name, name, name)
+    return _KNOWN.get(name) or Parameter(name, name, name.replace("$", r"\$"))

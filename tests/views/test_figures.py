@@ -32,7 +32,7 @@ from blase3d.views.figures import (
 )
 from blase3d.views.figures.gallery import figures_of
 from blase3d.views.figures.model_queries import choose_line, without_node
-from blase3d.views.figures.style import axis_title, edges
+from blase3d.views.style import axis_title, edges
 
 AXES = {
     "teff": (5250.0, 5500.0, 5750.0, 6000.0),

@@ -19,12 +19,12 @@ from blase3d.inference.result import Estimate, Inference
 from blase3d.libraries import toy
 from blase3d.model.model_file import load_model, save_model
 from blase3d.spectra.spectrum import Spectrum
+from blase3d.views.flag_advice import advice
 from blase3d.views.report import model_checksum, overview_figure, write_report
 from blase3d.views.report.misfit import wrong_lines
 from blase3d.views.report.report_data import make_view
 from blase3d.views.report.svg_plots import corner_picture
 from blase3d.views.report.viewer_data import kept_pixels, viewer_data
-from blase3d.views.report.words import advice
 
 AXES = {"teff": (5500.0, 5750.0, 6000.0), "logg": (4.25, 4.75), "feh": (-0.25, 0.25)}
 FOUND = {

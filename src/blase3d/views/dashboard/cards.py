@@ -12,9 +12,11 @@ from ...analysis.identify import UNIDENTIFIED, Identification
 from ...inference.result import Estimate, Inference
 from ...lines.lines import Lines
 from ...model.model import Model
+from ...parameters import parameter
 from ...recipe import Composition
 from ...units import vacuum_to_air
-from ..report.words import advice, decimals, title, unit
+from ..flag_advice import advice
+from ..formatting import decimals
 
 _CANDIDATES = 3
 
@@ -55,15 +57,15 @@ def _estimate_row(name: str, found: Estimate) -> str:
     digits = decimals(found.sigma, found.value)
     sigma = f"± {found.sigma:,.{digits}f}" if np.isfinite(found.sigma) else "at a bound"
     value = f"{found.value:,.{digits}f}".replace("-", "−")
-    quantity = unit(name).split(" ")[0]  # dex of something is dex here
-    head = f"{escape(title(name))} <small>{escape(quantity)}</small>"
+    quantity = parameter(name).short_unit
+    head = f"{escape(parameter(name).title)} <small>{escape(quantity)}</small>"
     return f"<tr><th>{head}</th><td>{value}</td><td>{sigma}</td></tr>"
 
 
 def _flag(flag: str) -> str:
     known = advice(flag)
-    kind = "error" if known is not None and known.grave else "quiet"
-    more = "" if known is None else f' title="{escape(known.meaning)} {escape(known.to_do)}"'
+    kind = "error" if known is not None and known.severe else "quiet"
+    more = "" if known is None else f' title="{escape(known.meaning)} {escape(known.action)}"'
     return f'<p class="message {kind}"{more}>{escape(flag)}</p>'
 
 
@@ -122,7 +124,7 @@ def _share_rows(line: int, found: LineInformation) -> Iterable[str]:
         rank, most = 1 + int((column > column[line]).sum()), float(column.max()) or 1.0
         width = 100.0 * column[line] / most
         yield (
-            f"<tr><th>{escape(title(name))}</th>"
+            f"<tr><th>{escape(parameter(name).title)}</th>"
             f'<td class="bar"><span style="width:{width:.1f}%"></span></td>'
             f"<td>{100 * column[line]:.2g} %</td><td>no. {rank:,}</td></tr>"
         )

@@ -25,7 +25,7 @@ from bokeh.models import (
 
 from ...analysis.fisher import LineInformation
 from ...analysis.identify import Identification
-from ..report.words import title
+from ...parameters import parameter
 from .assets import text_of
 from .cards import message
 from .plots import QUANTITIES, MapPlots
@@ -186,7 +186,9 @@ def _table(source: ColumnDataSource, labels: Sequence[str]) -> DataTable:
     ]  # fmt: skip
     share = NumberFormatter(format="0.000 %", text_align="right", nan_format="–")
     columns += [
-        TableColumn(field=name, title=f"Part in {title(name)}", width=110, formatter=share)
+        TableColumn(
+            field=name, title=f"Part in {parameter(name).title}", width=110, formatter=share
+        )
         for name in labels
     ]
     return DataTable(

@@ -26,8 +26,8 @@ from bokeh.plotting import figure
 from bokeh.themes import Theme
 
 from ...model.model import Model
-from ..figures.style import BLUE, GREY, MISSING, ORANGE
-from ..report.words import title, unit
+from ...parameters import parameter
+from ..style import BLUE, GREY, MISSING, ORANGE
 from .frame import Picture
 from .settings import whole_of
 from .visible_lines import Map
@@ -303,4 +303,4 @@ def _map(
 
 
 def _axis_title(name: str) -> str:
-    return f"{title(name)} ({unit(name)})" if unit(name) else title(name)
+    return parameter(name).heading

@@ -20,7 +20,6 @@ from bokeh.models import (
 
 from ...model.model import Model
 from ...parameters import FITTED, parameter
-from ..report.words import title, unit
 from .assets import text_of
 from .settings import Settings, narrowest, whole_of
 
@@ -144,7 +143,10 @@ def _label(text: str, quantity: str) -> Div:
 
 def _fixed_row(name: str, value: float) -> Row:
     only = Div(text=f"{value:g} (the only value)", styles={"color": "#6b7280"}, margin=0)
-    return Row(children=[_label(title(name), unit(name)), only], sizing_mode="stretch_width")
+    return Row(
+        children=[_label(parameter(name).title, parameter(name).unit), only],
+        sizing_mode="stretch_width",
+    )
 
 
 def _slider(name: str, low: float, high: float, step: float, value: float, style: object) -> Slider:
@@ -204,7 +206,13 @@ def _row(
     return (
         slider,
         box,
-        _joined(_label(_SHORT.get(name, title(name)), unit(name)), slider, box, to_box, to_slider),
+        _joined(
+            _label(_SHORT.get(name, parameter(name).title), parameter(name).unit),
+            slider,
+            box,
+            to_box,
+            to_slider,
+        ),
     )
 
 

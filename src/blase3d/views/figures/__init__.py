@@ -5,13 +5,13 @@ fast it is. Every function returns a `Drawing`: a matplotlib figure with its cap
     drawing.figure.savefig("maps.pdf")
 """
 
+from ..style import Drawing
 from .between_nodes import line_or_pixel, reconstruction
 from .gallery import FORMATS, Settings, Written, draw_figures, figures_of
 from .label_errors import label_residuals
 from .maps import line_counts, line_maps
 from .model_queries import Nodes, nodes_of
 from .overview import process
-from .style import Drawing
 from .timing import speed
 
 __all__ = [

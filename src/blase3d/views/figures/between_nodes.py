@@ -13,6 +13,22 @@ from matplotlib.figure import Figure
 from ...errors import LabelError
 from ...model.interpolation import Kind, make_manifold
 from ...model.model import Model
+from ...parameters import parameter
+from ..style import (
+    AMBER,
+    BLACK,
+    BLUE,
+    COLUMN,
+    GREEN,
+    GREY,
+    ORANGE,
+    PINK,
+    SKY,
+    Drawing,
+    label_text,
+    new_figure,
+    style,
+)
 from .model_queries import (
     Floats,
     Nodes,
@@ -26,23 +42,6 @@ from .model_queries import (
     nodes_of,
     varying,
     without_node,
-)
-from .style import (
-    AMBER,
-    BLACK,
-    BLUE,
-    COLUMN,
-    GREEN,
-    GREY,
-    ORANGE,
-    PINK,
-    SKY,
-    Drawing,
-    in_words,
-    new_figure,
-    plain_name,
-    style,
-    unit_of,
 )
 
 _WIDTHS = 4.0
@@ -100,7 +99,7 @@ def reconstruction(
     reference = float(model.reference[index])
     caption = (
         f"The line at {reference:.2f} Å (vacuum) at nodes of the library (lines; {nodes.source}) "
-        f"and as the model gives it midway between them (dots), at {in_words(place)}. Below: the "
+        f"and as the model gives it midway between them (dots), at {label_text(place)}. Below: the "
         "nodes less that."
     )
     numbers = {
@@ -158,15 +157,16 @@ def line_or_pixel(
     with style():
         figure = _draw_trials(model.wavelength[window], truth[window], trials, window, errors)
     low, high = _around(model, target, along)
+    found = parameter(along)
     reference = float(model.reference[index])
     caption = (
-        f"The node at {in_words(target)}, left out and interpolated from the others (the nearest "
-        f"at {plain_name(along)} {low:g} and {high:g} {unit_of(along)}; {nodes.source}), around "
-        f"the line at {reference:.2f} Å (vacuum). Top: flux. Below, on two scales: interpolated "
-        "minus left out. Linear and spline pixels interpolate the flux; lines interpolate the "
-        "parameters of the lines, alone and with the residual, by the same spline. The catalogue "
-        "of lines was fitted to all nodes, this one included; by themselves, without any "
-        f"interpolation, they differ from it by {fit:.1e} rms. rms over {truth.size:,} pixels: "
+        f"The node at {label_text(target)}, left out and interpolated from the others (the nearest "
+        f"at {found.title} {low:g} and {high:g} {found.short_unit}; {nodes.source}), around the "
+        f"line at {reference:.2f} Å (vacuum). Top: flux. Below, on two scales: interpolated minus "
+        "true flux. Linear and spline pixels interpolate the flux; lines interpolate the line "
+        "parameters, alone and with the residual, by the same spline. The catalogue of lines was "
+        "fitted to all nodes, including this one; without interpolation the lines differ from it "
+        f"by {fit:.1e} rms. Errors (rms) over {truth.size:,} pixels: "
         + ", ".join(f"{name} {value:.1e}" for name, value in errors.items())
         + "."
     )
@@ -303,7 +303,7 @@ def _window(model: Model, labels: Mapping[str, float], index: int) -> slice:
 
 def _short(labels: Mapping[str, float]) -> str:
     return ", ".join(
-        f"{value:g} K" if name == "teff" else f"{plain_name(name)} {value:g}"
+        f"{value:g} K" if name == "teff" else f"{parameter(name).title} {value:g}"
         for name, value in labels.items()
     )
 

@@ -17,12 +17,12 @@ from ...libraries.grid import Grid
 from ...model.model import Model
 from ...runtime.files import replacing
 from ...runtime.progress import Progress, silent
+from ..style import Drawing, style
 from .between_nodes import line_or_pixel, reconstruction
 from .label_errors import COUNT, label_residuals
 from .maps import DEPTH, line_counts, line_maps
 from .model_queries import nodes_of, pair_of
 from .overview import process
-from .style import Drawing, style
 from .timing import speed
 
 FORMATS = ("pdf", "png", "svg")

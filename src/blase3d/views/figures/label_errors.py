@@ -15,11 +15,11 @@ from ...errors import LabelError
 from ...inference import infer
 from ...libraries.grid import Grid
 from ...model.model import Model, check_overlap
+from ...parameters import parameter
 from ...runtime.progress import Progress, silent
 from ...spectra.normalise import normalise
 from ...spectra.spectrum import Spectrum, cut
-from .model_queries import Floats, Nodes, nodes_of, varying
-from .style import (
+from ..style import (
     BLUE,
     COLUMN,
     GREY,
@@ -28,10 +28,9 @@ from .style import (
     Drawing,
     axis_title,
     new_figure,
-    plain_name,
     style,
-    unit_of,
 )
+from .model_queries import Floats, Nodes, nodes_of, varying
 
 COUNT = 40
 """Nodes of which labels are inferred."""
@@ -209,21 +208,21 @@ def _caption(
     total: int,
     seed: int,
 ) -> str:
+    axis = parameter(over).title
     parts = [
-        f"Inferred minus true labels over {plain_name(over)}, of spectra without noise, with the "
-        "labels as the only unknowns. Dots: single spectra; circles and bars: mean and standard "
-        f"deviation of those at one {plain_name(over)} (a spread over the other labels, not an "
-        f"error bar). Nodes: {len(sets['nodes'].truth)} of {total}, drawn with seed {seed}; of "
-        f"them {nodes.source}"
-        + ("." if nodes.clones is not None else ", so that they test the search alone.")
+        f"Inferred minus true labels over {axis}, from noise-free spectra with the labels as the "
+        "only unknowns. Dots: single spectra; circles and bars: mean and standard deviation of "
+        f"those at one {axis} (a scatter over the other labels, not an error bar). "
+        f"Nodes: {len(sets['nodes'].truth)} of {total}, drawn with seed {seed}; {nodes.source}"
+        + ("." if nodes.clones is not None else ", so they test the search alone.")
     ]
     if len(sets) > 1:
-        parts.append("The scales of both columns differ.")
+        parts.append("The two columns have different scales.")
     columns = {name: model.label_names.index(name) for name in names}
     for title, trials in sets.items():
         sizes = np.abs(trials.error).mean(axis=0)
         means = [
-            f"{plain_name(name)} {sizes[column]:.2g} {unit_of(name)}".rstrip()
+            f"{parameter(name).title} {sizes[column]:.2g} {parameter(name).short_unit}".rstrip()
             for name, column in columns.items()
         ]
         parts.append(f"Mean absolute errors, {title}: {', '.join(means)}.")

@@ -11,6 +11,21 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ...model.model import Model
+from ...parameters import parameter
+from ..style import (
+    COLUMN,
+    DIVERGING,
+    MAP,
+    MISSING,
+    PAGE,
+    Drawing,
+    axis_title,
+    edges,
+    label_text,
+    mark_nodes,
+    new_figure,
+    style,
+)
 from .model_queries import (
     Floats,
     choose_line,
@@ -20,21 +35,6 @@ from .model_queries import (
     plane,
     quantities,
     visible_counts,
-)
-from .style import (
-    COLUMN,
-    DIVERGING,
-    MAP,
-    MISSING,
-    PAGE,
-    Drawing,
-    axis_title,
-    edges,
-    in_words,
-    mark_nodes,
-    new_figure,
-    plain_name,
-    style,
 )
 
 DEPTH = 0.01
@@ -85,12 +85,12 @@ def line_counts(
         figure.colorbar(mesh, ax=axes, label=f"Lines deeper than {depth:g}", pad=0.02)
         if max(table.shape) <= _FEW:
             _write_counts(axes, x, y, table)
-    rest = _rest(base, first, second)
+    held = _held(base, first, second)
     low, high = int(counts.min()), int(counts.max())
     caption = (
-        f"Number of lines whose central depth, each by itself, is at least {depth:g} of the "
-        f"continuum, at the nodes over {plain_name(first)} and {plain_name(second)}{rest}: "
-        f"{low:,} to {high:,} of the {model.reference.size:,} lines of the catalogue, between "
+        f"Number of lines that alone have a central depth of at least {depth:g} of the continuum, "
+        f"at the nodes over {parameter(first).title} and {parameter(second).title}{held}: {low:,} "
+        f"to {high:,} of the {model.reference.size:,} lines of the catalogue, between "
         f"{model.wavelength[0]:.0f} and {model.wavelength[-1]:.0f} Å (vacuum)."
     )
     numbers = {
@@ -148,10 +148,10 @@ def line_maps(
     reference = float(model.reference[index])
     missing = float(np.isnan(params[:, 1]).mean())
     caption = (
-        f"The line at {reference:.2f} Å (vacuum) over {plain_name(first)} and "
-        f"{plain_name(second)}{_rest(base, first, second)}: ln of its area a in Å, its Gaussian "
-        "width σ (standard deviation) and Lorentzian width γ (half width at half maximum), and the "
-        "distance of its centre µ′ from the wavelength µ that names it. "
+        f"The line at {reference:.2f} Å (vacuum) over {parameter(first).title} and "
+        f"{parameter(second).title}{_held(base, first, second)}: ln of its area a in Å, its "
+        "Gaussian width σ (standard deviation) and Lorentzian width γ (half width at half "
+        "maximum), and the shift of its centre µ′ from its reference wavelength µ. "
         + ("Dots: the nodes of the library." if smooth else "At the nodes of the library.")
         + (f" Grey: the line is missing ({missing:.0%})." if missing else "")
     )
@@ -226,7 +226,7 @@ def _write_counts(axes: Axes, x: Floats, y: Floats, table: NDArray[np.int64]) ->
             axes.text(a, b, str(table[i, k]), ha="center", va="center", color=colour, fontsize=6)
 
 
-def _rest(base: Mapping[str, float], first: str, second: str) -> str:
-    """The labels that are held, as part of a sentence."""
+def _held(base: Mapping[str, float], first: str, second: str) -> str:
+    """Return the labels that are held, as part of a sentence."""
     held = {name: value for name, value in base.items() if name not in (first, second)}
-    return f" at {in_words(held)}" if held else ""
+    return f" at {label_text(held)}" if held else ""

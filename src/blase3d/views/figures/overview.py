@@ -15,6 +15,20 @@ from ...lines.lines import Lines
 from ...lines.profile import pseudo_voigt, width_and_mixing
 from ...lines.render import transmitted
 from ...model.model import Model
+from ..style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    MAP,
+    ORANGE,
+    PAGE,
+    Drawing,
+    axis_title,
+    label_text,
+    mark_nodes,
+    new_figure,
+    style,
+)
 from .model_queries import (
     Floats,
     Nodes,
@@ -25,20 +39,6 @@ from .model_queries import (
     middle_node,
     nodes_of,
     varying,
-)
-from .style import (
-    BLACK,
-    BLUE,
-    GREEN,
-    MAP,
-    ORANGE,
-    PAGE,
-    Drawing,
-    axis_title,
-    in_words,
-    mark_nodes,
-    new_figure,
-    style,
 )
 
 _HALF = 8.0
@@ -79,11 +79,11 @@ def process(model: Model, *, line: float | None = None, nodes: Nodes | None = No
         between = flux_at(model, place)[part]
         _spectrum(panels[3], at, between, ORANGE, "→ spectrum anywhere")
     caption = (
-        f"The process, from left to right: the spectrum of a node at {in_words(node)} "
+        f"The process, from left to right: the spectrum of a node at {label_text(node)} "
         f"({nodes.source}); its lines, of which {shown} are deeper than {_MARKED:g} here; ln of "
         f"the area of the line at {center:.2f} Å (vacuum) over the labels, with the nodes as dots "
-        f"and a place between them as a cross; and the spectrum there, at {in_words(place)}, from "
-        f"all {model.reference.size:,} lines"
+        f"and a point between them as a cross; and the spectrum at that point, {label_text(place)},"
+        f" from all {model.reference.size:,} lines"
         + ("." if model.emulator.residual is None else " and the residual.")
     )
     numbers = {"node": node, "place": place, "line": center, "lines_shown": shown}

@@ -21,8 +21,8 @@ from matplotlib.ticker import ScalarFormatter
 from ...model.evaluate import Emulator, emulate
 from ...model.model import Model
 from ...runtime.progress import Progress, silent
+from ..style import BLUE, GREEN, GREY, ORANGE, PAGE, Drawing, new_figure, style
 from .model_queries import Floats
-from .style import BLUE, GREEN, GREY, ORANGE, PAGE, Drawing, new_figure, style
 
 COUNTS = (1, 4, 16, 64)
 """Numbers of spectra that are timed together."""

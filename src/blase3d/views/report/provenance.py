@@ -13,7 +13,7 @@ import numpy as np
 from ...fitting.archive import software_versions
 from ...inference.result import Inference
 from ...model.model import Model
-from .words import title, unit
+from ...parameters import parameter
 
 _WAVELENGTH_STEP = 1e-7
 """Å: wavelengths are kept in files to this."""
@@ -73,7 +73,7 @@ def provenance(inference: Inference, model: Model, command: str | None) -> str:
 
 
 def _method(inference: Inference) -> str:
-    free = ", ".join(title(name) for name in inference.names)
+    free = ", ".join(parameter(name).title for name in inference.names)
     parts = [f"{inference.method}; free: {free}"]
     if inference.draws is not None:
         chains, draws = inference.draws.shape[:2]
@@ -86,9 +86,9 @@ def _method(inference: Inference) -> str:
 def _held(inference: Inference) -> str:
     held = []
     for name, value in inference.fixed.items():
-        short = unit(name).split(" ")[0]
+        short = parameter(name).short_unit
         text = "none" if np.isinf(value) else f"{value:.8g} {short}".strip()
-        held.append(f"{title(name)}: {text}")
+        held.append(f"{parameter(name).title}: {text}")
     return "; ".join(held)
 
 

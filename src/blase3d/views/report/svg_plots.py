@@ -8,9 +8,10 @@ from html import escape
 import numpy as np
 
 from ...inference.result import Inference
+from ...parameters import parameter
+from ..formatting import decimals
 from .report_data import Stretch, View
 from .svg import MARKS, Floats, Frame, picture, thinned, ticks, words
-from .words import decimals, title, unit
 
 TOP_LINES = 10
 """Lines listed for each label."""
@@ -104,7 +105,7 @@ def key(view: View) -> str:
     for k, name in enumerate(view.information.names):
         shape, colour = label_shape(k)
         path = f'<path class="{colour}" d="{MARKS[shape]}" transform="translate(13 8)"/>'
-        entries.append((path, f"line that carries {title(name)}"))
+        entries.append((path, f"line that carries {parameter(name).title}"))
     items = "".join(
         f'<li><svg viewBox="0 0 26 16" aria-hidden="true">{drawn}</svg>{escape(text)}</li>'
         for drawn, text in entries
@@ -147,7 +148,7 @@ def corner_picture(inference: Inference, truth: Mapping[str, float]) -> str:
             frames.append(frame)
     texts = "".join(_cell_words(names, ranges, center, sigma))
     kind = "posterior draws" if draws is not None else "normal distribution of the curvature"
-    alt = f"Corner plot of {', '.join(title(name) for name in names)}: {kind}"
+    alt = f"Corner plot of {', '.join(parameter(name).title for name in names)}: {kind}"
     side = _MARGIN + size * _CELL + 14.0
     return picture(side, side + 8.0, alt, frames, texts)
 
@@ -194,8 +195,8 @@ def _draw_pair(
 
 
 def _short_title(name: str) -> str:
-    short = unit(name).split(" ")[0]
-    return f"{title(name)} ({short})" if short else title(name)
+    short = parameter(name).short_unit
+    return f"{parameter(name).title} ({short})" if short else parameter(name).title
 
 
 def _cell_words(

@@ -9,10 +9,12 @@ import numpy as np
 
 from ...analysis.fisher import LineInformation
 from ...inference.result import Estimate, Inference
+from ...parameters import parameter
+from ..flag_advice import Advice, advice
+from ..formatting import decimals
 from .misfit import CERTAIN, WrongLine
 from .report_data import View
 from .svg_plots import TOP_LINES
-from .words import Advice, advice, decimals, title, unit
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "") -> str:
@@ -67,8 +69,7 @@ def label_table(inference: Inference, truth: Mapping[str, float]) -> str:
 
 def _estimate_row(name: str, estimate: Estimate, truth: Mapping[str, float]) -> list[str]:
     digits = decimals(estimate.sigma, estimate.value)
-    heading = f"{title(name)} ({unit(name)})" if unit(name) else title(name)
-    row = [heading, f"{estimate.value:.{digits}f}"]
+    row = [parameter(name).heading, f"{estimate.value:.{digits}f}"]
     if estimate.sigma == 0:
         row += ["fixed", "–"]
     elif not np.isfinite(estimate.sigma):
@@ -111,7 +112,7 @@ def quality(view: View) -> str:
 
 def flag_list(flags: Sequence[str]) -> str:
     """What speaks against the answer, what it means and what to do; then what was done."""
-    grave = [flag for flag in flags if (said := advice(flag)) is None or said.grave]
+    grave = [flag for flag in flags if (said := advice(flag)) is None or said.severe]
     notes = [flag for flag in flags if flag not in grave]
     parts = ['<p class="fine">Nothing that was checked speaks against this fit.</p>']
     if grave:
@@ -131,7 +132,7 @@ def _explained(flags: Sequence[str]) -> str:
     for said, alike in together.items():
         names = ", ".join(_plain(flag) for flag in alike)
         if isinstance(said, Advice):
-            names += f": {escape(said.meaning)} <em>What to do:</em> {escape(said.to_do)}"
+            names += f": {escape(said.meaning)} <em>What to do:</em> {escape(said.action)}"
         items.append(f"<li>{names}</li>")
     return "".join(items)
 
@@ -163,7 +164,7 @@ def line_tables(view: View, species: Mapping[int, str]) -> str:
 def _lines_of(view: View, name: str, species: Mapping[int, str]) -> str:
     found = view.information
     k, column = found.names.index(name), found.label_names.index(name)
-    step, short = (100.0, "K") if name == "teff" else (0.1, unit(name).split(" ")[0])
+    step, short = (100.0, "K") if name == "teff" else (0.1, parameter(name).short_unit)
     chosen = [int(i) for i in found.top(name, TOP_LINES) if found.share[i, k] > 0]
     head = ["Wavelength (Å, vacuum)", "Species", "Depth", "Share", "Alone", ""]
     head[-1] = f"Strength per {step:g} {short}".rstrip()
@@ -184,7 +185,7 @@ def _lines_of(view: View, name: str, species: Mapping[int, str]) -> str:
         f"These lines together: {100 * top:.0f} %. All {len(found.lines):,} lines: "
         f"{100 * found.share[:, k].sum():.0f} %; the rest is in what lines do not express."
     )
-    return table(head, rows, title(name)) + f'<p class="note">{escape(rest)}</p>'
+    return table(head, rows, parameter(name).title) + f'<p class="note">{escape(rest)}</p>'
 
 
 def _named(
@@ -198,7 +199,7 @@ def _named(
 
 def _alone(found: LineInformation, i: int, k: int) -> str:
     sigma = float(found.sigma[k] / np.sqrt(found.share[i, k]))
-    short = "K" if found.names[k] == "teff" else unit(found.names[k]).split(" ")[0]
+    short = parameter(found.names[k]).short_unit
     return f"± {sigma:.2g} {short}".rstrip() if sigma < 1e4 else f"± {sigma:.0f} {short}".rstrip()
 
 

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from ...parameters import parameter
 from .misfit import WrongLine
 from .report_data import View
 from .svg import Floats, thinned
-from .words import title
 
 MOST = 100_000
 """Pixels that are kept at the most, but for outliers."""
@@ -96,7 +96,7 @@ def _named_lines(
     for k, name in enumerate(found.names):
         for i in found.top(name, LINES):
             if found.share[i, k] > 0:
-                text = f"{100 * found.share[i, k]:.1f} % of {title(name)}"
+                text = f"{100 * found.share[i, k]:.1f} % of {parameter(name).title}"
                 reasons.setdefault(int(i), []).append(text)
     for line in wrong:
         reasons.setdefault(line.index, []).append(f"off by {line.sigmas:+.0f} σ")

@@ -16,7 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ...model.model import Model
+from ..model.model import Model
+from ..parameters import parameter
 
 COLUMN, PAGE = 3.4, 7.1
 """Widths of one column and of a page, inches."""
@@ -52,14 +53,6 @@ _RC: dict[Any, Any] = {
     "svg.fonttype": "path",
     "svg.hashsalt": "blase3d",
 }
-_NAMES = {
-    "teff": (r"$T_\mathrm{eff}$", "K"),
-    "logg": (r"$\log g$", "cgs"),
-    "feh": ("[Fe/H]", "dex"),
-    "alpha": (r"[$\alpha$/Fe]", "dex"),
-}
-_PLAIN = {"teff": "Teff", "logg": "log g", "feh": "[Fe/H]", "alpha": "[α/Fe]"}
-_UNITS = {"teff": "K", "logg": "dex", "feh": "dex", "alpha": "dex"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,27 +91,15 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def axis_title(name: str) -> str:
-    """Name and unit of a label, for an axis."""
-    if name not in _NAMES:
-        return name.replace("$", r"\$")
-    symbol, unit = _NAMES[name]
-    return f"{symbol} ({unit})"
+    """Return symbol and unit of a parameter, for an axis."""
+    found = parameter(name)
+    return f"{found.symbol} ({found.short_unit})" if found.unit else found.symbol
 
 
-def plain_name(name: str) -> str:
-    """Name of a label, for a sentence."""
-    return _PLAIN.get(name, name)
-
-
-def unit_of(name: str) -> str:
-    """Unit of a label; empty where it is not known."""
-    return _UNITS.get(name, "")
-
-
-def in_words(labels: Mapping[str, float]) -> str:
-    """Labels as a sentence says them: `Teff 5750 K, log g 4.5, [Fe/H] 0`."""
+def label_text(labels: Mapping[str, float]) -> str:
+    """Return labels as in a sentence: `Teff 5750 K, log g 4.5, [Fe/H] 0`."""
     parts = [
-        f"{plain_name(name)} {value:.6g}" + (" K" if name == "teff" else "")
+        f"{parameter(name).title} {value:.6g}" + (" K" if name == "teff" else "")
         for name, value in labels.items()
     ]
     return ", ".join(parts)
