@@ -1,11 +1,14 @@
-"""blase3D: stellar spectra as lines that follow the labels.
+"""blase3D: stellar spectra as lines that depend on the labels.
 
-    grid = b3.open_grid("library.npz")              # spectra with labels
-    clones = b3.clone(grid, "clones.zarr", b3.DEFAULT)   # spectra to lines
-    model = b3.build(clones)                        # lines as functions of the labels
-    flux = model.flux(teff=5772, logg=4.44, feh=0.0)     # labels to flux, differentiable
+A *library* is a set of model spectra with labels. A *model* turns labels into a spectrum. A *star*
+is an observed spectrum. `clone` and `build` fit a model to a library; `infer` labels a star.
+
+    library = b3.open_grid("library.npz")                    # spectra with labels
+    clones = b3.clone(library, "clones.zarr", b3.DEFAULT)    # lines of every spectrum
+    model = b3.build(clones)                                 # lines as functions of the labels
+    flux = model.flux(teff=5772, logg=4.44, feh=0.0)         # differentiable
     star = b3.read_spectrum("star.fits", medium="air")
-    answer = b3.infer(star, model)                       # flux to labels
+    answer = b3.infer(star, model)                           # labels with uncertainties
 
 Wavelengths are in Å in vacuum, velocities in km/s, Teff in K, log g in dex of cm/s², [Fe/H] in dex.
 """
@@ -14,6 +17,8 @@ from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from .runtime.moved import keep_old_paths
 
 if TYPE_CHECKING:
     from .analysis.comparison import Comparison, compare
@@ -77,6 +82,9 @@ __all__ = [
     "save_model",
     "write_spectrum",
 ]
+
+
+keep_old_paths()
 
 
 def __getattr__(name: str) -> Any:

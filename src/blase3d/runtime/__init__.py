@@ -1,1 +1,4 @@
-"""Files, executors and progress."""
+"""What the package needs of the machine: files, Zarr groups, executors, progress.
+
+`moved.py` keeps the module paths of the last version alive.
+"""

@@ -1,1 +1,4 @@
-"""Spectra of stars: the record, its continuum, broadening, and file formats."""
+"""Observed and computed spectra: the record `Spectrum`, continuum, broadening, telluric bands.
+
+`formats` reads and writes spectra: .npz, .ecsv, .csv and .fits.
+"""

@@ -1,1 +1,1 @@
-"""Views: figures, the report and the dashboard."""
+"""Views of a model and of an inferred star: figures, the report and the dashboard."""
