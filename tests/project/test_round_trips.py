@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from toy_models import model_of, true_params
 
-from blase3d.cli.support import table_of_inferences
 from blase3d.fitting.archive import create_archive, open_archive
 from blase3d.fitting.single_node import Clone
 from blase3d.inference.result import Estimate, Inference
+from blase3d.inference.table import table_of_inferences
 from blase3d.libraries import open_grid, write_grid
 from blase3d.libraries.grid import RESERVED, Grid, grid_of
 from blase3d.libraries.toy import LINES, toy_grid

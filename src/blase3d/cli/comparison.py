@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from ..errors import Blase3dError, InputError
-from .support import ProgressBars, err, out, table_of_inferences, write_table
+from .support import ProgressBars, err, out, write_table
 
 if TYPE_CHECKING:
     from ..analysis.comparison import Comparison
@@ -69,15 +69,15 @@ def _model_names(paths: list[Path]) -> list[str]:
 
 def _write_odds(rows: list[dict[str, Any]], models: dict[str, Model], output: Path) -> None:
     """Write the table of inferences, one row per spectrum and model, with the odds."""
+    from ..inference.table import table_of_inferences
+
     answers = [
         {**model, "spectrum": f"{row['spectrum']} ({model['model']})"}
         for row in rows
         for model in row.get("models", [])
     ]
     labels = tuple(dict.fromkeys(name for m in models.values() for name in m.label_names))
-    table = table_of_inferences(answers, labels)
-    table["odds"] = [answer["odds"] for answer in answers]
-    write_table(table, output)
+    write_table(table_of_inferences(answers, labels, ["odds"]), output)
 
 
 def _print_comparison(path: Path, result: Comparison) -> None:

@@ -24,7 +24,6 @@ from .support import (
     executor,
     out,
     print_json,
-    table_of_inferences,
     write_table,
 )
 
@@ -190,6 +189,7 @@ def _infer_spectra(
 ) -> list[dict[str, Any]]:
     """Infer every spectrum with one model: one row each, in their order, as in the JSON output."""
     from ..inference import infer_many
+    from ..inference.table import table_of_inferences
     from ..model.model_file import load_model
     from ..views.report import write_report
 

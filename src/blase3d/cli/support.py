@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 from collections.abc import Iterator
@@ -104,30 +103,3 @@ def write_table(table: Table, path: Path) -> None:
     """Write an ECSV table, in one step."""
     with replacing(path) as partial_path:
         table.write(partial_path, format="ascii.ecsv", overwrite=True)
-
-
-def table_of_inferences(rows: list[dict[str, Any]], labels: tuple[str, ...]) -> Table:
-    """Inferences as an astropy table, one row a spectrum; NaN where there is no answer."""
-    from astropy.table import Table
-
-    names = [*labels, *("rv", "vsini", "vmac", "resolution")]
-    columns: dict[str, list[Any]] = {"spectrum": [row["spectrum"] for row in rows]}
-    for name in names:
-        found = [{**row.get("labels", {}), **row.get("nuisance", {})}.get(name) for row in rows]
-        if not any(found):
-            continue
-        for key, suffix in (("value", ""), ("sigma", "_sigma")):
-            values = [math.nan if f is None or f[key] is None else f[key] for f in found]
-            columns[f"{name}{suffix}"] = values
-    columns["chi2_red"] = [
-        math.nan if row.get("chi2_red") is None else row["chi2_red"] for row in rows
-    ]
-    columns["flags"] = ["; ".join(row.get("flags", [])) for row in rows]
-    columns["error"] = [row.get("error", "") for row in rows]
-    units = {"teff": "K", "logg": "dex(cm/s2)", "feh": "dex"}
-    units |= {name: "km/s" for name in ("rv", "vsini", "vmac")}
-    table = Table(columns, meta={"format": "blase3d-inferences", "version": 1})
-    for name, unit in units.items():
-        for column in {name, f"{name}_sigma"} & set(table.colnames):
-            table[column].unit = unit
-    return table

@@ -1,0 +1,58 @@
+"""The table of many inferences, as `blase3d infer --output` writes it. Columns are added here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..parameters import FITTED, parameter
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+
+def table_of_inferences(
+    rows: Sequence[dict[str, Any]], labels: Sequence[str], more: Sequence[str] = ()
+) -> Table:
+    """Return inferences as an astropy table, one row per spectrum.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        Of each spectrum its name, `spectrum`, with `Inference.to_dict()` or with `error`: the
+        reason why there is no answer.
+    labels : sequence of str
+        Names of the labels, in the order of the columns.
+    more : sequence of str
+        Numbers that the rows have besides, for the last columns, such as `odds`.
+
+    Returns
+    -------
+    astropy.table.Table
+        Value and standard deviation (`teff`, `teff_sigma`) of each label, and of those of rv,
+        vsini, vmac and resolution that were fitted in any row; NaN where there is no number.
+    """
+    from astropy.table import Table
+
+    columns: dict[str, list[Any]] = {"spectrum": [row["spectrum"] for row in rows]}
+    units = {}
+    for name in (*labels, *FITTED):
+        estimates = [{**row.get("labels", {}), **row.get("nuisance", {})}.get(name) for row in rows]
+        if any(estimates):
+            for column, key in ((name, "value"), (f"{name}_sigma", "sigma")):
+                columns[column] = [_number(estimate and estimate[key]) for estimate in estimates]
+                units[column] = parameter(name).table_unit
+    columns["chi2_red"] = [_number(row.get("chi2_red")) for row in rows]
+    columns["flags"] = ["; ".join(row.get("flags", [])) for row in rows]
+    columns["error"] = [row.get("error", "") for row in rows]
+    columns |= {name: [_number(row.get(name)) for row in rows] for name in more}
+    table = Table(columns, meta={"format": "blase3d-inferences", "version": 1})
+    for column, unit in units.items():
+        if unit:
+            table[column].unit = unit
+    return table
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
