@@ -48,7 +48,7 @@ from blase3d.lines.render import make_layout, reach, render
 from blase3d.model.model_file import save_model
 from blase3d.recipe import DEFAULT, PAPER, SINGLE, Recipe
 from blase3d.runtime.executor import LocalPool
-from blase3d.spectra.normalise import normalise
+from blase3d.spectra.continuum import normalise
 from blase3d.spectra.spectrum import Spectrum
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -22,7 +22,7 @@ from blase3d.libraries import open_grid
 from blase3d.libraries.grid import Grid
 from blase3d.recipe import DEFAULT
 from blase3d.runtime.executor import LocalPool
-from blase3d.spectra.normalise import normalise
+from blase3d.spectra.continuum import normalise
 
 GRID, HELD = "turbo-cat.npz", "turbo-cat-offgrid.npz"
 

@@ -23,7 +23,7 @@ from rich.progress import track
 from rich.table import Table
 
 import blase3d as b3
-from blase3d.spectra.normalise import normalise
+from blase3d.spectra.continuum import normalise
 
 SPLIT = 7000.0
 """K."""

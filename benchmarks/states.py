@@ -46,8 +46,8 @@ from blase3d.libraries.fetch.listing import Box
 from blase3d.libraries.grid import Grid, grid_of
 from blase3d.lines.lines import Lines
 from blase3d.recipe import PAPER, Recipe
+from blase3d.spectra.continuum import normalise
 from blase3d.spectra.formats import read_spectrum, write_spectrum
-from blase3d.spectra.normalise import normalise
 from blase3d.spectra.spectrum import Spectrum
 from memory import measured
 

@@ -48,12 +48,6 @@ class CloneError(InputError):
     """A spectrum cannot be turned into lines."""
 
 
-def check_seed(seed: int) -> None:
-    """Raise unless chance can start from this number."""
-    if not 0 <= seed < 2**32:
-        raise InputError(f"got the seed {seed}, expected 0 to {2**32 - 1}; choose another.")
-
-
 class MissingExtra(Blase3dError):
     """An optional dependency is needed and not installed."""
 

@@ -16,21 +16,20 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ArchiveError, InputError, LabelError, check_seed
+from ..errors import ArchiveError, InputError, LabelError
 from ..inference import Method, infer
 from ..inference.result import Estimate
-from ..libraries.grid import Grid
+from ..libraries.grid import Grid, same_labels
 from ..model.model import Model, check_overlap
 from ..runtime.progress import Progress, silent
-from ..spectra.normalise import normalise
+from ..runtime.seed import check_seed
+from ..spectra.continuum import normalise
 from ..spectra.spectrum import Spectrum, cut
 
 _TIMED = 11
 """Evaluations of the model of which the median time is taken."""
 _INTERVALS = {"68": 1.0, "95": 1.96}
 """Intervals whose coverage is counted, in per cent, and their widths in units of the 68 % one."""
-_NODE = 1e-6
-"""Labels this close to those of a node, in units of the range of each label, are the node's."""
 
 
 @dataclass(frozen=True)
@@ -241,9 +240,7 @@ def choose_held_out(model: Model, grid: Grid, nodes: NDArray[np.float64]) -> Cho
     low, high = np.array(list(model.bounds.values())).T
     inside = ((labels >= low) & (labels <= high)).all(axis=1)
     span = np.where(high > low, high - low, 1.0)
-    at_node = np.array(
-        [bool((np.abs(nodes - row) <= _NODE * span).all(axis=1).any()) for row in labels]
-    )
+    at_node = np.array([same_labels(nodes, row, span).any() for row in labels])
     index = tuple(np.flatnonzero(inside & ~at_node).tolist())
     if not index:
         raise LabelError(

@@ -24,7 +24,7 @@ from ..libraries.grid import Grid
 from ..recipe import Recipe
 from ..runtime.executor import from_here, run
 from ..runtime.progress import Progress, silent
-from ..spectra.normalise import normalise
+from ..spectra.continuum import normalise
 from ..spectra.spectrum import Spectrum
 from .archive import Archive, create_archive
 from .single_node import Clone, check_normalised, clone_spectrum

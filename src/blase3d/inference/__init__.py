@@ -10,8 +10,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError, check_seed
+from ..errors import InputError
 from ..model.model import Model
+from ..runtime.seed import check_seed
 from ..spectra.spectrum import Spectrum
 from .batch import infer_many
 from .flags import flags_of

@@ -20,18 +20,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import GridError, LabelError
-from ..spectra.spectrum import FloatArray, Spectrum, check_wavelength, read_only
+from ..parameters import RESERVED
+from ..runtime.arrays import Bools, Floats, Integers
+from ..spectra.spectrum import Spectrum, check_wavelength, read_only
 
 NodeArrays = tuple[NDArray[Any], NDArray[Any] | None]
 """Flux and, where the library brings it, continuum of one node."""
 
-TOLERANCE = 1e-6
-"""Labels closer than this, relative to the larger of 1 and their size, are one value."""
-RESERVED = (
-    *("rv", "vsini", "vmac", "limb_darkening", "resolution"),
-    *("wavelength", "residual", "integrate"),
-)
-"""What a model is asked for beside its labels: no label can have such a name."""
+SAME_LABEL = 1e-6
+"""Labels closer than this, relative to their scale, are equal. It absorbs rounding in files."""
 SHORTEST, LONGEST = 0.1, 1e8
 """Å: from X-rays to radio; wavelengths beyond are in another unit."""
 LARGEST_BOX = 1_000_000
@@ -42,9 +39,9 @@ LARGEST_BOX = 1_000_000
 class Grid:
     """A library of N spectra on P common pixels, with L labels each."""
 
-    wavelength: FloatArray
+    wavelength: Floats
     """(P,) Å in vacuum, strictly increasing."""
-    labels: FloatArray
+    labels: Floats
     """(N, L) labels of the nodes."""
     label_names: tuple[str, ...]
     """Lower-case names of the labels: teff, logg, feh, ..."""
@@ -137,13 +134,13 @@ class Grid:
         return describe_labels(self.labels_of(i))
 
     @cached_property
-    def axes(self) -> dict[str, FloatArray]:
+    def axes(self) -> dict[str, Floats]:
         """The sorted values that each label takes."""
         columns = zip(self.label_names, self.labels.T, strict=True)
         return {name: read_only(_distinct(column)) for name, column in columns}
 
     @cached_property
-    def box_index(self) -> NDArray[np.int64]:
+    def box_index(self) -> Integers:
         """(N, L) place of every node on the axes."""
         columns = zip(self.axes.values(), self.labels.T, strict=True)
         return read_only(np.stack([_nearest(axis, column) for axis, column in columns], axis=1))
@@ -179,8 +176,7 @@ class Grid:
         if missing := [name for name in self.label_names if name not in labels]:
             raise LabelError(f"Got no {', '.join(missing)}: give all of {self._names}.")
         wanted = np.array([labels[name] for name in self.label_names], dtype=np.float64)
-        close = np.abs(self.labels - wanted) <= _tolerance(wanted)
-        hits = np.flatnonzero(close.all(axis=1))
+        hits = np.flatnonzero(same_labels(self.labels, wanted, np.maximum(1.0, np.abs(wanted))))
         return int(hits[0]) if len(hits) else None
 
     def select(self, **ranges: tuple[float, float]) -> Grid:
@@ -242,6 +238,11 @@ class Grid:
         return " ".join(f"{name}={axis[0]:g}:{axis[-1]:g}" for name, axis in self.axes.items())
 
 
+def same_labels(rows: Floats, labels: Floats, scale: Floats) -> Bools:
+    """Whether each of `rows` (N, L) has these labels, to `SAME_LABEL` of their `scale` (L,)."""
+    return np.asarray((np.abs(rows - labels) <= SAME_LABEL * scale).all(axis=1))
+
+
 def describe_labels(labels: Mapping[str, float]) -> str:
     """Labels in words, e.g. teff=5750 logg=4.5 feh=0."""
     return " ".join(f"{name}={_short(value)}" for name, value in labels.items())
@@ -288,7 +289,7 @@ def check_form(grid: Grid, name: str, array: Any) -> None:
         )
 
 
-def wavelength_slice(wavelength: FloatArray, lo: float, hi: float) -> tuple[int, int]:
+def wavelength_slice(wavelength: Floats, lo: float, hi: float) -> tuple[int, int]:
     """First pixel, and one past the last, of the wavelengths lo to hi, ends included."""
     start = int(np.searchsorted(wavelength, lo, side="left"))
     stop = int(np.searchsorted(wavelength, hi, side="right"))
@@ -326,7 +327,7 @@ def arrays_digest(flux: NDArray[Any], continuum: NDArray[Any] | None) -> str:
 @dataclass(frozen=True, eq=False)
 class _Chosen:
     source: Callable[[int], Any]
-    index: NDArray[np.int64]
+    index: Integers
 
     def __call__(self, i: int) -> Any:
         return self.source(int(self.index[i]))
@@ -344,7 +345,7 @@ class _Cut:
         return flux[part], None if continuum is None else continuum[part]
 
 
-def _checked_labels(labels: ArrayLike, names: tuple[str, ...]) -> FloatArray:
+def _checked_labels(labels: ArrayLike, names: tuple[str, ...]) -> Floats:
     # Adding 0.0 turns -0.0, which some libraries write, into 0.0.
     table = np.asarray(labels, dtype=np.float64) + 0.0
     if not names or len(set(names)) != len(names):
@@ -352,7 +353,7 @@ def _checked_labels(labels: ArrayLike, names: tuple[str, ...]) -> FloatArray:
     if strange := [name for name in names if not _is_name(name)]:
         raise GridError(
             f"Got the label name {strange[0]!r}, expected one that can be printed, has no = and is "
-            f"none of {', '.join(RESERVED)}: choose another."
+            f"none of {', '.join(sorted(RESERVED))}: choose another."
         )
     if table.ndim != 2 or table.shape[1] != len(names) or not len(table):
         raise GridError(
@@ -371,21 +372,21 @@ def _checked_labels(labels: ArrayLike, names: tuple[str, ...]) -> FloatArray:
 
 def _is_name(name: str) -> bool:
     plain = bool(name) and name == name.strip() and name.isprintable() and "=" not in name
-    return plain and name not in ("self", *RESERVED)
+    return plain and name not in RESERVED
 
 
 def _tolerance(value: ArrayLike) -> Any:
-    return TOLERANCE * np.maximum(1.0, np.abs(value))
+    return SAME_LABEL * np.maximum(1.0, np.abs(value))
 
 
-def _distinct(column: FloatArray) -> FloatArray:
+def _distinct(column: Floats) -> Floats:
     """Sorted values, near-equal ones merged into one without rounding noise."""
     ordered = np.sort(column)
     new = np.diff(ordered, prepend=-np.inf) > _tolerance(ordered)
     return np.round(ordered[new], 10)
 
 
-def _nearest(axis: FloatArray, column: FloatArray) -> NDArray[np.int64]:
+def _nearest(axis: Floats, column: Floats) -> Integers:
     right = np.clip(np.searchsorted(axis, column), 1, max(1, len(axis) - 1))
     if len(axis) == 1:
         return np.zeros(len(column), dtype=np.int64)

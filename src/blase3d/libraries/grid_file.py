@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import GridError
+from ..runtime.arrays import Floats
 from ..runtime.files import (
     check_array,
     first_line,
@@ -89,7 +90,7 @@ def _names(names: Any) -> tuple[str, ...]:
     return tuple(n.decode("utf-8", "replace") if isinstance(n, bytes) else str(n) for n in each)
 
 
-def _pixels(wavelength: NDArray[Any], meta: dict[str, Any], path: Path) -> NDArray[np.float64]:
+def _pixels(wavelength: NDArray[Any], meta: dict[str, Any], path: Path) -> Floats:
     """Wavelengths in Å in vacuum, whatever a file has them in; `meta` loses what it says of it."""
     check_kind("wavelength", wavelength.dtype)
     angstrom = to_angstrom(wavelength, meta.pop("wavelength_unit", None), path, GridError)

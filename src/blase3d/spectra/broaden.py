@@ -28,6 +28,7 @@ from scipy.fft import next_fast_len
 from scipy.special import j1
 
 from ..parameters import LIMB_DARKENING as LIMB_DARKENING
+from ..runtime.arrays import Floats
 from ..units import FWHM_PER_SIGMA, SPEED_OF_LIGHT
 
 _STEP = 0.02
@@ -41,7 +42,7 @@ _POINTS = 2
 """Points a step in ln λ, beside one more, at which the flux of a pixel is averaged."""
 
 
-def log_grid(wavelength: NDArray[np.float64]) -> NDArray[np.float64]:
+def log_grid(wavelength: Floats) -> Floats:
     """ln λ in equal steps over the range of `wavelength` (Å), no coarser than its finest step."""
     ln = np.log(wavelength)
     count = next_fast_len(int(np.ceil((ln[-1] - ln[0]) / np.diff(ln).min())) + 1, real=True)
@@ -130,7 +131,7 @@ def _gauss(frequency: Array, sigma: Array) -> Array:
     return jnp.exp(-0.5 * (2.0 * jnp.pi * frequency * sigma) ** 2)
 
 
-def _lagrange(nodes: NDArray[np.float64], x: Array) -> Array:
+def _lagrange(nodes: Floats, x: Array) -> Array:
     """Lagrange's polynomials of `nodes` (K,) at x (M,), (K, M); they add up to one."""
     rows = []
     for k, node in enumerate(nodes):
@@ -204,7 +205,7 @@ class Pixels:
         return self.width if self.points == 0 else None
 
 
-def pixels_of(width: NDArray[np.float64], velocity_step: float) -> Pixels:
+def pixels_of(width: Floats, velocity_step: float) -> Pixels:
     """Pixels of widths (Q,), km/s, on steps of `velocity_step` (km/s)."""
     if np.ptp(width) <= _UNIFORM * width.max():
         return Pixels(jnp.asarray(width.mean(), jnp.float32), 0)
@@ -213,7 +214,7 @@ def pixels_of(width: NDArray[np.float64], velocity_step: float) -> Pixels:
     return Pixels(jnp.asarray(steps, jnp.float32), points)
 
 
-def pixel_widths(wavelength: NDArray[np.float64]) -> NDArray[np.float64]:
+def pixel_widths(wavelength: Floats) -> Floats:
     """Widths (Q,), km/s, of pixels that touch midway between their wavelengths (Q,), increasing."""
     ln = np.log(wavelength)
     edges = np.concatenate([[1.5 * ln[0] - 0.5 * ln[1]], 0.5 * (ln[1:] + ln[:-1])])

@@ -18,14 +18,17 @@ with weights that are set anew in each round.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError, LabelError, SpectrumError
+from ..recipe import Recipe
+from ..runtime.arrays import Floats
 from ..units import blackbody
-
-Floats = NDArray[np.float64]
+from .spectrum import Spectrum
 
 ROUNDING = 1e-3
 """s of the loss, relative to the continuum: a scatter of the peaks below this is no line."""
@@ -33,6 +36,27 @@ ROUNDS = 30
 """Rounds of reweighting; on crowded and on hot spectra 30 agree with 300 to 1e-9."""
 COOLEST = 100.0
 """K; below it Planck's law underflows in the optical."""
+
+
+def normalise(spectrum: Spectrum, recipe: Recipe, teff: float | None = None) -> Spectrum:
+    """Return the spectrum divided by its continuum.
+
+    If `recipe.continuum` is `library` and the spectrum has a continuum, that one is used.
+    Otherwise it is fitted: the blackbody of `teff` (K; None leaves it out) times a polynomial of
+    degree `recipe.continuum_degree`.
+
+    Raises
+    ------
+    SpectrumError
+        The continuum cannot be fitted.
+    """
+    continuum = spectrum.continuum if recipe.continuum == "library" else None
+    if continuum is None:
+        flux = np.where(spectrum.good, spectrum.flux, np.nan)
+        continuum = fit_continuum(spectrum.wavelength, flux, teff, recipe.continuum_degree)
+    error = None if spectrum.error is None else spectrum.error / continuum
+    ones = np.ones_like(continuum)
+    return replace(spectrum, flux=spectrum.flux / continuum, error=error, continuum=ones)
 
 
 def chebyshev_basis(

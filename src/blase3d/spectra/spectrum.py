@@ -13,9 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import SpectrumError
-
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
+from ..runtime.arrays import Bools, Floats, Integers
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -27,22 +25,22 @@ class Spectrum:
     of zero would still be NaN. The arrays are read-only.
     """
 
-    wavelength: FloatArray
+    wavelength: Floats
     """(P,) Å in vacuum, strictly increasing."""
-    flux: FloatArray
+    flux: Floats
     """(P,), finite."""
-    error: FloatArray | None = None
+    error: Floats | None = None
     """(P,) one standard deviation, positive and finite; None where unknown."""
-    mask: BoolArray = None  # type: ignore[assignment]  # replaced by an array at birth
+    mask: Bools = None  # type: ignore[assignment]  # replaced by an array at birth
     """(P,) True: ignore this pixel. None stands for no masked pixel."""
-    continuum: FloatArray | None = None
+    continuum: Floats | None = None
     """(P,) the true continuum in the units of `flux`, where a library brings it."""
     resolution: float | None = None
     """Resolving power λ/Δλ (full width at half maximum), where known."""
     meta: Mapping[str, object] = field(default_factory=dict)
-    order: NDArray[np.int64] | None = None
+    order: Integers | None = None
     """(P,) the echelle order of each pixel, if there are several; their pixels may interleave."""
-    resolving: FloatArray | None = None
+    resolving: Floats | None = None
     """(P,) resolving power of each pixel, where it varies; `resolution` is then its median."""
 
     def __post_init__(self) -> None:
@@ -82,7 +80,7 @@ class Spectrum:
         )
 
     @property
-    def good(self) -> BoolArray:
+    def good(self) -> Bools:
         """(P,) True where the pixel may be used."""
         return ~self.mask
 
@@ -92,7 +90,7 @@ class Spectrum:
         return int(self.mask.sum())
 
 
-def cut(spectrum: Spectrum, keep: BoolArray) -> Spectrum:
+def cut(spectrum: Spectrum, keep: Bools) -> Spectrum:
     """The pixels of a spectrum where `keep` (P,) is true."""
     arrays = ("wavelength", "flux", "error", "mask", "continuum", "order", "resolving")
     parts = {
@@ -102,7 +100,7 @@ def cut(spectrum: Spectrum, keep: BoolArray) -> Spectrum:
 
 
 def check_wavelength(
-    wavelength: FloatArray, error: type[Exception], what: str = "The wavelengths"
+    wavelength: Floats, error: type[Exception], what: str = "The wavelengths"
 ) -> None:
     """Raise `error` unless the wavelengths are finite, positive and strictly increasing."""
     if not len(wavelength):
@@ -131,7 +129,7 @@ def read_only(values: NDArray) -> NDArray:
     return view
 
 
-def _vector(values: ArrayLike, name: str, count: int | None) -> FloatArray:
+def _vector(values: ArrayLike, name: str, count: int | None) -> Floats:
     try:
         if np.iscomplexobj(values):
             raise TypeError("complex numbers")
@@ -165,7 +163,7 @@ def _set_optional(spectrum: Spectrum, count: int) -> None:
     object.__setattr__(spectrum, "order", order)
 
 
-def _given_mask(mask: ArrayLike | None, count: int) -> BoolArray:
+def _given_mask(mask: ArrayLike | None, count: int) -> Bools:
     if mask is None:
         return np.zeros(count, dtype=bool)
     array = np.asarray(mask)
@@ -177,11 +175,11 @@ def _given_mask(mask: ArrayLike | None, count: int) -> BoolArray:
     return array.astype(bool)
 
 
-def _usable(values: FloatArray) -> BoolArray:
+def _usable(values: Floats) -> Bools:
     return np.isfinite(values) & (values > 0)
 
 
-def _filled(values: FloatArray, usable: BoolArray, bad: BoolArray) -> FloatArray:
+def _filled(values: Floats, usable: Bools, bad: Bools) -> Floats:
     """`values` with the unusable ones drawn straight between their unmasked neighbours."""
     if usable.all():
         return values

@@ -10,8 +10,8 @@ spectrum that was corrected to the barycentre has them shifted by that velocity.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..runtime.arrays import Bools
 from ..units import SPEED_OF_LIGHT
 from .spectrum import Spectrum
 
@@ -30,7 +30,7 @@ BANDS = (
 """First and last wavelength (Å, vacuum, at rest), and what absorbs."""
 
 
-def telluric_bands(spectrum: Spectrum) -> NDArray[np.bool_]:
+def telluric_bands(spectrum: Spectrum) -> Bools:
     """Which pixels (P,) of a spectrum lie in one of `BANDS`."""
     velocity = spectrum.meta.get("barycentric_correction")
     shift = float(velocity) if isinstance(velocity, float) else 0.0

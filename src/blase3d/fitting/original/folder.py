@@ -17,7 +17,8 @@ import numpy as np
 from ...errors import GridError, InputError
 from ...libraries.grid import Grid, NodeArrays, describe_labels
 from ...libraries.reader import Source
-from .states import NAMES, FloatArray, labels_of_state, original_flux, read_state
+from ...runtime.arrays import Floats
+from .states import NAMES, labels_of_state, original_flux, read_state
 
 LABELS = ("teff", "logg", "feh")
 META = {
@@ -90,7 +91,7 @@ def no_labels(path: Path) -> str:
     return f"{path} has no labels in its name: expected a name like {NAMES}."
 
 
-def native_wavelength(low: float, high: float) -> FloatArray:
+def native_wavelength(low: float, high: float) -> Floats:
     """The pixels (P,) of PHOENIX within low to high (Å, vacuum), as they are from 5000 Å on."""
     first, last = (math.ceil(100.0 * low - 1e-6), math.floor(100.0 * high + 1e-6))
     change = round(100.0 * COARSER_FROM)
@@ -99,7 +100,7 @@ def native_wavelength(low: float, high: float) -> FloatArray:
     return np.asarray(np.concatenate([fine, coarse]) / 100.0)
 
 
-def choose_pixels(low: float, high: float, step: float | None = None) -> FloatArray:
+def choose_pixels(low: float, high: float, step: float | None = None) -> Floats:
     """Wavelengths (P,) in Å from low to high: PHOENIX's own, or one every `step` Å.
 
     Raises
@@ -121,7 +122,7 @@ def choose_pixels(low: float, high: float, step: float | None = None) -> FloatAr
     return np.asarray(low + step * np.arange(math.floor((high - low) / step + 1e-9) + 1))
 
 
-def states_grid(files: Sequence[StateFile], wavelength: FloatArray) -> Grid:
+def states_grid(files: Sequence[StateFile], wavelength: Floats) -> Grid:
     """The grid of what state dictionaries render at rest at these wavelengths (P,), over the
     continuum; a file is read when its node is asked for."""
     labels = np.array([file.labels for file in files])
@@ -132,7 +133,7 @@ def states_grid(files: Sequence[StateFile], wavelength: FloatArray) -> Grid:
 @dataclass(frozen=True, eq=False)
 class _Nodes:
     files: tuple[Path, ...]
-    wavelength: FloatArray
+    wavelength: Floats
 
     def __call__(self, i: int) -> NodeArrays:
         flux = original_flux(read_state(self.files[i]).at_rest(), self.wavelength)

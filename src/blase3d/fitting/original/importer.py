@@ -23,6 +23,7 @@ from ...errors import ArchiveError, GridError, InputError
 from ...lines.lines import Lines, padded
 from ...lines.render import make_layout, reach, render
 from ...recipe import DEFAULT, PAPER
+from ...runtime.arrays import Floats
 from ...runtime.executor import run
 from ...runtime.progress import Progress, silent
 from ..archive import Archive, create_archive
@@ -30,8 +31,6 @@ from ..single_node import Clone
 from .folder import StateFile, choose_pixels, find_states, no_labels, states_grid
 from .state_lines import at_shared, shared_lines, to_lines
 from .states import State, original_flux, read_state
-
-FloatArray = NDArray[np.float64]
 
 STATES = replace(
     PAPER, name="states", wing_cut=0, manifold=DEFAULT.manifold, residual=DEFAULT.residual
@@ -147,13 +146,13 @@ def _whole(span: tuple[float, float]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _shared(survey: _Survey, wavelength: FloatArray) -> Lines:
+def _shared(survey: _Survey, wavelength: Floats) -> Lines:
     """The lines that the nodes share; the same for the same files, so that nothing need be kept."""
     seen = [_within(lines, wavelength) for lines in survey.lines]
     return shared_lines(seen, STATES.tolerance)
 
 
-def _within(lines: Lines, wavelength: FloatArray) -> Lines:
+def _within(lines: Lines, wavelength: Floats) -> Lines:
     """The lines that absorb anything at these wavelengths."""
     far = _reach(lines)
     return lines.take((lines.center + far > wavelength[0]) & (lines.center - far < wavelength[-1]))
@@ -171,7 +170,7 @@ class _Item:
 class _Plan:
     """What is the same for all nodes: pixels (P,), and the lines they share or None."""
 
-    wavelength: FloatArray
+    wavelength: Floats
     shared: Lines | None
 
     def lines_of(self, state: State) -> Lines:
@@ -209,7 +208,7 @@ def _import_node(item: _Item, plan: _Plan) -> Clone:
 _render = jax.jit(render, static_argnames="composition")
 
 
-def _our_flux(lines: Lines, wavelength: FloatArray) -> NDArray[np.float32]:
+def _our_flux(lines: Lines, wavelength: Floats) -> NDArray[np.float32]:
     """What our lines render, (P,)."""
     layout = make_layout(wavelength, lines.center, _reach(lines))
     centred = padded(lines.params, layout.slots.size)
@@ -217,6 +216,6 @@ def _our_flux(lines: Lines, wavelength: FloatArray) -> NDArray[np.float32]:
     return np.asarray(_render(centred, layout, composition=STATES.composition))
 
 
-def _reach(lines: Lines) -> FloatArray:
+def _reach(lines: Lines) -> Floats:
     """How far (Å) from its centre each line absorbs anything, (n,)."""
     return reach(lines.params, STATES.wing_tolerance)

@@ -12,16 +12,14 @@ from functools import cache
 
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import erfcx
 
 from ...lines.catalogue import cluster
 from ...lines.lines import Lines
 from ...lines.profile import width_and_mixing
+from ...runtime.arrays import Floats, Integers
 from ...units import FWHM_PER_SIGMA, SPEED_OF_LIGHT
 from .states import State
-
-FloatArray = NDArray[np.float64]
 
 _PIXEL = 0.01
 """Å: the pixels of PHOENIX, to which detected centres are known."""
@@ -54,7 +52,7 @@ def to_lines(state: State) -> Lines:
     return Lines(reference, np.stack(columns, axis=1).astype(np.float32))
 
 
-def _distinct_names(detected: FloatArray) -> FloatArray:
+def _distinct_names(detected: Floats) -> Floats:
     """Sorted wavelengths (n,) to the hundredth of an Å, each larger than the one before."""
     place = np.arange(detected.size)
     pixel = np.round(detected / _PIXEL).astype(np.int64)
@@ -62,7 +60,7 @@ def _distinct_names(detected: FloatArray) -> FloatArray:
 
 
 @cache
-def _closest_profiles() -> FloatArray:
+def _closest_profiles() -> Floats:
     """Where our profile is closest to the original's, by ln γ − ln σ of the original, (4, n).
 
     Rows: ln γ − ln σ; ln of our area over the original's; ln of our sigma, and of our gamma, over
@@ -90,15 +88,13 @@ def _closest_profiles() -> FloatArray:
     return np.stack([mixture, np.log(lorentz + gauss), sigma, sigma + ratio])
 
 
-def _width_and_mixing(ln_gamma: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _width_and_mixing(ln_gamma: Floats) -> tuple[Floats, Floats]:
     """f and η of our profile for sigma 1."""
     width, mixing = width_and_mixing(jnp.zeros(ln_gamma.size), jnp.asarray(ln_gamma))
     return np.asarray(width, np.float64), np.asarray(mixing, np.float64)
 
 
-def _areas(
-    width: FloatArray, gamma: FloatArray, eta: FloatArray
-) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _areas(width: Floats, gamma: Floats, eta: Floats) -> tuple[Floats, Floats, Floats]:
     """Areas of the Lorentzian and Gaussian of common width that fit a profile of sigma 1 best,
     and by how much they lower the integral of the squared difference."""
     a, s = width / 2.0, width / FWHM_PER_SIGMA
@@ -115,7 +111,7 @@ def _areas(
     return p, q, p * to_lorentz + q * to_gauss
 
 
-def _overlap(half_width: FloatArray, sigma: FloatArray) -> FloatArray:
+def _overlap(half_width: Floats, sigma: Floats) -> Floats:
     """∫ L G of a Lorentzian and a Gaussian of one centre."""
     scaled = half_width / (sigma * np.sqrt(2.0))
     return np.asarray(erfcx(scaled) / (sigma * np.sqrt(2.0 * np.pi)))
@@ -144,9 +140,7 @@ def shared_lines(detections: Sequence[Lines], tolerance: float) -> Lines:
     return Lines(catalogue.reference[present], np.stack(columns, axis=1).astype(np.float32))
 
 
-def match(
-    lines: Lines, shared: Lines, tolerance: float
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def match(lines: Lines, shared: Lines, tolerance: float) -> tuple[Integers, Integers]:
     """Which lines are among shared ones, and where: of several at one place the strongest."""
     if not len(lines) or not len(shared):
         return np.empty(0, np.int64), np.empty(0, np.int64)

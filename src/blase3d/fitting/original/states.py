@@ -23,10 +23,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...errors import GridError
+from ...runtime.arrays import Bools, Floats, Integers
 from ...units import SPEED_OF_LIGHT
 from .torch_zip import read_tensors
-
-FloatArray = NDArray[np.float64]
 
 NAMES = "T5800G4.5Z-0.5.pt or emulator_T5800g4p5z-0p5.pt (Teff, log g and, if not 0, [Fe/H])"
 """Names of files from which labels can be read."""
@@ -72,11 +71,11 @@ class State:
         km/s, by which the original shifts all centres when it renders.
     """
 
-    center: FloatArray
-    ln_area: FloatArray
-    ln_sigma: FloatArray
-    ln_gamma: FloatArray
-    detected: FloatArray
+    center: Floats
+    ln_area: Floats
+    ln_sigma: Floats
+    ln_gamma: Floats
+    detected: Floats
     radial_velocity: float = 0.0
 
     def __len__(self) -> int:
@@ -87,12 +86,12 @@ class State:
         return replace(self, radial_velocity=0.0)
 
     @property
-    def fitted(self) -> NDArray[np.bool_]:
+    def fitted(self) -> Bools:
         """Which lines (n,) are no longer as the original first guesses them."""
         return np.abs(self.ln_gamma - self.ln_sigma - UNFITTED) > 1e-6
 
     @property
-    def mixing(self) -> FloatArray:
+    def mixing(self) -> Floats:
         """η, (n,)."""
         lorentz, gauss = 2.0 * np.exp(self.ln_gamma), FWHM_PER_SIGMA * np.exp(self.ln_sigma)
         fifth = sum(c * gauss ** (5 - k) * lorentz**k for k, c in enumerate(_WIDTH))
@@ -168,7 +167,7 @@ _LEAF = 128
 _T = np.cos(np.pi * (np.arange(_NODES) + 0.5) / _NODES)
 
 
-def _interpolation(x: FloatArray) -> FloatArray:
+def _interpolation(x: Floats) -> Floats:
     """The matrix (len(x), nodes) from values at the Chebyshev nodes of [−1, 1] to those at x."""
     order = np.arange(_NODES)
     at_nodes = np.cos(order[:, None] * np.arccos(_T))
@@ -186,17 +185,17 @@ class _Rendered:
     """Lines in the form in which they are summed; `near` is how far from its centre (Å) a line is
     more than a small Lorentzian wing."""
 
-    center: FloatArray
-    area: FloatArray
-    sigma: FloatArray
-    gamma: FloatArray
-    eta: FloatArray
-    near: FloatArray
+    center: Floats
+    area: Floats
+    sigma: Floats
+    gamma: Floats
+    eta: Floats
+    near: Floats
 
-    def take(self, which: NDArray[np.bool_] | NDArray[np.int64]) -> _Rendered:
+    def take(self, which: Bools | Integers) -> _Rendered:
         return _Rendered(*(getattr(self, name)[which] for name in self.__dataclass_fields__))
 
-    def depth(self, x: FloatArray) -> FloatArray:
+    def depth(self, x: Floats) -> Floats:
         """−Σ ln(1 − aV) at x (m,)."""
         d2 = (x[:, None] - self.center) ** 2
         lorentz = (self.area * self.eta * self.gamma / np.pi) / (self.gamma**2 + d2)
@@ -204,14 +203,14 @@ class _Rendered:
         gauss = scale * np.exp(-0.5 * d2 / self.sigma**2)
         return np.asarray(-np.log1p(-np.clip(lorentz + gauss, 0.0, DEEPEST)).sum(axis=1))
 
-    def wings(self, x: FloatArray) -> FloatArray:
+    def wings(self, x: Floats) -> Floats:
         """The same of lines so far away that nothing but a Lorentzian is left of them."""
         d2 = (x[:, None] - self.center) ** 2
         lorentz = (self.area * self.eta * self.gamma / np.pi) / (self.gamma**2 + d2)
         return np.asarray(-np.log1p(-lorentz).sum(axis=1))
 
 
-def original_flux(state: State, wavelength: ArrayLike) -> FloatArray:
+def original_flux(state: State, wavelength: ArrayLike) -> Floats:
     """The normalised flux of a state dictionary as the original renders it, (P,).
 
     Parameters
@@ -239,10 +238,10 @@ def _prepare(state: State) -> _Rendered:
 
 def _sum_up(
     lines: _Rendered,
-    wave: FloatArray,
-    depth: FloatArray,
+    wave: Floats,
+    depth: Floats,
     span: tuple[float, float],
-    at_nodes: FloatArray,
+    at_nodes: Floats,
 ) -> None:
     """Fill in the depth (p,) at the pixels `wave` (p,) of an interval: that of far lines, known at
     its nodes, plus that of `lines`."""

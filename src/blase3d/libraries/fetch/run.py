@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from ...errors import GridError, InputError
+from ...runtime.arrays import Floats
 from ...runtime.progress import Progress, silent
-from ...spectra.spectrum import FloatArray
 from ..grid import Grid, wavelength_slice
 from ..grid_file import write_grid
 from ..readers.phoenix import WAVE_FILE, open_phoenix, phoenix_path
@@ -69,7 +69,7 @@ def fetch(
     return Fetched(plan, tuple(sorted(good, key=lambda remote: remote.path)), failed)
 
 
-def _wavelengths(plan: Plan, wave: tuple[float, float] | None, web: Web) -> FloatArray:
+def _wavelengths(plan: Plan, wave: tuple[float, float] | None, web: Web) -> Floats:
     """The wavelengths of the library (Å), fetched if need be."""
     target = plan.folder / WAVE_FILE
     if plan.wave_size != 0:

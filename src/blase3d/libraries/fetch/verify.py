@@ -12,8 +12,9 @@ import numpy as np
 from astropy.io import fits
 
 from ...errors import GridError
+from ...runtime.arrays import Floats
 from ...runtime.files import first_line
-from ...spectra.spectrum import FloatArray, check_wavelength
+from ...spectra.spectrum import check_wavelength
 from ..readers.phoenix import HEADER_KEYS, HEADER_TOLERANCE, WAVE_FILE
 from .listing import Labels
 
@@ -36,7 +37,7 @@ def _whole_fits(path: Path) -> Iterator[Any]:
         raise GridError(f"it is no whole FITS file ({first_line(failure)})") from failure
 
 
-def read_wavelengths(path: Path) -> FloatArray:
+def read_wavelengths(path: Path) -> Floats:
     """The wavelengths (Å) of the library's wavelength file, whole and increasing."""
     with _whole_fits(path) as hdus:
         values = np.asarray(hdus[0].data, dtype=np.float64)

@@ -29,9 +29,9 @@ import numpy as np
 from astropy import units
 
 from ...errors import GridError, SpectrumError
+from ...runtime.arrays import Floats
 from ...runtime.files import MEDIA, settle_medium, to_vacuum
 from ...spectra.formats import read_spectrum
-from ...spectra.spectrum import FloatArray
 from .spectrum_files import Columns
 from .text import parse, read_text, width
 
@@ -83,7 +83,7 @@ class Description:
     meta: Mapping[str, object] | None = None
 
     @property
-    def pixels(self) -> FloatArray | None:
+    def pixels(self) -> Floats | None:
         """The common pixels (P,), Å in vacuum, where they are stated."""
         if self.wave is None or self.step is None:
             return None
@@ -118,7 +118,7 @@ class Description:
         flux = np.where(found.good, found.flux, np.nan)
         return _scaled(Columns(found.wavelength, flux, found.continuum), self.flux_factor)
 
-    def _vacuum(self, values: FloatArray, path: Path) -> FloatArray:
+    def _vacuum(self, values: Floats, path: Path) -> Floats:
         """Wavelengths (n,) in vacuum Å, in the order in which they are."""
         stated = values * float(units.Unit(self.wavelength_unit).to(units.AA))
         if self.medium == MIXED:
@@ -133,7 +133,7 @@ class Description:
             )
         return stated
 
-    def _beside(self, path: Path, wavelength: FloatArray) -> FloatArray | None:
+    def _beside(self, path: Path, wavelength: Floats) -> Floats | None:
         """The continuum (n,) in the file beside one, between its few points a straight line."""
         other = path.with_suffix(self.continuum_ending or "")
         if not other.is_file():
@@ -150,8 +150,8 @@ def _scaled(columns: Columns, factor: float) -> Columns:
 
 
 def _flux_and_continuum(
-    said: Mapping[str, FloatArray], wavelength: FloatArray
-) -> tuple[FloatArray, FloatArray | None]:
+    said: Mapping[str, Floats], wavelength: Floats
+) -> tuple[Floats, Floats | None]:
     """Flux and continuum (n,) of what the columns of a file are."""
     normalised, continuum = said.get("normalised"), said.get("continuum")
     if normalised is None:

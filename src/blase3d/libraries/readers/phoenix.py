@@ -21,8 +21,8 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from ...errors import GridError, LabelError
+from ...runtime.arrays import Floats
 from ...runtime.files import first_line
-from ...spectra.spectrum import FloatArray
 from ..grid import Grid, NodeArrays, describe_labels, wavelength_slice
 from ..reader import Source, refuse_air
 
@@ -114,7 +114,7 @@ def open_phoenix(folder: str | Path, wave: tuple[float, float] | None = None) ->
     return Grid(pixels, table[:, :count], names, nodes, meta, nodes.flags, nodes.digest)
 
 
-def _read_wavelength(folder: Path) -> FloatArray:
+def _read_wavelength(folder: Path) -> Floats:
     """The wavelengths from the file in the root, which may lie below or just above `folder`."""
     above = [parent / WAVE_FILE for parent in (folder, *folder.resolve().parents[:2])]
     file = next((path for path in above if path.is_file()), None)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from ...spectra.spectrum import FloatArray
+from ...runtime.arrays import Floats
 
 COARSE = 1.5
 """Steps of a spectrum in a pixel from which on the pixel gets their mean."""
@@ -20,14 +20,14 @@ _SAME = 1e-3
 """Pixels that differ by less, in steps, are the same."""
 
 
-def same_pixels(one: FloatArray, other: FloatArray) -> bool:
+def same_pixels(one: Floats, other: Floats) -> bool:
     """True if two sets of wavelengths are one, but for rounding."""
     if one.shape != other.shape:
         return False
     return bool(np.abs(one - other).max() <= _SAME * np.diff(other).min())
 
 
-def resample(wavelength: FloatArray, flux: FloatArray, pixels: FloatArray) -> FloatArray:
+def resample(wavelength: Floats, flux: Floats, pixels: Floats) -> Floats:
     """Flux (n,) at wavelengths (n,), increasing, on `pixels` (P,); NaN beyond its ends."""
     if same_pixels(wavelength, pixels):
         return flux
@@ -44,9 +44,7 @@ def resample(wavelength: FloatArray, flux: FloatArray, pixels: FloatArray) -> Fl
     return result
 
 
-def _means(
-    curve: PchipInterpolator, wavelength: FloatArray, pixels: FloatArray, points: FloatArray
-) -> FloatArray:
+def _means(curve: PchipInterpolator, wavelength: Floats, pixels: Floats, points: Floats) -> Floats:
     """`points` (P,), with the mean of the curve over the pixel where that is wide."""
     edges = np.empty(pixels.size + 1)
     edges[1:-1] = 0.5 * (pixels[1:] + pixels[:-1])

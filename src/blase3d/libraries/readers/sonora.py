@@ -30,8 +30,8 @@ from typing import Any
 import numpy as np
 
 from ...errors import GridError, MissingExtra
+from ...runtime.arrays import Floats
 from ...runtime.files import first_line
-from ...spectra.spectrum import FloatArray
 from ...units import SPEED_OF_LIGHT
 from ..grid import Grid
 from ..reader import Source, refuse_air
@@ -113,7 +113,7 @@ class _ReadText:
         return Columns(*increasing(wavelength, per_angstrom(flux, wavelength, self.unit)))
 
 
-def per_angstrom(flux: FloatArray, wavelength: FloatArray, unit: str) -> FloatArray:
+def per_angstrom(flux: Floats, wavelength: Floats, unit: str) -> Floats:
     """Flux (n,) in erg/s/cm²/Å, of flux per Hz, in W/m² per m, or per cm; wavelength in Å."""
     if unit == "Hz":
         return flux * (SPEED_OF_LIGHT * 1e13) / wavelength**2
@@ -137,14 +137,14 @@ def read_netcdf(path: Path) -> Columns:
     return Columns(*increasing(wavelength, per_angstrom(flux, wavelength, "cm")))
 
 
-def _classic(path: Path) -> list[FloatArray]:
+def _classic(path: Path) -> list[Floats]:
     from scipy.io import netcdf_file
 
     with netcdf_file(path, mmap=False) as file:
         return [_vector(file.variables[name][:]) for name in ("wavelength", "flux")]
 
 
-def _hdf5(path: Path) -> list[FloatArray]:
+def _hdf5(path: Path) -> list[Floats]:
     try:
         import h5py
     except ImportError as failure:
@@ -153,7 +153,7 @@ def _hdf5(path: Path) -> list[FloatArray]:
         return [_vector(file[name][:]) for name in ("wavelength", "flux")]
 
 
-def _vector(values: Any) -> FloatArray:
+def _vector(values: Any) -> Floats:
     return np.array(values, dtype=np.float64).ravel()
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import GridError
-from ...spectra.spectrum import FloatArray
+from ...runtime.arrays import Floats
 from ..grid import Grid, NodeArrays, describe_labels
 from .resample import resample
 
@@ -28,11 +28,11 @@ Labels = Mapping[str, float]
 class Columns:
     """One spectrum as its file has it."""
 
-    wavelength: FloatArray
+    wavelength: Floats
     """(n,) Å in vacuum, strictly increasing."""
-    flux: FloatArray
+    flux: Floats
     """(n,)"""
-    continuum: FloatArray | None = None
+    continuum: Floats | None = None
     """(n,)"""
 
 
@@ -40,7 +40,7 @@ Read = Callable[[Path], Columns]
 """Reads one file; GridError, with its name, if that cannot be done."""
 
 
-def increasing(wavelength: FloatArray, *values: FloatArray) -> tuple[FloatArray, ...]:
+def increasing(wavelength: Floats, *values: Floats) -> tuple[Floats, ...]:
     """Wavelengths (n,) in order, each once, and values (n,) with them.
 
     Where a wavelength occurs twice, as where parts of a spectrum were joined, the first counts.
@@ -72,7 +72,7 @@ def grid_of_files(
     read: Read,
     meta: Mapping[str, object],
     optional: Sequence[str] = (),
-    wavelength: FloatArray | None = None,
+    wavelength: Floats | None = None,
 ) -> Grid:
     """A grid of files with labels, each read when it is asked for.
 
@@ -102,7 +102,7 @@ def _is_fixed(labelled: Sequence[tuple[Path, Labels]], name: str) -> bool:
     return len({labels[name] for _, labels in labelled}) == 1
 
 
-def _refuse_twice(files: tuple[Path, ...], table: FloatArray, names: tuple[str, ...]) -> None:
+def _refuse_twice(files: tuple[Path, ...], table: Floats, names: tuple[str, ...]) -> None:
     for i, (one, other) in enumerate(pairwise(table)):
         if np.array_equal(one, other):
             node = describe_labels(dict(zip(names, map(float, one), strict=True)))
@@ -112,7 +112,7 @@ def _refuse_twice(files: tuple[Path, ...], table: FloatArray, names: tuple[str, 
             )
 
 
-def _pixels(files: tuple[Path, ...], read: Read) -> FloatArray:
+def _pixels(files: tuple[Path, ...], read: Read) -> Floats:
     """Wavelengths of the first file that can be read."""
     fault: GridError | None = None
     for file in files:
@@ -129,14 +129,14 @@ class FileNodes:
 
     files: tuple[Path, ...]
     read: Read
-    wavelength: FloatArray
+    wavelength: Floats
 
     def __call__(self, i: int) -> NodeArrays:
         found = self.read(self.files[i])
         flux, continuum = (self._brought(found, values) for values in (found.flux, found.continuum))
         return flux, continuum
 
-    def _brought(self, found: Columns, values: FloatArray | None) -> Any:
+    def _brought(self, found: Columns, values: Floats | None) -> Any:
         if values is None:
             return None
         return resample(found.wavelength, values, self.wavelength).astype(np.float32)

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from ...errors import GridError
+from ...runtime.arrays import Floats
 from ...runtime.files import LARGEST_SPECTRUM, check_size, first_line
-from ...spectra.spectrum import FloatArray
 
 _OPEN: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError)
@@ -41,7 +41,7 @@ def read_text(path: Path) -> str:
     return str(content.decode("latin-1"))
 
 
-def numbers(path: Path, columns: tuple[int, ...], header: int = 0) -> FloatArray:
+def numbers(path: Path, columns: tuple[int, ...], header: int = 0) -> Floats:
     """Columns (k, n) of a file of numbers, by their places from 0.
 
     `header` lines are left out, then all up to the first that begins with a number.
@@ -49,7 +49,7 @@ def numbers(path: Path, columns: tuple[int, ...], header: int = 0) -> FloatArray
     return parse(read_text(path), path, columns, header)
 
 
-def parse(text: str, path: Path, columns: tuple[int, ...], header: int = 0) -> FloatArray:
+def parse(text: str, path: Path, columns: tuple[int, ...], header: int = 0) -> Floats:
     """As `numbers`, of a text; `path` is for the error."""
     body = _body(text, header)
     try:
@@ -70,7 +70,7 @@ def width(text: str) -> int:
     return len(_repaired(first).split())
 
 
-def _columns(body: str, columns: tuple[int, ...]) -> FloatArray:
+def _columns(body: str, columns: tuple[int, ...]) -> Floats:
     found = np.loadtxt(io.StringIO(body), usecols=columns, ndmin=2).T if body else np.empty((0, 0))
     if found.shape[-1] < 2:
         raise ValueError("it has fewer than two lines of numbers")

@@ -13,6 +13,7 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from ...errors import SpectrumError
+from ...runtime.arrays import Bools, Floats, Integers
 from ...runtime.files import first_line, parse_meta, plain, to_angstrom, to_vacuum
 from ..spectrum import Spectrum
 
@@ -63,7 +64,7 @@ def require_columns(found: Iterable[str], path: Path) -> None:
         )
 
 
-def _numbers(arrays: Mapping[str, NDArray[Any]], name: str) -> NDArray[np.float64]:
+def _numbers(arrays: Mapping[str, NDArray[Any]], name: str) -> Floats:
     try:
         if np.iscomplexobj(arrays[name]):
             raise TypeError("complex numbers")
@@ -74,11 +75,11 @@ def _numbers(arrays: Mapping[str, NDArray[Any]], name: str) -> NDArray[np.float6
         ) from failure
 
 
-def _optional(arrays: Mapping[str, NDArray[Any]], name: str) -> NDArray[np.float64] | None:
+def _optional(arrays: Mapping[str, NDArray[Any]], name: str) -> Floats | None:
     return _numbers(arrays, name) if name in arrays else None
 
 
-def _orders(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.int64] | None:
+def _orders(arrays: Mapping[str, NDArray[Any]]) -> Integers | None:
     found = _optional(arrays, "order")
     if found is None:
         return None
@@ -87,12 +88,12 @@ def _orders(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.int64] | None:
     return found.astype(np.int64)
 
 
-def _resolving(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.float64] | None:
+def _resolving(arrays: Mapping[str, NDArray[Any]]) -> Floats | None:
     found = _optional(arrays, "resolution")
     return None if found is None or found.ndim == 0 else found
 
 
-def _mask(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
+def _mask(arrays: Mapping[str, NDArray[Any]]) -> Bools:
     if "mask" not in arrays:
         return np.zeros(np.shape(arrays["wavelength"]), dtype=bool)
     mask = np.asarray(arrays["mask"])

@@ -20,6 +20,7 @@ from astropy.time import Time
 from astropy.utils import iers
 from numpy.typing import NDArray
 
+from ...runtime.arrays import Bools, Floats
 from ...units import SPEED_OF_LIGHT
 
 RESOLUTION = 55_000.0
@@ -30,8 +31,6 @@ _SKY_SHARE = 0.02
 _SKY_SIGMA = 5.0
 """A pixel is masked where the sky stands out of its order by so much of the star's light, and by
 so many errors."""
-
-Floats = NDArray[np.float64]
 
 
 def is_hpf(hdus: fits.HDUList) -> bool:
@@ -81,7 +80,7 @@ def _flux_and_error(hdus: fits.HDUList, fibre: str) -> tuple[Floats, Floats]:
     return flux, np.sqrt(np.where(variance > 0.0, variance, np.nan))
 
 
-def _bright_sky(hdus: fits.HDUList, flux: Floats) -> NDArray[np.bool_]:
+def _bright_sky(hdus: fits.HDUList, flux: Floats) -> Bools:
     """Pixels (orders, pixels) with emission lines of the sky."""
     if "SKY FLUX" not in _names(hdus):
         return np.zeros(flux.shape, bool)

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...errors import InputError, check_seed
+from ...errors import InputError
 from ...fitting.archive import Archive, software_versions
 from ...libraries.grid import Grid
 from ...model.model import Model
 from ...runtime.files import replacing
 from ...runtime.progress import Progress, silent
+from ...runtime.seed import check_seed
 from ..style import Drawing, style
 from .between_nodes import line_or_pixel, reconstruction
 from .label_errors import COUNT, label_residuals

@@ -17,7 +17,7 @@ from ...libraries.grid import Grid
 from ...model.model import Model, check_overlap
 from ...parameters import parameter
 from ...runtime.progress import Progress, silent
-from ...spectra.normalise import normalise
+from ...spectra.continuum import normalise
 from ...spectra.spectrum import Spectrum, cut
 from ..style import (
     BLUE,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ...analysis.fisher import central_depth
 from ...errors import ArchiveError, InputError, LabelError
 from ...fitting.archive import Archive
+from ...libraries.grid import same_labels
 from ...lines.lines import Lines
 from ...lines.profile import width_and_mixing
 from ...model.evaluate import Emulator, emulate, line_params
@@ -28,7 +29,6 @@ PRESENT = -100.0
 _AT_ONCE = 32
 _NEAR = 0.5
 """Å around a wished wavelength in which the strongest line is meant."""
-_SAME = 1e-6
 
 
 def varying(model: Model) -> list[str]:
@@ -246,7 +246,7 @@ class Nodes:
     def _same(self, rows: Floats, labels: Mapping[str, float]) -> NDArray[np.bool_]:
         span = np.array([np.ptp(axis) or 1.0 for axis in self.model.axes.values()])
         vector = np.array([labels[name] for name in self.model.label_names])
-        return (np.abs(rows - vector) <= _SAME * span).all(axis=1)
+        return same_labels(rows, vector, span)
 
 
 def nodes_of(model: Model, clones: Archive | None = None) -> Nodes:
