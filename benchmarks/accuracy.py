@@ -56,7 +56,7 @@ from rivals.tables import print_tables
 ROOT = Path(__file__).resolve().parent.parent
 SEED = 0
 HOT = 7000.0
-RECIPES = {"paper": replace(PAPER, continuum="library"), "default": DEFAULT}
+RECIPES = {"paper": PAPER.replace(continuum="library"), "default": DEFAULT}
 RESIDUALS = 2e-5, 5e-5, 1e-4, 2e-4, 4e-4, 1e-3
 BATCH = 25
 """Calls of which the median time is taken."""
@@ -397,17 +397,17 @@ def growth(case: Case, args: argparse.Namespace) -> Numbers:
     lines, flux = lines_at_nodes(case, model, args), case.nodes.flux
 
     def size_with(rest: Residual) -> int:
-        save_model(with_rest(model, rest, DEFAULT.residual), bare)
+        save_model(with_rest(model, rest, DEFAULT.residual.tolerance), bare)
         return bare.stat().st_size
 
     rows = []
     for every in (4, 2, 1):
         chosen = np.isin(case.nodes.labels[:, 0], case.nodes.axes["teff"][::every])
         count = int(chosen.sum())
-        rest = make_residual(lines[chosen], flux[chosen], np.eye(count), DEFAULT.residual)
+        rest = make_residual(lines[chosen], flux[chosen], np.eye(count), DEFAULT.residual.tolerance)
         row = {"nodes": count, "modes": int(rest.pixels.shape[0]), "bytes": size_with(rest)}
         rows.append(row)
-    empty = make_residual(lines[:1], lines[:1], np.eye(1), DEFAULT.residual)
+    empty = make_residual(lines[:1], lines[:1], np.eye(1), DEFAULT.residual.tolerance)
     return {"rows": rows, "lines_bytes": size_with(empty), "pixels": flux.shape[1]}
 
 
@@ -423,7 +423,7 @@ def default_model(case: Case, args: argparse.Namespace) -> Model:
 def with_rest(model: Model, rest: Residual, allowed: float) -> Model:
     """A model with another residual."""
     emulator = replace(model.emulator, residual=rest)
-    return replace(model, emulator=emulator, recipe=replace(model.recipe, residual=allowed))
+    return replace(model, emulator=emulator, recipe=model.recipe.replace(residual=allowed))
 
 
 def lines_at_nodes(case: Case, model: Model, args: argparse.Namespace) -> Floats:

@@ -24,7 +24,6 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from functools import partial, reduce
 from multiprocessing import get_context
 from pathlib import Path
@@ -53,7 +52,7 @@ from blase3d.spectra.spectrum import Spectrum
 
 ROOT = Path(__file__).resolve().parent.parent
 NODE = {"teff": 5000.0, "logg": 4.5, "feh": 0.0}
-ADAM = replace(PAPER, continuum="library")
+ADAM = PAPER.replace(continuum="library")
 """100 epochs of Adam at prominence 0.005, over the true continuum."""
 WINDOW = 6_000
 """Pixels a line in the original."""
@@ -186,7 +185,7 @@ def adam(data: Path) -> Numbers:
 def single(data: Path) -> Numbers:
     """All rounds of the recipe `single`."""
     spectrum = wide_spectrum(data, SINGLE)
-    epochs = SINGLE.epochs * (SINGLE.rounds + 1)
+    epochs = SINGLE.single.epochs * (SINGLE.single.rounds + 1)
     return {**twice(lambda: clone_spectrum(spectrum, SINGLE)), "epochs": epochs}
 
 
@@ -195,7 +194,7 @@ def phoenix(data: Path) -> Numbers:
     stored = np.load(data / "phoenix-10000K-native.npz")
     raw = Spectrum(stored["wavelength"], stored["flux"])
     spectrum = normalise(raw, SINGLE, 10_000.0)
-    epochs = SINGLE.epochs * (SINGLE.rounds + 1)
+    epochs = SINGLE.single.epochs * (SINGLE.single.rounds + 1)
     return {**twice(lambda: clone_spectrum(spectrum, SINGLE)), "epochs": epochs}
 
 
@@ -317,9 +316,9 @@ def epoch(lines: int, pixels: int) -> Numbers:
     flux = render_at(wave, start)
     rng = np.random.default_rng(1)
     guess = Lines(start.reference, start.params + rng.normal(0, 0.1, 4).astype(np.float32))
-    recipe = replace(SINGLE, epochs=20)
+    recipe = SINGLE.replace(epochs=20)
     numbers = twice(lambda: fit_lines(Spectrum(wave, flux), guess, recipe))
-    return {**numbers, "epochs": recipe.epochs}
+    return {**numbers, "epochs": recipe.single.epochs}
 
 
 def random_lines(count: int) -> Lines:

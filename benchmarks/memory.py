@@ -130,7 +130,6 @@ def aside(function: Any, *arguments: Any) -> Any:
 
 def make_inputs(name: str, folder: Path) -> dict[str, int]:
     """A library, a star, a recipe and state dictionaries in `folder`; nodes, pixels, lines."""
-    from dataclasses import asdict, replace
 
     from blase3d.libraries import write_grid
     from blase3d.recipe import DEFAULT
@@ -139,8 +138,8 @@ def make_inputs(name: str, folder: Path) -> dict[str, int]:
     grid, star, lines = packaged() if name == "packaged" else toy(**WORLDS[name])
     write_grid(grid, folder / "grid.npz")
     write_spectrum(star, folder / "star.npz")
-    recipe = replace(DEFAULT, name="short", **RECIPE)
-    (folder / "recipe.json").write_text(json.dumps(asdict(recipe)))
+    recipe = DEFAULT.replace(name="short", **RECIPE)
+    (folder / "recipe.json").write_text(recipe.to_json())
     write_states(folder / "states", len(grid))
     return {"nodes": len(grid), "pixels": len(grid.wavelength), "lines": lines}
 

@@ -25,7 +25,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -246,7 +246,7 @@ def main() -> None:
         count = write_mock(folder / "server", args.size, args.coarse)
         written = time.perf_counter() - start
         write_star(folder / "star.npz", args.coarse, args.snr, args.seed)
-        recipe = replace(DEFAULT, name="shape", rounds=args.rounds, epochs=args.epochs)
+        recipe = DEFAULT.replace(name="shape", rounds=args.rounds, epochs=args.epochs)
         (folder / "recipe.json").write_text(recipe.to_json())
         rows = [fetched(folder / "server", folder / "cache")]
         library = next((folder / "cache").rglob(LIBRARY))

@@ -115,7 +115,7 @@ def judge(name: str, holdout: Grid, out: Path, workers: int, **seconds: float) -
     model = load_model(path)
     validation = validate(model, holdout, path=path, progress=say)
     fitted = None
-    if model.recipe.continuum == "fit":
+    if model.recipe.normalisation.continuum == "fit":
         fitted = validate(model, without_continuum(holdout), path=path, progress=say)
     files = (file for file in (out / f"{name}.zarr").rglob("*") if file.is_file())
     archive_bytes = sum(file.stat().st_size for file in files)

@@ -27,7 +27,6 @@ import sys
 import tempfile
 import time
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +131,7 @@ def between_nodes(data: Path, folder: Path) -> list[dict[str, Any]]:
     lines = [nodes[i].lines for i in range(len(nodes))]
     shared = shared_lines(lines, STATES.tolerance)
     matched = [at_shared(own, shared, STATES.tolerance) for own in lines]
-    equal = replace(STATES, name="equality", manifold="linear")
+    equal = STATES.replace(name="equality", interpolation="linear")
     truth = [normalise(held[i], PAPER, held.labels_of(i)["teff"]).flux for i in range(len(held))]
     rows = []
     for name, recipe, own in (("equality", equal, lines), ("matched", STATES, matched)):

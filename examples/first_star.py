@@ -7,7 +7,6 @@ quick it takes fourteen Å of this library, and a recipe of few steps. What it m
 folder `first-star`, and running it again is quicker, since lines that are fitted stay so.
 """
 
-from dataclasses import replace
 from pathlib import Path
 
 import blase3d as b3
@@ -26,7 +25,7 @@ def main() -> None:
         print(f"  {name}: {', '.join(f'{value:g}' for value in values)}")
 
     # 2. Spectra to lines. b3.DEFAULT by itself is the recipe to use; this one is for impatience.
-    quick = replace(b3.DEFAULT, rounds=0, epochs=40)
+    quick = b3.DEFAULT.replace(rounds=0, epochs=40)
     clones = b3.clone(grid, folder / "clones.zarr", quick)
 
     # 3. Lines as functions of the labels: a model, kept in one file.

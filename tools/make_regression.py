@@ -13,7 +13,6 @@ import json
 import sys
 import zipfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +28,7 @@ from blase3d.model.line_grid import Surface
 from blase3d.model.model import make_model
 from blase3d.model.model_file import save_model
 from blase3d.model.residual import scale_of
-from blase3d.recipe import DEFAULT, SINGLE
+from blase3d.recipe import DEFAULT, GROUPED, SINGLE
 from blase3d.spectra import formats
 from blase3d.spectra.formats import write_spectrum
 from blase3d.spectra.spectrum import Spectrum
@@ -86,14 +85,14 @@ def model(path: Path) -> None:
         np.round(5 * np.sin(wave / 9.0))[None].astype(np.float32),
         scale_of(np.full(pixels, -40)),
     )
-    surface = Surface(truth.reference, truth.params, step, shape, DEFAULT.root)
+    surface = Surface(truth.reference, truth.params, step, shape, DEFAULT.joint.area_root)
     meta = {
         "library": {"library": "toy", "citation": "closed formulas"},
         "nodes": GRID.labels.tolist(),
         "versions": {"build": software_versions()},
     }
     errors = 1e-4 * np.cos(wave / 7.0)[None].astype(np.float32)
-    recipe = replace(DEFAULT, name="regression", modes=3, own=1)
+    recipe = DEFAULT.replace(name="regression", smooth_functions=3, data_functions=1)
     own = np.array([[0.1], [-0.1], [-0.1], [0.1]])
     rates = {"teff": np.full((2, 1, 2), -0.5), "logg": np.full((2, 1, 2), -2.0)}
     parts = (GRID.wavelength, GRID.axes, surface, residual, recipe, meta, errors, rates, own)
@@ -120,7 +119,7 @@ def main() -> None:
             make(PLACE / name)
             print(f"wrote {name}")
     for name in (DEFAULT, SINGLE):
-        path = PLACE / f"recipe-{name.name}.json"
+        path = PLACE / f"recipe-{name.name}-{GROUPED}.json"
         if not path.exists():
             path.write_text(json.dumps(json.loads(name.to_json()), indent=1) + "\n")
             print(f"wrote {path.name}")

@@ -20,7 +20,7 @@ from blase3d.recipe import DEFAULT
 AXES = {"teff": (5500.0, 5750.0, 6000.0), "logg": (4.25, 4.75), "feh": (-0.25, 0.25)}
 BETWEEN = {"teff": (5600.0, 5830.0), "logg": (4.41,), "feh": (0.07,)}
 INSIDE = {"teff": 5620.0, "logg": 4.4, "feh": 0.1}
-RECIPE = replace(DEFAULT, root=0, epochs=40, rounds=0)
+RECIPE = DEFAULT.replace(area_root=0, epochs=40, rounds=0)
 
 NODE_KEYS = {
     "flux_rms_median",

@@ -45,6 +45,12 @@ def archive(pristine, tmp_path):
     return open_archive(shutil.copytree(pristine, tmp_path / "clones"))
 
 
+@pytest.fixture
+def joint(tmp_path):
+    """An archive of a joint fit, with nothing in it."""
+    return create_archive(tmp_path / "joint", GRID, DEFAULT)
+
+
 def done(archive):
     """Which nodes a new look at the archive finds done."""
     opened = open_archive(archive.path)
@@ -91,9 +97,9 @@ def a_surface():
     return Surface(toy_lines(GRID.labels[0]).reference, *parts)
 
 
-def test_windows_round_trip(archive):
-    archive.write_window(3, 1, a_surface(), np.arange(6.0))
-    opened = open_archive(archive.path)
+def test_windows_round_trip(joint):
+    joint.write_window(3, 1, a_surface(), np.arange(6.0))
+    opened = open_archive(joint.path)
     found, squares = opened.window(3, 1)
     for name in ("reference", "base", "area", "shape"):
         np.testing.assert_array_equal(getattr(found, name), getattr(a_surface(), name))
@@ -116,9 +122,9 @@ def test_own_functions_round_trip_and_damaged_ones_are_not_there(archive):
 
 @pytest.mark.parametrize("name", ["reference", "base", "area", "shape", "squares"])
 @pytest.mark.parametrize("damage", ["flip", "lose", "metadata"])
-def test_a_damaged_window_is_not_done_and_can_be_mended(archive, name, damage):
-    archive.write_window(0, 0, a_surface(), np.arange(6.0))
-    folder = archive.path / "rounds/0/0" / name
+def test_a_damaged_window_is_not_done_and_can_be_mended(joint, name, damage):
+    joint.write_window(0, 0, a_surface(), np.arange(6.0))
+    folder = joint.path / "rounds/0/0" / name
     values = next(p for p in (folder / "c").rglob("*") if p.is_file())
     if damage == "flip":
         flip(values, 0.5)
@@ -126,10 +132,10 @@ def test_a_damaged_window_is_not_done_and_can_be_mended(archive, name, damage):
         values.unlink()
     else:
         (folder / "zarr.json").write_text("[]")
-    opened = open_archive(archive.path)
+    opened = open_archive(joint.path)
     assert opened.window(0, 0) is None
     opened.write_window(0, 0, a_surface(), np.arange(6.0))
-    np.testing.assert_array_equal(open_archive(archive.path).window(0, 0)[1], np.arange(6.0))
+    np.testing.assert_array_equal(open_archive(joint.path).window(0, 0)[1], np.arange(6.0))
 
 
 def test_a_clone_without_lines(archive):
@@ -174,7 +180,7 @@ def test_a_write_cut_short_is_not_done(archive, monkeypatch):
     [
         (GRID, PAPER),
         (GRID, DEFAULT),
-        (GRID, replace(SINGLE, epochs=99)),
+        (GRID, SINGLE.replace(epochs=99)),
         (GRID.take([0, 1, 2, 3]), SINGLE),
         (GRID.cut(8490, 8500), SINGLE),
         (toy_grid({**AXES, "feh": (0.5,)}), SINGLE),

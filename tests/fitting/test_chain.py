@@ -15,7 +15,7 @@ from blase3d.fitting import archive
 from blase3d.fitting.archive import open_archive
 from blase3d.fitting.build import build
 from blase3d.fitting.clone_grid import clone, misfits
-from blase3d.fitting.windows import JointFit, windows
+from blase3d.fitting.windows import WindowFits, windows
 from blase3d.inference import infer
 from blase3d.inference.methods import bayes_opt
 from blase3d.inference.prior import Prior
@@ -28,7 +28,7 @@ from blase3d.units import SPEED_OF_LIGHT
 RANGE = (8503.6, 8519.4)
 """Å: eleven lines of all kinds. The strong line at 8498 reaches in with half a per cent."""
 PIXELS = toy_grid().cut(*RANGE).wavelength
-QUICK = replace(DEFAULT, composition="sum", root=0, rounds=1, epochs=60, window=400, margin=60)
+QUICK = DEFAULT.replace(composition="sum", area_root=0, rounds=1, epochs=60, window=400, margin=60)
 """Two windows; lines compose, and follow the labels, as in the toy universe."""
 SMALL = {"teff": (5000.0, 5500.0, 6000.0), "logg": (4.0, 5.0), "feh": (-0.5, 0.5)}
 OFF_NODES = [
@@ -59,7 +59,7 @@ def same_lines(one, two):
     """Whether two archives hold exactly the same."""
     for i in range(len(one)):
         np.testing.assert_array_equal(one[i].flux, two[i].flux)
-    ours, theirs = (JointFit(a).surface(a.recipe.rounds) for a in (one, two))
+    ours, theirs = (WindowFits(a).surface(a.recipe.joint.rounds) for a in (one, two))
     for name in ("reference", "base", "area", "shape"):
         np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
     np.testing.assert_array_equal(misfits(one), misfits(two))
@@ -147,8 +147,8 @@ def test_exact_at_every_node(chain):
     for labels in grid.labels:
         named = dict(zip(grid.label_names, labels.tolist(), strict=True))
         errors.append(rms(model.flux(**named) - toy_flux(named, PIXELS)))
-    assert max(errors) < 2.0 * QUICK.residual  # its weights are those of the mean node
-    assert np.median(errors) < QUICK.residual
+    assert max(errors) < 2.0 * QUICK.residual.tolerance  # its weights are those of the mean node
+    assert np.median(errors) < QUICK.residual.tolerance
     np.testing.assert_allclose(model.meta["node_rms"], errors, rtol=0.05)
 
 
@@ -344,7 +344,7 @@ def test_a_node_that_failed_once_is_a_node_when_it_comes_back(tmp_path):
         return grid.read(i)
 
     flaky = replace(grid, read=read)
-    quicker = replace(QUICK, rounds=0, epochs=5)
+    quicker = QUICK.replace(rounds=0, epochs=5)
     assert list(clone(flaky, tmp_path / "clones", quicker).failed) == [1]
     here[0] = True
     again = clone(flaky, tmp_path / "clones", quicker)
@@ -361,17 +361,17 @@ def test_a_finished_run_is_not_done_again(small, undisturbed, monkeypatch):
 
 def test_windows_share_the_pixels_and_are_of_one_size():
     for n_pixels in (100, 790, 6_250, 25_001, 240_551, 338_651):
-        for recipe in (DEFAULT, QUICK, replace(DEFAULT, window=1_000, margin=0)):
+        for recipe in (DEFAULT, QUICK, DEFAULT.replace(window=1_000, margin=0)):
             cuts = windows(n_pixels, recipe)
             own = np.concatenate([np.arange(n_pixels)[w.own] for w in cuts])
             np.testing.assert_array_equal(own, np.arange(n_pixels))
             assert len({w.fitted.stop - w.fitted.start for w in cuts}) == 1
             for window in cuts:
                 assert window.own.stop > window.own.start
-                assert window.fitted.start == max(window.own.start - recipe.margin, 0) or (
+                assert window.fitted.start == max(window.own.start - recipe.joint.margin, 0) or (
                     window.fitted.stop == n_pixels
                 )
-                assert window.fitted.stop >= min(window.own.stop + recipe.margin, n_pixels)
+                assert window.fitted.stop >= min(window.own.stop + recipe.joint.margin, n_pixels)
 
 
 def with_faults(grid, nan):
@@ -387,7 +387,7 @@ def test_a_hole_and_a_node_that_is_not_finite(tmp_path):
     grid = toy_grid(axes, missing=[6]).cut(*RANGE)
     broken = with_faults(grid, nan=9)
     assert broken.n_holes == 1
-    clones = clone(broken, tmp_path / "clones", replace(QUICK, rounds=0, epochs=40))
+    clones = clone(broken, tmp_path / "clones", QUICK.replace(rounds=0, epochs=40))
     assert list(clones.failed) == [9]
     assert grid.describe(9) in clones.failed[9]
     assert "not finite" in clones.failed[9]
@@ -397,7 +397,7 @@ def test_a_hole_and_a_node_that_is_not_finite(tmp_path):
     assert sorted(model.meta["holes"]) == sorted(holes)
     for i in (0, 5, 6, 10, 14):
         labels = grid.labels_of(i)
-        assert rms(model.flux(**labels) - toy_flux(labels, PIXELS)) < 2.0 * QUICK.residual
+        assert rms(model.flux(**labels) - toy_flux(labels, PIXELS)) < 2.0 * QUICK.residual.tolerance
     for labels in (grid.labels_of(9), grid.holes()[0]):
         error = rms(model.flux(**labels) - toy_flux(labels, PIXELS))
         assert 1e-4 < error < 0.02
@@ -420,7 +420,7 @@ def test_a_fourth_label(tmp_path):
         "feh": (-0.5, 0.0),
         "alpha": (0.0, 0.4),
     }
-    quicker = replace(QUICK, rounds=0, epochs=40)
+    quicker = QUICK.replace(rounds=0, epochs=40)
     model = build(clone(toy_grid(axes).cut(*RANGE), tmp_path / "clones", quicker))
     assert model.label_names == ("teff", "logg", "feh", "alpha")
     labels = {"teff": 5300.0, "logg": 4.6, "feh": -0.2, "alpha": 0.25}
@@ -433,7 +433,7 @@ def test_a_fourth_label(tmp_path):
 def test_the_paper_recipe_runs_through(tmp_path):
     axes = {"teff": (5500.0, 6000.0), "logg": (4.0, 4.5), "feh": (0.0, 0.5)}
     grid = toy_grid(axes).cut(*RANGE)
-    clones = clone(grid, tmp_path / "clones", replace(PAPER, epochs=40))
+    clones = clone(grid, tmp_path / "clones", PAPER.replace(epochs=40))
     assert clones.failed == {}
     counts = [len(clones[i].lines) for i in range(8)]
     model = build(clones)

@@ -31,7 +31,7 @@ AXES = {"teff": (5000.0, 5500.0, 6000.0, 6500.0), "logg": (4.0, 4.5, 5.0), "feh"
 GRID = toy_grid(AXES)
 FLUX = np.stack([toy_flux(labels, WAVELENGTH) for labels in GRID.labels]).astype(np.float32)
 MODES = smooth_modes(coordinates(GRID.axes), 1000)
-TRUE = replace(DEFAULT, composition="sum", modes=1000, epochs=60)
+TRUE = DEFAULT.replace(composition="sum", smooth_functions=1000, epochs=60)
 """Lines compose as in the toy universe."""
 PARAMS = np.stack([toy_params(labels) for labels in GRID.labels])
 INSIDE = LINES[:, 0] < WAVELENGTH[-1]
@@ -46,7 +46,7 @@ def truth():
     base = params.mean(axis=0)
     found = np.linalg.lstsq(MODES, (params - base).reshape(len(params), -1), rcond=None)[0]
     found = found.reshape(-1, *base.shape).astype(np.float32)
-    shape = found[: TRUE.shape_modes][:, :, [0, 2, 3]]
+    shape = found[: TRUE.joint.shape_functions][:, :, [0, 2, 3]]
     return Surface(LINES[:, 0], base.astype(np.float32), found[:, :, 1], shape)
 
 
@@ -105,7 +105,7 @@ def test_the_flux_is_that_of_the_lines(come_back):
 
 
 def test_a_fit_is_the_same_every_time_and_depends_on_the_seed_little():
-    short = replace(TRUE, epochs=4)
+    short = TRUE.replace(epochs=4)
     one, two, other = (
         fit_surface(disturbed(0.1), WAVELENGTH, FLUX, MODES, short, seed=seed)[0]
         for seed in (0, 0, 1)
@@ -130,7 +130,7 @@ def test_detection_over_the_grid_finds_the_lines():
 def test_what_the_lines_lack_is_added_and_nothing_else():
     without = truth().take(LINES[:, 0] != 8490.60)
     model = np.exp(-depth_of(without, WAVELENGTH, MODES, TRUE))
-    more = with_missing(without, WAVELENGTH, FLUX, model, MODES, replace(TRUE, redetection=0.05))
+    more = with_missing(without, WAVELENGTH, FLUX, model, MODES, TRUE.replace(redetection=0.05))
     added = np.setdiff1d(more.reference, without.reference)
     np.testing.assert_allclose(added, [8490.60], atol=0.05)
     assert (np.diff(more.reference) >= 0).all()
@@ -148,12 +148,12 @@ def test_a_line_stays_where_it_was_found():
     seen = np.abs(WAVELENGTH - 8490.60) < 1.2
 
     def moved(firmness):
-        recipe = replace(TRUE, firmness=firmness, epochs=1000)
+        recipe = TRUE.replace(shape_ridge=firmness, epochs=1000)
         fitted, _ = fit_surface(beside, WAVELENGTH[seen], FLUX[:, seen], MODES, recipe)
         return abs(fitted.at(MODES)[:, 0, 0].mean()) / width
 
     assert moved(0.0) > 1.5
-    assert moved(DEFAULT.firmness) < 1.25
+    assert moved(DEFAULT.joint.shape_ridge) < 1.25
 
 
 @pytest.mark.parametrize("gone", ["wide", "away"])
@@ -164,13 +164,13 @@ def test_a_line_that_serves_as_a_wing_does_not_hide_that_one_lacks(gone):
     shape[0, here] += [0.0, np.log(4.0), 0.0] if gone == "wide" else [3.0, 0.0, 0.0]
     moved = replace(start, shape=shape)
     model = np.exp(-depth_of(start.take(~here), WAVELENGTH, MODES, TRUE))
-    more = with_missing(moved, WAVELENGTH, FLUX, model, MODES, replace(TRUE, redetection=0.05))
+    more = with_missing(moved, WAVELENGTH, FLUX, model, MODES, TRUE.replace(redetection=0.05))
     added = more.reference[np.isin(more.reference, start.reference, invert=True)]
     if added.size == 0:  # at the very same wavelength
         added = np.repeat(8490.60, len(more) - len(start))
     assert added.size == 1
     np.testing.assert_allclose(added, 8490.60, atol=0.05)
-    stays = with_missing(start, WAVELENGTH, FLUX, model, MODES, replace(TRUE, redetection=0.05))
+    stays = with_missing(start, WAVELENGTH, FLUX, model, MODES, TRUE.replace(redetection=0.05))
     assert len(stays) == len(start)
 
 
@@ -187,7 +187,7 @@ def test_lines_from_elsewhere_are_background():
                 WAVELENGTH[part],
                 FLUX[:, part],
                 MODES,
-                replace(TRUE, epochs=20),
+                TRUE.replace(epochs=20),
                 given,
             )[1]
             - FLUX[:, part]

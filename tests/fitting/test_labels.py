@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -51,7 +50,7 @@ def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("labels")
     write_library(folder / "library", product(*AXES.values()))
     write_library(folder / "held", [(0.7, 3.5, 0.2), (1.2, 6.5, 0.3)])
-    (folder / "quick.json").write_text(replace(DEFAULT, rounds=1, epochs=60).to_json())
+    (folder / "quick.json").write_text(DEFAULT.replace(rounds=1, epochs=60).to_json())
     noise = np.random.default_rng(1).normal(size=WAVE.size)
     star = Spectrum(WAVE, flux_of(**STAR) + SIGMA * noise, np.full(WAVE.size, SIGMA))
     write_spectrum(star, folder / "star.npz")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -17,9 +15,9 @@ from blase3d.spectra.spectrum import Spectrum
 LABELS = (5600.0, 4.4, 0.0)
 TRUTH = toy_lines(LABELS)
 SPECTRUM = Spectrum(WAVELENGTH, toy_flux(LABELS, WAVELENGTH))
-TRUE = replace(SINGLE, composition="sum")
+TRUE = SINGLE.replace(composition="sum")
 """Lines compose as in the toy universe."""
-PATIENT = replace(TRUE, epochs=400)
+PATIENT = TRUE.replace(epochs=400)
 INSIDE = TRUTH.reference < WAVELENGTH[-1]
 BLENDED = np.isin(TRUTH.reference, (8487.35, 8487.67, 8505.76, 8506.04))
 
@@ -96,8 +94,8 @@ def test_the_wing_of_a_line_beyond_the_edge(detected, disturbed):
 
 def test_more_rounds_leave_less():
     """Strong lines first; what they do not explain is found in rounds."""
-    strong = replace(PATIENT, prominence=0.2, rounds=0)
-    once, again = (clone_spectrum(SPECTRUM, replace(strong, rounds=n)) for n in (0, 1))
+    strong = PATIENT.replace(prominence=0.2, rounds=0)
+    once, again = (clone_spectrum(SPECTRUM, strong.replace(rounds=n)) for n in (0, 1))
     assert len(once.lines) < len(again.lines)
     assert once.misfit > 3 * again.misfit
     left = [len(missing_lines(SPECTRUM, clone, PATIENT)) for clone in (once, again)]
@@ -128,7 +126,7 @@ def test_masked_pixels_do_not_matter_in_a_fit():
 
 
 def test_masked_pixels_do_not_matter_in_detection():
-    once = replace(TRUE, rounds=0)
+    once = TRUE.replace(rounds=0)
     one, two = (clone_spectrum(masked(g), once) for g in (1.0, 0.1))
     np.testing.assert_array_equal(one.lines.reference, two.lines.reference)
     assert two.misfit < 1.5 * one.misfit
@@ -174,14 +172,14 @@ def test_the_result_is_the_same_every_time(disturbed):
 
 @pytest.mark.parametrize("composition", ["opacity", "sum", "product"])
 def test_every_composition_fits(composition):
-    once = replace(SINGLE, composition=composition, rounds=0)
+    once = SINGLE.replace(composition=composition, rounds=0)
     clone = clone_spectrum(SPECTRUM, once)
     assert clone.misfit < 0.01
 
 
 @pytest.mark.parametrize(("epochs", "cut_short"), [(20, True), (1000, False)])
 def test_a_fit_that_was_cut_short_is_flagged(epochs, cut_short):
-    clone = clone_spectrum(SPECTRUM, replace(TRUE, rounds=0, epochs=epochs))
+    clone = clone_spectrum(SPECTRUM, TRUE.replace(rounds=0, epochs=epochs))
     assert ("not converged" in clone.flags) == cut_short
 
 
@@ -197,6 +195,6 @@ def test_what_was_not_fitted_is_flagged_worst_first():
 
 def test_an_emission_line_is_flagged_where_it_is():
     flux = SPECTRUM.flux + 0.3 * np.exp(-0.5 * ((WAVELENGTH - 8500.0) / 0.1) ** 2)
-    clone = clone_spectrum(Spectrum(WAVELENGTH, flux), replace(TRUE, rounds=0))
+    clone = clone_spectrum(Spectrum(WAVELENGTH, flux), TRUE.replace(rounds=0))
     assert clone.flags[0].startswith("misfit of 0.")
     assert clone.flags[0].split(" at ")[1].startswith(("8499.9", "8500.0", "8500.1"))

@@ -39,7 +39,7 @@ def model():
     params = np.stack([toy_lines(labels).params for labels in grid.labels])
     reference = toy_lines(grid.labels[0]).reference
     surface = Surface(reference, np.zeros_like(params[0]), params[..., 1], params[..., [0, 2, 3]])
-    recipe = replace(PAPER, manifold="spline", composition="sum", residual=0.0)
+    recipe = PAPER.replace(interpolation="spline", composition="sum")
     axes = {name: np.array(axis) for name, axis in AXES.items()}
     return make_model(WAVELENGTH, axes, surface, None, recipe, {"library": "toy"})
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -14,14 +12,14 @@ from blase3d.model.grid_basis import (
     own_functions,
 )
 from blase3d.model.line_grid import Surface
-from blase3d.recipe import DEFAULT, SINGLE
+from blase3d.recipe import DEFAULT, SINGLE, SingleFit
 
 AXES = {
     "teff": np.linspace(4000.0, 7000.0, 7),
     "logg": np.linspace(3.0, 5.0, 5),
     "feh": np.array([-0.5, 0.0, 0.5]),
 }
-RECIPE = replace(DEFAULT, modes=12)
+RECIPE = DEFAULT.replace(smooth_functions=12)
 SMOOTH = box_functions(AXES, RECIPE)
 RNG = np.random.default_rng(5)
 FOLLOWING = SMOOTH @ RNG.normal(size=(12, 400))
@@ -98,13 +96,13 @@ def test_own_functions_come_last():
     ("changes", "every", "own", "widths", "count"),
     [
         ({}, 60, 30, 30, 30),
-        ({"smooth": 0}, 60, 30, 30, 60),
-        ({"smooth": 40}, 60, 30, 30, 30),  # never those of the library
-        ({"smooth": 20}, 60, 30, 25, 25),  # widths follow so many
+        ({"functions_with_residual": 0}, 60, 30, 30, 60),
+        ({"functions_with_residual": 40}, 60, 30, 30, 30),  # never those of the library
+        ({"functions_with_residual": 20}, 60, 30, 25, 25),  # widths follow so many
         ({}, 10, 4, 6, 6),  # a small grid
-        ({"catalogue": "equality"}, 60, 0, 60, 60),
+        ({"fit": SingleFit()}, 60, 0, 60, 60),
     ],
 )
 def test_the_residual_is_added_to_smooth_functions(changes, every, own, widths, count):
     parts = np.zeros(1), np.zeros((1, 4)), np.zeros((every, 1)), np.zeros((widths, 1, 3))
-    assert functions_with_residual(Surface(*parts), replace(DEFAULT, **changes), own) == count
+    assert functions_with_residual(Surface(*parts), DEFAULT.replace(**changes), own) == count

@@ -44,7 +44,7 @@ def smooth():
         truth.params,
         rng.normal(0.0, 0.2, (4, 26)).astype(np.float32),
         rng.normal(0.0, 0.01, (1, 26, 3)).astype(np.float32),
-        DEFAULT.root,
+        DEFAULT.joint.area_root,
     )
     pixels = rng.normal(0.0, 2e-3, (2, WAVELENGTH.size))
     rest = whole_residual(rng.normal(size=(6, 2)), pixels, step=1e-5)

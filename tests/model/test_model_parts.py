@@ -86,7 +86,6 @@ def test_a_part_first_asked_for_inside_jit_stays_usable(model):
 
 
 def test_what_is_beside_a_hole_is_known(model):
-    from dataclasses import replace
 
     holed = replace(model, meta={"holes": [[5500.0, 0.0]]})
     assert holed.near_hole(teff=5600.0, feh=-0.1)
@@ -109,7 +108,7 @@ def test_the_residual_is_added_to_the_smoothest_functions_alone():
     )
     pixels = WAVELENGTH.size
     nothing = Residual(np.zeros((12, 1)), np.zeros((1, pixels)), np.ones(pixels))
-    recipe = replace(DEFAULT, smooth=3)
+    recipe = DEFAULT.replace(functions_with_residual=3)
     both = make_model(WAVELENGTH, axes, surface, nothing, recipe, {})
     few = make_model(WAVELENGTH, axes, surface.smoothed(3), None, recipe, {})
     every = make_model(WAVELENGTH, axes, surface, None, recipe, {})

@@ -12,7 +12,6 @@ import os
 import pickle
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -797,7 +796,7 @@ PYTHON: dict[str, tuple[Callable[[World, Path], object], str]] = {
         "would be lost",
     ),
     "get_recipe": (lambda w, t: b3.get_recipe("default", epoch=3), "['epoch']"),
-    "Recipe": (lambda w, t: replace(b3.DEFAULT, modes=-1), "modes=-1"),
+    "Recipe": (lambda w, t: b3.DEFAULT.replace(smooth_functions=-1), "smooth_functions=-1"),
     "Spectrum": (lambda w, t: b3.Spectrum([8500.0, 8501.0], [1.0, 1j]), "not numeric"),
     "Prior": (lambda w, t: b3.Prior(2.0, 1.0), "low < high"),
     "clone": (

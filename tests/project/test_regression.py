@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shutil
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ from blase3d.libraries import grid_file, open_grid
 from blase3d.libraries.toy import toy_flux, toy_lines
 from blase3d.model import model_file
 from blase3d.model.model_file import load_model
-from blase3d.recipe import DEFAULT, SINGLE, Recipe, get_recipe
+from blase3d.recipe import DEFAULT, GROUPED, SINGLE, Recipe, SingleFit, get_recipe
 from blase3d.spectra import formats
 from blase3d.spectra.formats import read_spectrum
 
@@ -33,10 +32,13 @@ LARGEST = 300_000
 
 
 def now(recipe: Recipe) -> Recipe:
-    """A recipe as it is called today: before version 4 it had neither root nor smooth functions,
-    and before 5 more of these and none of the library's own."""
-    changed = ("root", "smooth", "modes", "own", "shape_modes", "firmness")
-    return replace(recipe, **{name: getattr(DEFAULT, name) for name in changed})
+    """A recipe with the settings of today: before version 4 it had neither root nor smooth
+    functions, and before 5 more of these and none of the library's data."""
+    if isinstance(recipe.fit, SingleFit):
+        return recipe
+    changed = ("area_root", "functions_with_residual", "smooth_functions", "data_functions")
+    changed += ("shape_functions", "shape_ridge")
+    return recipe.replace(**{name: getattr(DEFAULT.fit, name) for name in changed})
 
 
 def of(form: str) -> list[str]:
@@ -52,7 +54,7 @@ def test_grids(name: str) -> None:
     assert spectrum.continuum is not None
     exact = toy_flux(grid.labels[2], grid.wavelength)
     np.testing.assert_allclose(spectrum.flux / spectrum.continuum, exact, rtol=3e-7)
-    assert grid.meta["citation"] == "closed formulas of blase3d.libraries.toy"
+    assert grid.meta["citation"] == "closed formulas of blase3d.toy"
 
 
 @pytest.mark.parametrize("name", of("spectrum"))
@@ -89,12 +91,14 @@ FLUX = {
     "model-3.zip": [0.891731, 0.631004, 0.151040, 0.531324, 0.958376],
     "model-4.zip": [0.886816, 0.620084, 0.144403, 0.520363, 0.955675],
     "model-5.zip": [0.891917, 0.631416, 0.151295, 0.531740, 0.958478],
+    "model-6.zip": [0.891917, 0.631416, 0.151295, 0.531740, 0.958478],
 }
 
 LINES_ALONE = {
     "model-3.zip": [0.891731, 0.692445, 0.124910, 0.653949, 0.884054],
     "model-4.zip": [0.886816, 0.681714, 0.119555, 0.642568, 0.878837],
     "model-5.zip": [0.891047, 0.690931, 0.124135, 0.652341, 0.883330],
+    "model-6.zip": [0.891047, 0.690931, 0.124135, 0.652341, 0.883330],
 }
 
 
@@ -111,8 +115,9 @@ def test_models(name: str) -> None:
 
 
 def test_recipes() -> None:
-    assert now(get_recipe(str(PLACE / "recipe-default.json"))) == DEFAULT
-    assert now(get_recipe(str(PLACE / "recipe-single.json"))) == SINGLE
+    for version in ("", f"-{GROUPED}"):
+        assert now(get_recipe(str(PLACE / f"recipe-default{version}.json"))) == DEFAULT
+        assert now(get_recipe(str(PLACE / f"recipe-single{version}.json"))) == SINGLE
 
 
 def test_every_form_that_is_written_now_is_kept() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
 
@@ -29,7 +29,16 @@ from blase3d.libraries.toy import LINES, toy_grid
 from blase3d.lines.lines import Lines
 from blase3d.model.line_grid import Surface
 from blase3d.model.model_file import load_model, save_model
-from blase3d.recipe import RECIPES, SINGLE, Recipe, recipe_from_json
+from blase3d.recipe import (
+    DEFAULT,
+    RECIPES,
+    SINGLE,
+    Detection,
+    Normalisation,
+    Recipe,
+    SingleFit,
+    recipe_from_json,
+)
 from blase3d.recipe import _kinds as kinds
 from blase3d.spectra.formats import read_spectrum, write_spectrum
 from blase3d.spectra.spectrum import Spectrum
@@ -158,16 +167,19 @@ def test_numbers_next_to_zero(ending: str, folder: Folder) -> None:
 def recipes(draw: st.DrawFn) -> Recipe:
     recipe = draw(st.sampled_from(sorted(RECIPES.values(), key=lambda recipe: recipe.name)))
     values: dict[str, Any] = {}
-    for name, kind in kinds().items():
-        if choices := get_args(kind):
+    groups = (Recipe, Normalisation, Detection, type(recipe.fit))
+    for name, kind in [setting for group in groups for setting in kinds(group).items()]:
+        choices = get_args(kind)
+        if choices and isinstance(choices[0], str):
             values[name] = draw(st.sampled_from(choices))
         elif kind is str:
             values[name] = draw(WORDS)
         elif kind is int:
             values[name] = draw(st.integers(2, 30))
     values["residual"] = draw(st.floats(0.0, 1.0))
-    values["missing"] = draw(st.floats(-1e9, 0.0))
-    return replace(recipe, **values)
+    if isinstance(recipe.fit, SingleFit):
+        values["missing_ln_area"] = draw(st.floats(-1e9, 0.0))
+    return recipe.replace(**values)
 
 
 @few
@@ -202,8 +214,10 @@ def test_archive(folder: Folder, clone: Clone, window: int, round_: int, why: st
     archive.write_failed(2, f"no: {why}")
     rng = np.random.default_rng(window)
     shapes = {"reference": (3,), "base": (3, 4), "area": (2, 3), "shape": (1, 3, 3)}
-    surface = Surface(**{name: rng.normal(size=shape) for name, shape in shapes.items()})
-    archive.write_window(window, round_, surface, np.arange(4.0))
+    parts = {name: rng.normal(size=shape) for name, shape in shapes.items()}
+    surface = Surface(**parts, root=DEFAULT.joint.area_root)
+    joint = create_archive(folder() / "joint", GRID, DEFAULT)
+    joint.write_window(window, round_, surface, np.arange(4.0))
 
     again = open_archive(archive.path)
     node = again[1]
@@ -214,7 +228,7 @@ def test_archive(folder: Folder, clone: Clone, window: int, round_: int, why: st
     np.testing.assert_array_equal(node.lines.params, clone.lines.params)
     assert (node.misfit, node.flags) == (clone.misfit, clone.flags)
     assert again.failed == {2: f"no: {why}"}
-    found = again.window(window, round_)
+    found = open_archive(joint.path).window(window, round_)
     assert found is not None
     for name in shapes:
         np.testing.assert_array_equal(getattr(found[0], name), getattr(surface, name))

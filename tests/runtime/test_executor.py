@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ from blase3d.runtime.executor import LocalPool, run
 
 AXES = {"teff": (5000.0, 5500.0, 6000.0), "logg": (4.0, 5.0), "feh": (-0.5, 0.5)}
 GRID = toy_grid(AXES).cut(8480.0, 8496.0)
-TINY = replace(DEFAULT, name="tiny", rounds=1, epochs=4, window=400, margin=50)
+TINY = DEFAULT.replace(name="tiny", rounds=1, epochs=4, window=400, margin=50)
 """Two windows, two rounds."""
 ROUNDS, WINDOWS = TINY.rounds + 1, len(windows(len(GRID.wavelength), TINY))
 SURFACE = ("reference", "base", "area", "shape")

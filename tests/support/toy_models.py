@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from blase3d.libraries.toy import LINES, toy_lines
@@ -11,9 +9,9 @@ from blase3d.model.evaluate import Residual
 from blase3d.model.line_grid import Surface
 from blase3d.model.model import make_model
 from blase3d.model.residual import node_steps, scale_number, scale_of
-from blase3d.recipe import DEFAULT
+from blase3d.recipe import SINGLE
 
-NODEWISE = replace(DEFAULT, name="nodewise", catalogue="equality", composition="sum")
+NODEWISE = SINGLE.replace(name="nodewise", composition="sum", missing_ln_area=-1000.0)
 """The parameters of every node as they are, interpolated; lines compose as in the toy universe."""
 
 
@@ -45,7 +43,7 @@ def model_of(grid, params=None, rest=None, meta=None, recipe=NODEWISE, rates=Non
     if rest is not None:
         residual = whole_residual(np.eye(len(grid)), np.asarray(rest), step=1e-6)
     else:
-        recipe = replace(recipe, residual=0.0)
+        recipe = recipe.replace(residual=None)
     return make_model(
         grid.wavelength, grid.axes, surface, residual, recipe, meta or {}, rates=rates
     )

@@ -272,7 +272,7 @@ def _trials(
     progress: Progress,
 ) -> Iterator[_Trial]:
     fixed = {"rv": 0.0, "vsini": 0.0, "resolution": np.inf}
-    own = replace(model.recipe, continuum="library")
+    own = model.recipe.replace(continuum="library")
     rng = np.random.default_rng(seed)
     for done, i in enumerate(index):
         truth = grid.labels_of(i)

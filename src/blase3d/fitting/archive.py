@@ -43,13 +43,13 @@ from ..errors import ArchiveError, GridError, RecipeError
 from ..libraries.grid import Grid
 from ..lines.lines import Lines
 from ..model.line_grid import Surface
-from ..recipe import Recipe, recipe_from_json
+from ..recipe import GROUPED, Recipe, SingleFit, recipe_from_json
 from ..runtime.files import first_line, plain
 from ..runtime.zarr_groups import open_zarr, read_array, store_of, write_array
 from .single_node import Clone
 
 FORMAT = "blase3d-clones"
-VERSION = 5
+VERSION = GROUPED
 SEALED = 3
 """The first version that has sums and forms in the attributes."""
 OLDEST = 2
@@ -115,7 +115,7 @@ class Archive:
                 f"node {i} of {self.path} has not been cloned; run blase3d clone again to finish."
             )
         lines = None
-        if self.recipe.catalogue != "joint":
+        if isinstance(self.recipe.fit, SingleFit):
             lines = Lines(*(_read(group, attributes, name) for name in ("reference", "params")))
         flux = _read(group, attributes, "flux")
         flags = tuple(attributes["flags"])
@@ -206,7 +206,7 @@ class Archive:
             return None
         try:
             parts = {name: _read(group, attributes, name) for name in _SURFACE}
-            surface = Surface(**parts, root=self.recipe.root)
+            surface = Surface(**parts, root=self.recipe.joint.area_root)
             return surface, _read(group, attributes, "squares")
         except ArchiveError:
             return None

@@ -26,10 +26,10 @@ from ..model.line_grid import Surface, surface_layout
 from ..model.model import Model, make_model
 from ..model.residual import make_residual, some_pixels, strengths_of
 from ..model.short_axes import borrow
-from ..recipe import Recipe
+from ..recipe import JointFit, Recipe
 from ..runtime.progress import Progress, silent
 from .archive import Archive, software_versions
-from .windows import JointFit
+from .windows import WindowFits
 
 _SMALL = 8.0
 """How much more error at the nodes a small model has."""
@@ -49,8 +49,8 @@ def build(archive: Archive, progress: Progress = silent, *, small: bool = False)
         The archive lacks nodes, or is damaged.
     """
     recipe = archive.recipe
-    if small:
-        recipe = replace(recipe, residual=_SMALL * recipe.residual)
+    if small and recipe.residual is not None:
+        recipe = recipe.replace(residual=_SMALL * recipe.residual.tolerance)
     nodes = archive.nodes
     if nodes.size == 0:
         raise ArchiveError(f"no node of {archive.path} could be cloned; there is nothing to build.")
@@ -59,12 +59,12 @@ def build(archive: Archive, progress: Progress = silent, *, small: bool = False)
     flux = _fluxes(archive, nodes, progress)
     surface, own = _lines(archive, nodes, complete)
     residual = None
-    if recipe.residual:
+    if recipe.residual is not None:
         count = functions_with_residual(surface, recipe, own.shape[1])
         smooth, place = surface.smoothed(count), box_place(axes, archive.box_index[nodes])
         at_nodes = box_functions(axes, recipe, own)[place]
         lines = _line_flux(archive.wavelength, smooth, at_nodes, recipe, progress)
-        residual = make_residual(lines, flux, complete, recipe.residual)
+        residual = make_residual(lines, flux, complete, recipe.residual.tolerance)
     meta = {
         "library": archive.meta["library"],
         "fingerprint": archive.meta["fingerprint"],
@@ -73,7 +73,7 @@ def build(archive: Archive, progress: Progress = silent, *, small: bool = False)
         "holes": _holes(archive, nodes),
     }
     strengths = _strengths(flux, complete, axes)
-    rates = borrow(axes, strengths) if recipe.manifold == "spline" else {}
+    rates = borrow(axes, strengths) if recipe.interpolation == "spline" else {}
     model = make_model(
         archive.wavelength, axes, surface, residual, recipe, meta, rates=rates, own=own
     )
@@ -118,9 +118,9 @@ def _lines(
 ) -> tuple[Surface, NDArray[np.float64]]:
     """The lines, and the library's own functions at the nodes of the box, (box, K')."""
     recipe = archive.recipe
-    if recipe.catalogue == "joint":
-        joint = JointFit(archive)
-        return joint.surface(recipe.rounds).rounded(), rounded(complete @ joint.own)
+    if isinstance(recipe.fit, JointFit):
+        joint = WindowFits(archive)
+        return joint.surface(recipe.fit.rounds).rounded(), rounded(complete @ joint.own)
     found = [archive[int(i)].lines for i in nodes]
     reference, tables = _line_tables([lines for lines in found if lines is not None], recipe)
     box = np.tensordot(complete.astype(np.float32), tables, axes=1)
@@ -134,15 +134,15 @@ def _line_tables(
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """References (C,) of the lines that nodes share, and their parameters (N, C, 4).
 
-    Where a node lacks a line its ln area is `recipe.missing`, and its other parameters are the
-    means over the nodes that have it. (The original fills all four.)
+    Where a node lacks a line its ln area is the `missing_ln_area` of the recipe, and its other
+    parameters are the means over the nodes that have it. (The original fills all four.)
     """
     reference, places = equal_lines(lines)
     tables = np.full((len(lines), reference.size, 4), np.nan, np.float32)
     for table, node, place in zip(tables, lines, places, strict=True):
         table[place] = node.params
     mean = np.nanmean(tables, axis=0)
-    mean[:, 1] = recipe.missing
+    mean[:, 1] = recipe.single.missing_ln_area
     return reference, np.where(np.isnan(tables), mean, tables)
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..errors import CloneError, InputError
 from ..libraries.grid import Grid
-from ..recipe import Recipe
+from ..recipe import JointFit, Recipe
 from ..runtime.executor import from_here, run
 from ..runtime.progress import Progress, silent
 from ..spectra.continuum import normalise
@@ -56,7 +56,7 @@ def clone(
     failed = archive.failed
     if len(failed) == len(grid):
         raise CloneError(f"no node can be cloned; the first: {next(iter(failed.values()))}")
-    if recipe.catalogue == "joint":
+    if isinstance(recipe.fit, JointFit):
         fit_windows(archive, executor, progress)
     return archive
 
@@ -105,7 +105,7 @@ def _clone_node(item: _Node, recipe: Recipe) -> Clone:
     if isinstance(item.spectrum, InputError):
         raise item.spectrum
     spectrum = normalise(item.spectrum, recipe, item.teff)
-    if recipe.catalogue == "joint":
+    if isinstance(recipe.fit, JointFit):
         check_normalised(spectrum)
         return Clone(spectrum.flux.astype(np.float32))
     return clone_spectrum(spectrum, recipe)
@@ -113,7 +113,7 @@ def _clone_node(item: _Node, recipe: Recipe) -> Clone:
 
 def misfits(archive: Archive) -> NDArray[np.float64]:
     """rms misfit of the clone of every node, (N,); NaN of those that failed."""
-    if archive.recipe.catalogue == "joint":
+    if isinstance(archive.recipe.fit, JointFit):
         return joint_misfits(archive)
     found = np.full(len(archive), np.nan)
     for i in archive.nodes:

@@ -23,7 +23,7 @@ from ..lines.lines import Lines, padded
 from ..lines.profile import width_and_mixing
 from ..lines.render import ONE_ORDER, Layout, optical_depth, round_up, transmitted
 from ..model.line_grid import Surface, joined, params_at, slope_of_ln_area, surface_layout, total_of
-from ..recipe import Composition, Recipe
+from ..recipe import Composition, JointFit, Recipe
 from .single_node import DRIFT, REACH_MARGIN
 
 _SPREAD = 0.3
@@ -54,10 +54,15 @@ def detect_surface(
     depth at its centre from node to node.
     """
     found = [
-        detect(wavelength, node.astype(np.float64), recipe.prominence, recipe.distance)
+        detect(
+            wavelength,
+            node.astype(np.float64),
+            recipe.detection.prominence,
+            recipe.detection.distance,
+        )
         for node in flux
     ]
-    lines = cluster(found, recipe.tolerance)
+    lines = cluster(found, recipe.joint.cluster_width)
     depth = -np.log(np.clip(_at(lines, wavelength, flux), 1e-2, 1.0 - 1e-4))
     return _started(lines, depth, modes, recipe, _FAINTEST, _FOUND)
 
@@ -73,10 +78,12 @@ def with_missing(
     """The surface with lines added where its flux `model` (N, P) absorbs too little."""
     pairs = zip(flux.astype(np.float64), model.astype(np.float64), strict=True)
     found = [
-        detect_missing(wavelength, node, lines, recipe.redetection, recipe.distance)
+        detect_missing(
+            wavelength, node, lines, recipe.detection.redetection, recipe.detection.distance
+        )
         for node, lines in pairs
     ]
-    lines = cluster(found, recipe.tolerance, _in_place(surface, modes))
+    lines = cluster(found, recipe.joint.cluster_width, _in_place(surface, modes))
     lacking = np.maximum(model - flux, 0.0) / np.maximum(flux, 0.1)
     depth = _at(lines, wavelength, lacking)
     return joined([surface, _started(lines, depth, modes, recipe, _FAINTEST_NEW, _NEW)])
@@ -116,15 +123,17 @@ def _started(
     ridge: float,
 ) -> Surface:
     """Lines whose areas follow `depth` (N, C) over the nodes, as far as the modes can."""
-    count, n_modes = len(lines), modes.shape[1]
+    count, n_modes, root = len(lines), modes.shape[1], recipe.joint.area_root
     area: NDArray[np.floating] = np.zeros((n_modes, count))
     if count:
         strongest = np.maximum(depth.max(axis=0), 1e-9)
         ratio = np.log(np.clip(depth / strongest, faintest, 1.0))
         normal = modes.T @ modes + ridge * np.eye(n_modes)
-        area = np.linalg.solve(normal, modes.T @ total_of(ratio, recipe.root))
-    shape = np.zeros((min(recipe.shape_modes, n_modes), count, 3), np.float32)
-    return Surface(lines.reference, lines.params, area.astype(np.float32), shape, recipe.root)
+        area = np.linalg.solve(normal, modes.T @ total_of(ratio, root))
+    shape = np.zeros((min(recipe.joint.shape_functions, n_modes), count, 3), np.float32)
+    return Surface(
+        lines.reference, lines.params, area.astype(np.float32), shape, recipe.joint.area_root
+    )
 
 
 def fit_surface(
@@ -180,9 +189,9 @@ def fit_surface(
         jnp.asarray(whole.area),
         jnp.asarray(whole.shape),
         fit,
-        jnp.asarray(_batches(len(flux), recipe, seed)),
-        recipe.learning_rate,
-        recipe.firmness,
+        jnp.asarray(_batches(len(flux), recipe.joint, seed)),
+        recipe.joint.learning_rate,
+        recipe.joint.shape_ridge,
         recipe.composition,
     )
     model = _render_all(area, shape, fit, recipe.composition)
@@ -225,13 +234,13 @@ def _units(base: NDArray[np.float32]) -> Array:
     return jnp.stack([DRIFT * width, spread, spread], axis=1)
 
 
-def _batches(count: int, recipe: Recipe, seed: int) -> NDArray[np.int32]:
+def _batches(count: int, settings: JointFit, seed: int) -> NDArray[np.int32]:
     """Nodes in random order, in (steps, batch), every one about once an epoch; as many epochs as
     the recipe says, or as make up its steps, but no fewer than `_LEAST_EPOCHS`."""
     rng = np.random.default_rng(seed)
-    size = min(recipe.batch, count)
+    size = min(settings.batch, count)
     per_epoch = max(count // size, 1)
-    epochs = min(recipe.epochs, max(-(-recipe.steps // per_epoch), _LEAST_EPOCHS))
+    epochs = min(settings.epochs, max(-(-settings.steps // per_epoch), _LEAST_EPOCHS))
     orders = [rng.permutation(count)[: per_epoch * size] for _ in range(epochs)]
     return np.concatenate(orders).reshape(-1, size).astype(np.int32)
 

@@ -66,7 +66,7 @@ class Clone:
 def clone_spectrum(spectrum: Spectrum, recipe: Recipe) -> Clone:
     """Lines that render a normalised spectrum.
 
-    Lines are detected and tuned, and added for `recipe.rounds` rounds where the clone absorbs
+    Lines are detected and tuned, and added for `rounds` of the recipe's fit where the clone absorbs
     too little, up to three times as many in all.
 
     Parameters
@@ -84,7 +84,7 @@ def clone_spectrum(spectrum: Spectrum, recipe: Recipe) -> Clone:
     check_normalised(spectrum)
     first = detect_lines(spectrum, recipe)
     clone = fit_lines(spectrum, first, recipe)
-    for _ in range(recipe.rounds):
+    for _ in range(recipe.single.rounds):
         assert clone.lines is not None
         room = _MOST_LINES * len(first) - len(clone.lines)
         more = _strongest(missing_lines(spectrum, clone, recipe), room)
@@ -102,7 +102,7 @@ def _strongest(lines: Lines, count: int) -> Lines:
 def detect_lines(spectrum: Spectrum, recipe: Recipe) -> Lines:
     """First lines of a normalised spectrum."""
     flux = _bridged(spectrum, spectrum.flux)
-    return detect(spectrum.wavelength, flux, recipe.prominence, recipe.distance)
+    return detect(spectrum.wavelength, flux, recipe.detection.prominence, recipe.detection.distance)
 
 
 def _bridged(spectrum: Spectrum, values: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -118,8 +118,8 @@ def missing_lines(spectrum: Spectrum, clone: Clone, recipe: Recipe) -> Lines:
         spectrum.wavelength,
         _bridged(spectrum, spectrum.flux),
         _bridged(spectrum, clone.flux),
-        recipe.redetection,
-        recipe.distance,
+        recipe.detection.redetection,
+        recipe.detection.distance,
     )
 
 
@@ -127,15 +127,15 @@ def fit_lines(spectrum: Spectrum, start: Lines, recipe: Recipe) -> Clone:
     """Tune all four parameters of every line of `start` to a normalised spectrum."""
     if len(start) == 0:
         return _clone(start, np.ones(spectrum.flux.size, np.float32), spectrum, ("no lines",))
-    layout = window_layout(spectrum.wavelength, start, recipe)
+    layout, settings = window_layout(spectrum.wavelength, start, recipe), recipe.single
     params, flux, gained = _descend(
         jnp.asarray(padded(start.params, layout.slots.size)),  # so that one number is its shape
         layout,
         jnp.asarray(spectrum.flux, jnp.float32),
         jnp.asarray(spectrum.good, jnp.float32),
         recipe.composition,
-        _optimiser(recipe.optimiser, recipe.learning_rate, recipe.epochs),
-        recipe.epochs,
+        _optimiser(settings.optimiser, settings.learning_rate, settings.epochs),
+        settings.epochs,
     )
     lines = Lines(start.reference, np.asarray(params)[: len(start)])
     flags = () if gained < _CONVERGED else ("not converged",)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 
 import numpy as np
@@ -37,13 +37,13 @@ class Window:
 
 def windows(n_pixels: int, recipe: Recipe) -> list[Window]:
     """The windows of a spectrum: of one size, so that one compilation serves them."""
-    count = max(round(n_pixels / recipe.window), 1)
+    count = max(round(n_pixels / recipe.joint.window), 1)
     size = -(-n_pixels // count)
     count = -(-n_pixels // size)  # rounding up may have used up the last
-    wide = min(size + 2 * recipe.margin, n_pixels)
+    wide = min(size + 2 * recipe.joint.margin, n_pixels)
     found = []
     for k in range(count):
-        first = min(max(k * size - recipe.margin, 0), n_pixels - wide)
+        first = min(max(k * size - recipe.joint.margin, 0), n_pixels - wide)
         own = slice(k * size, min((k + 1) * size, n_pixels))
         found.append(Window(own, slice(first, first + wide)))
     return found
@@ -57,11 +57,12 @@ def fit_windows(archive: Archive, executor: Executor | None, progress: Progress)
     CloneError
         A window cannot be fitted, or no line is found in any.
     """
-    joint = JointFit(archive)
+    joint = WindowFits(archive)
     _find_own_functions(joint, progress)
     recipe = joint.recipe
-    for number in range(recipe.rounds + 1):
-        stage = f"fit lines, round {number + 1} of {recipe.rounds + 1}"
+    rounds = recipe.joint.rounds
+    for number in range(rounds + 1):
+        stage = f"fit lines, round {number + 1} of {rounds + 1}"
         done = sum(joint.found(k, number) is not None for k in range(len(joint.windows)))
         progress(stage, done, len(joint.windows))
         tasks = joint.tasks(number)
@@ -73,15 +74,16 @@ def fit_windows(archive: Archive, executor: Executor | None, progress: Progress)
                 archive.write_window(item.number, number, *result)
             done += 1
             progress(stage, done, len(joint.windows))
-    if len(joint.surface(recipe.rounds)) == 0:
+    if len(joint.surface(rounds)) == 0:
         raise CloneError(
-            f"no line deeper than {recipe.prominence} was found at any node; lower the prominence."
+            f"no line deeper than {recipe.detection.prominence} was found at any node; "
+            "lower the prominence."
         )
 
 
-def _find_own_functions(joint: JointFit, progress: Progress) -> None:
+def _find_own_functions(joint: WindowFits, progress: Progress) -> None:
     """Find the library's own functions, unless the archive has those of its nodes."""
-    archive, count = joint.archive, joint.archive.recipe.own
+    archive, count = joint.archive, joint.archive.recipe.joint.data_functions
     if count == 0 or joint.found_own() is not None:
         return
     some, strengths = some_pixels(archive.wavelength.size), []
@@ -107,7 +109,7 @@ class _Task:
 
 
 @dataclass(frozen=True, eq=False)
-class JointFit:
+class WindowFits:
     """What an archive has of its joint fit, and what is to be done."""
 
     archive: Archive
@@ -121,7 +123,8 @@ class JointFit:
     def recipe(self) -> Recipe:
         """That of the archive; widths follow no more functions than there are smooth ones."""
         recipe = self.archive.recipe
-        return replace(recipe, shape_modes=min(recipe.shape_modes, self.smooth.shape[1]))
+        count = min(recipe.joint.shape_functions, self.smooth.shape[1])
+        return recipe.replace(shape_functions=count)
 
     @cached_property
     def modes(self) -> NDArray[np.float64]:
@@ -144,7 +147,7 @@ class JointFit:
         CloneError
             They have not been found.
         """
-        if not self.archive.recipe.own:
+        if not self.archive.recipe.joint.data_functions:
             return np.empty((self.nodes.size, 0))
         kept = self.found_own()
         if kept is None:
@@ -235,16 +238,16 @@ def _fit_window(task: _Task, recipe: Recipe) -> tuple[Surface, NDArray[np.float6
         start, wave, flux, modes, recipe, background, seed=task.round_number
     )
     squares = np.sum((model - flux)[:, task.own].astype(np.float64) ** 2, axis=1)
-    if task.round_number < recipe.rounds:
+    if task.round_number < recipe.joint.rounds:
         fitted = with_missing(fitted, wave, flux, model, modes, recipe)
     return fitted, squares
 
 
 def joint_misfits(archive: Archive) -> NDArray[np.float64]:
     """rms misfit of the lines of every node, (N,); NaN of those that failed or are not fitted."""
-    joint = JointFit(archive)
+    joint = WindowFits(archive)
     rms = np.full(len(archive), np.nan)
-    kept = [joint.found(k, archive.recipe.rounds) for k in range(len(joint.windows))]
+    kept = [joint.found(k, archive.recipe.joint.rounds) for k in range(len(joint.windows))]
     squares = sum(done[1] for done in kept if done is not None)
     rms[joint.nodes] = np.sqrt(squares / archive.wavelength.size)
     return rms

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from ..recipe import Recipe
+from ..recipe import JointFit, Recipe
 from .interpolation import coordinates, smooth_modes
 from .line_grid import Surface
 
@@ -33,9 +33,9 @@ def box_functions(
 ) -> NDArray[np.float64]:
     """The functions at the nodes of the box, last label fastest, (box, K): smooth ones and the
     library's `own` (box, K'); or, where nodes were cloned by themselves, one for every node."""
-    if recipe.catalogue != "joint":
+    if not isinstance(recipe.fit, JointFit):
         return np.eye(int(np.prod([len(axis) for axis in axes.values()])))
-    smooth = smooth_modes(coordinates(axes), recipe.modes)
+    smooth = smooth_modes(coordinates(axes), recipe.fit.smooth_functions)
     return smooth if own is None else np.concatenate([smooth, own], axis=1)
 
 
@@ -43,9 +43,9 @@ def functions_with_residual(surface: Surface, recipe: Recipe, own: int) -> int:
     """How many functions areas follow where the residual is added: not the last, the library's
     `own`, and as many as widths at the least."""
     every = len(surface.area)
-    if recipe.catalogue != "joint" or recipe.smooth == 0:
+    if not isinstance(recipe.fit, JointFit) or recipe.fit.functions_with_residual == 0:
         return every
-    return min(max(recipe.smooth, len(surface.shape)), every - own)
+    return min(max(recipe.fit.functions_with_residual, len(surface.shape)), every - own)
 
 
 def own_functions(

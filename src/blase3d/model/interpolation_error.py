@@ -100,7 +100,7 @@ def error_shares(model: Model, strengths: NDArray[np.float64]) -> dict[str, floa
     strengths : (..., P)
         `emulator.strength` of the spectra of the box, one dimension for each label, at some pixels.
     """
-    if model.recipe.manifold != "spline":
+    if model.recipe.interpolation != "spline":
         return {}
     shares, borrowing = {}, rates_of(model)
     for k, (name, axis) in enumerate(zip(model.axes, coordinates(model.axes), strict=True)):

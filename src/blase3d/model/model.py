@@ -318,7 +318,7 @@ def make_model(
         with_rest = functions_with_residual(surface, recipe, own_count)
     ln = log_grid(wavelength)
     emulator = Emulator(
-        make_manifold(axes, recipe.manifold, rates),
+        make_manifold(axes, recipe.interpolation, rates),
         jnp.asarray(modes, jnp.float32),
         jnp.asarray(surface.base),
         jnp.asarray(surface.area),

@@ -18,7 +18,7 @@ import zarr
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ArchiveError
-from ..recipe import Recipe, recipe_from_json
+from ..recipe import GROUPED, JointFit, Recipe, recipe_from_json
 from ..runtime.files import replacing
 from ..runtime.zarr_groups import open_zarr, read_array, write_array
 from ..spectra.spectrum import check_wavelength
@@ -29,7 +29,7 @@ from .model import Model, make_model, own_of, rates_of
 from .residual import node_steps, scale_number, scale_of
 
 FORMAT = "blase3d-model"
-VERSION = 5
+VERSION = GROUPED
 OLDEST = 3
 """The oldest version that is read: nothing is borrowed in it, and before 5 no function is the
 library's own."""
@@ -92,7 +92,7 @@ def _place_of_rates(axes: Mapping[str, Any], name: str) -> str:
 
 def _steps(recipe: Recipe, base: NDArray[np.float32]) -> dict[str, ArrayLike | None]:
     """Steps of the coefficients of lines; None where they are kept as they are."""
-    area, shape = steps(base) if recipe.catalogue == "joint" else (None, None)
+    area, shape = steps(base) if isinstance(recipe.fit, JointFit) else (None, None)
     return {"area": area, "shape": shape}
 
 
@@ -146,11 +146,12 @@ def _read(group: zarr.Group, attributes: dict[str, Any]) -> Model:
         values = read_array(group, name)
         parts[name] = values if step is None else _decoded(values, step)
     residual = _read_residual(group) if "residual_nodes" in group else None
-    if residual is None and recipe.residual:
+    if residual is None and recipe.residual is not None:
         raise ValueError("the residual is missing")
     wavelength = _wavelengths(attributes["wavelength"], read_array(group, "wavelength"))
     check_wavelength(wavelength, ArchiveError)
-    surface = Surface(**parts, root=recipe.root if recipe.catalogue == "joint" else 0)
+    root = recipe.fit.area_root if isinstance(recipe.fit, JointFit) else 0
+    surface = Surface(**parts, root=root)
     errors = _decoded(read_array(group, "error_modes"), _ERROR_STEP)
     rates, own = _read_rates(group, axes), None
     if "own_functions" in group:

@@ -41,19 +41,20 @@ COOLEST = 100.0
 def normalise(spectrum: Spectrum, recipe: Recipe, teff: float | None = None) -> Spectrum:
     """Return the spectrum divided by its continuum.
 
-    If `recipe.continuum` is `library` and the spectrum has a continuum, that one is used.
-    Otherwise it is fitted: the blackbody of `teff` (K; None leaves it out) times a polynomial of
-    degree `recipe.continuum_degree`.
+    By `recipe.normalisation`: if `continuum` is `library` and the spectrum has a continuum, that
+    one is used. Otherwise it is fitted: the blackbody of `teff` (K; None leaves it out) times a
+    polynomial of degree `continuum_degree`.
 
     Raises
     ------
     SpectrumError
         The continuum cannot be fitted.
     """
-    continuum = spectrum.continuum if recipe.continuum == "library" else None
+    settings = recipe.normalisation
+    continuum = spectrum.continuum if settings.continuum == "library" else None
     if continuum is None:
         flux = np.where(spectrum.good, spectrum.flux, np.nan)
-        continuum = fit_continuum(spectrum.wavelength, flux, teff, recipe.continuum_degree)
+        continuum = fit_continuum(spectrum.wavelength, flux, teff, settings.continuum_degree)
     error = None if spectrum.error is None else spectrum.error / continuum
     ones = np.ones_like(continuum)
     return replace(spectrum, flux=spectrum.flux / continuum, error=error, continuum=ones)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -32,11 +32,13 @@ from .folder import StateFile, choose_pixels, find_states, no_labels, states_gri
 from .state_lines import at_shared, shared_lines, to_lines
 from .states import State, original_flux, read_state
 
-STATES = replace(
-    PAPER, name="states", wing_cut=0, manifold=DEFAULT.manifold, residual=DEFAULT.residual
+STATES = PAPER.replace(
+    name="states", wing_cut=0, interpolation=DEFAULT.interpolation, residual=DEFAULT.residual
 )
 """The recipe of imported clones: lines as the original composes them, the rest as `default`. All
 nodes have the same lines, so that those of equal name are one."""
+_CLUSTER_WIDTH = DEFAULT.joint.cluster_width
+"""km/s."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ def _whole(span: tuple[float, float]) -> tuple[float, float]:
 def _shared(survey: _Survey, wavelength: Floats) -> Lines:
     """The lines that the nodes share; the same for the same files, so that nothing need be kept."""
     seen = [_within(lines, wavelength) for lines in survey.lines]
-    return shared_lines(seen, STATES.tolerance)
+    return shared_lines(seen, _CLUSTER_WIDTH)
 
 
 def _within(lines: Lines, wavelength: Floats) -> Lines:
@@ -176,7 +178,7 @@ class _Plan:
     def lines_of(self, state: State) -> Lines:
         """The lines that the archive is to have of a node."""
         lines = _within(to_lines(state), self.wavelength)
-        return lines if self.shared is None else at_shared(lines, self.shared, STATES.tolerance)
+        return lines if self.shared is None else at_shared(lines, self.shared, _CLUSTER_WIDTH)
 
 
 def _is_done(item: _Item, archive: Archive, plan: _Plan) -> bool:

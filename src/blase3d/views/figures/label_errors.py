@@ -145,7 +145,7 @@ def _node_spectra(model: Model, nodes: Nodes, rows: Floats) -> list[tuple[Floats
 
 def _held_out(model: Model, grid: Grid, rows: Floats) -> list[tuple[Floats, Spectrum]]:
     """Held-out spectra in units of their continuum, with their labels."""
-    own = replace(model.recipe, continuum="library")
+    own = model.recipe.replace(continuum="library")
     found = []
     for i in choose_held_out(model, grid, rows).index:
         labels = grid.labels_of(i)

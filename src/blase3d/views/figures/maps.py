@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ...model.model import Model
 from ...parameters import parameter
+from ...recipe import JointFit
 from ..style import (
     COLUMN,
     DIVERGING,
@@ -131,7 +132,7 @@ def line_maps(
     first, second = pair_of(model, over)
     base = middle_node(model)
     index = choose_line(model, base, line)
-    smooth = model.recipe.catalogue == "joint"
+    smooth = isinstance(model.recipe.fit, JointFit)
     x, y = (
         np.linspace(*model.bounds[name], _FINE) if smooth else model.axes[name]
         for name in (first, second)

@@ -282,7 +282,7 @@ def without_node(model: Model, name: str, value: float) -> Emulator:
     emulator, rest = model.emulator, model.emulator.residual
     return replace(
         emulator,
-        manifold=make_manifold(axes, model.recipe.manifold, rates),
+        manifold=make_manifold(axes, model.recipe.interpolation, rates),
         modes=emulator.modes[kept],
         residual=None if rest is None else replace(rest, nodes=rest.nodes[kept]),
     )
