@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
 
 from blase3d.errors import ArchiveError
+from blase3d.fitting import joint_fit, single_node
 from blase3d.fitting.archive import create_archive, open_archive
+from blase3d.fitting.constants import constants
 from blase3d.fitting.single_node import Clone
 from blase3d.libraries.toy import WAVELENGTH, toy_flux, toy_grid, toy_lines
+from blase3d.lines import catalogue, detect
+from blase3d.model import grid_basis
 from blase3d.model.line_grid import Surface
 from blase3d.model.model_file import load_model
 from blase3d.recipe import DEFAULT, PAPER, SINGLE
@@ -21,6 +27,7 @@ from blase3d.runtime.zarr_groups import write_array
 
 AXES = {"teff": (5500.0, 6000.0, 6500.0), "logg": (4.0, 4.5), "feh": (0.0,)}
 GRID = toy_grid(AXES)
+REGRESSION = Path(__file__).parents[1] / "regression"
 
 
 def clone_of(i):
@@ -190,6 +197,44 @@ def test_other_work_is_refused(archive, grid, recipe):
     with pytest.raises(ArchiveError, match="another grid, range or recipe"):
         create_archive(archive.path, grid, recipe)
     assert done(archive) == list(range(6))
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "value"),
+    [
+        (joint_fit, "_SPREAD", 0.2),
+        (joint_fit, "_LEAST_EPOCHS", 5),
+        (single_node, "_MOST_LINES", 4),
+        (detect, "_EDGE", 400),
+        (grid_basis, "_POWER", 0.5),
+    ],
+)
+def test_other_constants_of_the_fit_are_refused(archive, monkeypatch, module, name, value):
+    monkeypatch.setattr(module, name, value)
+    with pytest.raises(ArchiveError, match="other constants"):
+        create_archive(archive.path, GRID, SINGLE)
+    assert done(archive) == list(range(6))  # it still opens
+
+
+@pytest.mark.parametrize("module", [joint_fit, single_node, detect, catalogue, grid_basis])
+def test_every_constant_of_a_fit_is_kept_in_its_archive(module):
+    numbers = {name: value for name, value in vars(module).items() if name.isupper()}
+    kept = list(constants().values())
+    for name, value in numbers.items():
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, int | float) and name != "SPEED_OF_LIGHT":
+                assert number in kept, name
+
+
+def test_an_archive_of_version_5_resumes_under_its_constants_alone(tmp_path, monkeypatch):
+    path = tmp_path / "clones"
+    grid = toy_grid({**AXES, "teff": (5500.0, 6000.0)}).cut(8497.0, 8499.0)
+    with zipfile.ZipFile(REGRESSION / "clones-5.zip") as zipped:
+        zipped.extractall(path)
+    assert create_archive(path, grid, SINGLE).is_done(2)
+    monkeypatch.setattr(joint_fit, "_SPREAD", 0.2)
+    with pytest.raises(ArchiveError, match="other constants"):
+        create_archive(path, grid, SINGLE)
 
 
 # Damage

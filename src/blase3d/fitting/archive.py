@@ -46,6 +46,7 @@ from ..model.line_grid import Surface
 from ..recipe import GROUPED, Recipe, SingleFit, recipe_from_json
 from ..runtime.files import first_line, plain
 from ..runtime.zarr_groups import open_zarr, read_array, store_of, write_array
+from .constants import VERSION_5, constants, mark
 from .single_node import Clone
 
 FORMAT = "blase3d-clones"
@@ -267,6 +268,13 @@ def create_archive(path: str | Path, grid: Grid, recipe: Recipe) -> Archive:
             f"{path} holds clones of another grid, range or recipe ({archive.recipe.name}); "
             "choose another name or remove it."
         )
+    now = constants()
+    kept = archive.meta.get("constants")
+    if kept != now and (kept is not None or mark(now) != VERSION_5):
+        raise ArchiveError(
+            f"{path} was made by a version whose fits have other constants; finish it with that "
+            "version, or choose another name or remove it."
+        )
     return archive
 
 
@@ -304,6 +312,7 @@ def _describe(group: zarr.Group, grid: Grid, recipe: Recipe) -> None:
     attributes = {
         "forms": {name: write_array(group, name, values) for name, values in arrays.items()},
         "recipe": recipe.to_json(),
+        "constants": constants(),
         "label_names": list(grid.label_names),
         "library": plain(grid.meta),
         "fingerprint": grid.fingerprint(),

@@ -1,0 +1,59 @@
+"""Constants that steer a fit and are in no recipe. An archive resumes only under its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from ..lines import catalogue, detect
+from ..model import grid_basis, interpolation, line_grid, residual
+from ..spectra import continuum
+from . import joint_fit, single_node
+
+VERSION_5 = "24e8f8d817a4"
+"""`mark` of the constants of version 5, whose archives do not carry them."""
+
+
+def constants() -> dict[str, float]:
+    """Constants of normalisation, detection, clustering, basis functions and both fits."""
+    return {
+        "continuum.rounding": continuum.ROUNDING,
+        "continuum.rounds": continuum.ROUNDS,
+        "continuum.coolest": continuum.COOLEST,
+        "detect.prominence_window": detect._PROMINENCE_WINDOW,
+        "detect.edge": detect._EDGE,
+        "catalogue.bins_per_kernel": catalogue._BINS_PER_KERNEL,
+        "catalogue.kernel_reach": catalogue._KERNEL_REACH,
+        "interpolation.least_mode": interpolation._LEAST_MODE,
+        "grid_basis.step": grid_basis.OWN_STEP,
+        "grid_basis.power": grid_basis._POWER,
+        "grid_basis.least": grid_basis._LEAST,
+        "grid_basis.nothing": grid_basis._NOTHING,
+        "residual.darkest": residual.DARKEST,
+        "residual.some": residual._SOME,
+        "line_grid.layout_nodes": line_grid._LAYOUT_NODES,
+        "line_grid.least_root": line_grid._LEAST_ROOT,
+        "single_node.reach_margin": single_node.REACH_MARGIN,
+        "single_node.drift": single_node.DRIFT,
+        "single_node.converged": single_node._CONVERGED,
+        "single_node.most_lines": single_node._MOST_LINES,
+        "single_node.least_flux": single_node._SENSIBLE[0],
+        "single_node.greatest_flux": single_node._SENSIBLE[1],
+        "single_node.unfitted": single_node._UNFITTED,
+        "single_node.apart": single_node._APART,
+        "single_node.most_flags": single_node._MOST_FLAGS,
+        "joint_fit.spread": joint_fit._SPREAD,
+        "joint_fit.ridge_new": joint_fit._NEW,
+        "joint_fit.ridge_found": joint_fit._FOUND,
+        "joint_fit.faintest": joint_fit._FAINTEST,
+        "joint_fit.faintest_new": joint_fit._FAINTEST_NEW,
+        "joint_fit.rooted": joint_fit._ROOTED,
+        "joint_fit.widened": joint_fit._WIDENED,
+        "joint_fit.adam_b2": joint_fit._B2,
+        "joint_fit.least_epochs": joint_fit._LEAST_EPOCHS,
+    }
+
+
+def mark(values: dict[str, float]) -> str:
+    """A short digest of constants."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
