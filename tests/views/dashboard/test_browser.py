@@ -196,7 +196,9 @@ def test_a_line_that_is_clicked_shows_its_manifold(browser, model):
         actions.click().perform()
         until(browser, "line", f'it.text.includes("{wavelength:.2f}")')
         until(
-            browser, "line", 'it.text.includes("Its part in each label") && !it.text.includes("…")'
+            browser,
+            "line",
+            'it.text.includes("Share of the information on each label") && !it.text.includes("…")',
         )
     line = int(np.abs(model.reference - 8509.48).argmin())
     corner = model.lines(teff=5250.0, logg=4.25, feh=value(browser, "feh", "it.value"))

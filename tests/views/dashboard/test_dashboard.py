@@ -17,20 +17,27 @@ from toy_models import model_of
 import blase3d.views.dashboard
 from blase3d.analysis.identify import available, identify
 from blase3d.errors import InputError, MissingExtra
+from blase3d.inference import infer
 from blase3d.libraries.toy import LINES, toy_grid
 from blase3d.spectra.formats import read_spectrum
 from blase3d.spectra.spectrum import Spectrum
-from blase3d.views.dashboard import explore, model_parts
-from blase3d.views.dashboard.cards import line_card, message, model_words
-from blase3d.views.dashboard.curves import MARGIN, shown, stretch_of, with_gaps
+from blase3d.views.dashboard import compiled_model, explore
+from blase3d.views.dashboard.compiled_model import CompiledModel
+from blase3d.views.dashboard.curves import MARGIN, thin_for_screen, window_slice, with_gaps
 from blase3d.views.dashboard.downloads import lines_file, model_file, star_file
-from blase3d.views.dashboard.frame import make_picture
-from blase3d.views.dashboard.model_parts import Pieces
-from blase3d.views.dashboard.observed import drawn, model_at, observed
+from blase3d.views.dashboard.frame import make_frame
+from blase3d.views.dashboard.html_text import line_html, message, model_summary
 from blase3d.views.dashboard.page import Page
-from blase3d.views.dashboard.session import make_workshop
-from blase3d.views.dashboard.settings import first_settings, fitted, inside, narrowest, whole_of
-from blase3d.views.dashboard.visible_lines import DEEP, Names, in_view, maps_of
+from blase3d.views.dashboard.session import make_session
+from blase3d.views.dashboard.star import interpolate_flux, show_star, star_curves, with_fit
+from blase3d.views.dashboard.state import (
+    first_state,
+    fit_window,
+    is_possible,
+    model_range,
+    narrowest,
+)
+from blase3d.views.dashboard.visible_lines import DEEP, LineNames, find_visible, maps_of
 from blase3d.views.dashboard.widgets import make_controls
 
 AXES = {"teff": (5250.0, 5750.0, 6250.0), "logg": (4.25, 4.75), "feh": (-0.25, 0.25)}
@@ -46,7 +53,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def shop(model):
-    made = make_workshop(model)
+    made = make_session(model)
     yield made
     made.close()
 
@@ -54,11 +61,11 @@ def shop(model):
 @pytest.fixture
 def settings(model):
     labels = {"teff": 5400.0, "logg": 4.4, "feh": 0.1}
-    return replace(first_settings(model), labels=labels, window=WINDOW, columns=300)
+    return replace(first_state(model), labels=labels, window=WINDOW, columns=300)
 
 
 def seen(model, settings, wavelength):
-    return np.asarray(model.flux(**settings.labels, **settings.sight, wavelength=wavelength))
+    return np.asarray(model.flux(**settings.labels, **settings.observation, wavelength=wavelength))
 
 
 # What is sent.
@@ -70,7 +77,7 @@ def test_no_line_is_thinned_away(columns, size, random):
     values = np.ones(size)
     places = [random.randrange(size) for _ in range(min(size, 5))]
     values[places] = [0.5 + 0.1 * k for k in range(len(places))]
-    kept = shown(values, columns)
+    kept = thin_for_screen(values, columns)
     assert kept.size <= max(4 * round(2 * columns * (1 + 2 * MARGIN)), 4)
     assert (np.diff(kept) > 0).all()
     if size:
@@ -82,8 +89,8 @@ def test_every_column_of_the_screen_keeps_its_extremes():
     x = np.linspace(8000.0, 12000.0, 300_001)
     y = np.random.default_rng(1).normal(size=x.size)
     columns, window = 700, (9000.0, 10000.0)
-    part = stretch_of(x, window)
-    kept = part.start + shown(y[part], columns)
+    part = window_slice(x, window)
+    kept = part.start + thin_for_screen(y[part], columns)
     edges = np.linspace(*window, columns + 1)
     for low, high in pairwise(edges):
         every = y[(x >= low) & (x < high)]
@@ -96,12 +103,12 @@ def test_every_column_of_the_screen_keeps_its_extremes():
 
 def test_a_stretch_is_the_window_with_its_margins():
     x = np.arange(100.0)
-    part = stretch_of(x, (40.0, 60.0))
+    part = window_slice(x, (40.0, 60.0))
     assert x[part][0] <= 40.0 - 20.0 * MARGIN
     assert x[part][-1] >= 60.0 + 20.0 * MARGIN
     assert x[part].size < 40
-    assert x[stretch_of(x, (-50.0, 500.0))].size == 100
-    assert x[stretch_of(x, (500.0, 600.0))].size <= 1
+    assert x[window_slice(x, (-50.0, 500.0))].size == 100
+    assert x[window_slice(x, (500.0, 600.0))].size <= 1
 
 
 def test_curves_are_interrupted_in_gaps():
@@ -116,8 +123,8 @@ def test_curves_are_interrupted_in_gaps():
 @patient
 @given(st.floats(8000.0, 9000.0), st.floats(1e-9, 1e4))
 def test_a_window_always_lies_in_the_model(model, middle, width):
-    low, high = whole_of(model)
-    start, end = fitted((middle, middle), width, model)
+    low, high = model_range(model)
+    start, end = fit_window(middle, width, model)
     assert low <= start < end <= high + 1e-9
     assert end - start >= narrowest(model) - 1e-9
     if narrowest(model) < width < high - low:
@@ -125,7 +132,7 @@ def test_a_window_always_lies_in_the_model(model, middle, width):
 
 
 def test_what_a_page_sends_is_looked_at(model, settings):
-    assert inside(settings, model)
+    assert is_possible(settings, model)
     wrong = (
         {"labels": {**settings.labels, "teff": 9000.0}},
         {"labels": {**settings.labels, "teff": np.nan}},
@@ -135,95 +142,80 @@ def test_what_a_page_sends_is_looked_at(model, settings):
         {"window": (8500.0, 8490.0)},
         {"window": (0.0, 1e9)},
     )
-    assert not any(inside(replace(settings, **change), model) for change in wrong)
+    assert not any(is_possible(replace(settings, **change), model) for change in wrong)
 
 
-# Parts of the model.
+# Cuts of the model.
 
 
 @pytest.fixture(scope="module")
 def long_model():
-    """Of so many pixels that it has parts."""
+    """A model of so many pixels that it has cuts."""
     grid = toy_grid(AXES)
     pixels = np.linspace(8480.0, 8520.0, 16_385)
     return model_of(SimpleNamespace(wavelength=pixels, axes=grid.axes, labels=grid.labels))
 
 
-@pytest.fixture(scope="module")
-def small_parts():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(model_parts, "_SMALLEST", 2048)
-        patch.setattr(model_parts, "_MARGIN", 1.0 + 30.0 / 299792.458)
-        yield
+@pytest.fixture
+def slow_stars(monkeypatch):
+    """Velocities that are small beside the range of the long model."""
+    monkeypatch.setattr(compiled_model, "_FASTEST", 30.0)
 
 
-@patient
-@given(st.floats(0.0, 1.0), st.floats(0.001, 1.0))
-def test_a_part_has_all_that_its_window_needs(long_model, small_parts, middle, width):
-    window = fitted((8480 + 40 * middle,) * 2, 40 * width, long_model)
-    spans = [*Pieces(long_model)._spans(window)]
-    pixels = long_model.wavelength
-    assert spans[0] == (0, pixels.size)
-    for (first, stop), (next_first, next_stop) in pairwise(spans):
-        assert next_stop - next_first < stop - first
-    for first, stop in spans[1:]:
-        assert pixels[first] <= window[0]
-        assert pixels[stop - 1] >= window[1]
-
-
-def test_a_part_shows_what_the_whole_does(long_model, small_parts, settings):
+def test_a_cut_shows_the_same_as_the_whole(long_model, slow_stars, settings):
     near = replace(settings, window=(8497.0, 8499.0), rv=12.0, vsini=4.0, resolution=30_000.0)
-    parts = Pieces(long_model)
-    whole = parts.best(near.window)
-    assert not parts.is_best(near.window)
-    parts.warm(near.window)
-    assert parts.is_best(near.window)
-    part = parts.best(near.window)
-    assert part.model.wavelength.size < whole.model.wavelength.size / 2
-    for piece in (whole, part):
-        own = piece.model.wavelength
-        here = (own >= 8497.0) & (own <= 8499.0)
-        assert np.abs(piece.flux(near)[here] - seen(long_model, near, own[here])).max() < 1e-4
+    compiled = CompiledModel(long_model)
+    whole = compiled.flux(near)
+    assert whole[0].size == long_model.wavelength.size
+    assert not compiled.is_compiled(near.window)
+    compiled.compile(near.window)
+    assert compiled.is_compiled(near.window)
+    cut = compiled.flux(near)
+    assert cut[0].size < whole[0].size / 2
+    for pixels, flux in (whole, cut):
+        assert pixels[0] <= 8497.0 < 8499.0 <= pixels[-1]
+        here = (pixels >= 8497.0) & (pixels <= 8499.0)
+        assert np.abs(flux[here] - seen(long_model, near, pixels[here])).max() < 1e-4
 
 
 def test_sliders_do_not_compile(shop, settings):
-    make_picture(shop.pieces, shop.names, settings)
-    before = model_parts._seen._cache_size()
+    make_frame(shop.compiled, shop.names, settings)
+    before = compiled_model._observe._cache_size()
     for k in range(5):
         moved = replace(settings, rv=3.0 * k, vsini=2.0 * k, resolution=2e4 + k, columns=200 + k)
-        make_picture(shop.pieces, shop.names, replace(moved, window=(8490.0, 8495.0 + k)))
-    assert model_parts._seen._cache_size() == before
+        make_frame(shop.compiled, shop.names, replace(moved, window=(8490.0, 8495.0 + k)))
+    assert compiled_model._observe._cache_size() == before
 
 
 # Pictures and lines.
 
 
 def test_the_picture_is_the_model(shop, model, settings):
-    picture = make_picture(shop.pieces, shop.names, replace(settings, rv=-20.0, resolution=4e4))
-    expected = seen(model, picture.settings, picture.x)
-    assert np.abs(picture.flux - expected).max() < 2e-5
-    assert picture.x[0] < WINDOW[0] < WINDOW[1] < picture.x[-1]
-    assert picture.y[0] < picture.flux.min() < 1.0 < picture.y[1]
+    frame = make_frame(shop.compiled, shop.names, replace(settings, rv=-20.0, resolution=4e4))
+    expected = seen(model, frame.state, frame.x)
+    assert np.abs(frame.flux - expected).max() < 2e-5
+    assert frame.x[0] < WINDOW[0] < WINDOW[1] < frame.x[-1]
+    assert frame.y[0] < frame.flux.min() < 1.0 < frame.y[1]
 
 
 def test_lines_in_view_are_those_of_the_universe(model, settings):
-    lines = in_view(model, replace(settings, rv=30.0))
+    lines = find_visible(model, replace(settings, rv=30.0))
     expected = LINES[:, 0] * (1 + 30.0 / 299792.458)
     there = (expected >= WINDOW[0]) & (expected <= WINDOW[1])
     assert set(lines.index) <= set(np.flatnonzero(there))
     assert (np.diff(lines.depth) <= 0).all()
     assert lines.depth.min() >= DEEP
-    assert lines.seen == pytest.approx(expected[lines.index], abs=0.02)
+    assert lines.observed == pytest.approx(expected[lines.index], abs=0.02)
     assert model.reference[lines.at(8498.02 * 1.0001, 0.5)] == pytest.approx(8498.02)
 
 
 def test_names_stand_apart_and_the_chosen_line_has_one(model, settings):
-    lines = in_view(model, settings)
+    lines = find_visible(model, settings)
     weak = int(lines.index[lines.depth >= 0.02][-1])
     for distance in (0.1, 1.0, 5.0):
         places = lines.spaced(distance, 100, weak)
         assert lines.index[places[0]] == weak
-        apart = np.diff(np.sort(lines.seen[places]))
+        apart = np.diff(np.sort(lines.observed[places]))
         assert (apart >= distance).all()
     assert lines.spaced(1.0, 3).size == 3
     assert lines.depth[lines.spaced(1.0, 3)[0]] == lines.depth.max()
@@ -248,15 +240,15 @@ def test_maps_are_over_every_pair_of_labels_that_vary():
 def test_any_labels_have_controls():
     axes = {"teff": (5250.0, 6250.0), "logg": (4.5,), "feh": (-0.25, 0.25), "alpha": (0.0, 0.4)}
     four = model_of(toy_grid(axes))
-    first = first_settings(four)
+    first = first_state(four)
     controls = make_controls(four, first)
     assert set(controls.sliders) == {"teff", "feh", "alpha", "rv", "vsini", "resolution"}
-    assert controls.settings(first) == first
+    assert controls.state(first) == first
     wanted = replace(
         first, labels={**first.labels, "alpha": 0.31}, rv=-450.0, vsini=3.0, resolution=5e4
     )
     controls.set_star(wanted)
-    found = controls.settings(first)
+    found = controls.state(first)
     assert found.labels == wanted.labels
     assert (found.rv, found.vsini) == (-450.0, 3.0)
     assert found.resolution == pytest.approx(5e4)
@@ -265,7 +257,7 @@ def test_any_labels_have_controls():
 
 @pytest.mark.skipif(not available(), reason="the extra identify is not installed")
 def test_names_are_learnt_once(model, settings):
-    names = Names(model)
+    names = LineNames(model)
     assert names.known(settings) == {}
     assert names.learn(settings, [11, 3])
     assert not names.learn(settings, [11])
@@ -277,9 +269,9 @@ def test_names_are_learnt_once(model, settings):
 
 def test_without_the_list_of_atoms_lines_go_by_wavelength(model, settings, monkeypatch):
     monkeypatch.setattr("blase3d.views.dashboard.visible_lines.available", lambda: False)
-    names = Names(model)
+    names = LineNames(model)
     assert not names.learn(settings, [11])
-    shown_names = make_picture(Pieces(model), names, settings).names
+    shown_names = make_frame(CompiledModel(model), names, settings).names
     assert all(float(text) for text in shown_names)
 
 
@@ -295,32 +287,42 @@ def star_of(model, settings, continuum=1.0, noise=0.0, **more):
 
 def test_the_residual_of_the_model_itself_is_nothing(model, settings):
     star = star_of(model, settings)
-    shown_star = observed("star", replace(star, continuum=np.ones(len(star))), model)
+    shown_star = show_star("star", replace(star, continuum=np.ones(len(star))), model)
     flux = np.asarray(model.flux(**settings.labels))
-    left = drawn(shown_star, model.wavelength, flux, settings)
+    left = star_curves(shown_star, model.wavelength, flux, settings)
     assert np.nanmax(np.abs(left.residual)) < 3e-4
     between = 0.5 * (model.wavelength[1:] + model.wavelength[:-1])
     exact = seen(model, settings, between)
-    assert np.abs(model_at(between, model.wavelength, flux) - exact)[20:-20].max() < 1e-3
+    assert np.abs(interpolate_flux(between, model.wavelength, flux) - exact)[20:-20].max() < 1e-3
 
 
 def test_a_spectrum_in_any_unit_is_brought_to_its_continuum(model, settings):
     star = star_of(model, settings, continuum=3e-14)
-    assert np.quantile(observed("star", star, model).flux, 0.9) == pytest.approx(1.0, abs=0.02)
+    assert np.quantile(show_star("star", star, model).flux, 0.9) == pytest.approx(1.0, abs=0.02)
 
 
 def test_masked_pixels_orders_and_gaps_interrupt_the_curve(model, settings):
     star = star_of(model, settings)
     order = (np.arange(len(star)) > 600).astype(int)
     mask = (star.wavelength > 8495.0) & (star.wavelength < 8496.0)
-    shown_star = observed("star", replace(star, order=order, mask=mask), model)
-    assert shown_star.breaks.sum() == 3
+    shown_star = show_star("star", replace(star, order=order, mask=mask), model)
+    assert shown_star.gap_before.sum() == 3
     assert not ((shown_star.wavelength > 8495.0) & (shown_star.wavelength < 8496.0)).any()
+
+
+def test_a_fit_is_shown_by_its_continuum_and_orders(model, settings):
+    star = star_of(model, settings, continuum=3e-14)
+    star = replace(star, order=(np.arange(len(star)) > 600).astype(int), resolution=1e6)
+    fixed = {"vsini": 0.0, "rv": 0.0}
+    shown_star = with_fit(show_star("star", star, model), infer(star, model, fixed=fixed))
+    assert [order.stop - order.start for order in shown_star.orders] == [601, len(star) - 601]
+    expected = seen(model, settings, shown_star.wavelength)
+    assert np.abs(shown_star.flux - expected).max() < 2e-3
 
 
 def test_a_spectrum_elsewhere_is_refused(model):
     with pytest.raises(InputError, match="do not overlap"):
-        observed("star", Spectrum(np.arange(4000.0, 4100.0), np.ones(100)), model)
+        show_star("star", Spectrum(np.arange(4000.0, 4100.0), np.ones(100)), model)
 
 
 def test_files_to_take_away_are_read_back(model, settings, tmp_path):
@@ -331,11 +333,11 @@ def test_files_to_take_away_are_read_back(model, settings, tmp_path):
     assert back.wavelength[0] >= WINDOW[0]
     assert back.wavelength[-1] <= WINDOW[1]
     assert back.flux == pytest.approx(seen(model, cut_settings, back.wavelength), abs=1e-6)
-    star = observed("star", star_of(model, settings), model)
+    star = show_star("star", star_of(model, settings), model)
     path.write_text(star_file(model, settings, star))
     assert len(read_spectrum(path)) == ((star.wavelength >= 8490) & (star.wavelength <= 8510)).sum()
-    lines = in_view(model, settings)
-    text = lines_file(model, settings, lines, Names(model), None)
+    lines = find_visible(model, settings)
+    text = lines_file(model, settings, lines, LineNames(model), None)
     assert len([row for row in text.splitlines() if not row.startswith("#")]) == 1 + len(
         lines.index
     )
@@ -347,11 +349,11 @@ def test_files_to_take_away_are_read_back(model, settings, tmp_path):
 def test_a_page_is_made_and_refuses_impossible_requests(shop):
     document = Document()
     page = Page(document, shop)
-    before = page.settings
+    before = page.state
     page.controls.sliders["teff"].value = float("inf")
-    assert page.settings == before
+    assert page.state == before
     page.controls.sliders["teff"].value = 5300.0
-    assert page.settings.labels["teff"] == 5300.0
+    assert page.state.labels["teff"] == 5300.0
     named = {one.id: one.name for root in page.roots.values() for one in root.select({})}
     names = [name for name in named.values() if name]
     assert len(names) == len(set(names)) > 30
@@ -360,9 +362,9 @@ def test_a_page_is_made_and_refuses_impossible_requests(shop):
 def test_what_is_foreign_is_escaped(model, settings):
     assert "<script>" not in message("<script>alert(1)</script>", "error")
     evil = replace(model, meta={"library": {"library": "<img src=x onerror=alert(1)>"}})
-    assert "<img" not in model_words(evil)
+    assert "<img" not in model_summary(evil)
     lines = model.lines(**settings.labels)
-    assert "8498.0" in line_card(lines, 11, model.recipe.composition, None, None, True)
+    assert "8498.0" in line_html(lines, 11, model.recipe.composition, None, None, True)
 
 
 def test_a_missing_extra_is_named(model, monkeypatch):

@@ -18,7 +18,7 @@ from toy_models import model_of
 from blase3d.errors import InputError
 from blase3d.libraries.toy import toy_grid
 from blase3d.views.dashboard import server
-from blase3d.views.dashboard.session import make_workshop
+from blase3d.views.dashboard.session import make_session
 
 pytestmark = pytest.mark.lowest
 
@@ -27,7 +27,7 @@ AXES = {"teff": (5250.0, 5750.0), "logg": (4.25, 4.75), "feh": (-0.25, 0.25)}
 
 @pytest.fixture(scope="module")
 def shop():
-    made = make_workshop(model_of(toy_grid(AXES)))
+    made = make_session(model_of(toy_grid(AXES)))
     yield made
     made.close()
 

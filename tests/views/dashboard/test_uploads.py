@@ -105,7 +105,7 @@ def test_what_is_no_file_is_refused(sent):
 
 def test_the_medium_is_asked_for(tmp_path):
     content = file_of(tmp_path, ".csv", medium=None)
-    with pytest.raises(SpectrumError, match=r"star\.csv does not say .* choose which above"):
+    with pytest.raises(SpectrumError, match=r"star\.csv does not state .* choose one above"):
         read_upload("star.csv", content)
     air = read_upload("star.csv", content, "air")
     assert air.wavelength[0] > read_upload("star.csv", content, "vacuum").wavelength[0] + 2.0

@@ -1,11 +1,10 @@
-"""The dashboard: a model in the browser, as far as the sliders reach.
+"""The dashboard: a model in the browser, with sliders for the labels. Needs the extra `explore`.
 
-    settings ─► piece of the model ─► picture ─┐
-    at rest: maps, information, names ─────────┼► page ─► browser
-    uploads ─► observation ─► fit ─────────────┘
+    sliders (`widgets`) ─► `state` ─► `compiled_model` ─► `frame` ─┐
+    at rest: maps, information, names (`visible_lines`) ───────────┼► `page` ─► browser
+    `uploads` ─► `star` ─► fit ────────────────────────────────────┘
 
-(`settings`, `pieces`, `picture`, `atlas`, `uploads`, `observed`, `page`, `server`). Needs the extra
-`explore`.
+`session` has what all pages of a `server` share.
 """
 
 from __future__ import annotations
@@ -37,17 +36,17 @@ def explore(
     model : Model
         The library.
     spectrum : Spectrum, optional
-        An observation to begin with.
+        An observed spectrum to show first.
     name : str
-        What it is called on the page.
+        Its name on the page.
     port : int, optional
-        To listen on; 5006 if None, or any that is free.
+        The port; None for 5006, or any free one.
     address : str
-        To listen on: this machine alone by default.
+        Bind address; by default only this machine reaches the page.
     origins : sequence of str
-        HOST:PORT of further pages that may connect, as those through a tunnel.
+        HOST:PORT of further pages that may connect, e.g. through a tunnel.
     ready : callable
-        Told the address of the page once it is there.
+        Called with the address of the page once it is served.
 
     Raises
     ------
@@ -58,17 +57,17 @@ def explore(
     """
     if find_spec("bokeh") is None:
         raise MissingExtra("bokeh", "explore", "the dashboard")
-    from .observed import observed
     from .server import make_server, url_of
-    from .session import make_workshop
+    from .session import make_session
+    from .star import show_star
 
-    star = None if spectrum is None else observed(name, spectrum, model)
-    shop = make_workshop(model)
+    star = None if spectrum is None else show_star(name, spectrum, model)
+    session = make_session(model)
     try:
-        server = make_server(shop, star, port=port, address=address, origins=origins)
+        server = make_server(session, star, port=port, address=address, origins=origins)
         ready(url_of(server))
         server.io_loop.start()
     except KeyboardInterrupt:
         pass
     finally:
-        shop.close()
+        session.close()

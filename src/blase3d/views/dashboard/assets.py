@@ -1,4 +1,4 @@
-"""Texts that the page is made of, which stand beside this file."""
+"""Static files of the page: HTML, CSS, JavaScript and the Bokeh theme."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ _FOLDER = Path(__file__).parent / "static"
 
 @cache
 def text_of(name: str) -> str:
-    """The text of one of them."""
+    """The text of a static file."""
     return (_FOLDER / name).read_text(encoding="utf-8")

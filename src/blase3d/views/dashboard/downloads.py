@@ -1,4 +1,4 @@
-"""What can be taken from the page: spectra and lines, as ECSV."""
+"""Downloads of the page: spectra and lines, as ECSV."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from ...runtime.files import plain
 from ...spectra.formats import write_spectrum
 from ...spectra.spectrum import Spectrum
 from .curves import Floats
-from .observed import Observed
-from .settings import Settings
-from .visible_lines import InView, Names, species_of
+from .star import ShownStar
+from .state import ViewState
+from .visible_lines import LineNames, VisibleLines, species_of
 
 
-def meta_of(model: Model, settings: Settings) -> dict[str, Any]:
-    """What files say of how they were made."""
+def meta_of(model: Model, state: ViewState) -> dict[str, Any]:
+    """Labels, observation and library, for the headers of files."""
     library = model.meta.get("library", {})
-    return dict(plain({"labels": dict(settings.labels), **settings.sight, "library": library}))
+    return dict(plain({"labels": dict(state.labels), **state.observation, "library": library}))
 
 
-def model_file(model: Model, settings: Settings) -> str:
-    """The model in the window, on its own pixels."""
-    low, high = settings.window
+def model_file(model: Model, state: ViewState) -> str:
+    """The model in the window, on the pixels of the model."""
+    low, high = state.window
     inside = (model.wavelength >= low) & (model.wavelength <= high)
     wavelength = model.wavelength[inside]
     spectrum = Spectrum(
         wavelength,
-        _flux(model, settings, wavelength),
-        resolution=settings.sight["resolution"],
-        meta=meta_of(model, settings),
+        _flux(model, state, wavelength),
+        resolution=state.observation["resolution"],
+        meta=meta_of(model, state),
     )
     with TemporaryDirectory(prefix="blase3d-") as folder:
         path = Path(folder) / "model.ecsv"
@@ -45,21 +45,23 @@ def model_file(model: Model, settings: Settings) -> str:
         return path.read_text(encoding="utf-8")
 
 
-def star_file(model: Model, settings: Settings, star: Observed) -> str:
-    """The observation in the window in units of its continuum, the model there, and what is left.
-    It is read back as a spectrum is."""
-    low, high = settings.window
+def star_file(model: Model, state: ViewState, star: ShownStar) -> str:
+    """The observation in the window in units of its continuum, the model there, and the residual.
+
+    `read_spectrum` reads it.
+    """
+    low, high = state.window
     inside = (star.wavelength >= low) & (star.wavelength <= high)
     sort = np.flatnonzero(inside)[np.argsort(star.wavelength[inside], kind="stable")]
     wavelength, flux = star.wavelength[sort], star.flux[sort]
-    seen = _flux(model, settings, wavelength)
-    meta = {**meta_of(model, settings), "medium": "vacuum", "spectrum": star.name}
+    expected = _flux(model, state, wavelength)
+    meta = {**meta_of(model, state), "medium": "vacuum", "spectrum": star.name}
     table = Table(
         {
             "wavelength": wavelength * units.AA,
             "flux": flux,
-            "model": seen,
-            "residual": flux - seen,
+            "model": expected,
+            "residual": flux - expected,
         },
         meta=meta,
     )
@@ -70,19 +72,19 @@ def star_file(model: Model, settings: Settings, star: Observed) -> str:
 
 def lines_file(
     model: Model,
-    settings: Settings,
-    lines: InView,
-    names: Names,
+    state: ViewState,
+    lines: VisibleLines,
+    names: LineNames,
     found: LineInformation | None,
 ) -> str:
-    """The lines in view, in order of wavelength."""
-    sort = np.argsort(lines.seen, kind="stable")
-    index, known = lines.index[sort], names.known(settings)
+    """The lines in view, by wavelength."""
+    sort = np.argsort(lines.observed, kind="stable")
+    index, known = lines.index[sort], names.known(state)
     chosen = lines.lines.take(index)
     table = Table(
         {
             "wavelength": chosen.center * units.AA,
-            "observed": lines.seen[sort] * units.AA,
+            "observed": lines.observed[sort] * units.AA,
             "reference": chosen.reference * units.AA,
             "depth": lines.depth[sort],
             "area": np.exp(chosen.ln_area.astype(np.float64)) * units.AA,
@@ -90,26 +92,17 @@ def lines_file(
             "gamma": chosen.gamma.astype(np.float64) * units.AA,
             "species": [species_of(known.get(int(i))) for i in index],
         },
-        meta={**meta_of(model, settings), "medium": "vacuum"},
+        meta={**meta_of(model, state), "medium": "vacuum"},
     )
     for k, name in enumerate(() if found is None else found.names):
         table[f"share_{name}"] = found.share[index, k]  # type: ignore[union-attr]
     return _text(table)
 
 
-def _flux(model: Model, settings: Settings, wavelength: Floats) -> Floats:
-    """The model as it is set, exactly."""
-    sight = settings.sight
-    flux = model.flux(
-        rv=sight["rv"],
-        vsini=sight["vsini"],
-        resolution=sight["resolution"],
-        wavelength=wavelength,
-        residual=True,
-        integrate=False,
-        **settings.labels,
-    )
-    return np.asarray(flux, np.float64)
+def _flux(model: Model, state: ViewState, wavelength: Floats) -> Floats:
+    """The model (Q,), exactly at the wavelengths."""
+    arguments: dict[str, Any] = {**state.labels, **state.observation}
+    return np.asarray(model.flux(**arguments, wavelength=wavelength), np.float64)
 
 
 def _text(table: Table) -> str:

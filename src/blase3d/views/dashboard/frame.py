@@ -1,4 +1,4 @@
-"""The picture of a window: everything that follows the sliders, computed outside of the page."""
+"""One frame of the page: all curves and names that follow the sliders."""
 
 from __future__ import annotations
 
@@ -7,106 +7,105 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .curves import Floats, shown, stretch_of
-from .model_parts import Pieces
-from .observed import Drawn, Observed, drawn
-from .settings import Settings, Window
-from .visible_lines import InView, Names, in_view, species_of
+from .compiled_model import CompiledModel
+from .curves import Floats, thin_for_screen, window_slice
+from .star import ShownStar, StarCurves, star_curves
+from .state import Interval, ViewState
+from .visible_lines import LineNames, VisibleLines, find_visible, species_of
 
 _NAME_WIDTH = 15
-"""Pixels of the screen between names at the least."""
+"""Least distance between names, pixels of the screen."""
 _FEWEST_NAMES, _MOST_NAMES = 1, 120
-_EDGES = 0.001
-"""Part of the observed pixels that may lie beyond either edge of the picture."""
+_CLIPPED = 0.001
+"""Fraction of the observed pixels that may lie beyond either end of the flux axis."""
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
-    """What is drawn.
+class Frame:
+    """One frame.
 
     Attributes
     ----------
-    settings : Settings
-        Of what.
+    state : ViewState
+        The state that it shows.
     x, flux : (K,)
-        The model: Å, and in units of the continuum.
-    star : Drawn or None
+        The model: Å, and units of the continuum.
+    star : StarCurves or None
         The observation.
-    lines : InView
+    lines : VisibleLines
         The lines in the window.
     named : (N,) int
-        Places in `lines` of those that are named.
+        Positions in `lines` of those that are named.
     names : list of str
-        Their names: species and wavelength at rest (Å, vacuum), or that alone.
+        Their names: species and wavelength at rest (Å, vacuum), or the wavelength alone.
     y : (low, high)
-        Range of the flux.
+        Range of the flux axis.
     """
 
-    settings: Settings
+    state: ViewState
     x: Floats
     flux: NDArray[np.float32]
-    star: Drawn | None
-    lines: InView
+    star: StarCurves | None
+    lines: VisibleLines
     named: NDArray[np.int64]
     names: list[str]
-    y: Window
+    y: Interval
 
 
-def make_picture(
-    pieces: Pieces,
-    names: Names,
-    settings: Settings,
-    star: Observed | None = None,
+def make_frame(
+    compiled: CompiledModel,
+    names: LineNames,
+    state: ViewState,
+    star: ShownStar | None = None,
     line: int | None = None,
-) -> Picture:
-    """The picture of the model, and of an observation, as it is set; `line` is sure of its name."""
-    piece = pieces.best(settings.window)
-    own, flux = piece.model.wavelength, piece.flux(settings)
-    part = stretch_of(own, settings.window)
-    kept = part.start + shown(flux[part], settings.columns)
-    seen = None if star is None else drawn(star, own, flux, settings)
-    lines = in_view(pieces.model, settings)
-    named = _named(lines, settings, line)
-    return Picture(
-        settings,
-        own[kept],
+) -> Frame:
+    """The model, and an observation, at a state of the page; `line` is named in any case."""
+    pixels, flux = compiled.flux(state)
+    here = window_slice(pixels, state.window)
+    kept = here.start + thin_for_screen(flux[here], state.columns)
+    curves = None if star is None else star_curves(star, pixels, flux, state)
+    lines = find_visible(compiled.model, state)
+    named = _named(lines, state, line)
+    return Frame(
+        state,
+        pixels[kept],
         flux[kept],
-        seen,
+        curves,
         lines,
         named,
-        name_texts(lines, named, names, settings),
-        _range(flux[part], seen),
+        name_texts(lines, named, names, state),
+        _flux_range(flux[here], curves),
     )
 
 
-def _named(lines: InView, settings: Settings, line: int | None) -> NDArray[np.int64]:
-    low, high = settings.window
-    count = int(np.clip(settings.columns / _NAME_WIDTH, _FEWEST_NAMES, _MOST_NAMES))
-    distance = _NAME_WIDTH * (high - low) / settings.columns
-    places = lines.spaced(distance, count, line)
-    seen = lines.seen[places]
-    return places[(seen > low + distance / 2) & (seen < high - distance / 2)]
+def _named(lines: VisibleLines, state: ViewState, line: int | None) -> NDArray[np.int64]:
+    low, high = state.window
+    count = int(np.clip(state.columns / _NAME_WIDTH, _FEWEST_NAMES, _MOST_NAMES))
+    distance = _NAME_WIDTH * (high - low) / state.columns
+    chosen = lines.spaced(distance, count, line)
+    observed = lines.observed[chosen]
+    return chosen[(observed > low + distance / 2) & (observed < high - distance / 2)]
 
 
 def name_texts(
-    lines: InView, places: NDArray[np.int64], names: Names, settings: Settings
+    lines: VisibleLines, chosen: NDArray[np.int64], names: LineNames, state: ViewState
 ) -> list[str]:
-    """Names of lines at places of the view."""
-    known = names.known(settings)
-    pairs = [(int(i), lines.lines.center[i]) for i in lines.index[places]]
+    """Names of lines, given by their positions in `lines`."""
+    known = names.known(state)
+    pairs = [(int(i), lines.lines.center[i]) for i in lines.index[chosen]]
     return [f"{_short(species_of(known.get(i)))} {center:.2f}".strip() for i, center in pairs]
 
 
 def _short(species: str) -> str:
-    """A species, or the stronger of a blend."""
+    """A species, or the stronger one of a blend."""
     first, plus, _ = species.partition(" + ")
     return f"{first} bl" if plus else first
 
 
-def _range(flux: NDArray[np.float32], star: Drawn | None) -> Window:
-    """The range of flux in tenths: it stays while lines change a little."""
+def _flux_range(flux: NDArray[np.float32], star: StarCurves | None) -> Interval:
+    """The range of the flux in tenths, so that it stays while lines change a little."""
     low, high = float(flux.min()), max(float(flux.max()), 1.0)
     if star is not None and np.isfinite(star.flux).any():
-        edges = np.nanquantile(star.flux, [_EDGES, 1.0 - _EDGES])
-        low, high = min(low, float(edges[0])), max(high, float(edges[1]))
+        ends = np.nanquantile(star.flux, [_CLIPPED, 1.0 - _CLIPPED])
+        low, high = min(low, float(ends[0])), max(high, float(ends[1]))
     return float(np.floor(10 * low - 0.3) / 10), float(np.ceil(10 * high + 0.3) / 10)

@@ -1,8 +1,8 @@
-"""One page: what is asked of it by the browser, and what it answers.
+"""One page: its reactions to the browser.
 
-Sliders ask for pictures. While one is computed, only the newest request is kept, so that the
-picture follows however fast a slider is moved. What takes longer (names, information, maps, the
-whole range) is computed when the sliders rest, and given up when they move again.
+Sliders request frames. While a frame is computed only the newest request is kept, so that the plot
+follows however fast a slider moves. Slow work (maps, the whole range, information, names) is done
+when the sliders rest, and abandoned when they move again.
 """
 
 from __future__ import annotations
@@ -20,52 +20,54 @@ from bokeh.events import Tap
 
 from ...analysis.fisher import LineInformation
 from ...errors import Blase3dError, InputError
-from ...inference import infer
+from ...inference import Inference, infer
 from ...spectra.spectrum import Spectrum
 from ..figures.model_queries import choose_line, varying
 from ..report.report_data import found_values
-from .cards import fit_card, line_card, message
 from .downloads import lines_file, model_file, star_file
-from .frame import Picture, make_picture, name_texts
-from .observed import Observed, fitted_to, observed
+from .frame import Frame, make_frame, name_texts
+from .html_text import fit_html, line_html, message
 from .panel import make_panel
 from .plots import make_maps, make_plots
-from .session import Workshop
-from .settings import Settings, fitted, inside, whole_of
+from .session import Session
+from .star import ShownStar, show_star, with_fit
+from .state import ViewState, fit_window, is_possible, model_range
 from .uploads import decoded, read_upload
-from .visible_lines import Map, in_view, information, maps_of
+from .visible_lines import LineMap, find_visible, information_at, maps_of
 from .widgets import make_controls
 
 log = logging.getLogger(__name__)
 
 _REST = 250
-"""Milliseconds after which sliders count as resting."""
-_SCREENS = 200, 4000
-"""Pixels of the narrowest and the widest pictures."""
-_REACH = 7
-"""Pixels of the screen around a click within which the deepest line is meant."""
-_TROUBLE = "This did not work ({}); try it with other settings, or reload the page."
+"""Time without a change after which sliders are at rest, ms."""
+_WIDTHS = 200, 4000
+"""Narrowest and widest plot, pixels of the screen."""
+_OVERVIEW_WIDTH = 1000
+"""Width that the plot of the whole range is computed for, pixels."""
+_CLICK = 7
+"""Distance from a click within which the deepest line is chosen, pixels of the screen."""
+_FAILED = "This did not work ({}); try other settings, or reload the page."
 
 
 class Page:
     """The dashboard in one window of a browser."""
 
-    def __init__(self, document: Document, shop: Workshop, star: Observed | None = None):
-        model, first = shop.model, shop.first
-        self.document, self.shop = document, shop
-        self.star: Observed | None = None
+    def __init__(self, document: Document, session: Session, star: ShownStar | None = None):
+        model, first = session.model, session.first
+        self.document, self.session = document, session
+        self.star: ShownStar | None = None
         self.line = choose_line(model, first.labels) if model.reference.size else None
         self.information: LineInformation | None = None
-        self.maps: list[Map] = []
+        self.maps: list[LineMap] = []
         self.controls = make_controls(model, first)
         self.plots = make_plots(model, self.controls.window)
         free = varying(model)
         self.panel = make_panel(make_maps(model, [*combinations(free, 2)]), free)
-        self.settings = first
-        self.picture = make_picture(shop.pieces, shop.names, first)
-        self._wanted: Settings | None = None
+        self.state = first
+        self.frame = make_frame(session.compiled, session.names, first)
+        self._wanted: ViewState | None = None
         self._busy, self._asked = False, 0
-        self._show(self.picture)
+        self._show(self.frame)
         if star is not None:
             self._take(star)
         self._listen()
@@ -73,14 +75,14 @@ class Page:
 
     @property
     def roots(self) -> dict[str, Any]:
-        """What the page is made of, by name."""
+        """The roots of the document, by name."""
         return {
-            **self.controls.parts,
+            **self.controls.columns,
             "spectrum": self.plots.column,
             **self.panel.roots,
         }
 
-    # What the browser does.
+    # Events of the browser.
 
     def _listen(self) -> None:
         self.controls.on_change(self._ask)
@@ -97,23 +99,23 @@ class Page:
             panel.buttons[name].on_click(self._saver(name, make))
 
     def _files(self) -> dict[str, Callable[[], str]]:
-        model, names = self.shop.model, self.shop.names
+        model, names = self.session.model, self.session.names
 
         def star() -> str:
             if self.star is None:
                 raise InputError("there is no observed spectrum yet; give one first.")
-            return star_file(model, self.settings, self.star)
+            return star_file(model, self.state, self.star)
 
         return {
-            "model": lambda: model_file(model, self.settings),
+            "model": lambda: model_file(model, self.state),
             "spectrum": star,
             "lines": lambda: lines_file(
-                model, self.settings, in_view(model, self.settings), names, self.information
+                model, self.state, find_visible(model, self.state), names, self.information
             ),
         }
 
     def _later(self, work: Callable[..., Awaitable[None]], *given: object) -> None:
-        """Run something that takes long without holding the page; what fails says so on it."""
+        """Run slow work without blocking the page. Failures are shown on the page."""
 
         @without_document_lock
         async def run() -> None:
@@ -121,56 +123,56 @@ class Page:
                 await work(*given)
             except Blase3dError as fault:
                 self._then(self.panel.say, message(str(fault), "error"))
-            except Exception as fault:  # a page has no console: it says what the log has in full
+            except Exception as fault:  # a page has no console; the log has the traceback
                 log.exception("the page could not do what was asked")
-                self._then(self.panel.say, message(_TROUBLE.format(type(fault).__name__), "error"))
+                self._then(self.panel.say, message(_FAILED.format(type(fault).__name__), "error"))
 
         self.document.add_next_tick_callback(run)
 
     def _then(self, show: Callable[..., None], *given: object) -> None:
-        """Change the page from outside of its callbacks."""
+        """Change the page from outside its callbacks."""
         self.document.add_next_tick_callback(partial(show, *given))
 
-    # Pictures.
+    # Frames.
 
     def _ask(self) -> None:
-        settings = self.controls.settings(self.settings)
-        if not inside(settings, self.shop.model):
+        state = self.controls.state(self.state)
+        if not is_possible(state, self.session.model):
             return
         self._asked += 1
-        self._wanted = self.settings = settings
+        self._wanted = self.state = state
         if not self._busy:
             self._busy = True
             self._later(self._draw)
 
     def _resize(self, width: int) -> None:
-        """The pictures are so many pixels of the screen wide."""
-        self.settings = replace(self.settings, columns=int(np.clip(width, *_SCREENS)))
+        """Take the new width of the plots, pixels of the screen."""
+        self.state = replace(self.state, columns=int(np.clip(width, *_WIDTHS)))
         self._ask()
 
     async def _draw(self) -> None:
-        shop = self.shop
+        session = self.session
         try:
-            while (settings := self._wanted) is not None:
+            while (state := self._wanted) is not None:
                 self._wanted = None
-                picture = await shop.picture(
-                    make_picture, shop.pieces, shop.names, settings, self.star, self.line
+                frame = await session.run_quick(
+                    make_frame, session.compiled, session.names, state, self.star, self.line
                 )
-                self._then(self._show, picture)
+                self._then(self._show, frame)
         finally:
             self._busy = False
         self._then(self._wait_for_rest, self._asked)
 
-    def _show(self, picture: Picture) -> None:
-        self.picture = picture
-        self.plots.show(picture)
+    def _show(self, frame: Frame) -> None:
+        self.frame = frame
+        self.plots.show(frame)
         self._mark_line()
 
     def _mark_line(self) -> None:
-        lines, stretch = self.picture.lines.lines, self.settings.stretch
-        self.plots.select(None if self.line is None else float(lines.center[self.line] * stretch))
+        centers, factor = self.frame.lines.lines.center, self.state.doppler_factor
+        self.plots.select(None if self.line is None else float(centers[self.line] * factor))
 
-    # What is computed at rest.
+    # Work at rest.
 
     def _wait_for_rest(self, asked: int) -> None:
         def begin() -> None:
@@ -180,75 +182,75 @@ class Page:
         self.document.add_timeout_callback(begin, _REST)
 
     async def _rest(self, asked: int) -> None:
-        """Everything that does not follow the sliders at once, in order of what is looked at."""
-        shop, settings = self.shop, self.settings
+        """Do the slow work, in the order in which it is looked at."""
+        session, state = self.session, self.state
         for step in (self._find_maps, self._find_whole, self._find_information, self._find_names):
-            await step(settings)
+            await step(state)
             if asked != self._asked:
                 return
-        if not shop.pieces.is_best(settings.window):
-            await shop.long(shop.pieces.warm, settings.window)
+        if not session.compiled.is_compiled(state.window):
+            await session.run_slow(session.compiled.compile, state.window)
 
-    async def _find_maps(self, settings: Settings) -> None:
+    async def _find_maps(self, state: ViewState) -> None:
         if self.line is not None:
-            self.maps = await self.shop.long(maps_of, self.shop.model, settings.labels, self.line)
+            model = self.session.model
+            self.maps = await self.session.run_slow(maps_of, model, state.labels, self.line)
             self._then(self._show_maps)
             self._then(self._show_line)
 
-    async def _find_whole(self, settings: Settings) -> None:
-        shop = self.shop
-        whole = replace(settings, window=whole_of(shop.model), columns=1000)
-        picture = await shop.long(make_picture, shop.pieces, shop.names, whole)
-        data = {"x": picture.x, "y": picture.flux}
+    async def _find_whole(self, state: ViewState) -> None:
+        session, window = self.session, model_range(self.session.model)
+        whole = replace(state, window=window, columns=_OVERVIEW_WIDTH)
+        frame = await session.run_slow(make_frame, session.compiled, session.names, whole)
+        data = {"x": frame.x, "y": frame.flux}
         self._then(lambda: self.plots.sources["overview"].update(data=data))
 
-    async def _find_information(self, settings: Settings) -> None:
-        self.information = await self.shop.long(information, self.shop.model, settings)
+    async def _find_information(self, state: ViewState) -> None:
+        session = self.session
+        self.information = await session.run_slow(information_at, session.model, state)
         self._then(self._show_line)
         self._then(self._show_table)
 
-    async def _find_names(self, settings: Settings) -> None:
-        names, index = self.shop.names, self.panel.listed(self.picture.lines)
+    async def _find_names(self, state: ViewState) -> None:
+        names, index = self.session.names, self.panel.listed(self.frame.lines)
         if self.line is not None:
             index = [self.line, *index]
-        if await self.shop.long(names.learn, settings, [int(i) for i in index]):
+        if await self.session.run_slow(names.learn, state, [int(i) for i in index]):
             self._then(self._show_names)
 
     def _show_names(self) -> None:
-        picture = self.picture
-        texts = name_texts(picture.lines, picture.named, self.shop.names, picture.settings)
-        self.plots.show_names(replace(picture, names=texts))
+        frame = self.frame
+        texts = name_texts(frame.lines, frame.named, self.session.names, frame.state)
+        self.plots.show_names(replace(frame, names=texts))
         self._show_line()
         self._show_table()
 
     def _show_maps(self) -> None:
-        self.panel.show_maps(self.maps, self.settings.labels)
+        self.panel.show_maps(self.maps, self.state.labels)
 
     def _show_line(self) -> None:
         if self.line is None:
             return
-        names = self.shop.names
-        lines = self.picture.lines
-        card = line_card(
-            lines.lines,
+        names = self.session.names
+        self.panel.line.text = line_html(
+            self.frame.lines.lines,
             self.line,
-            self.shop.model.recipe.composition,
-            names.known(self.settings).get(self.line),
+            self.session.model.recipe.composition,
+            names.known(self.state).get(self.line),
             self.information,
             names.possible,
         )
-        self.panel.line.text = card
 
     def _show_table(self) -> None:
-        known = self.shop.names.known(self.settings)
-        self.panel.show_table(self.picture.lines, known, self.information)
+        known = self.session.names.known(self.state)
+        self.panel.show_table(self.frame.lines, known, self.information)
 
-    # A line is chosen.
+    # The chosen line.
 
     def _choose_at(self, wavelength: float) -> None:
-        low, high = self.settings.window
-        reach = _REACH * (high - low) / self.settings.columns
-        self._choose(self.picture.lines.at(wavelength, reach))
+        low, high = self.state.window
+        reach = _CLICK * (high - low) / self.state.columns
+        self._choose(self.frame.lines.at(wavelength, reach))
 
     def _choose_row(self, rows: list[int]) -> None:
         index = self.panel.table.data["index"]
@@ -262,57 +264,55 @@ class Page:
         self._ask()
         self._show_line()
 
-    # An observed spectrum.
+    # The observed spectrum.
 
     async def _upload(self, data: dict[str, Any]) -> None:
         name, content, medium = decoded(data)
-        spectrum: Spectrum = await self.shop.long(read_upload, name, content, medium)
-        star = await self.shop.long(observed, name, spectrum, self.shop.model)
+        spectrum: Spectrum = await self.session.run_slow(read_upload, name, content, medium)
+        star = await self.session.run_slow(show_star, name, spectrum, self.session.model)
         self._then(self._take, star)
 
-    def _take(self, star: Observed) -> None:
+    def _take(self, star: ShownStar) -> None:
         """Show an observation."""
-        model = self.shop.model
+        model = self.session.model
         self.star = star
         self.panel.show_star(star.name)
         self.plots.show_star()
         resolution = star.spectrum.resolution or np.inf
         low, high = star.range
-        start, end = self.settings.window
+        start, end = self.state.window
         if end < low or start > high:
-            start, end = fitted((low, high), min(end - start, high - low), model)
+            start, end = fit_window((low + high) / 2, min(end - start, high - low), model)
             self.controls.window.update(start=start, end=end)
-        self.controls.set_star(replace(self.settings, resolution=resolution))
+        self.controls.set_star(replace(self.state, resolution=resolution))
         self._ask()
 
     async def _fit(self) -> None:
-        star, model = self.star, self.shop.model
+        star = self.star
         if star is None:
             raise InputError("there is no observed spectrum yet; give one first.")
         self._then(self.panel.fitting, True)
         try:
-            found = await self.shop.long(infer, star.spectrum, model)
-            self._then(self._fitted, await self.shop.long(fitted_to, star, found, model))
+            found = await self.session.run_slow(infer, star.spectrum, self.session.model)
+            self._then(self._fitted, with_fit(star, found), found)
         finally:
             self._then(self.panel.fitting, False)
 
-    def _fitted(self, star: Observed) -> None:
-        if star.inference is None:
-            return
+    def _fitted(self, star: ShownStar, found: Inference) -> None:
         self.star = star
-        labels, sight = found_values(star.inference, self.shop.model)
-        settings = replace(
-            self.settings,
+        labels, values = found_values(found, self.session.model)
+        state = replace(
+            self.state,
             labels=labels,
-            rv=sight.get("rv", 0.0),
-            vsini=sight.get("vsini", 0.0),
-            resolution=sight.get("resolution", np.inf),
+            rv=values.get("rv", 0.0),
+            vsini=values.get("vsini", 0.0),
+            resolution=values.get("resolution", np.inf),
         )
-        self.controls.set_star(settings)
-        self.panel.say(fit_card(star.inference))
+        self.controls.set_star(state)
+        self.panel.say(fit_html(found))
         self._ask()
 
-    # Files to take away.
+    # Downloads.
 
     def _saver(self, name: str, make: Callable[[], str]) -> Callable[[], None]:
         def save() -> None:
@@ -321,5 +321,5 @@ class Page:
         return save
 
     async def _save(self, name: str, make: Callable[[], str]) -> None:
-        text = await self.shop.long(make)
+        text = await self.session.run_slow(make)
         self._then(self.panel.save, f"blase3d-{name}.ecsv", text)

@@ -1,4 +1,4 @@
-"""What stands around the pictures: the line that is chosen, the lines in view, fit and files."""
+"""The panels around the plots: the chosen line, the lines in view, fit and downloads."""
 
 from __future__ import annotations
 
@@ -27,25 +27,19 @@ from ...analysis.fisher import LineInformation
 from ...analysis.identify import Identification
 from ...parameters import parameter
 from .assets import text_of
-from .cards import message
+from .html_text import message
 from .plots import QUANTITIES, MapPlots
-from .visible_lines import MOST, InView, Map, species_of
+from .visible_lines import MOST, LineMap, VisibleLines, species_of
 from .widgets import sheet
 
-_CARD = 296
+_LINE_WIDTH = 296
+"""Width of the text on the chosen line, pixels."""
 _FILES = {"model": "Model", "spectrum": "Spectrum and residual", "lines": "Lines"}
-_SAVE = """
-const event = new CustomEvent("blase3d-save",
-  {detail: {name: cb_obj.data.name[0], text: cb_obj.data.text[0]}})
-if (cb_obj.data.name.length) document.dispatchEvent(event)"""
-_STAR = """
-if (cb_obj.data.name.length)
-  document.dispatchEvent(new CustomEvent("blase3d-star", {detail: cb_obj.data.name[0]}))"""
 
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """Models of the page that pages write to and listen to."""
+    """Bokeh models that a page changes and listens to."""
 
     maps: MapPlots
     quantity: Select
@@ -53,53 +47,53 @@ class Panel:
     table: ColumnDataSource
     tabs: Tabs
     upload: ColumnDataSource
-    saved: ColumnDataSource
-    given: ColumnDataSource
+    download: ColumnDataSource
+    star: ColumnDataSource
     fit: Button
-    words: Div
+    message: Div
     buttons: Mapping[str, Button]
 
     @property
     def roots(self) -> dict[str, Any]:
-        """By the name of their place."""
-        hidden = [self.upload, self.saved, self.given]
-        fit = Column(children=[self.fit, self.words], sizing_mode="stretch_width", tags=hidden)
+        """The roots of the document, by name."""
+        hidden = [self.upload, self.download, self.star]
+        fit = Column(children=[self.fit, self.message], sizing_mode="stretch_width", tags=hidden)
         downloads = Row(children=[*self.buttons.values()], spacing=6)
         return {"fit": fit, "downloads": downloads, "details": self.tabs}
 
     def say(self, html: str) -> None:
-        """Something below the button for the fit."""
-        self.words.text = html
+        """Show a text below the button for the fit."""
+        self.message.text = html
 
     def fitting(self, running: bool) -> None:
-        """Whether a fit is running."""
+        """Show whether a fit is running."""
         self.fit.update(disabled=running, label="Fitting…" if running else "Fit the spectrum")
         if running:
-            self.say(message("Labels, velocity and broadening are sought; the first time takes "
-                             "some seconds more.", "busy"))  # fmt: skip
+            self.say(message("Fitting labels, velocity and broadening; the first fit takes some "
+                             "seconds more.", "busy"))  # fmt: skip
 
     def show_star(self, name: str) -> None:
-        """There is an observation of this name."""
-        self.given.data = {"name": [name]}
+        """Show the name of the observation, and allow it to be fitted."""
+        self.star.data = {"name": [name]}
         self.fit.disabled = self.buttons["spectrum"].disabled = False
         self.say("")
 
-    def show_maps(self, maps: Sequence[Map], labels: Mapping[str, float]) -> None:
+    def show_maps(self, maps: Sequence[LineMap], labels: Mapping[str, float]) -> None:
         """Draw maps of the chosen quantity."""
         self.maps.show(maps, self.quantity.value, labels)
 
-    def listed(self, lines: InView) -> Sequence[int]:
+    def listed(self, lines: VisibleLines) -> Sequence[int]:
         """Indices of the lines in the table."""
         return [int(i) for i in lines.index[:MOST]]
 
     def show_table(
         self,
-        lines: InView,
+        lines: VisibleLines,
         known: Mapping[int, Identification],
         found: LineInformation | None,
     ) -> None:
-        """The deepest lines in view, in order of wavelength."""
-        sort = np.argsort(lines.seen[:MOST], kind="stable")
+        """List the deepest lines in view, in order of wavelength."""
+        sort = np.argsort(lines.observed[:MOST], kind="stable")
         index = lines.index[:MOST][sort]
         self.table.selected.indices = []
         data: dict[str, Any] = {
@@ -122,22 +116,22 @@ class Panel:
 
     def save(self, name: str, text: str) -> None:
         """Have the browser save a text."""
-        self.saved.data = {"name": [name], "text": [text]}
+        self.download.data = {"name": [name], "text": [text]}
 
 
 def make_panel(maps: MapPlots, labels: Sequence[str]) -> Panel:
-    """All of it, empty yet; `labels` are those that vary."""
+    """Empty panels; `labels` are those that vary."""
     style, cards = sheet(), InlineStyleSheet(css=text_of("cards.css"))
     line = Div(
-        name="line", width=_CARD, sizing_mode="stretch_height", stylesheets=[cards], margin=0,
+        name="line", width=_LINE_WIDTH, sizing_mode="stretch_height", stylesheets=[cards], margin=0,
         styles={"overflow-y": "auto"},
     )  # fmt: skip
-    options = [(name, f"{word}: {what}") for name, (word, what) in QUANTITIES.items()]
+    options = [(name, f"{title}: {note}") for name, (title, note) in QUANTITIES.items()]
     quantity = Select(
         value="ln_area", options=options, width=230, stylesheets=[style], name="quantity", margin=0
     )
-    pictures = Column(children=[quantity, maps.row], sizing_mode="stretch_both", spacing=2)
-    card = Row(children=[line, pictures], sizing_mode="stretch_both", spacing=16)
+    plots = Column(children=[quantity, maps.row], sizing_mode="stretch_both", spacing=2)
+    card = Row(children=[line, plots], sizing_mode="stretch_both", spacing=16)
     names = ("index", "wavelength", "depth", "name", *labels)
     table = ColumnDataSource({name: [] for name in names}, name="lines-data")
     tabs = Tabs(
@@ -149,10 +143,10 @@ def make_panel(maps: MapPlots, labels: Sequence[str]) -> Panel:
         name="details",
         stylesheets=[text_of("tabs.css")],
     )
-    saved = ColumnDataSource({"name": [], "text": []}, name="saved")
-    saved.js_on_change("data", CustomJS(code=_SAVE))
-    given = ColumnDataSource({"name": []}, name="given")
-    given.js_on_change("data", CustomJS(code=_STAR))
+    download = ColumnDataSource({"name": [], "text": []}, name="download")
+    star = ColumnDataSource({"name": []}, name="star-name")
+    for source, event in ((download, "blase3d-save"), (star, "blase3d-star")):
+        source.js_on_change("data", CustomJS(args={"event": event}, code=text_of("announce.js")))
     buttons = {
         name: Button(
             label=f"↓ {text}", stylesheets=[style], margin=0, name=f"save-{name}",
@@ -167,8 +161,8 @@ def make_panel(maps: MapPlots, labels: Sequence[str]) -> Panel:
         table,
         tabs,
         ColumnDataSource({"name": [], "content": [], "medium": [], "time": []}, name="upload"),
-        saved,
-        given,
+        download,
+        star,
         Button(label="Fit the spectrum", button_type="primary", disabled=True, name="fit-button",
                stylesheets=[style], sizing_mode="stretch_width", margin=(2, 0, 0, 0)),
         Div(name="message", stylesheets=[cards], sizing_mode="stretch_width", margin=0),
@@ -187,7 +181,7 @@ def _table(source: ColumnDataSource, labels: Sequence[str]) -> DataTable:
     share = NumberFormatter(format="0.000 %", text_align="right", nan_format="–")
     columns += [
         TableColumn(
-            field=name, title=f"Part in {parameter(name).title}", width=110, formatter=share
+            field=name, title=f"Share in {parameter(name).title}", width=110, formatter=share
         )
         for name in labels
     ]

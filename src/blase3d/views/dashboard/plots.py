@@ -1,7 +1,8 @@
-"""The page's pictures: names of lines, flux, residual, the whole range, and maps of one line."""
+"""The plots: names of lines, flux, residual, the whole range, and maps of one line."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,13 +29,16 @@ from bokeh.themes import Theme
 from ...model.model import Model
 from ...parameters import parameter
 from ..style import BLUE, GREY, MISSING, ORANGE
-from .frame import Picture
-from .settings import whole_of
-from .visible_lines import Map
+from .assets import text_of
+from .frame import Frame
+from .state import Interval, model_range
+from .visible_lines import LineMap
 
-INK, QUIET, FRAME = "#1c2430", "#6b7280", "#c8ced6"
-_LEFT, _RIGHT = 66, 14
+INK = "#1c2430"
+_HIGHLIGHT, _CURRENT = "#56B4E9", "#E69F00"
+"""Colours of the chosen line, and of the labels in a map."""
 _NAMES, _RESIDUAL, _OVERVIEW = 92, 118, 54
+"""Heights, pixels."""
 _FONT = 'system-ui, "Segoe UI", Roboto, sans-serif'
 _DIVERGING = interp_palette(PuOr11, 256)
 QUANTITIES = {
@@ -43,41 +47,11 @@ QUANTITIES = {
     "gamma": ("γ", "Lorentzian width, mÅ"),
     "shift": ("Shift", "of the centre, mÅ"),
 }
-"""What maps show: in a word, and what it is."""
+"""Quantities of the maps: title and note."""
 _FLAT = 1e-4
-"""Part of itself by which a quantity changes at the least to have a range of colours."""
+"""Least relative range of the colours of a map."""
 
-THEME = Theme(
-    json={
-        "attrs": {
-            "Plot": {
-                "background_fill_color": "#ffffff",
-                "border_fill_color": "#ffffff",
-                "outline_line_color": FRAME,
-                "min_border_left": _LEFT,
-                "min_border_right": _RIGHT,
-                "min_border_top": 2,
-                "min_border_bottom": 2,
-                "toolbar_location": None,
-                "lod_threshold": None,
-            },
-            "Axis": {
-                "axis_line_color": None,
-                "major_tick_line_color": FRAME,
-                "minor_tick_line_color": None,
-                "major_label_text_color": QUIET,
-                "major_label_text_font": _FONT,
-                "major_label_text_font_size": "11px",
-                "axis_label_text_color": INK,
-                "axis_label_text_font": _FONT,
-                "axis_label_text_font_size": "12px",
-                "axis_label_text_font_style": "normal",
-                "axis_label_standoff": 6,
-            },
-            "Grid": {"grid_line_color": "#eef1f4"},
-        }
-    }
-)
+THEME = Theme(json=json.loads(text_of("theme.json")))
 
 
 def _figure(width: SizingModeType = "stretch_width", tools: str = "", **more: Any) -> figure:
@@ -86,7 +60,7 @@ def _figure(width: SizingModeType = "stretch_width", tools: str = "", **more: An
 
 @dataclass(frozen=True, eq=False)
 class Plots:
-    """The pictures over the wavelength, with the data that they draw."""
+    """The plots over the wavelength, with their data."""
 
     names: figure
     flux: figure
@@ -96,33 +70,33 @@ class Plots:
 
     @property
     def column(self) -> Column:
-        """All of them, one below the other."""
+        """All plots, one below the other."""
         rows = [self.names, self.flux, self.residual, self.overview]
         return Column(children=rows, sizing_mode="stretch_both", spacing=0, name="spectrum")
 
-    def show(self, picture: Picture) -> None:
-        """Draw a picture."""
-        self.sources["model"].data = {"x": picture.x, "y": picture.flux}
-        self.show_names(picture)
-        star = picture.star
+    def show(self, frame: Frame) -> None:
+        """Draw a frame."""
+        self.sources["model"].data = {"x": frame.x, "y": frame.flux}
+        self.show_names(frame)
+        star = frame.star
         if star is not None:
             self.sources["star"].data = {"x": star.x, "y": star.flux}
             self.sources["residual"].data = {"x": star.residual_x, "y": star.residual}
             self._range_residual(star.residual)
-        if (self.flux.y_range.start, self.flux.y_range.end) != picture.y:
-            self.flux.y_range.update(start=picture.y[0], end=picture.y[1])
+        if (self.flux.y_range.start, self.flux.y_range.end) != frame.y:
+            self.flux.y_range.update(start=frame.y[0], end=frame.y[1])
 
-    def show_names(self, picture: Picture) -> None:
-        """Draw the names of a picture."""
-        seen = picture.lines.seen[picture.named]
-        self.sources["names"].data = {"x": seen, "name": picture.names}
+    def show_names(self, frame: Frame) -> None:
+        """Draw the names of a frame."""
+        observed = frame.lines.observed[frame.named]
+        self.sources["names"].data = {"x": observed, "name": frame.names}
 
-    def select(self, seen: float | None) -> None:
-        """Mark the wavelength (Å) of the chosen line."""
-        self.sources["chosen"].data = {"x": [] if seen is None else [seen]}
+    def select(self, wavelength: float | None) -> None:
+        """Mark the observed wavelength (Å) of the chosen line."""
+        self.sources["chosen"].data = {"x": [] if wavelength is None else [wavelength]}
 
     def show_star(self) -> None:
-        """There is an observation: a residual is shown, and the axis below it."""
+        """Show the residual, with the wavelength axis below it."""
         self.residual.visible = True
         self.flux.xaxis.visible = False
 
@@ -136,7 +110,7 @@ class Plots:
 
 
 def make_plots(model: Model, window: Range1d) -> Plots:
-    """Pictures of a model, empty yet."""
+    """Empty plots of a model."""
     empty = {name: ColumnDataSource({"x": [], "y": []}) for name in ("model", "star", "residual")}
     sources = {
         **empty,
@@ -146,22 +120,20 @@ def make_plots(model: Model, window: Range1d) -> Plots:
     }
     for name, source in sources.items():
         source.name = f"{name}-data"
-    flux = _flux(window, sources, whole_of(model))
+    flux = _flux(window, sources, model_range(model))
     names = _names(window, sources)
     residual = _residual(window, sources)
     return Plots(names, flux, residual, _overview(model, window, sources), sources)
 
 
-def _flux(
-    window: Range1d, sources: Mapping[str, ColumnDataSource], whole: tuple[float, float]
-) -> figure:
+def _flux(window: Range1d, sources: Mapping[str, ColumnDataSource], whole: Interval) -> figure:
     plot = _figure("stretch_both", "xpan,xwheel_zoom", x_range=window, y_range=Range1d(0.0, 1.1))
     plot.name = "flux"
     plot.toolbar.active_scroll = "auto"
     plot.min_height, plot.min_border_bottom = 150, 8
     plot.yaxis.axis_label = "Flux / continuum"
     _wavelength_axis(plot)
-    plot.ray("x", 0, 0, np.pi / 2, source=sources["chosen"], line_color="#56B4E9", line_width=7,
+    plot.ray("x", 0, 0, np.pi / 2, source=sources["chosen"], line_color=_HIGHLIGHT, line_width=7,
              line_alpha=0.35)  # fmt: skip
     plot.line("x", "y", source=sources["star"], line_color=INK, line_width=2.0)
     plot.line("x", "y", source=sources["model"], line_color=ORANGE, line_width=1.2)
@@ -181,7 +153,7 @@ def _names(window: Range1d, sources: Mapping[str, ColumnDataSource]) -> figure:
     plot.xaxis.visible = plot.yaxis.visible = False
     plot.grid.visible = False
     plot.min_border_top = plot.min_border_bottom = 0
-    plot.ray("x", 0, 0, np.pi / 2, source=sources["chosen"], line_color="#56B4E9", line_width=15,
+    plot.ray("x", 0, 0, np.pi / 2, source=sources["chosen"], line_color=_HIGHLIGHT, line_width=15,
              line_alpha=0.35)  # fmt: skip
     plot.segment("x", 0.0, "x", 0.07, source=sources["names"], line_color=GREY)
     plot.text("x", 0.1, "name", angle=np.pi / 2, source=sources["names"], text_font=value(_FONT),
@@ -202,7 +174,7 @@ def _residual(window: Range1d, sources: Mapping[str, ColumnDataSource]) -> figur
 
 
 def _overview(model: Model, window: Range1d, sources: Mapping[str, ColumnDataSource]) -> figure:
-    whole = Range1d(*whole_of(model))
+    whole = Range1d(*model_range(model))
     plot = _figure(height=_OVERVIEW, x_range=whole, y_range=Range1d(0.0, 1.08), name="overview")
     plot.yaxis.visible = False
     plot.grid.visible = False
@@ -216,20 +188,20 @@ def _overview(model: Model, window: Range1d, sources: Mapping[str, ColumnDataSou
 
 @dataclass(frozen=True, eq=False)
 class MapPlots:
-    """Maps of one line over every pair of labels, in one scale of colours."""
+    """Maps of one line over every pair of labels, with one colour scale."""
 
     plots: Sequence[figure]
     images: Sequence[ColumnDataSource]
-    here: Sequence[ColumnDataSource]
+    current: Sequence[ColumnDataSource]
     colours: LinearColorMapper
 
     @property
     def row(self) -> Row:
-        """All of them, side by side."""
+        """All maps, side by side."""
         return Row(children=[*self.plots], sizing_mode="stretch_both", spacing=4)
 
-    def show(self, maps: Sequence[Map], quantity: str, labels: Mapping[str, float]) -> None:
-        """Draw one quantity, and where the labels are."""
+    def show(self, maps: Sequence[LineMap], quantity: str, labels: Mapping[str, float]) -> None:
+        """Draw one quantity, and mark the current labels."""
         if not maps:
             return
         every = np.concatenate([one.values[quantity].ravel() for one in maps])
@@ -241,10 +213,10 @@ class MapPlots:
             high=size if both else high,
             palette=_DIVERGING if both else Viridis256,
         )
-        for one, image, here in zip(maps, self.images, self.here, strict=True):
+        for one, image, current in zip(maps, self.images, self.current, strict=True):
             values = one.values[quantity].T.astype(np.float32)
             image.data = {"image": [values]}
-            here.data = {"x": [labels[one.first]], "y": [labels[one.second]]}
+            current.data = {"x": [labels[one.first]], "y": [labels[one.second]]}
 
 
 def _colour_range(values: np.ndarray) -> tuple[float, float]:
@@ -256,13 +228,13 @@ def _colour_range(values: np.ndarray) -> tuple[float, float]:
 
 
 def make_maps(model: Model, pairs: Sequence[tuple[str, str]]) -> MapPlots:
-    """Maps over pairs of labels, empty yet, with the nodes of the library as dots."""
+    """Empty maps over pairs of labels, with the nodes of the library as dots."""
     colours = LinearColorMapper(palette=Viridis256, low=0.0, high=1.0, nan_color=MISSING)
-    plots, images, here = [], [], []
+    plots, images, current = [], [], []
     for first, second in pairs:
         images.append(ColumnDataSource({"image": []}))
-        here.append(ColumnDataSource({"x": [], "y": []}))
-        plots.append(_map(model, first, second, images[-1], here[-1], colours))
+        current.append(ColumnDataSource({"x": [], "y": []}))
+        plots.append(_map(model, first, second, images[-1], current[-1], colours))
     if plots:
         bar = ColorBar(
             color_mapper=colours,
@@ -274,7 +246,7 @@ def make_maps(model: Model, pairs: Sequence[tuple[str, str]]) -> MapPlots:
             name="colours",
         )
         plots[-1].add_layout(bar, "right")
-    return MapPlots(plots, images, here, colours)
+    return MapPlots(plots, images, current, colours)
 
 
 def _map(
@@ -282,7 +254,7 @@ def _map(
     first: str,
     second: str,
     image: ColumnDataSource,
-    here: ColumnDataSource,
+    current: ColumnDataSource,
     colours: LinearColorMapper,
 ) -> figure:
     (x0, x1), (y0, y1) = model.bounds[first], model.bounds[second]
@@ -290,17 +262,16 @@ def _map(
     plot.min_border_left, plot.min_border_right = 56, 8
     plot.min_width = 150
     plot.grid.visible = False
-    plot.xaxis.axis_label, plot.yaxis.axis_label = _axis_title(first), _axis_title(second)
+    plot.xaxis.axis_label, plot.yaxis.axis_label = (
+        parameter(first).heading,
+        parameter(second).heading,
+    )
     plot.xaxis.ticker = BasicTicker(desired_num_ticks=3)
     plot.yaxis.ticker = BasicTicker(desired_num_ticks=4)
     plot.image("image", x0, y0, x1 - x0, y1 - y0, source=image, color_mapper=colours)
     nodes = np.meshgrid(model.axes[first], model.axes[second])
     plot.scatter(*(axis.ravel() for axis in nodes), size=3, fill_color="white", line_color=INK,
                  line_width=0.5)  # fmt: skip
-    plot.scatter("x", "y", source=here, size=11, marker="circle", fill_color="#E69F00",
+    plot.scatter("x", "y", source=current, size=11, marker="circle", fill_color=_CURRENT,
                  line_color="white", line_width=2)  # fmt: skip
     return plot
-
-
-def _axis_title(name: str) -> str:
-    return parameter(name).heading

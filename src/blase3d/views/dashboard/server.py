@@ -1,7 +1,7 @@
-"""The server of the page: on this machine alone unless told otherwise, and for its own page alone.
+"""The server of the page. By default only this machine reaches it.
 
-A page of another origin that finds the server is not let in: the connection of a page is opened
-only if its origin is one of the server's own names. Nothing of the page comes from elsewhere.
+Pages of other origins are refused: a connection is opened only if its origin is one of the names of
+the server. The page loads nothing from other servers.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from bokeh.server.server import Server
 
 from ...errors import InputError
 from .assets import text_of
-from .cards import model_words
-from .observed import Observed
+from .html_text import model_summary
 from .page import Page
 from .plots import THEME
-from .session import Workshop
+from .session import Session
+from .star import ShownStar
 from .uploads import LARGEST
 
 HOME = "localhost"
 PORT = 5006
-"""The port that is tried first."""
+"""The port tried first."""
 _ORIGIN = re.compile(r"[\w.-]+:\d{1,5}")
 _MESSAGE = LARGEST * 4 // 3 + 1_000_000
-"""Bytes of a message of a page at the most: the largest file in base64, and what is around it."""
+"""Largest message of a page: the largest file in base64, with room for the rest; bytes."""
 
 
 def origins_of(address: str, port: int, more: Sequence[str] = ()) -> list[str]:
-    """HOST:PORT of the pages that are let in: the server's own names, and those given.
+    """HOST:PORT of the allowed pages: the names of the server, and those given.
 
     Raises
     ------
     InputError
-        One of those is something else.
+        A given origin has another form.
     """
     for origin in more:
         if not _ORIGIN.fullmatch(origin):
@@ -54,12 +54,12 @@ def origins_of(address: str, port: int, more: Sequence[str] = ()) -> list[str]:
 
 
 def free_port(address: str, port: int | None) -> int:
-    """The port asked for; if none is, the usual one or else any that is free.
+    """The given port; without one, the default port or any free one.
 
     Raises
     ------
     InputError
-        It is taken, or cannot be listened on.
+        The port is taken, or cannot be bound.
     """
     for wanted in (PORT, 0) if port is None else (port,):
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trial:
@@ -76,18 +76,18 @@ def free_port(address: str, port: int | None) -> int:
 
 
 def make_server(
-    shop: Workshop,
-    star: Observed | None = None,
+    session: Session,
+    star: ShownStar | None = None,
     *,
     port: int | None = None,
     address: str = HOME,
     origins: Sequence[str] = (),
 ) -> Server:
-    """The server, listening; `server.io_loop.start()` has it answer."""
+    """A listening server; `server.io_loop.start()` makes it answer."""
     logging.getLogger("bokeh").setLevel(logging.WARNING)
     port = free_port(address, port)
     server = Server(
-        lambda document: _fill(document, shop, star),
+        lambda document: _fill(document, session, star),
         port=port,
         address=address,
         allow_websocket_origin=origins_of(address, port, origins),
@@ -99,16 +99,16 @@ def make_server(
 
 
 def url_of(server: Server) -> str:
-    """Where a browser on this machine finds the page."""
+    """The address of the page for a browser on this machine."""
     address = server.address or HOME
     name = HOME if address in ("127.0.0.1", "0.0.0.0", "::1") else address
     return f"http://{name}:{server.port}/"
 
 
-def _fill(document: Document, shop: Workshop, star: Observed | None) -> None:
+def _fill(document: Document, session: Session, star: ShownStar | None) -> None:
     """Make the page of one visitor."""
     document.theme = THEME
-    page = Page(document, shop, star)
+    page = Page(document, session, star)
     for name, root in page.roots.items():
         root.name = name
         document.add_root(root)
@@ -119,7 +119,7 @@ def _fill(document: Document, shop: Workshop, star: Observed | None) -> None:
     document.template_variables.update(
         page_css=text_of("page.css"),
         page_js=text_of("page.js"),
-        model_words=model_words(shop.model),
+        model_summary=model_summary(session.model),
         star_name="" if star is None else star.name,
         largest=LARGEST,
         largest_mb=LARGEST // 1_000_000,

@@ -1,7 +1,7 @@
-"""Spectra that are given to the page: read as files are, and trusted less.
+"""Uploaded spectra: read like files, with stricter limits.
 
-A browser sends a name and bytes. The bytes are read from a folder that is removed again, under a
-name that is ours; what goes wrong becomes one sentence with the name that was given.
+A browser sends a name and bytes. The bytes are written to a temporary folder, under a name of ours,
+and read from there. Errors become one sentence with the name that the browser sent.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from ...spectra.formats import read_spectrum
 from ...spectra.spectrum import Spectrum
 
 LARGEST = 64_000_000
-"""Bytes of the largest file that is taken."""
+"""Largest file accepted, bytes."""
 _UNPACKED = 8
-"""What a packed file may unpack to, in units of the largest."""
+"""Largest unpacked size of a packed file, in units of `LARGEST`."""
 _ENDINGS = (".npz", ".ecsv", ".csv", ".fits", ".fit")
 _PACKED = (b"\x1f\x8b", b"BZh", b"PK", b"\xfd7zXZ", b"\x1f\x9d")
-"""First bytes of files that unpack to any size."""
+"""First bytes of compressed files, which may unpack to any size."""
 _LONGEST_NAME = 80
 
 
 def read_upload(
     name: str, content: bytes, medium: str | None = None, largest: int = LARGEST
 ) -> Spectrum:
-    """The spectrum in an uploaded file; `medium` where it does not say.
+    """Read the spectrum in an uploaded file; `medium` is for files that do not state it.
 
     Raises
     ------
     Blase3dError
-        It is too large, of another kind, damaged, or does not say its medium.
+        It is too large, of an unknown format, damaged, or its medium is unknown.
     """
     shown, ending = _named(name)
     _check_size(shown, ending, content, largest)
@@ -56,12 +56,12 @@ def read_upload(
 
 
 def decoded(data: Mapping[str, Any], largest: int = LARGEST) -> tuple[str, bytes, str | None]:
-    """Name, content and medium as a page sends them: columns of one value, the content in base64.
+    """Name, content and medium of a file as a page sends it: columns of one value, in base64.
 
     Raises
     ------
     SpectrumError
-        They are something else, or too large.
+        The data have another form, or are too large.
     """
     try:
         name, text, medium = (str(data[key][0]) for key in ("name", "content", "medium"))
@@ -77,43 +77,42 @@ def decoded(data: Mapping[str, Any], largest: int = LARGEST) -> tuple[str, bytes
 
 
 def _named(name: str) -> tuple[str, str]:
-    """A name as it is shown, without folders or unprintable characters, and its ending."""
+    """A name without folders and unprintable characters, for messages, and its ending."""
     plain = "".join(c for c in PurePosixPath(name.replace("\\", "/")).name if c.isprintable())
     ending = PurePosixPath(plain).suffix.lower()
     shown = plain if len(plain) <= _LONGEST_NAME else f"{plain[:_LONGEST_NAME]}…"
     if ending not in _ENDINGS:
         raise SpectrumError(
-            f"{shown or 'The file'} has no ending that is known; expected one of "
-            f"{', '.join(_ENDINGS)}."
+            f"{shown or 'The file'} has an unknown ending; expected one of {', '.join(_ENDINGS)}."
         )
     return shown, ending
 
 
 def _check_size(shown: str, ending: str, content: bytes, largest: int) -> None:
-    """Refuse what is too large, as it is or unpacked."""
+    """Raise SpectrumError for a file that is too large, as it is or unpacked."""
     if len(content) > largest:
         raise too_large(shown, len(content), largest)
     if ending == ".npz":
         try:
             with zipfile.ZipFile(BytesIO(content)) as archive:
                 size = sum(member.file_size for member in archive.infolist())
-        except Exception:  # damaged: the reader says how
+        except Exception:  # damaged; the reader raises a better message
             return
         if size > _UNPACKED * largest:
             most = _UNPACKED * largest
             raise SpectrumError(
                 f"{shown} unpacks to {size / 1e6:,.0f} MB, expected {most / 1e6:,.0f} MB at the "
-                "most; cut it to the range that is needed."
+                "most; cut it to the range that you need."
             )
     elif content.startswith(_PACKED):
-        raise SpectrumError(f"{shown} is packed, expected {ending} as it is; unpack it first.")
+        raise SpectrumError(f"{shown} is compressed, expected {ending}; decompress it first.")
 
 
 def too_large(shown: str, size: int, largest: int) -> SpectrumError:
-    """The sentence for a file of too many bytes."""
+    """The error for a file that is too large."""
     return SpectrumError(
         f"{shown} has {size / 1e6:,.1f} MB, expected {largest / 1e6:,.0f} MB at the most; cut it "
-        "to the range that is needed, or give it on the command line."
+        "to the range that you need, or give it on the command line."
     )
 
 
@@ -129,7 +128,7 @@ def _read(path: Path, medium: str | None) -> Spectrum:
             pass
         else:  # only the medium was missing
             raise SpectrumError(
-                f"{path} does not say whether its wavelengths are in air or vacuum: choose which "
-                "above, and give it again."
+                f"{path} does not state whether its wavelengths are in air or vacuum; choose "
+                "one above, and upload it again."
             ) from None
         raise

@@ -1,5 +1,4 @@
-"""The lines of the model as the page shows them: which are in view, who they are, and one of them
-over the labels."""
+"""The lines of the model on the page: those in the window, their names, and maps of one line."""
 
 from __future__ import annotations
 
@@ -15,122 +14,135 @@ from ...analysis.identify import UNIDENTIFIED, Identification, available, identi
 from ...lines.lines import Lines
 from ...model.model import Model
 from ..figures.model_queries import course, plane, quantities, varying
-from .settings import Settings
-
-Floats = NDArray[np.float64]
+from .curves import Floats
+from .state import ViewState
 
 DEEP = 0.005
-"""Least central depth of lines that are in view."""
+"""Least central depth of a visible line."""
 NAMED = 0.02
-"""Least central depth of lines that are named in the picture."""
+"""Least central depth of a line that is named in the plot."""
 MOST = 300
-"""Lines that are listed and named, the deepest."""
-_FINE = 41
+"""Greatest number of lines that are listed and named, the deepest."""
+_MAP_POINTS = 41
 """Points of a map along each label."""
 
 
 @dataclass(frozen=True, eq=False)
-class InView:
-    """Lines within the window, the deepest first: indices, centres as observed (Å), depths, (N,),
-    and all lines of the model."""
+class VisibleLines:
+    """Lines in the window, the deepest first.
+
+    Attributes
+    ----------
+    index : (N,) int
+        Their indices in `lines`.
+    observed : (N,)
+        Observed wavelengths, Å.
+    depth : (N,)
+        Central depths, each line alone.
+    lines : Lines
+        All lines of the model.
+    """
 
     index: NDArray[np.int64]
-    seen: Floats
+    observed: Floats
     depth: Floats
     lines: Lines
 
     def spaced(self, distance: float, count: int, first: int | None = None) -> NDArray[np.int64]:
-        """Places of the deepest that stand `distance` (Å) apart, at most so many, for names; that
-        of index `first` goes before them."""
+        """Positions of at most `count` lines that are `distance` (Å) apart, by falling depth.
+
+        The line of index `first` is chosen before the others.
+        """
         taken: dict[int, float] = {}
         chosen: list[int] = []
 
-        def add(place: int) -> None:
-            at = float(self.seen[place])
-            cell = int(at // distance)
-            beside = (taken.get(cell + step, np.inf) for step in (-1, 0, 1))
-            if all(abs(at - other) >= distance for other in beside):
-                taken[cell] = at
-                chosen.append(place)
+        def add(position: int) -> None:
+            wavelength = float(self.observed[position])
+            cell = int(wavelength // distance)
+            near = (taken.get(cell + step, np.inf) for step in (-1, 0, 1))
+            if all(abs(wavelength - other) >= distance for other in near):
+                taken[cell] = wavelength
+                chosen.append(position)
 
         if first is not None:
-            for place in np.flatnonzero(self.index == first):
-                add(int(place))
-        for place in np.flatnonzero(self.depth >= NAMED):
+            for position in np.flatnonzero(self.index == first):
+                add(int(position))
+        for position in np.flatnonzero(self.depth >= NAMED):
             if len(chosen) == count:
                 break
-            add(int(place))
+            add(int(position))
         return np.array(chosen, np.int64)
 
     def at(self, wavelength: float, reach: float) -> int | None:
-        """Index of the deepest line within `reach` (Å), else of the nearest; None if there is
-        none in view."""
+        """Index of the deepest line within `reach` (Å), else of the nearest; None for no lines."""
         if not self.index.size:
             return None
-        away = np.abs(self.seen - wavelength)
-        near = np.flatnonzero(away <= reach)
-        return int(self.index[near[0] if near.size else away.argmin()])
+        distance = np.abs(self.observed - wavelength)
+        near = np.flatnonzero(distance <= reach)
+        return int(self.index[near[0] if near.size else distance.argmin()])
 
 
-def in_view(model: Model, settings: Settings) -> InView:
-    """The lines that by themselves absorb at least `DEEP` in the window."""
-    lines = model.lines(**settings.labels)
-    seen = lines.center * settings.stretch
+def find_visible(model: Model, state: ViewState) -> VisibleLines:
+    """The lines in the window that are at least `DEEP`, each alone."""
+    lines = model.lines(**state.labels)
+    observed = lines.center * state.doppler_factor
     depth = central_depth(lines, model.recipe.composition)
-    low, high = settings.window
-    index = np.flatnonzero((seen >= low) & (seen <= high) & (depth >= DEEP))
+    low, high = state.window
+    index = np.flatnonzero((observed >= low) & (observed <= high) & (depth >= DEEP))
     index = index[np.argsort(-depth[index], kind="stable")]
-    return InView(index, seen[index], depth[index], lines)
+    return VisibleLines(index, observed[index], depth[index], lines)
 
 
-class Names:
-    """Who lines are, as far as it is known: at the node nearest to the labels, each told once."""
+class LineNames:
+    """Identifications of lines at the node nearest to the labels, each computed once."""
 
     def __init__(self, model: Model):
         self.model = model
         self.possible = available() and "teff" in model.axes
         self._known: dict[tuple[float, ...], dict[int, Identification]] = {}
 
-    def known(self, settings: Settings) -> Mapping[int, Identification]:
-        """By index of the line."""
-        return self._known.get(tuple(self._node(settings).values()), {})
+    def known(self, state: ViewState) -> Mapping[int, Identification]:
+        """The identifications made so far, by index of the line."""
+        return self._known.get(tuple(self._node(state).values()), {})
 
-    def learn(self, settings: Settings, index: Sequence[int]) -> bool:
-        """Identify those of these lines that are not known; whether there were any. It takes
-        seconds."""
-        unknown = [i for i in index if i not in self.known(settings)]
+    def learn(self, state: ViewState, index: Sequence[int]) -> bool:
+        """Identify those of the lines that are not known, and say if there were any.
+
+        It takes seconds.
+        """
+        unknown = [i for i in index if i not in self.known(state)]
         if not unknown or not self.possible:
             return False
-        node = self._node(settings)
+        node = self._node(state)
         found = identify(self.model, node, self.model.reference[unknown])
         named = dict(zip(map(int, unknown), found, strict=True))
         self._known.setdefault(tuple(node.values()), {}).update(named)
         return True
 
-    def _node(self, settings: Settings) -> dict[str, float]:
+    def _node(self, state: ViewState) -> dict[str, float]:
         return {
-            name: float(axis[np.abs(axis - settings.labels[name]).argmin()])
+            name: float(axis[np.abs(axis - state.labels[name]).argmin()])
             for name, axis in self.model.axes.items()
         }
 
 
 def species_of(name: Identification | None) -> str:
-    """The species of a line; empty where it is not known."""
+    """The species of a line; empty if it is unknown."""
     return "" if name is None or name.best == UNIDENTIFIED else name.best
 
 
-def information(model: Model, settings: Settings) -> LineInformation | None:
-    """What the lines tell of the labels, seen as it is set; None where no label varies."""
+def information_at(model: Model, state: ViewState) -> LineInformation | None:
+    """The information of the lines about the labels; None where no label varies."""
     if not varying(model):
         return None
-    sight = settings.sight
+    observation = state.observation
     return line_information(
-        model, settings.labels, vsini=sight["vsini"], resolution=sight["resolution"]
+        model, state.labels, vsini=observation["vsini"], resolution=observation["resolution"]
     )
 
 
 @dataclass(frozen=True, eq=False)
-class Map:
+class LineMap:
     """One line over two labels: values (n, m) of each quantity at x (n,) and y (m,)."""
 
     first: str
@@ -140,11 +152,11 @@ class Map:
     values: Mapping[str, Floats]
 
 
-def maps_of(model: Model, labels: Mapping[str, float], line: int) -> list[Map]:
-    """A line over every pair of labels that vary, the others as they are."""
+def maps_of(model: Model, labels: Mapping[str, float], line: int) -> list[LineMap]:
+    """Maps of a line over every pair of labels that vary, with the other labels fixed."""
     found = []
     for first, second in combinations(varying(model), 2):
-        x, y = (np.linspace(*model.bounds[name], _FINE) for name in (first, second))
+        x, y = (np.linspace(*model.bounds[name], _MAP_POINTS) for name in (first, second))
         params = course(model, line, plane(model, labels, first, x, second, y))
-        found.append(Map(first, second, x, y, quantities(params.reshape(x.size, y.size, 4))))
+        found.append(LineMap(first, second, x, y, quantities(params.reshape(x.size, y.size, 4))))
     return found

@@ -1,4 +1,4 @@
-// What the page does without the server: files are checked and handed over, texts are saved.
+// Work that needs no server: check and pass on files, save texts.
 const say = (text, kind) => {
   const box = model("message")
   box.text = ""
@@ -13,7 +13,7 @@ const take = file => {
   if (!file || !Bokeh.documents.length) return
   if (file.size > LARGEST) {
     say(`${file.name} has ${(file.size / 1e6).toFixed(1)} MB, expected ${LARGEST / 1e6} MB at the ` +
-        "most; cut it to the range that is needed, or give it on the command line.", "error")
+        "most; cut it to the range that you need, or give it on the command line.", "error")
     return
   }
   const reader = new FileReader()
@@ -49,6 +49,6 @@ document.addEventListener("blase3d-save", event => {
   setTimeout(() => URL.revokeObjectURL(link.href), 10000)
 })
 document.addEventListener("blase3d-star", event => {
-  document.getElementById("file-name").textContent = event.detail
+  document.getElementById("file-name").textContent = event.detail.name
   document.body.classList.add("with-star")
 })

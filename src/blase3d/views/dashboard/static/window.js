@@ -1,5 +1,5 @@
 // The window, its middle and its width follow each other, whichever is changed.
-// One change sets all of them; what they say to that is passed over.
+// One change sets all of them; the events that this causes are ignored.
 if (busy.moving) return
 busy.moving = true
 const [low, high, least] = limits

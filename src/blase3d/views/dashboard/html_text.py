@@ -1,4 +1,4 @@
-"""What the page says in words and tables: HTML in which everything foreign is escaped."""
+"""Texts and tables of the page as HTML. All text from files is escaped."""
 
 from __future__ import annotations
 
@@ -19,29 +19,30 @@ from ..flag_advice import advice
 from ..formatting import decimals
 
 _CANDIDATES = 3
+"""Candidates of a line that are shown."""
 
 
 def message(text: str, kind: str = "quiet") -> str:
-    """A sentence; `kind` is quiet, busy or error."""
+    """A sentence, empty for none; `kind` is quiet, busy or error."""
     return f'<div class="message {kind}" role="status">{escape(text)}</div>' if text else ""
 
 
-def model_words(model: Model) -> str:
-    """What the model is, in a line."""
+def model_summary(model: Model) -> str:
+    """Library, range and size of a model, in one line."""
     library = model.meta.get("library") or {}
     named = str(library.get("library", "") if hasattr(library, "get") else library)
     low, high = model.wavelength[[0, -1]]
-    parts = [
+    facts = [
         named,
         f"{low:,.0f}–{high:,.0f} Å",
         f"{model.wavelength.size:,} pixels",
         f"{model.reference.size:,} lines",
     ]
-    return " · ".join(escape(part) for part in parts if part)
+    return " · ".join(escape(fact) for fact in facts if fact)
 
 
-def fit_card(found: Inference) -> str:
-    """Labels with uncertainties, and what speaks against them."""
+def fit_html(found: Inference) -> str:
+    """Labels with uncertainties, and quality flags."""
     rows = [
         _estimate_row(name, estimate)
         for name, estimate in {**found.labels, **found.nuisance}.items()
@@ -57,8 +58,8 @@ def _estimate_row(name: str, found: Estimate) -> str:
     digits = decimals(found.sigma, found.value)
     sigma = f"± {found.sigma:,.{digits}f}" if np.isfinite(found.sigma) else "at a bound"
     value = f"{found.value:,.{digits}f}".replace("-", "−")
-    quantity = parameter(name).short_unit
-    head = f"{escape(parameter(name).title)} <small>{escape(quantity)}</small>"
+    row = parameter(name)
+    head = f"{escape(row.title)} <small>{escape(row.short_unit)}</small>"
     return f"<tr><th>{head}</th><td>{value}</td><td>{sigma}</td></tr>"
 
 
@@ -69,7 +70,7 @@ def _flag(flag: str) -> str:
     return f'<p class="message {kind}"{more}>{escape(flag)}</p>'
 
 
-def line_card(
+def line_html(
     lines: Lines,
     line: int,
     composition: Composition,
@@ -77,7 +78,7 @@ def line_card(
     found: LineInformation | None,
     identifiable: bool,
 ) -> str:
-    """One line: who it is, what it is, and its part in each label."""
+    """One line: its identification, its parameters, and its share of the information."""
     center = float(lines.center[line])
     depth = float(central_depth(lines.take(np.array([line])), composition)[0])
     head = name.best if name is not None and name.best != UNIDENTIFIED else "Line"
@@ -95,7 +96,7 @@ def line_card(
 
 def _candidates(name: Identification | None, identifiable: bool) -> str:
     if name is None:
-        text = "Its atoms are being looked up…" if identifiable else ""
+        text = "Identifying the line…" if identifiable else ""
         return f'<p class="foot">{text}</p>' if text else ""
     rows = [
         f"<tr><th>{escape(one.species)}</th><td>{'' if one.air is None else f'{one.air:.2f}'}</td>"
@@ -113,9 +114,9 @@ def _number(value: float | None, digits: int) -> str:
 
 def _shares(line: int, found: LineInformation | None) -> str:
     if found is None:
-        return '<p class="foot">Its part in each label is being computed…</p>'
+        return '<p class="foot">Computing its share of the information…</p>'
     rows = "".join(_share_rows(line, found))
-    return f'<h4>Its part in each label</h4><table class="shares">{rows}</table>'
+    return f'<h4>Share of the information on each label</h4><table class="shares">{rows}</table>'
 
 
 def _share_rows(line: int, found: LineInformation) -> Iterable[str]:
