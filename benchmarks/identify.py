@@ -32,11 +32,9 @@ from rich.console import Console
 from rich.table import Table
 
 import blase3d as b3
-from blase3d.analysis.fisher import central_depth
 from blase3d.analysis.identify import UNIDENTIFIED, Identification, identify
 from blase3d.analysis.identify.transitions import SYMBOLS, Atoms, load_atoms
 from blase3d.lines.lines import Lines
-from blase3d.lines.profile import width_and_mixing
 from blase3d.units import vacuum_to_air
 
 STRONG, SURE = 0.2, 0.9
@@ -93,7 +91,7 @@ def judged(model: b3.Model, atoms: Atoms, teff: float) -> dict[str, Any]:
         for name, ends in model.bounds.items()
     }
     lines = model.lines(**labels)
-    depth = central_depth(lines, model.recipe.composition)
+    depth = lines.central_depth(model.recipe.composition)
     strong = np.flatnonzero(depth > STRONG)
     start = time.perf_counter()
     found = identify(model, labels, model.reference[strong], atoms=atoms)
@@ -177,7 +175,7 @@ def known(
     model: b3.Model, labels: dict[str, float], atoms: Atoms, teff: float
 ) -> list[dict[str, Any]]:
     lines = model.lines(**labels)
-    depth = central_depth(lines, model.recipe.composition)
+    depth = lines.central_depth(model.recipe.composition)
     rows = []
     for species, wavelengths in KNOWN.items():
         hydrogen = species == "H I"
@@ -202,7 +200,7 @@ def components(lines: Lines, depth: np.ndarray, air: float, hydrogen: bool) -> n
     away = np.abs(vacuum_to_air(lines.center) - air)
     if not hydrogen:
         return np.flatnonzero(away < WITHIN)
-    width, _ = width_and_mixing(lines.params[:, 2], lines.params[:, 3])
+    width = lines.fwhm
     broad = (np.asarray(width) > BROAD_WIDTH) & (depth > SEEN)
     return np.flatnonzero(broad & (away < WITHIN_HYDROGEN))
 

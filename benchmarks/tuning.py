@@ -30,7 +30,6 @@ from rich.console import Console
 from rich.table import Table
 
 import blase3d as b3
-from blase3d.analysis.fisher import central_depth
 from blase3d.analysis.tuning import QUANTITIES, Scales, Tuned, tune
 from blase3d.analysis.tuning.fit import changed
 from blase3d.units import SPEED_OF_LIGHT
@@ -118,7 +117,7 @@ def simulated(model: b3.Model, seed: int) -> dict[str, Any]:
     )
     start = time.perf_counter()
     found = tune(star, model, fixed={"vsini": 0.0})
-    depth = central_depth(model.lines(**labels), model.recipe.composition)
+    depth = model.lines(**labels).central_depth(model.recipe.composition)
     return {
         "labels": labels,
         "seconds": time.perf_counter() - start,

@@ -29,6 +29,9 @@ Composition = Literal["opacity", "sum", "product"]
 function where opacities add (Milne–Eddington, e.g. Gray 2005, ch. 13); `sum`, exp(−Σ aV), that of
 a cold screen; or `product`, Π(1 − aV), the original's."""
 
+Profile = Literal["pseudo-voigt"]
+"""Shape of a line (`lines.profiles`)."""
+
 
 _RANGES: dict[str, tuple[float, float]] = {
     "continuum_degree": (0, 30),
@@ -232,6 +235,8 @@ class Recipe(_Checked):
     composition
         How lines compose. `opacity`: 1/(1 + Σ aV); `sum`: exp(−Σ aV); `product`: Π(1 − aV), as in
         the original.
+    profile
+        Shape of a line.
     wing_tolerance
         A line is evaluated out to where it absorbs this fraction of the continuum ...
     wing_cut
@@ -255,6 +260,7 @@ class Recipe(_Checked):
 
     name: str = "default"
     composition: Composition = "opacity"
+    profile: Profile = "pseudo-voigt"
     wing_tolerance: float = 1e-5
     wing_cut: int = 0
     normalisation: Normalisation = Normalisation()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from toy_models import model_of
 
-from blase3d.analysis.fisher import central_depth, line_information, line_table
+from blase3d.analysis.fisher import line_information, line_table
 from blase3d.analysis.validation import validate
 from blase3d.errors import ArchiveError, InputError, LabelError
 from blase3d.fitting.build import build
@@ -240,9 +240,9 @@ def test_depth_is_that_of_a_line_alone(exact):
     lines = exact.lines(**INSIDE)
     params = np.column_stack([lines.center, lines.params[:, 1:]])
     absorbed = np.diag(toy.absorbed(lines.center, params))
-    np.testing.assert_allclose(central_depth(lines), 1.0 - np.exp(-absorbed), rtol=1e-4)
+    np.testing.assert_allclose(lines.central_depth(), 1.0 - np.exp(-absorbed), rtol=1e-4)
     weak = Lines([5000.0], [[0.0, -9.0, -2.5, -3.0]])
-    assert central_depth(weak, "product")[0] == pytest.approx(central_depth(weak)[0], rel=1e-3)
+    assert weak.central_depth("product")[0] == pytest.approx(weak.central_depth()[0], rel=1e-3)
 
 
 def test_table_of_lines(exact):

@@ -12,7 +12,7 @@ import pytest
 from blase3d.fitting import joint_fit
 from blase3d.fitting.joint_fit import depth_of, detect_surface, fit_surface, with_missing
 from blase3d.libraries.toy import LINES, WAVELENGTH, line_depth, toy_flux, toy_grid, toy_params
-from blase3d.lines.profile import width_and_mixing
+from blase3d.lines.lines import fwhm
 from blase3d.lines.render import make_layout
 from blase3d.model.interpolation import coordinates, smooth_modes
 from blase3d.model.line_grid import (
@@ -48,11 +48,6 @@ def truth():
     found = found.reshape(-1, *base.shape).astype(np.float32)
     shape = found[: TRUE.joint.shape_functions][:, :, [0, 2, 3]]
     return Surface(LINES[:, 0], base.astype(np.float32), found[:, :, 1], shape)
-
-
-def fwhm(base):
-    """Full widths (Å) of lines."""
-    return np.asarray(width_and_mixing(base[:, 2], base[:, 3])[0])
 
 
 def rms(difference):

@@ -14,7 +14,6 @@ from matplotlib.collections import QuadMesh
 from scipy.interpolate import make_interp_spline
 from toy_models import model_of, true_params
 
-from blase3d.analysis.fisher import central_depth
 from blase3d.errors import ArchiveError, InputError, LabelError
 from blase3d.libraries import toy
 from blase3d.model.model_file import save_model
@@ -88,7 +87,7 @@ def test_lines_are_counted_where_they_are_deep_enough(model):
     for i, teff in enumerate(AXES["teff"]):
         for k, logg in enumerate(AXES["logg"]):
             lines = toy.toy_lines({"teff": teff, "logg": logg, "feh": 0.0})
-            seen = central_depth(lines, model.recipe.composition) >= 0.3
+            seen = lines.central_depth(model.recipe.composition) >= 0.3
             assert counts[i, k] == (seen & inside).sum() == drawing.numbers["counts"][i][k]
     assert len(np.unique(counts)) > 1
     assert "[Fe/H] 0" in sentence(drawing)

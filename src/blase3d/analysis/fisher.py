@@ -38,13 +38,10 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, LabelError
 from ..lines.lines import PARAMETERS, Lines
-from ..lines.profile import pseudo_voigt, width_and_mixing
-from ..lines.render import transmitted
 from ..model.evaluate import Emulator, emulate, smooth_params
 from ..model.instrument import see
 from ..model.line_derivatives import against, changes_along
 from ..model.model import Model
-from ..recipe import Composition
 
 _FAINT = 1e-9
 """A pixel where all changes together are below this part of the largest counts as unchanged."""
@@ -144,10 +141,10 @@ def line_information(
     total = of_lines.sum(axis=1) + of_residual
     known = np.isfinite(variance) & (total > 0)
     scale = np.where(known, 1.0 / np.where(known, total, 1.0), 0.0)
-    lines = Lines(model.reference, np.asarray(params))
+    lines = Lines(model.reference, np.asarray(params), model.recipe.profile)
     return LineInformation(
         lines=lines,
-        depth=central_depth(lines, model.recipe.composition),
+        depth=lines.central_depth(model.recipe.composition),
         label_names=model.label_names,
         slopes=np.moveaxis(np.asarray(slopes, np.float64), 0, -1) / span,
         names=names,
@@ -234,22 +231,6 @@ def _row(found: LineInformation, i: int) -> LineRow:
         share=share,
         constrains=most if share[most] > 0 else "",
     )
-
-
-def central_depth(lines: Lines, composition: Composition = "sum") -> NDArray[np.float64]:
-    """What each line absorbs at its centre if it stands alone, in units of the continuum, (N,)."""
-    peak = np.asarray(_peak(lines.params), np.float64)
-    absorbed = np.exp(np.asarray(lines.ln_area, np.float64)) * peak
-    if composition == "product":
-        return np.minimum(absorbed, 1.0)
-    return 1.0 - np.asarray(transmitted(jnp.asarray(absorbed), composition))
-
-
-@jax.jit
-def _peak(params: Array) -> Array:
-    """Values of profiles of unit area, (N,), at their centres, from parameters (N, 4)."""
-    width, mixing = width_and_mixing(params[:, 2], params[:, 3])
-    return pseudo_voigt(jnp.zeros_like(width), width, mixing)
 
 
 def _free_labels(model: Model, free: Sequence[str] | None) -> tuple[str, ...]:

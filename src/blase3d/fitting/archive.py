@@ -117,7 +117,8 @@ class Archive:
             )
         lines = None
         if isinstance(self.recipe.fit, SingleFit):
-            lines = Lines(*(_read(group, attributes, name) for name in ("reference", "params")))
+            reference, params = (_read(group, attributes, n) for n in ("reference", "params"))
+            lines = Lines(reference, params, self.recipe.profile)
         flux = _read(group, attributes, "flux")
         flags = tuple(attributes["flags"])
         return Node(self.labels[i], flux, lines, attributes["misfit"] or np.nan, flags)
@@ -207,7 +208,9 @@ class Archive:
             return None
         try:
             parts = {name: _read(group, attributes, name) for name in _SURFACE}
-            surface = Surface(**parts, root=self.recipe.joint.area_root)
+            surface = Surface(
+                **parts, root=self.recipe.joint.area_root, profile=self.recipe.profile
+            )
             return surface, _read(group, attributes, "squares")
         except ArchiveError:
             return None

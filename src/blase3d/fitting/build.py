@@ -125,7 +125,8 @@ def _lines(
     reference, tables = _line_tables([lines for lines in found if lines is not None], recipe)
     box = np.tensordot(complete.astype(np.float32), tables, axes=1)
     base = np.zeros((reference.size, 4), np.float32)
-    surface = Surface(reference, base, box[:, :, 1], box[:, :, [0, 2, 3]])
+    shape = box[:, :, [0, 2, 3]]
+    surface = Surface(reference, base, box[:, :, 1], shape, profile=recipe.profile)
     return surface, np.empty((len(complete), 0))
 
 

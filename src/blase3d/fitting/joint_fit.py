@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 from ..lines.catalogue import cluster
 from ..lines.detect import detect, detect_missing
-from ..lines.lines import Lines, padded
-from ..lines.profile import width_and_mixing
+from ..lines.lines import Lines, fwhm, padded
 from ..lines.render import ONE_ORDER, Layout, optical_depth, round_up, transmitted
 from ..model.line_grid import Surface, joined, params_at, slope_of_ln_area, surface_layout, total_of
 from ..recipe import Composition, JointFit, Recipe
@@ -96,13 +95,8 @@ def _in_place(surface: Surface, modes: NDArray[np.float64]) -> Lines:
     """
     params = surface.at(modes)
     strongest = params[params[:, :, 1].argmax(axis=0), np.arange(len(surface))]
-    widened = _width(strongest) > _WIDENED * _width(surface.base)
-    return Lines(surface.reference + strongest[:, 0], strongest).take(~widened)
-
-
-def _width(params: NDArray[np.float32]) -> NDArray[np.floating]:
-    width, _ = width_and_mixing(jnp.asarray(params[:, 2]), jnp.asarray(params[:, 3]))
-    return np.asarray(width)
+    lines = Lines(surface.reference + strongest[:, 0], strongest, surface.profile)
+    return lines.take(lines.fwhm <= _WIDENED * fwhm(surface.base, surface.profile))
 
 
 def _at(
@@ -132,7 +126,7 @@ def _started(
         area = np.linalg.solve(normal, modes.T @ total_of(ratio, root))
     shape = np.zeros((min(recipe.joint.shape_functions, n_modes), count, 3), np.float32)
     return Surface(
-        lines.reference, lines.params, area.astype(np.float32), shape, recipe.joint.area_root
+        lines.reference, lines.params, area.astype(np.float32), shape, root, recipe.profile
     )
 
 
@@ -178,7 +172,7 @@ def fit_surface(
     whole = _padded(surface)
     fit = _Fit(
         jnp.asarray(whole.base),
-        _units(whole.base),
+        _units(whole),
         layout,
         jnp.asarray(flux),
         jnp.asarray(background),
@@ -218,18 +212,18 @@ def _padded(surface: Surface) -> Surface:
     """More lines, without area, so that similar fits share one compilation."""
     count = round_up(len(surface), bits=3)
     more = count - len(surface)
-    return Surface(
-        np.pad(surface.reference, (0, more)),
-        padded(surface.base, count),
-        np.pad(surface.area, ((0, 0), (0, more))),
-        np.pad(surface.shape, ((0, 0), (0, more), (0, 0))),
-        surface.root,
+    return replace(
+        surface,
+        reference=np.pad(surface.reference, (0, more)),
+        base=padded(surface.base, count),
+        area=np.pad(surface.area, ((0, 0), (0, more))),
+        shape=np.pad(surface.shape, ((0, 0), (0, more), (0, 0))),
     )
 
 
-def _units(base: NDArray[np.float32]) -> Array:
+def _units(surface: Surface) -> Array:
     """What a coefficient of one is in shift, ln sigma and ln gamma, (C, 3)."""
-    width = jnp.asarray(_width(base))
+    width = jnp.asarray(fwhm(surface.base, surface.profile), jnp.float32)
     spread = jnp.full_like(width, _SPREAD)
     return jnp.stack([DRIFT * width, spread, spread], axis=1)
 

@@ -16,7 +16,7 @@ from scipy.signal import find_peaks
 from ..errors import CloneError
 from ..lines.detect import detect, detect_missing
 from ..lines.lines import Lines, padded
-from ..lines.profile import width_and_mixing
+from ..lines.profiles import PROFILES
 from ..lines.render import ONE_ORDER, Layout, make_layout, reach, render
 from ..recipe import Composition, Recipe
 from ..spectra.spectrum import Spectrum
@@ -137,7 +137,7 @@ def fit_lines(spectrum: Spectrum, start: Lines, recipe: Recipe) -> Clone:
         _optimiser(settings.optimiser, settings.learning_rate, settings.epochs),
         settings.epochs,
     )
-    lines = Lines(start.reference, np.asarray(params)[: len(start)])
+    lines = Lines(start.reference, np.asarray(params)[: len(start)], recipe.profile)
     flags = () if gained < _CONVERGED else ("not converged",)
     return _clone(lines, np.asarray(flux), spectrum, flags)
 
@@ -163,11 +163,11 @@ def misfit_flags(
 
 def window_layout(wavelength: NDArray[np.float64], lines: Lines, recipe: Recipe) -> Layout:
     """The layout of lines with the windows that a recipe gives them."""
-    half = REACH_MARGIN * reach(lines.params, recipe.wing_tolerance)
+    half = REACH_MARGIN * reach(lines.params, recipe.wing_tolerance, recipe.profile)
     if recipe.wing_cut:
         place = np.searchsorted(wavelength, lines.reference).clip(0, wavelength.size - 1)
         half = np.minimum(half, 0.5 * recipe.wing_cut * np.gradient(wavelength)[place])
-    return make_layout(wavelength, lines.reference, half)
+    return make_layout(wavelength, lines.reference, half, recipe.profile)
 
 
 @cache
@@ -195,7 +195,7 @@ def _descend(
 ) -> tuple[Array, Array, Array]:
     """Parameters (N, 4) after `epochs` steps down the mean squared error, their flux (P,), and
     by how much the second half of the steps lowered the rms misfit."""
-    width, _ = width_and_mixing(params[:, 2], params[:, 3])
+    width = PROFILES[layout.profile].fwhm(params[:, 2], params[:, 3])
     unit = jnp.ones_like(params).at[:, 0].set(DRIFT * width)
 
     def loss(scaled: Array) -> Array:

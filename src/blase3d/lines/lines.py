@@ -2,43 +2,53 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ArchiveError
+from ..recipe import DEFAULT, Composition
 from ..units import FWHM_PER_SIGMA
+from .compositions import COMPOSITIONS
+from .profiles import PROFILES
 
 PARAMETERS = ("shift", "ln_area", "ln_sigma", "ln_gamma")
 """Order of the columns wherever the parameters of lines stand in one array."""
 
-
 NO_AREA = -200.0
-"""ln area of which float32 makes nothing."""
+"""ln area that underflows to an area of zero in float32."""
+DEFAULT_PROFILE = DEFAULT.profile
 
 
 @dataclass(frozen=True, eq=False)
 class Lines:
-    """N pseudo-Voigt lines.
+    """N absorption lines.
 
     Attributes
     ----------
     reference : (N,) float64
-        Wavelength that names the line: where it was detected, or its place in the catalogue
-        (Å, vacuum). Kept apart from `shift` so that float32 suffices for the shift.
+        Wavelength that names the line: where it was detected, or where the catalogue has it
+        (Å, vacuum). Kept apart from `shift` so that the shift can be float32.
     params : (N, 4) float32
         Columns of `PARAMETERS`: shift of the centre from `reference` (Å), ln of the area (ln Å),
         ln of the Gaussian standard deviation and of the Lorentzian half width (ln Å).
+    profile : str
+        Name of their profile (`profiles.PROFILES`).
 
     Raises
     ------
     ArchiveError
-        The arrays do not fit together.
+        The shapes of the arrays do not match.
     """
 
     reference: NDArray[np.float64]
     params: NDArray[np.float32]
+    profile: str = DEFAULT_PROFILE
 
     def __post_init__(self) -> None:
         reference = np.asarray(self.reference, dtype=np.float64)
@@ -74,15 +84,47 @@ class Lines:
         """Lorentzian half widths at half maximum, Å, (N,)."""
         return np.exp(self.params[:, 3])
 
+    @property
+    def fwhm(self) -> NDArray[np.float64]:
+        """Full widths at half maximum, Å, (N,)."""
+        return fwhm(self.params, self.profile)
+
+    def central_depth(self, composition: Composition = "sum") -> NDArray[np.float64]:
+        """Depth of each line at its centre if it stands alone, in units of the continuum, (N,)."""
+        return 1.0 - self.alone(self.center[:, None], composition)[:, 0]
+
+    def alone(
+        self, wavelength: NDArray[np.float64], composition: Composition = "sum"
+    ) -> NDArray[np.float64]:
+        """Flux (N, P) that each line transmits if it stands alone, in units of the continuum, at
+        wavelengths (P,), or (N, P), in Å."""
+        x = jnp.asarray(wavelength - self.center[:, None], jnp.float32)
+        return np.asarray(_alone(self.params, x, self.profile, composition), np.float64)
+
     def take(self, which: NDArray[np.int64] | NDArray[np.bool_]) -> Lines:
         """The lines of these indices (or of this mask), in that order."""
-        return Lines(self.reference[which], self.params[which])
+        return replace(self, reference=self.reference[which], params=self.params[which])
 
     def merged(self, other: Lines) -> Lines:
         """Both sets of lines, in order of reference."""
         reference = np.concatenate([self.reference, other.reference])
         order = np.argsort(reference, kind="stable")
-        return Lines(reference[order], np.concatenate([self.params, other.params])[order])
+        params = np.concatenate([self.params, other.params])
+        return replace(self, reference=reference[order], params=params[order])
+
+
+def fwhm(params: NDArray[np.floating], profile: str = DEFAULT_PROFILE) -> NDArray[np.float64]:
+    """Full widths at half maximum (Å) of lines of these parameters (N, 4), (N,)."""
+    widths = PROFILES[profile].fwhm(jnp.asarray(params[:, 2]), jnp.asarray(params[:, 3]))
+    return np.asarray(widths, np.float64)
+
+
+@partial(jax.jit, static_argnums=(2, 3))
+def _alone(params: Array, x: Array, profile: str, composition: Composition) -> Array:
+    """Flux (N, P) of single lines (N, 4) at distances x (N, P) from their centres, Å."""
+    shape = PROFILES[profile].shape(params[:, 2:3], params[:, 3:])
+    rule = COMPOSITIONS[composition]
+    return rule.flux(rule.depth(jnp.exp(params[:, 1:2]) * PROFILES[profile].value(x, *shape))[0])
 
 
 def first_guess(reference: ArrayLike, depth: ArrayLike, fwhm: ArrayLike) -> Lines:
@@ -100,8 +142,8 @@ def first_guess(reference: ArrayLike, depth: ArrayLike, fwhm: ArrayLike) -> Line
 
 
 def padded(params: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-    """Parameters (at least `count`, 4): lines without area follow, so that like numbers of lines
-    share one compilation."""
+    """Parameters (at least `count`, 4), filled up with lines without area, so that similar numbers
+    of lines share one compilation."""
     more = max(count - len(params), 0)
     blank = np.zeros((more, len(PARAMETERS)), np.float32)
     blank[:, 1] = NO_AREA

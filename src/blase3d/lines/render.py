@@ -4,7 +4,7 @@ The optical depth of N lines at P pixels is cut into tiles of neighbouring pixel
 the lines whose wings reach it, in chunks of equal size, and wavelengths are held relative to
 the tile's centre so that float32 suffices. Chunks run through `lax.map` a few at a time, so that
 the (line, pixel) arrays stay in cache, and are recomputed on the way back rather than stored. The
-derivatives of a chunk are in closed form (`profile.pseudo_voigt_partials`) and linear in the
+derivatives of a chunk are in closed form (`LineProfile.partials`) and linear in the
 tangents, so forward and reverse mode both follow from the one rule.
 
 A layout depends on where the lines are and how far they reach, not on the parameters: one layout
@@ -23,7 +23,9 @@ from jax import Array
 from numpy.typing import ArrayLike, NDArray
 
 from ..recipe import Composition
-from .profile import GAUSS_PEAK, pseudo_voigt, pseudo_voigt_partials, width_and_mixing
+from .compositions import COMPOSITIONS
+from .lines import DEFAULT_PROFILE, NO_AREA
+from .profiles import PROFILES
 
 ONE_ORDER = {"xla_cpu_multi_thread_eigen": False}
 """Compiler options of fits: sums are added up in one order whatever the number of threads, so that
@@ -34,13 +36,16 @@ _CHUNKS_AT_ONCE = 256
 """At most: their (line, pixel) arrays, 1.5 MB each, stay in the cache of a core."""
 _SLOTS = 12
 """Lines a chunk: a tile that more lines reach has several chunks."""
-_DEEPEST = 1.0 - 1e-6  # of aV in the product, in float32
+
+
+_BLANK = np.array([[0.0, NO_AREA, 0.0, 0.0]], np.float32)
+"""Parameters of a line that absorbs nothing."""
 
 
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=("x", "slots", "offsets", "tile"),
-    meta_fields=("n_pixels",),
+    meta_fields=("n_pixels", "profile"),
 )
 @dataclass(frozen=True)
 class Layout:
@@ -48,7 +53,8 @@ class Layout:
 
     `x` (C, TILE) pixel and `offsets` (C, S) line wavelengths from the tile's centre (Å, float32),
     `slots` (C, S) indices of lines (N for an empty slot), `tile` (C,) the tile of each chunk in
-    increasing order. C is rounded up so that similar layouts share one compilation.
+    increasing order. C is rounded up so that similar layouts share one compilation. `profile` names
+    the profile of the lines.
     """
 
     x: Array
@@ -56,42 +62,26 @@ class Layout:
     offsets: Array
     tile: Array
     n_pixels: int
+    profile: str = DEFAULT_PROFILE
 
 
-def reach(params: ArrayLike, tolerance: float) -> NDArray[np.float64]:
-    """Distance (Å) from the centre beyond which a line absorbs less than `tolerance`, (N,).
-
-    The Lorentzian part is below a share tol of it beyond x² = a η f / (2π tol), the Gaussian part
-    beyond ln 2 (2x/f)² = ln(a (1 − η) peak / tol). Each gets what the other leaves of the
-    tolerance where it alone would end, but no less than half: then the sum is below it.
-    """
+def reach(
+    params: ArrayLike, tolerance: float, profile: str = DEFAULT_PROFILE
+) -> NDArray[np.float64]:
+    """Distance (Å) from the centre beyond which a line absorbs less than `tolerance`, (N,)."""
     columns = np.asarray(params, dtype=np.float32)
-    area = np.exp(columns[:, 1].astype(np.float64))
     n = len(columns)
     padded = np.pad(columns, ((0, round_up(n, bits=2) - n), (0, 0)))  # for few compilations
+    area = np.exp(padded[:, 1].astype(np.float64))
+    ln_sigma, ln_gamma = padded[:, 2], padded[:, 3]
     with jax.default_device(jax.devices("cpu")[0]):
-        width, mixing = (
-            np.asarray(v, dtype=np.float64)[:n]
-            for v in width_and_mixing(jnp.asarray(padded[:, 2]), jnp.asarray(padded[:, 3]))
-        )
-    wing = area * mixing * width / (2.0 * np.pi)  # of the Lorentzian, times x²
-    core = area * np.maximum(1.0 - mixing, 0.0) * GAUSS_PEAK / width
-
-    def end(lorentz: NDArray[np.float64], gauss: NDArray[np.float64]) -> NDArray[np.float64]:
-        contrast = np.maximum(core / gauss, 1.0)
-        return np.maximum(
-            np.sqrt(wing / lorentz), 0.5 * width * np.sqrt(np.log(contrast) / np.log(2.0))
-        )
-
-    whole = np.full_like(area, tolerance)
-    alone = np.maximum(end(whole, whole), 1e-30)
-    left_by_gauss = tolerance - core * np.exp(-np.log(2.0) * (2.0 * alone / width) ** 2)
-    left_by_lorentz = tolerance - wing / alone**2
-    half = 0.5 * whole
-    return end(np.maximum(left_by_gauss, half), np.maximum(left_by_lorentz, half))
+        far = PROFILES[profile].reach(area, jnp.asarray(ln_sigma), jnp.asarray(ln_gamma), tolerance)
+    return far[:n]
 
 
-def make_layout(wavelength: ArrayLike, center: ArrayLike, reach: ArrayLike) -> Layout:
+def make_layout(
+    wavelength: ArrayLike, center: ArrayLike, reach: ArrayLike, profile: str = DEFAULT_PROFILE
+) -> Layout:
     """The layout of lines at `center` (N,) reaching `reach` (N,) on `wavelength` (P,), all in Å.
 
     `wavelength` increases but need not be uniform; lines may lie outside it.
@@ -124,6 +114,7 @@ def make_layout(wavelength: ArrayLike, center: ArrayLike, reach: ArrayLike) -> L
         jnp.asarray(offsets, jnp.float32),
         jnp.asarray(tile, jnp.int32),
         wave.size,
+        profile,
     )
 
 
@@ -148,7 +139,7 @@ def _lines_of_tiles(
 
 
 def optical_depth(params: Array, layout: Layout, composition: Composition = "sum") -> Array:
-    """Optical depth of lines at the pixels of a layout, (P,).
+    """Summed depth of lines at the pixels of a layout, (P,).
 
     Parameters
     ----------
@@ -157,19 +148,15 @@ def optical_depth(params: Array, layout: Layout, composition: Composition = "sum
     layout : Layout
         Made by `make_layout` for the references of these lines.
     composition : str
-        With `product` a line contributes −ln(1 − aV), so that exp(−τ) is Π(1 − aV); with the
-        others aV.
+        Rule that says what depth a line contributes (`compositions`).
     """
-    width, mixing = width_and_mixing(params[:, 2], params[:, 3])
-    columns = jnp.stack([params[:, 0], jnp.exp(params[:, 1]), width, mixing], axis=1)
-    empty = jnp.asarray([[0.0, 0.0, 1.0, 0.0]], columns.dtype)  # a line that absorbs nothing
-    columns = jnp.concatenate([columns, empty])
+    columns = line_columns(params, layout.profile)
 
     @jax.checkpoint
     def of_chunk(chunk: tuple[Array, Array, Array]) -> Array:
         x, slots, offsets = chunk
-        shift, area, width, mixing = columns[slots].T
-        return _chunk(composition, x, offsets + shift, area, width, mixing)
+        shift, area, first, second = columns[slots].T
+        return _chunk(composition, layout.profile, x, offsets + shift, area, first, second)
 
     chunks = (layout.x, layout.slots, layout.offsets)
     n_chunks = len(layout.tile)
@@ -186,44 +173,57 @@ def render(params: Array, layout: Layout, composition: Composition = "sum") -> A
 
 
 def transmitted(depth: Array, composition: Composition) -> Array:
-    """Flux, in units of the continuum, that lines of this summed depth let through."""
-    return 1.0 / (1.0 + depth) if composition == "opacity" else jnp.exp(-depth)
+    """Flux, in units of the continuum, that lines of this summed depth transmit."""
+    return COMPOSITIONS[composition].flux(depth)
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def line_columns(params: Array, profile: str) -> Array:
+    """Shift, area and both shape numbers of lines, (N + 1, 4): the last row, a line without area,
+    is that of the empty slots of a layout."""
+    return jnp.concatenate(
+        [_columns(params, profile), _columns(jnp.asarray(_BLANK, params.dtype), profile)]
+    )
+
+
+def _columns(params: Array, profile: str) -> Array:
+    shape = PROFILES[profile].shape(params[:, 2], params[:, 3])
+    return jnp.stack([params[:, 0], jnp.exp(params[:, 1]), *shape], axis=1)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def _chunk(
-    composition: Composition, x: Array, center: Array, area: Array, width: Array, mixing: Array
+    composition: Composition,
+    profile: str,
+    x: Array,
+    center: Array,
+    area: Array,
+    first: Array,
+    second: Array,
 ) -> Array:
-    """Optical depth at pixels x (TILE,) of lines (S,), everything from the tile's centre."""
-    profile = pseudo_voigt(x - center[:, None], width[:, None], mixing[:, None])
-    return jnp.sum(_contribution(composition, area[:, None] * profile)[0], axis=0)
+    """Summed depth at pixels x (TILE,) of lines (S,), everything from the tile's centre."""
+    value = PROFILES[profile].value(x - center[:, None], first[:, None], second[:, None])
+    return jnp.sum(COMPOSITIONS[composition].depth(area[:, None] * value)[0], axis=0)
 
 
 @_chunk.defjvp
 def _chunk_jvp(
-    composition: Composition, primals: tuple[Array, ...], tangents: tuple[Array, ...]
+    composition: Composition,
+    profile: str,
+    primals: tuple[Array, ...],
+    tangents: tuple[Array, ...],
 ) -> tuple[Array, Array]:
     """The pixels are fixed: only the parameters of the lines carry tangents."""
-    x, center, area, width, mixing = primals
-    _, d_center, d_area, d_width, d_mixing = tangents
-    value, by_center, by_width, by_mixing = pseudo_voigt_partials(
-        x - center[:, None], width[:, None], mixing[:, None]
+    x, center, area, first, second = primals
+    _, d_center, d_area, d_first, d_second = tangents
+    value, by_center, by_first, by_second = PROFILES[profile].partials(
+        x - center[:, None], first[:, None], second[:, None]
     )
-    depth, slope = _contribution(composition, area[:, None] * value)
+    depth, slope = COMPOSITIONS[composition].depth(area[:, None] * value)
     # each product is (S,) @ (S, TILE): transposed, it is the sum over pixels of reverse mode
     tangent = (
         d_area @ (slope * value)
         + (area * d_center) @ (slope * by_center)
-        + (area * d_width) @ (slope * by_width)
-        + (area * d_mixing) @ (slope * by_mixing)
+        + (area * d_first) @ (slope * by_first)
+        + (area * d_second) @ (slope * by_second)
     )
     return jnp.sum(depth, axis=0), tangent
-
-
-def _contribution(composition: Composition, absorbed: Array) -> tuple[Array, Array]:
-    """Optical depth that a line adds where it absorbs aV, and its derivative by aV."""
-    if composition != "product":
-        return absorbed, jnp.ones_like(absorbed)
-    inside = absorbed < _DEEPEST
-    clipped = jnp.where(inside, absorbed, _DEEPEST)
-    return -jnp.log1p(-clipped), jnp.where(inside, 1.0 / (1.0 - clipped), 0.0)

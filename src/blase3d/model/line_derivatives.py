@@ -13,14 +13,13 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ..lines.profile import pseudo_voigt_partials, width_and_mixing
-from ..lines.render import TILE, transmitted
+from ..lines.compositions import COMPOSITIONS
+from ..lines.profiles import PROFILES
+from ..lines.render import TILE, line_columns, transmitted
 from .evaluate import Emulator, smooth_params, with_residual
 
 _AT_ONCE = 8
 """Chunks of the layout that are evaluated together, as in `render`."""
-_DARKEST = 1e-6
-"""What a line leaves of the light at least, where lines compose as Π(1 − aV)."""
 
 
 @jax.jit
@@ -30,7 +29,7 @@ def changes_along(
     """The lines and how they move; sizes of all changes of the flux together, and those of the
     residual alone, (L, P); and the gain (P,)."""
     moved = jnp.tensordot(along, slopes, axes=1)
-    lines = LineChanges(emulator, *_columns(smooth_params(emulator, labels), moved))
+    lines = LineChanges(emulator, *_columns(emulator, smooth_params(emulator, labels), moved))
     sizes, signed, depth = lines.summed()
     gain = _gain(emulator, labels, depth)
     of_residual = jnp.abs(along @ change - gain * signed)
@@ -43,18 +42,9 @@ def against(lines: LineChanges, density: Array) -> Array:
     return lines.against(density)
 
 
-def _columns(params: Array, moved: Array) -> tuple[Array, Array]:
-    """Shift, area, width and mixing of the lines (C + 1, 4), and their changes (L, C + 1, 4).
-
-    The last line stands for the empty slots of the layout.
-    """
-
-    def columns(params: Array) -> Array:
-        width, mixing = width_and_mixing(params[:, 2], params[:, 3])
-        lines = jnp.stack([params[:, 0], jnp.exp(params[:, 1]), width, mixing], axis=1)
-        return jnp.concatenate([lines, jnp.asarray([[0.0, 0.0, 1.0, 0.0]], lines.dtype)])
-
-    value, push = jax.linearize(columns, params)
+def _columns(emulator: Emulator, params: Array, moved: Array) -> tuple[Array, Array]:
+    """Columns of the lines (C + 1, 4), as `line_columns`, and their changes (L, C + 1, 4)."""
+    value, push = jax.linearize(partial(line_columns, profile=emulator.layout.profile), params)
     return value, jax.vmap(push)(moved)
 
 
@@ -124,18 +114,10 @@ class LineChanges:
     def _of_chunk(self, x: Array, slots: Array, offsets: Array) -> tuple[Array, Array]:
         """Changes of the optical depth by the lines of one chunk at its pixels, (K, S, TILE), and
         the optical depths (S, TILE)."""
-        shift, area, width, mixing = (column[slots][:, None] for column in self.columns.T)
-        value, by_center, by_width, by_mixing = pseudo_voigt_partials(
-            x - (offsets[:, None] + shift), width, mixing
-        )
-        d_shift, d_area, d_width, d_mixing = (
-            self.changes[:, slots, k][..., None] for k in range(4)
-        )
-        change = d_area * value + area * (
-            d_shift * by_center + d_width * by_width + d_mixing * by_mixing
-        )
-        if self.emulator.composition != "product":
-            return change, area * value
-        left = 1.0 - area * value
-        clipped = jnp.maximum(left, _DARKEST)
-        return jnp.where(left > _DARKEST, change / clipped, 0.0), -jnp.log(clipped)
+        profile = PROFILES[self.emulator.layout.profile]
+        shift, area, *shape = (column[slots][:, None] for column in self.columns.T)
+        value, *slopes = profile.partials(x - (offsets[:, None] + shift), *shape)
+        d_shift, d_area, *d_shape = (self.changes[:, slots, k][..., None] for k in range(4))
+        moved = sum(d * by for d, by in zip((d_shift, *d_shape), slopes, strict=True))
+        depth, slope = COMPOSITIONS[self.emulator.composition].depth(area * value)
+        return slope * (d_area * value + area * moved), depth

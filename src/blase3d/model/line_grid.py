@@ -20,7 +20,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from ..lines.profile import width_and_mixing
+from ..lines.lines import DEFAULT_PROFILE, fwhm
 from ..lines.render import Layout, make_layout, reach
 from ..recipe import Recipe
 
@@ -52,6 +52,8 @@ class Surface:
         Coefficients of shift (Å), ln sigma and ln gamma.
     root : int
         n of the root of areas that is a sum of smooth functions; 0: it is their logarithm.
+    profile : str
+        Name of the profile of the lines.
     """
 
     reference: NDArray[np.float64]
@@ -59,6 +61,7 @@ class Surface:
     area: NDArray[np.float32]
     shape: NDArray[np.float32]
     root: int = 0
+    profile: str = DEFAULT_PROFILE
 
     def __len__(self) -> int:
         return self.reference.size
@@ -72,7 +75,7 @@ class Surface:
 
     def rounded(self) -> Surface:
         """The surface with coefficients that are multiples of `steps`, for a small file."""
-        area_steps, shape_steps = steps(self.base)
+        area_steps, shape_steps = steps(self.base, self.profile)
         area = np.round(self.area / area_steps) * area_steps
         shape = np.round(self.shape / shape_steps) * shape_steps
         return replace(self, area=area.astype(np.float32), shape=shape.astype(np.float32))
@@ -92,10 +95,11 @@ class Surface:
         )
 
 
-def steps(base: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def steps(
+    base: NDArray[np.float32], profile: str = DEFAULT_PROFILE
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Steps of the coefficients of lines of this `base` (C, 4): ln area (C,) and shape (3,)."""
-    width, _ = width_and_mixing(jnp.asarray(base[:, 2]), jnp.asarray(base[:, 3]))
-    depth = np.exp(base[:, 1].astype(np.float64)) / np.asarray(width, np.float64)
+    depth = np.exp(base[:, 1].astype(np.float64)) / fwhm(base, profile)
     return _AREA_STEP * np.clip(_STRONG / depth, 1.0, _COARSEST), _SHAPE_STEPS
 
 
@@ -106,12 +110,12 @@ def joined(parts: list[Surface]) -> Surface:
 
 
 def _stacked(parts: list[Surface]) -> Surface:
-    return Surface(
-        np.concatenate([part.reference for part in parts]),
-        np.concatenate([part.base for part in parts]),
-        np.concatenate([part.area for part in parts], axis=1),
-        np.concatenate([part.shape for part in parts], axis=1),
-        parts[0].root,
+    return replace(
+        parts[0],
+        reference=np.concatenate([part.reference for part in parts]),
+        base=np.concatenate([part.base for part in parts]),
+        area=np.concatenate([part.area for part in parts], axis=1),
+        shape=np.concatenate([part.shape for part in parts], axis=1),
     )
 
 
@@ -154,7 +158,8 @@ def surface_layout(
     margin: float = 1.0,
 ) -> Layout:
     """The layout of lines that reach as far as anywhere among nodes spread over the grid."""
-    return make_layout(wavelength, surface.reference, margin * farthest(surface, modes, recipe))
+    far = margin * farthest(surface, modes, recipe)
+    return make_layout(wavelength, surface.reference, far, surface.profile)
 
 
 def farthest(
@@ -164,5 +169,5 @@ def farthest(
     far = np.zeros(len(surface))
     for node in modes[:: -(-len(modes) // most)]:
         params = surface.at(node[None])[0]
-        far = np.maximum(far, reach(params, recipe.wing_tolerance))
+        far = np.maximum(far, reach(params, recipe.wing_tolerance, surface.profile))
     return far

@@ -240,7 +240,7 @@ class Model:
     def lines(self, **labels: float) -> Lines:
         """The lines at given labels."""
         params = _line_params(self.emulator, self.label_vector(**labels))
-        return Lines(self.reference, np.asarray(params))
+        return Lines(self.reference, np.asarray(params), self.recipe.profile)
 
 
 def _fastest(rv: ArrayLike | None) -> float:
@@ -253,7 +253,7 @@ def _fastest(rv: ArrayLike | None) -> float:
 def surface_of(reference: NDArray[np.float64], emulator: Emulator) -> Surface:
     """The lines of an emulator, of which `reference` (C,) are the names."""
     base, area, shape = (np.asarray(p) for p in (emulator.base, emulator.area, emulator.shape))
-    return Surface(reference, base, area, shape, emulator.root)
+    return Surface(reference, base, area, shape, emulator.root, emulator.layout.profile)
 
 
 def rates_of(model: Model) -> dict[str, NDArray[np.float32]]:

@@ -92,7 +92,8 @@ def _place_of_rates(axes: Mapping[str, Any], name: str) -> str:
 
 def _steps(recipe: Recipe, base: NDArray[np.float32]) -> dict[str, ArrayLike | None]:
     """Steps of the coefficients of lines; None where they are kept as they are."""
-    area, shape = steps(base) if isinstance(recipe.fit, JointFit) else (None, None)
+    joint = isinstance(recipe.fit, JointFit)
+    area, shape = steps(base, recipe.profile) if joint else (None, None)
     return {"area": area, "shape": shape}
 
 
@@ -151,7 +152,7 @@ def _read(group: zarr.Group, attributes: dict[str, Any]) -> Model:
     wavelength = _wavelengths(attributes["wavelength"], read_array(group, "wavelength"))
     check_wavelength(wavelength, ArchiveError)
     root = recipe.fit.area_root if isinstance(recipe.fit, JointFit) else 0
-    surface = Surface(**parts, root=root)
+    surface = Surface(**parts, root=root, profile=recipe.profile)
     errors = _decoded(read_array(group, "error_modes"), _ERROR_STEP)
     rates, own = _read_rates(group, axes), None
     if "own_functions" in group:

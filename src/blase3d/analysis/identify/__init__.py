@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from itertools import product
 from typing import Any
@@ -19,12 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...lines.lines import Lines
-from ...lines.profile import width_and_mixing
 from ...model.evaluate import line_params
 from ...model.model import Model
 from ...units import vacuum_to_air
-from ..fisher import central_depth
 from .expected import Expected, expect
 from .match import Observed, Odds, odds_of, unlisted_rate
 from .transitions import Atoms, load_atoms
@@ -206,10 +203,9 @@ def _observed(
     points = np.stack([nodes[name] for name in model.label_names], axis=1)
     params = np.asarray(_params_at(model, points))
     depth = np.stack(
-        [central_depth(Lines(model.reference, one), model.recipe.composition) for one in params]
+        [replace(lines, params=one).central_depth(model.recipe.composition) for one in params]
     )
-    here = central_depth(lines, model.recipe.composition)
-    width, _ = width_and_mixing(jnp.asarray(lines.params[:, 2]), jnp.asarray(lines.params[:, 3]))
+    here = lines.central_depth(model.recipe.composition)
     offset = np.zeros((len(points), 3))
     for column, name in enumerate(("teff", "logg", "feh")):
         if name in nodes:
@@ -219,7 +215,7 @@ def _observed(
         opacity = np.log(np.maximum(here, 1e-12) / np.maximum(1.0 - here, 1e-6))
     return Observed(
         lines.center,
-        np.asarray(width, np.float64),
+        lines.fwhm,
         opacity,
         here,
         (params[:, :, 1] - lines.ln_area).T.astype(np.float64),

@@ -22,12 +22,10 @@ from ...errors import InputError
 from ...inference import Inference, Options, Prior, infer
 from ...inference.likelihood.likelihood import Likelihood, make_likelihood
 from ...inference.problem import Problem, make_problem
-from ...lines.profile import width_and_mixing
 from ...model.model import Model, make_model, own_of, rates_of, surface_of
 from ...runtime.progress import Progress, silent
 from ...spectra.spectrum import Spectrum
 from ...units import SPEED_OF_LIGHT
-from ..fisher import central_depth
 from .fit import QUANTITIES, Freedom, Scales, changed, check_quantities, make_freedom, most_probable
 from .folds import Bools, Floats, HeldOut, block_length, held_out, run_length
 
@@ -302,9 +300,8 @@ def _usual_width(problem: Problem, theta: Floats, labels: Mapping[str, float]) -
     """Full width (Å) of a usual line as the star shows it."""
     model = problem.model
     lines = model.lines(**labels)
-    deep = central_depth(lines, model.recipe.composition) > _SEEN
-    own, _ = width_and_mixing(jnp.asarray(lines.params[:, 2]), jnp.asarray(lines.params[:, 3]))
-    width = float(np.median(np.asarray(own)[deep])) if deep.any() else 0.1
+    deep = lines.central_depth(model.recipe.composition) > _SEEN
+    width = float(np.median(lines.fwhm[deep])) if deep.any() else 0.1
     values = problem.parameters(theta)
     middle = float(np.median(problem.spectrum.wavelength))
     seen = [width, middle / values["resolution"]]

@@ -35,7 +35,6 @@ from ...inference.likelihood.likelihood import Likelihood, whitened_residual
 from ...model.evaluate import Emulator
 from ...model.model import Model
 from ...units import SPEED_OF_LIGHT
-from ..fisher import central_depth
 
 Floats = NDArray[np.float64]
 
@@ -103,7 +102,7 @@ def make_freedom(
 ) -> Freedom:
     """What may change of the lines of a model at labels."""
     lines = model.lines(**labels)
-    depth = central_depth(lines, model.recipe.composition)
+    depth = lines.central_depth(model.recipe.composition)
     size = np.array([getattr(scales, name) if name in adjust else 0.0 for name in QUANTITIES])
     per_line = np.tile(size, (len(lines), 1))
     per_line[:, 1] *= lines.reference / SPEED_OF_LIGHT

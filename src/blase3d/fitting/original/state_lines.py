@@ -16,7 +16,7 @@ from scipy.special import erfcx
 
 from ...lines.catalogue import cluster
 from ...lines.lines import Lines
-from ...lines.profile import width_and_mixing
+from ...lines.profiles import pseudo_voigt
 from ...runtime.arrays import Floats, Integers
 from ...units import FWHM_PER_SIGMA, SPEED_OF_LIGHT
 from .states import State
@@ -90,7 +90,7 @@ def _closest_profiles() -> Floats:
 
 def _width_and_mixing(ln_gamma: Floats) -> tuple[Floats, Floats]:
     """f and η of our profile for sigma 1."""
-    width, mixing = width_and_mixing(jnp.zeros(ln_gamma.size), jnp.asarray(ln_gamma))
+    width, mixing = pseudo_voigt.shape(jnp.zeros(ln_gamma.size), jnp.asarray(ln_gamma))
     return np.asarray(width, np.float64), np.asarray(mixing, np.float64)
 
 

@@ -7,7 +7,7 @@ from html import escape
 
 import numpy as np
 
-from ...analysis.fisher import LineInformation, central_depth
+from ...analysis.fisher import LineInformation
 from ...analysis.identify import UNIDENTIFIED, Identification
 from ...inference.result import Estimate, Inference
 from ...lines.lines import Lines
@@ -80,7 +80,7 @@ def line_html(
 ) -> str:
     """One line: its identification, its parameters, and its share of the information."""
     center = float(lines.center[line])
-    depth = float(central_depth(lines.take(np.array([line])), composition)[0])
+    depth = float(lines.take(np.array([line])).central_depth(composition)[0])
     head = name.best if name is not None and name.best != UNIDENTIFIED else "Line"
     facts = (
         f"{float(vacuum_to_air(center)):.3f} Å in air · depth {depth:.3f}, alone",

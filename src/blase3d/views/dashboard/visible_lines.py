@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from ...analysis.fisher import LineInformation, central_depth, line_information
+from ...analysis.fisher import LineInformation, line_information
 from ...analysis.identify import UNIDENTIFIED, Identification, available, identify
 from ...lines.lines import Lines
 from ...model.model import Model
@@ -86,7 +86,7 @@ def find_visible(model: Model, state: ViewState) -> VisibleLines:
     """The lines in the window that are at least `DEEP`, each alone."""
     lines = model.lines(**state.labels)
     observed = lines.center * state.doppler_factor
-    depth = central_depth(lines, model.recipe.composition)
+    depth = lines.central_depth(model.recipe.composition)
     low, high = state.window
     index = np.flatnonzero((observed >= low) & (observed <= high) & (depth >= DEEP))
     index = index[np.argsort(-depth[index], kind="stable")]

@@ -12,12 +12,10 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from ...analysis.fisher import central_depth
 from ...errors import ArchiveError, InputError, LabelError
 from ...fitting.archive import Archive
 from ...libraries.grid import same_labels
 from ...lines.lines import Lines
-from ...lines.profile import width_and_mixing
 from ...model.evaluate import Emulator, emulate, line_params
 from ...model.interpolation import make_manifold
 from ...model.model import Model, rates_of, surface_of
@@ -176,8 +174,7 @@ def _courses(emulator: Emulator, labels: Array) -> Array:
 
 def line_width(lines: Lines, i: int) -> float:
     """Full width at half maximum of a line, Å."""
-    width, _ = width_and_mixing(jnp.asarray(lines.params[i, 2]), jnp.asarray(lines.params[i, 3]))
-    return float(width)
+    return float(lines.fwhm[i])
 
 
 def visible_counts(model: Model, labels: Floats, depth: float) -> NDArray[np.int64]:
@@ -188,8 +185,8 @@ def visible_counts(model: Model, labels: Floats, depth: float) -> NDArray[np.int
     for start in range(0, len(labels), _AT_ONCE):
         vectors = jnp.asarray(labels[start : start + _AT_ONCE], jnp.float32)
         for params in np.asarray(_courses(model.emulator, vectors)):
-            lines = Lines(model.reference, params)
-            seen = central_depth(lines, model.recipe.composition) >= depth
+            lines = Lines(model.reference, params, model.recipe.profile)
+            seen = lines.central_depth(model.recipe.composition) >= depth
             inside = (lines.center >= low) & (lines.center <= high)
             counts.append(int((seen & inside).sum()))
     return np.array(counts)

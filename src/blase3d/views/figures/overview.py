@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import jax.numpy as jnp
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from ...analysis.fisher import central_depth
-from ...lines.lines import Lines
-from ...lines.profile import pseudo_voigt, width_and_mixing
-from ...lines.render import transmitted
 from ...model.model import Model
 from ..style import (
     BLACK,
@@ -118,10 +112,10 @@ def _wavelengths(axes: Axes, at: Floats) -> None:
 def _draw_lines(axes: Axes, model: Model, node: Mapping[str, float], at: Floats) -> int:
     """Each line of the window by itself; how many there are."""
     lines = model.lines(**node)
-    depth = central_depth(lines, model.recipe.composition)
+    depth = lines.central_depth(model.recipe.composition)
     inside = (lines.center > at[0]) & (lines.center < at[-1]) & (depth >= _MARKED)
     chosen = np.flatnonzero(inside)
-    alone = _alone(model, lines, chosen, at)
+    alone = lines.take(chosen).alone(at, model.recipe.composition)
     for i, flux in zip(chosen, alone, strict=True):
         axes.plot(at, flux, color=BLUE, linewidth=0.7, alpha=0.8)
         axes.plot([lines.center[i]] * 2, [1.02, 1.06], color=GREEN, linewidth=0.8)
@@ -130,17 +124,6 @@ def _draw_lines(axes: Axes, model: Model, node: Mapping[str, float], at: Floats)
     axes.tick_params(labelleft=False)
     _wavelengths(axes, at)
     return int(inside.sum())
-
-
-def _alone(model: Model, lines: Lines, chosen: NDArray[np.int64], at: Floats) -> Floats:
-    """Flux (M, P) that each of some lines leaves by itself."""
-    params = jnp.asarray(lines.params[chosen])
-    width, mixing = width_and_mixing(params[:, 2], params[:, 3])
-    x = jnp.asarray(at[None] - lines.center[chosen][:, None], jnp.float32)
-    absorbed = jnp.exp(params[:, 1:2]) * pseudo_voigt(x, width[:, None], mixing[:, None])
-    if model.recipe.composition == "product":
-        return np.clip(1.0 - np.asarray(absorbed, np.float64), 0.0, 1.0)
-    return np.asarray(transmitted(absorbed, model.recipe.composition), np.float64)
 
 
 def _draw_course(

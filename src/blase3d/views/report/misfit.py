@@ -13,10 +13,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import jax.numpy as jnp
 import numpy as np
 
-from ...lines.profile import width_and_mixing
 from ...units import FWHM_PER_SIGMA
 from .report_data import Floats, View
 
@@ -87,9 +85,7 @@ def _sorted(view: View) -> tuple[Floats, Floats, Floats]:
 
 def _widths(view: View) -> Floats:
     """Full widths at half maximum of the lines as observed, Å."""
-    params = view.information.lines.params
-    own, _ = width_and_mixing(jnp.asarray(params[:, 2]), jnp.asarray(params[:, 3]))
-    seen = np.hypot(np.asarray(own, np.float64), view.width * view.seen_centers)
+    seen = np.hypot(view.information.lines.fwhm, view.width * view.seen_centers)
     steps = np.diff(np.sort(view.wavelength))
     return np.maximum(seen, 2.0 * float(np.median(steps)) if steps.size else 0.0)
 

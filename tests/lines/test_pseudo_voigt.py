@@ -1,4 +1,4 @@
-"""The line profile: against the true Voigt, by integration and by finite differences."""
+"""The pseudo-Voigt: against the true Voigt, by integration and by finite differences."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from scipy.special import voigt_profile
 
 from blase3d.libraries.toy import absorbed
-from blase3d.lines.profile import pseudo_voigt, pseudo_voigt_partials, width_and_mixing
+from blase3d.lines.profiles import pseudo_voigt
 
 SHAPES = [(0.1, 1e-4), (0.1, 0.01), (0.1, 0.03), (0.1, 0.1), (0.1, 0.3), (0.01, 0.1), (1e-4, 0.1)]
 """sigma and gamma (Å) from all but Gaussian to all but Lorentzian."""
@@ -16,19 +16,8 @@ SHAPES = [(0.1, 1e-4), (0.1, 0.01), (0.1, 0.03), (0.1, 0.1), (0.1, 0.3), (0.01, 
 
 def voigt(x, sigma, gamma):
     """The pseudo-Voigt of the package, in the precision that JAX has."""
-    width, mixing = width_and_mixing(jnp.log(sigma), jnp.log(gamma))
-    return np.asarray(pseudo_voigt(jnp.asarray(x), width, mixing))
-
-
-@pytest.mark.parametrize(("sigma", "gamma"), SHAPES)
-@pytest.mark.usefixtures("double")
-def test_unit_area(sigma, gamma):
-    # x = w tan θ takes the infinite wings to a finite interval, on which the rule of rectangles
-    # converges fast
-    theta = (np.arange(20000) + 0.5) / 20000 * np.pi - np.pi / 2
-    scale = sigma + gamma
-    values = voigt(scale * np.tan(theta), sigma, gamma) * scale / np.cos(theta) ** 2
-    assert values.mean() * np.pi == pytest.approx(1.0, abs=1e-6)
+    width, mixing = pseudo_voigt.shape(jnp.log(sigma), jnp.log(gamma))
+    return np.asarray(pseudo_voigt.value(jnp.asarray(x), width, mixing))
 
 
 @pytest.mark.parametrize(("sigma", "gamma"), SHAPES)
@@ -65,28 +54,7 @@ def test_limits():
 
 @pytest.mark.parametrize("widths", [(-30.0, -3.0), (-3.0, -30.0), (20.0, -20.0), (-20.0, 20.0)])
 def test_extreme_widths_stay_finite_in_float32(widths):
-    width, mixing = width_and_mixing(jnp.float32(widths[0]), jnp.float32(widths[1]))
+    width, mixing = pseudo_voigt.shape(jnp.float32(widths[0]), jnp.float32(widths[1]))
     assert np.isfinite(width)
     assert width > 0
     assert -1e-5 < mixing < 1.00002
-
-
-@pytest.mark.parametrize(("sigma", "gamma"), SHAPES)
-@pytest.mark.usefixtures("double")
-def test_partial_derivatives(sigma, gamma):
-    width, mixing = map(float, width_and_mixing(jnp.log(sigma), jnp.log(gamma)))
-    x, h = np.linspace(-1, 1, 41), 1e-6
-
-    def at(center=0.0, width=width, mixing=mixing):
-        return np.asarray(pseudo_voigt(jnp.asarray(x - center), width, mixing))
-
-    value, by_center, by_width, by_mixing = pseudo_voigt_partials(jnp.asarray(x), width, mixing)
-    step = h * width
-    np.testing.assert_allclose(value, at(), rtol=1e-12)
-    for exact, difference in (
-        (by_center, (at(center=step) - at(center=-step)) / (2 * step)),
-        (by_width, (at(width=width + step) - at(width=width - step)) / (2 * step)),
-        (by_mixing, (at(mixing=mixing + h) - at(mixing=mixing - h)) / (2 * h)),
-    ):
-        scale = np.abs(exact).max()
-        np.testing.assert_allclose(exact, difference, atol=1e-8 * scale)
