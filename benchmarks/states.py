@@ -128,7 +128,7 @@ def between_nodes(data: Path, folder: Path) -> list[dict[str, Any]]:
     grid = open_grid(data / "turbo-cat.npz").select(**box).cut(*wave)
     held: Grid = open_grid(data / "turbo-cat-offgrid.npz").select(**box).cut(*wave)
     nodes = clone(grid, folder / "paper.zarr", PAPER)
-    lines = [nodes[i].lines for i in range(len(nodes))]
+    lines = [nodes.clone(i).lines for i in range(len(nodes))]
     shared = shared_lines(lines, STATES.tolerance)
     matched = [at_shared(own, shared, STATES.tolerance) for own in lines]
     equal = STATES.replace(name="equality", interpolation="linear")
@@ -140,7 +140,7 @@ def between_nodes(data: Path, folder: Path) -> list[dict[str, Any]]:
             np.asarray(model.flux(**held.labels_of(i), residual=False)) for i in range(len(held))
         ]
         errors = [rms(one - other) for one, other in zip(found, truth, strict=True)]
-        misfit = float(np.median([nodes[i].misfit for i in range(len(nodes))]))
+        misfit = float(np.median([nodes.clone(i).misfit for i in range(len(nodes))]))
         rows.append(
             {
                 "lines": name,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from blase3d.fitting.archive import Archive, open_archive
 from blase3d.model.line_grid import Surface
 from blase3d.model.model import Model
 from blase3d.model.model_file import load_model
+from blase3d.recipe import DEFAULT
 
 FLIPS = int(os.environ.get("BLASE3D_FLIPS", "100"))
 SEED = 20_261_125
@@ -103,7 +105,9 @@ def parts_of_archive(archive: Archive) -> dict[str, Any]:
     }
     for i in range(len(archive)):
         found[f"node {i}"] = node_of(archive, i)
-    window = archive.window(0, 1)
+    joint = copy(archive)
+    joint.recipe = DEFAULT  # a joint fit reads windows
+    window = joint.window(0, 1)
     found["window"] = None if window is None else [part.tobytes() for part in flat(window)]
     return found
 
@@ -111,8 +115,7 @@ def parts_of_archive(archive: Archive) -> dict[str, Any]:
 def node_of(archive: Archive, i: int) -> Any:
     if not archive.is_done(i):
         return None
-    node = archive[i]
-    assert node.lines is not None
+    node = archive.clone(i)
     arrays = (node.labels, node.flux, node.lines.reference, node.lines.params)
     return [array.tobytes() for array in arrays], node.misfit, node.flags, archive.failed.get(i)
 

@@ -26,7 +26,7 @@ import hashlib
 import json
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,7 +43,8 @@ from ..errors import ArchiveError, GridError, RecipeError
 from ..libraries.grid import Grid
 from ..lines.lines import Lines
 from ..model.line_grid import Surface
-from ..recipe import GROUPED, Recipe, SingleFit, recipe_from_json
+from ..recipe import GROUPED, JointFit, Recipe, recipe_from_json
+from ..runtime.arrays import Floats
 from ..runtime.files import first_line, plain
 from ..runtime.zarr_groups import open_zarr, read_array, store_of, write_array
 from .constants import VERSION_5, constants, mark
@@ -58,13 +59,18 @@ OLDEST = 2
 
 
 @dataclass(frozen=True, eq=False)
-class Node:
-    """What the archive keeps of one node: labels (L,), its normalised flux (P,), its lines (of a
-    recipe that clones nodes by themselves), misfit and flags."""
+class NodeSpectrum:
+    """Labels (L,) and normalised flux (P,) of a node."""
 
-    labels: NDArray[np.float64]
+    labels: Floats
     flux: NDArray[np.float32]
-    lines: Lines | None
+
+
+@dataclass(frozen=True, eq=False)
+class NodeClone(NodeSpectrum):
+    """A node that was fitted by itself: its lines too, their misfit, and flags (see `Clone`)."""
+
+    lines: Lines
     misfit: float
     flags: tuple[str, ...]
 
@@ -81,8 +87,8 @@ class Archive:
             raise ArchiveError(f"{path} has a damaged description (zarr.json); clone again.")
         self.recipe: Recipe = recipe_from_json(self.meta["recipe"], self.meta["version"])
         self.label_names: tuple[str, ...] = tuple(self.meta["label_names"])
-        self.wavelength: NDArray[np.float64] = _read(group, self.meta, "wavelength")
-        self.labels: NDArray[np.float64] = _read(group, self.meta, "labels")
+        self.wavelength: Floats = _read(group, self.meta, "wavelength")
+        self.labels: Floats = _read(group, self.meta, "labels")
         _ = self._grid  # which checks them
 
     def _is_sound(self, attributes: Mapping[str, Any]) -> bool:
@@ -95,7 +101,7 @@ class Archive:
         return len(self.labels)
 
     @property
-    def axes(self) -> dict[str, NDArray[np.float64]]:
+    def axes(self) -> dict[str, Floats]:
         """Values of each label over all nodes, those that could not be cloned included."""
         return dict(self._grid.axes)
 
@@ -108,20 +114,42 @@ class Archive:
     def _grid(self) -> Grid:
         return Grid(self.wavelength, self.labels, self.label_names, _no_spectra)
 
-    def __getitem__(self, i: int) -> Node:
-        """The clone of node i (ArchiveError if it is not there, or damaged)."""
+    def __getitem__(self, i: int) -> NodeSpectrum:
+        """Return the spectrum of node i, as a `NodeClone` if the recipe fits each node by itself.
+
+        Raises
+        ------
+        ArchiveError
+            The node has not been cloned, or is damaged.
+        """
         group, attributes = self._group_of(f"nodes/{i}")
         if "misfit" not in attributes:
             raise ArchiveError(
                 f"node {i} of {self.path} has not been cloned; run blase3d clone again to finish."
             )
-        lines = None
-        if isinstance(self.recipe.fit, SingleFit):
-            reference, params = (_read(group, attributes, n) for n in ("reference", "params"))
-            lines = Lines(reference, params, self.recipe.profile)
         flux = _read(group, attributes, "flux")
-        flags = tuple(attributes["flags"])
-        return Node(self.labels[i], flux, lines, attributes["misfit"] or np.nan, flags)
+        if isinstance(self.recipe.fit, JointFit):
+            return NodeSpectrum(self.labels[i], flux)
+        reference, params = (_read(group, attributes, part) for part in ("reference", "params"))
+        lines = Lines(reference, params, self.recipe.profile)
+        misfit = np.nan if attributes["misfit"] is None else attributes["misfit"]
+        return NodeClone(self.labels[i], flux, lines, misfit, tuple(attributes["flags"]))
+
+    def clone(self, i: int) -> NodeClone:
+        """Return node i of a recipe that fits each node by itself.
+
+        Raises
+        ------
+        ArchiveError
+            As above, or all nodes were fitted at once.
+        """
+        node = self[i]
+        if not isinstance(node, NodeClone):
+            raise ArchiveError(
+                f"got node {i} of {self.path}, whose lines are fitted to all nodes at once, "
+                "expected one with its own lines; build the model and ask it."
+            )
+        return node
 
     def _group_of(self, name: str) -> tuple[Any, dict[str, Any]]:
         """A group and its attributes, empty where there is none, or they are damaged."""
@@ -141,16 +169,28 @@ class Archive:
         return True
 
     def write(self, i: int, clone: Clone) -> None:
-        """Keep the clone of node i; it counts as done only once all of it is written."""
+        """Write the clone of node i; it counts as done only once all of it is written."""
         name = self._mended(f"nodes/{i}")
-        forms = {}
-        if clone.lines is not None:
-            for part in ("reference", "params"):
-                values = getattr(clone.lines, part)
-                forms[part] = write_array(self._group, f"{name}/{part}", values)
-        forms["flux"] = write_array(self._group, f"{name}/flux", clone.target, chunk=_FLUX_CHUNK)
+        lines = clone.lines
+        parts: dict[str, NDArray[Any]] = {"reference": lines.reference, "params": lines.params}
+        forms = {p: write_array(self._group, f"{name}/{p}", v) for p, v in parts.items()}
         misfit = clone.misfit if np.isfinite(clone.misfit) else None
-        self._say(name, {"misfit": misfit, "flags": list(clone.flags), "forms": forms})
+        self._write_node(name, clone.target, misfit, clone.flags, forms)
+
+    def write_spectrum(self, i: int, flux: NDArray[np.float32]) -> None:
+        """Write the normalised flux (P,) of node i of a joint fit."""
+        self._write_node(self._mended(f"nodes/{i}"), flux, None, (), {})
+
+    def _write_node(
+        self,
+        name: str,
+        flux: NDArray[np.float32],
+        misfit: float | None,
+        flags: Sequence[str],
+        forms: dict[str, Any],
+    ) -> None:
+        forms["flux"] = write_array(self._group, f"{name}/flux", flux, chunk=_FLUX_CHUNK)
+        self._say(name, {"misfit": misfit, "flags": list(flags), "forms": forms})
 
     def write_failed(self, i: int, reason: str) -> None:
         """Keep why node i could not be cloned: `build` then takes it for a hole of the grid."""
@@ -186,7 +226,7 @@ class Archive:
             raise ArchiveError(f"node {i} of {self.path} has gone; run blase3d clone again.")
         return _read(group, attributes, "flux", pixels)
 
-    def own_functions(self) -> NDArray[np.float64] | None:
+    def own_functions(self) -> Floats | None:
         """The library's own functions (N, K') at its nodes; None if they have not been found."""
         group, attributes = self._group_of("functions")
         if "forms" not in attributes:
@@ -196,12 +236,12 @@ class Archive:
         except ArchiveError:
             return None
 
-    def write_own_functions(self, own: NDArray[np.float64]) -> None:
+    def write_own_functions(self, own: Floats) -> None:
         """Keep the library's own functions (N, K')."""
         name = self._mended("functions")
         self._say(name, {"forms": {"own": write_array(self._group, f"{name}/own", own)}})
 
-    def window(self, number: int, round_number: int) -> tuple[Surface, NDArray[np.float64]] | None:
+    def window(self, number: int, round_number: int) -> tuple[Surface, Floats] | None:
         """Lines and summed squared misfits (N,) of a window after a round; None if not done."""
         group, attributes = self._group_of(f"rounds/{round_number}/{number}")
         if "nodes" not in attributes:
@@ -216,7 +256,7 @@ class Archive:
             return None
 
     def write_window(
-        self, number: int, round_number: int, surface: Surface, squares: NDArray[np.float64]
+        self, number: int, round_number: int, surface: Surface, squares: Floats
     ) -> None:
         """Keep the lines of a window after a round."""
         name = self._mended(f"rounds/{round_number}/{number}")

@@ -121,8 +121,7 @@ def _lines(
     if isinstance(recipe.fit, JointFit):
         joint = WindowFits(archive)
         return joint.surface(recipe.fit.rounds).rounded(), rounded(complete @ joint.own)
-    found = [archive[int(i)].lines for i in nodes]
-    reference, tables = _line_tables([lines for lines in found if lines is not None], recipe)
+    reference, tables = _line_tables([archive.clone(int(i)).lines for i in nodes], recipe)
     box = np.tensordot(complete.astype(np.float32), tables, axes=1)
     base = np.zeros((reference.size, 4), np.float32)
     shape = box[:, :, [0, 2, 3]]

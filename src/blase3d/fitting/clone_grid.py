@@ -81,8 +81,12 @@ def _clone_nodes(
     ):
         if isinstance(result, InputError):
             archive.write_failed(item.index, str(result))
-        elif not archive.is_done(item.index):  # by another farm, meanwhile
+        elif archive.is_done(item.index):  # by another process, meanwhile
+            pass
+        elif isinstance(result, Clone):
             archive.write(item.index, result)
+        else:
+            archive.write_spectrum(item.index, result)
         done += 1
         progress("clone", done, len(grid))
     progress("clone", len(grid), len(grid))
@@ -101,13 +105,13 @@ def _nodes(grid: Grid, archive: Archive, todo: Iterable[int]) -> Iterator[_Node]
         yield _Node(i, spectrum, grid.labels_of(i).get("teff"))
 
 
-def _clone_node(item: _Node, recipe: Recipe) -> Clone:
+def _clone_node(item: _Node, recipe: Recipe) -> Clone | NDArray[np.float32]:
     if isinstance(item.spectrum, InputError):
         raise item.spectrum
     spectrum = normalise(item.spectrum, recipe, item.teff)
     if isinstance(recipe.fit, JointFit):
         check_normalised(spectrum)
-        return Clone(spectrum.flux.astype(np.float32))
+        return spectrum.flux.astype(np.float32)
     return clone_spectrum(spectrum, recipe)
 
 
@@ -117,5 +121,5 @@ def misfits(archive: Archive) -> NDArray[np.float64]:
         return joint_misfits(archive)
     found = np.full(len(archive), np.nan)
     for i in archive.nodes:
-        found[i] = archive[int(i)].misfit
+        found[i] = archive.clone(int(i)).misfit
     return found

@@ -40,26 +40,26 @@ at most so many."""
 
 @dataclass(frozen=True, eq=False)
 class Clone:
-    """A spectrum as lines.
+    """Lines fitted to a spectrum.
 
     Attributes
     ----------
     target : (P,) float32
-        The spectrum, in continuum units.
-    lines : Lines or None
-        The tuned lines; None where they are fitted to the whole grid at once (`surface`).
-    flux : (P,) float32 or None
-        What the lines render, in continuum units.
+        The spectrum, in units of the continuum.
+    lines : Lines
+        The fitted lines.
+    flux : (P,) float32
+        Flux of the lines, in units of the continuum.
     misfit : float
-        rms of `flux` minus `target` over all unmasked pixels; NaN without lines.
+        rms of `flux` minus `target` over all unmasked pixels.
     flags : tuple of str
-        What could not be done well: `no lines`, `not converged`, `misfit of 0.08 at 8544.4 Å`.
+        Problems of the fit: `no lines`, `not converged`, `misfit of 0.08 at 8544.4 Å`.
     """
 
     target: NDArray[np.float32]
-    lines: Lines | None = None
-    flux: NDArray[np.float32] | None = None
-    misfit: float = float("nan")
+    lines: Lines
+    flux: NDArray[np.float32]
+    misfit: float
     flags: tuple[str, ...] = ()
 
 
@@ -85,7 +85,6 @@ def clone_spectrum(spectrum: Spectrum, recipe: Recipe) -> Clone:
     first = detect_lines(spectrum, recipe)
     clone = fit_lines(spectrum, first, recipe)
     for _ in range(recipe.single.rounds):
-        assert clone.lines is not None
         room = _MOST_LINES * len(first) - len(clone.lines)
         more = _strongest(missing_lines(spectrum, clone, recipe), room)
         if len(more) == 0:
@@ -113,7 +112,6 @@ def _bridged(spectrum: Spectrum, values: NDArray[np.floating]) -> NDArray[np.flo
 
 def missing_lines(spectrum: Spectrum, clone: Clone, recipe: Recipe) -> Lines:
     """Lines where a clone absorbs too little."""
-    assert clone.flux is not None
     return detect_missing(
         spectrum.wavelength,
         _bridged(spectrum, spectrum.flux),

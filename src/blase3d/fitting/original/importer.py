@@ -184,10 +184,8 @@ class _Plan:
 def _is_done(item: _Item, archive: Archive, plan: _Plan) -> bool:
     """Whether the archive has the node whole, with the lines that are in the files now."""
     try:
-        kept = archive[item.index].lines
+        kept = archive.clone(item.index).lines
     except ArchiveError:
-        return False
-    if kept is None:
         return False
     lines = plan.lines_of(read_state(item.path))
     return np.array_equal(kept.reference, lines.reference) and np.array_equal(
