@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import importlib.util
 import json
 import re
 from dataclasses import replace
@@ -14,16 +15,16 @@ import pytest
 from toy_models import model_of, true_params
 
 import blase3d.inference.flags as flag_sources
-from blase3d.errors import InputError
+from blase3d.inference.plots import DATA, MODEL, Section
 from blase3d.inference.result import Estimate, Inference
 from blase3d.libraries import toy
 from blase3d.model.model_file import load_model, save_model
 from blase3d.spectra.spectrum import Spectrum
 from blase3d.views.flag_advice import advice
-from blase3d.views.report import model_checksum, overview_figure, write_report
+from blase3d.views.report import model_checksum, write_report
 from blase3d.views.report.misfit import wrong_lines
-from blase3d.views.report.report_data import make_view
-from blase3d.views.report.svg_plots import corner_picture
+from blase3d.views.report.plots import corner_figure, corner_svg
+from blase3d.views.report.report_data import make_report_data
 from blase3d.views.report.viewer_data import kept_pixels, viewer_data
 
 AXES = {"teff": (5500.0, 5750.0, 6000.0), "logg": (4.25, 4.75), "feh": (-0.25, 0.25)}
@@ -34,6 +35,7 @@ FOUND = {
 }
 TRUTH = {"teff": 5620.0, "logg": 4.4, "feh": 0.1, "rv": 12.0}
 HOSTILE = "<script>alert('x')</script> & \"star\".npz"
+TOOLS = Path(__file__).parents[2] / "tools"
 VOID = {"meta", "img", "br", "link", "hr"}
 EVIL = "</script><script>alert(1)</script>"
 
@@ -118,6 +120,7 @@ def make_inference(model, flags=(), stated=True):
         flux=(flux + noise) * continuum,
         model=flux * continuum,
         error=0.01 * continuum,
+        continuum=continuum,
     )
 
 
@@ -143,7 +146,11 @@ def test_page_is_well_formed_and_alone(report, page):
         assert page.count[element] == 1
     assert {"link", "img", "iframe", "object"}.isdisjoint(page.count)
     assert {"src", "href", "srcset", "action"}.isdisjoint(key for key, _ in page.attributes)
-    assert not re.search(r"url\(|@import|fetch\(|XMLHttpRequest|import\(", report)
+    assert not re.search(r"url\((?!#)|@import|fetch\(|XMLHttpRequest|import\(", report)
+    within = re.findall(r'url\(#(\w+)\)|xlink:href="#(\w+)"', report)
+    assert {url or link for url, link in within} <= set(page.value("id"))
+    assert all(value.startswith("#") for value in page.value("xlink:href"))
+    assert len(page.value("id")) == len(set(page.value("id")))
     assert "width=device-width" in report
 
 
@@ -246,8 +253,7 @@ def test_lines_of_each_label_are_listed(page):
 
 
 def test_a_line_tells_what_it_would_by_itself(model, page):
-    view = make_view(make_inference(model), model)
-    found = view.information
+    found = make_report_data(make_inference(model), model).information
     best = int(found.top("teff", 1)[0])
     alone = found.sigma[0] / np.sqrt(found.share[best, 0])
     assert f"± {alone:.2g} K" in page.text
@@ -281,11 +287,11 @@ def test_a_label_on_a_bound_has_no_uncertainty(model, tmp_path):
 
 def test_a_line_that_the_model_gets_wrong_is_found(model):
     inference = make_inference(model)
-    assert wrong_lines(make_view(inference, model)) == []
-    seen = 8509.48 * (1.0 + 12.0 / 299792.458)
-    bump = 0.06 * np.exp(-0.5 * ((inference.wavelength - seen) / 0.12) ** 2)
+    assert wrong_lines(make_report_data(inference, model)) == []
+    center = 8509.48 * (1.0 + 12.0 / 299792.458)
+    bump = 0.06 * np.exp(-0.5 * ((inference.wavelength - center) / 0.12) ** 2)
     flux = inference.flux - bump * inference.model.max()
-    worst = wrong_lines(make_view(replace(inference, flux=flux), model))[0]
+    worst = wrong_lines(make_report_data(replace(inference, flux=flux), model))[0]
     assert worst.center == pytest.approx(8509.48, abs=0.01)
     assert worst.off == pytest.approx(-0.06, abs=0.015)
     assert worst.sigmas < -8.0
@@ -296,68 +302,73 @@ def test_masked_pixels_and_outliers_are_marked(model):
     wavelength = inference.wavelength
     keep = np.ones(wavelength.size, bool)
     keep[[100, 300, 301, 302]] = False
-    spectrum = Spectrum(wavelength, inference.flux, mask=~keep)
     weight = np.ones(wavelength.size)
     weight[50] = 0.2
-    used = {
-        name: getattr(inference, name)[keep] for name in ("wavelength", "flux", "model", "error")
-    }
-    view = make_view(replace(inference, weight=weight[keep], **used), model, spectrum)
-    assert np.array_equal(view.masked, wavelength[~keep])
-    assert view.wavelength[view.outlier] == pytest.approx([wavelength[50]])
-    for masked in view.masked:
-        assert any(low < masked < high for low, high in view.unused)
-    assert len(view.unused) == 3  # with the gap of the spectrum itself
-    data = json.loads(viewer_data(view, [], {}))
+    names = ("wavelength", "flux", "model", "error", "continuum")
+    used = {name: getattr(inference, name)[keep] for name in names}
+    found = replace(inference, weight=weight[keep], masked=wavelength[~keep], **used)
+    report_data = make_report_data(found, model)
+    pixels = report_data.pixels
+    assert pixels.wavelength[pixels.outlier] == pytest.approx([wavelength[50]])
+    for masked in found.masked:
+        assert any(low < masked < high for low, high in report_data.unused)
+    assert len(report_data.unused) == 3  # with the gap of the spectrum itself
+    data = json.loads(viewer_data(report_data, [], {}))
     flags = np.frombuffer(base64.b64decode(data["flags"]), np.uint8)
     assert np.flatnonzero(flags & 1).tolist() == [50]
     assert np.flatnonzero(flags & 2).size == 1 + 3
 
 
-def test_another_spectrum_is_refused(model):
+def test_a_spectrum_is_accepted_for_one_version(model, tmp_path):
     inference = make_inference(model)
-    other = Spectrum(inference.wavelength + 0.01, inference.flux)
-    with pytest.raises(InputError, match="give that one"):
-        make_view(inference, model, other)
+    spectrum = Spectrum(inference.wavelength, inference.flux)
+    write_report(tmp_path / "a.html", inference, model, "star", namer=nameless)
+    with pytest.warns(DeprecationWarning, match="no longer needs spectrum"):
+        write_report(
+            tmp_path / "b.html", inference, model, "star", spectrum=spectrum, namer=nameless
+        )
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
 
 
 def two_orders(model):
-    """An inference of two interleaved orders of different brightness, and its spectrum."""
+    """An inference of two interleaved orders of different brightness, and the orders."""
     inference = make_inference(model)
     order = np.where(np.arange(inference.wavelength.size) % 2, 52, 51)
     bright = np.where(order == 52, 3.0, 1.0)
-    parts = {name: getattr(inference, name) * bright for name in ("flux", "model", "error")}
-    inference = replace(inference, **parts)
-    return inference, Spectrum(inference.wavelength, inference.flux, order=order), order
+    names = ("flux", "model", "error", "continuum")
+    scaled = {name: getattr(inference, name) * bright for name in names}
+    return replace(inference, order=order, **scaled), order
 
 
 def test_orders_have_continua_of_their_own(model):
-    inference, spectrum, order = two_orders(model)
-    plain = make_view(make_inference(model), model)
-    view = make_view(inference, model, spectrum)
-    assert [view.order[part][0] for part in view.orders] == [51, 52]
-    assert all((np.diff(view.wavelength[part]) > 0).all() for part in view.orders)
-    assert view.model[view.order == 52] == pytest.approx(plain.model[order == 52], abs=2e-3)
-    data = json.loads(viewer_data(view, [], {}))
+    inference, order = two_orders(model)
+    plain = make_report_data(make_inference(model), model).pixels
+    found = make_report_data(inference, model)
+    assert [section.order for section in found.sections] == [51, 52]
+    wavelength = found.pixels.wavelength
+    assert all((np.diff(wavelength[order]) > 0).all() for order in found.orders)
+    assert found.sections[1].model == pytest.approx(plain.model[order == 52], abs=2e-3)
+    data = json.loads(viewer_data(found, [], {}))
     assert data["orders"] == [0, 310, 620]
 
 
 def test_interleaved_orders_that_are_not_known_are_levelled(model):
-    inference, _, _ = two_orders(model)
-    view = make_view(inference, model)
-    plain = make_view(make_inference(model), model)
-    assert view.model == pytest.approx(plain.model, abs=4e-2)
+    inference, _ = two_orders(model)
+    found = make_report_data(replace(inference, order=None), model)
+    plain = make_report_data(make_inference(model), model)
+    assert found.pixels.model == pytest.approx(plain.pixels.model, abs=4e-2)
 
 
 def test_long_spectra_keep_their_extremes_in_little_room(model):
-    view = make_view(make_inference(model), model)
+    report_data = make_report_data(make_inference(model), model)
     count = 240_000
     rng = np.random.default_rng(1)
     flux = 1.0 - 0.5 * rng.random(count) ** 8
     flux[[1234, 200_000]] = [0.01, 5.0]
     wide = {"wavelength": np.linspace(8480.0, 12000.0, count), "flux": flux, "model": flux * 0.999}
-    error, order = np.full(count, 0.01), np.zeros(count, np.int64)
-    long = replace(view, **wide, error=error, outlier=flux > 2.0, order=order)
+    error, gaps = np.full(count, 0.01), np.zeros(count, bool)
+    section = Section(None, **wide, error=error, outlier=flux > 2.0, gap_before=gaps)
+    long = replace(report_data, sections=(section,))
     kept = kept_pixels(long)
     assert {0, 1234, 200_000, count - 1} <= set(kept.tolist())
     assert kept.size <= 100_000
@@ -369,20 +380,35 @@ def test_long_spectra_keep_their_extremes_in_little_room(model):
 
 def test_corner_plot_of_a_normal_distribution(model):
     inference = make_inference(model)
-    drawn = corner_picture(inference, {"teff": 5620.0})
+    drawn = corner_svg(inference, {"teff": 5620.0})
     assert "Corner plot of Teff, log g, [Fe/H], Radial velocity: normal" in drawn
-    assert drawn.count('class="frame"') == 10
-    assert drawn.count('class="curve data"') == 4 + 2 * 6
-    assert drawn.count('class="curve truth"') == 4  # in the column of Teff
+    panels = corner_figure(inference, {"teff": 5620.0}).axes
+    assert len(panels) == 10
+    colours = [line.get_color() for panel in panels for line in panel.lines]
+    assert colours.count(DATA) == 4 + 2 * 6
+    assert colours.count(MODEL) == 4  # the truth, in the column of Teff
+    assert drawn.count("var(--model)") == 4
+
+
+def test_ticks_of_the_corner_plot_do_not_overlap(model):
+    figure = corner_figure(make_inference(model), {})
+    figure.draw_without_rendering()
+    for panel in figure.axes:
+        for axis in (panel.xaxis, panel.yaxis):
+            shown = [label for label in axis.get_ticklabels() if label.get_text()]
+            boxes = [label.get_window_extent() for label in shown if label.get_visible()]
+            along = [(box.x0, box.y0) for box in boxes]
+            steps = np.abs(np.diff(along, axis=0)).max(axis=1) if len(along) > 1 else [np.inf]
+            assert min(steps) > min((box.height for box in boxes), default=0.0) * 0.4
 
 
 def test_corner_plot_of_draws(model):
     draws = np.random.default_rng(0).normal(size=(2, 50, 4)) * [12.4, 0.0231, 0.0087, 0.04]
     center = [e.value for e in (*FOUND.values(), Estimate.normal(12.0, 0.04))]
-    drawn = corner_picture(replace(make_inference(model), draws=draws + center), {})
-    pairs = re.findall(r'class="dots draw" d="([^"]+)"', drawn)
+    drawn = corner_svg(replace(make_inference(model), draws=draws + center), {})
+    pairs = re.findall(r'd="([^"]+)"[^>]*stroke-linecap: round', drawn)
     assert len(pairs) == 6
-    assert all(95 <= pair.count("M") <= 100 for pair in pairs)  # a few lie outside
+    assert all(95 <= pair.count("M") <= 100 for pair in pairs)  # a few may lie outside
 
 
 def test_no_corner_plot_without_uncertainties(model):
@@ -390,11 +416,14 @@ def test_no_corner_plot_without_uncertainties(model):
     for estimates in (inference.labels, inference.nuisance):
         for name in estimates:
             estimates[name] = Estimate.normal(estimates[name].value, np.nan)
-    assert corner_picture(inference, {}) == ""
+    assert corner_svg(inference, {}) == ""
 
 
 def test_overview_draws_data_model_and_marks(model):
-    figure = overview_figure(make_inference(model), model)
+    spec = importlib.util.spec_from_file_location("make_picture", TOOLS / "make_picture.py")
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    figure = tool.overview_figure(make_inference(model), model)
     top, bottom = figure.axes
     low, high = top.get_xlim()
     assert high - low == pytest.approx(60.0)

@@ -1,27 +1,41 @@
-"""Ticks and curves of the plain pictures of the report."""
+"""Figures as elements of a page."""
 
-from itertools import pairwise
+import re
+import xml.etree.ElementTree as ElementTree
 
-import numpy as np
+import matplotlib
+from matplotlib.figure import Figure
 
-from blase3d.views.report.svg import thinned, tick_text, ticks
-
-
-def test_ticks_are_round_and_within():
-    for low, high in ((0.0, 1.0), (8484.3, 8517.2), (-0.013, 0.021), (5000.0, 5000.4)):
-        found = ticks(low, high)
-        assert 2 <= found.size <= 6
-        assert low <= found[0] < found[-1] <= high
-        steps = {f"{b - a:.6g}" for a, b in pairwise(found)}
-        assert len(steps) == 1
-        assert tick_text(found) == [text for text in dict.fromkeys(tick_text(found))]
-    assert tick_text(np.array([-0.5, 0.0, 0.5])) == ["−0.5", "0.0", "0.5"]
+from blase3d.views.svg import RC, svg_element
 
 
-def test_thinned_curves_keep_their_extremes():
-    values = np.sin(np.arange(10_000) / 7.0)
-    values[[17, 9123]] = [-9.0, 9.0]
-    chosen = thinned(values, 200)
-    assert chosen.size <= 402
-    assert {0, 17, 9123, 9999} <= set(chosen.tolist())
-    assert thinned(values[:300], 200).size == 300
+def element(description="a <figure>"):
+    with matplotlib.rc_context(RC):
+        figure = Figure(figsize=(2.0, 1.0))
+        axes = figure.subplots()
+        axes.plot([0.0, 1.0], [0.25, 0.5], color="#D55E00")
+        axes.set_title("$0.123456 <b>")
+    return svg_element(figure, description, {"#D55E00": "--model"})
+
+
+def test_an_element_has_the_colours_of_the_page_and_its_text():
+    drawn = element()
+    root = ElementTree.fromstring(drawn.replace("<svg ", '<svg xmlns:xlink="x" ', 1))
+    assert root.attrib["aria-label"] == root.find("title").text == "a <figure>"
+    assert "$0.123456 <b>" in [text.text for text in root.iter("text")]
+    assert "stroke: var(--model)" in drawn
+    assert "#d55e00" not in drawn
+    assert "font-family" not in drawn
+
+
+def test_elements_are_short_and_equal_again():
+    drawn = element()
+    paths = re.findall(r' d="([^"]*)"', drawn)
+    assert not re.search(r"\.\d\d", "".join(paths))
+    assert drawn == element()
+
+
+def test_identifiers_differ_between_the_elements_of_a_page():
+    first, second = (set(re.findall(r'id="([^"]+)"', element(name))) for name in "ab")
+    assert first
+    assert not first & second

@@ -5,6 +5,7 @@ Curves are in units of the fitted continuum. matplotlib is imported when somethi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-DATA, MODEL, RESIDUAL, UNUSED = "#000000", "#D55E00", "#6E6E6E", "#E8E8E8"
-"""Colours of spectrum, model, residual, and of ranges without a used pixel."""
+DATA, MODEL, RESIDUAL, ERROR = "#000000", "#D55E00", "#6E6E6E", "#0072B2"
+OUTLIER, UNUSED = "#A0307A", "#E8E8E8"
+"""Colours of curves, of pixels of reduced weight, and of ranges without a used pixel."""
 _WIDTH, _HEIGHT = 7.1, 2.8
 """Size of the two panels of an order, inches: the width of a page."""
 _GAP = 1.6
@@ -68,8 +70,19 @@ class Section:
     def within(self, window: tuple[float, float]) -> Section:
         """The section cut to a range of wavelengths (Å)."""
         inside = (self.wavelength >= window[0]) & (self.wavelength <= window[1])
-        names = ("wavelength", "flux", "model", "error", "outlier", "gap_before")
-        return Section(self.order, *(getattr(self, name)[inside] for name in names))
+        return self.take(np.flatnonzero(inside))
+
+    def take(self, kept: NDArray[np.int64]) -> Section:
+        """The section at some of its pixels, in their order; gaps between them remain."""
+        return Section(
+            self.order,
+            self.wavelength[kept],
+            self.flux[kept],
+            self.model[kept],
+            self.error[kept],
+            self.outlier[kept],
+            np.diff(np.cumsum(self.gap_before)[kept], prepend=0) > 0,
+        )
 
 
 def sections(inference: Inference) -> list[Section]:
@@ -110,10 +123,15 @@ def positive_continuum(inference: Inference) -> Floats:
 
 def gaps(wavelength: Floats) -> NDArray[np.bool_]:
     """Whether each step (Q − 1,) is longer than its neighbours: pixels are missing there."""
+    return np.diff(wavelength) > _GAP * typical_steps(wavelength)
+
+
+def typical_steps(wavelength: Floats) -> Floats:
+    """Median step (Å) around each step (Q − 1,)."""
     steps = np.diff(wavelength)
     if steps.size < 2:
-        return np.zeros(steps.size, bool)
-    return steps > _GAP * median_filter(steps, min(_NEIGHBOURS, steps.size), mode="nearest")
+        return steps
+    return median_filter(steps, min(_NEIGHBOURS, steps.size), mode="nearest")
 
 
 def plot_inference(inference: Inference, window: tuple[float, float] | None = None) -> Figure:
@@ -144,6 +162,9 @@ def plot_inference(inference: Inference, window: tuple[float, float] | None = No
     for row, section in zip(rows, shown, strict=True):
         upper, lower = row.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         draw_section(upper, lower, section)
+        for axes in (upper, lower):
+            shade(axes, _gaps_of(section))
+        set_limits(upper, lower, [section])
         if section.order is not None:
             upper.set_title(f"order {section.order}", fontsize="medium")
         upper.set_ylabel("Flux / continuum")
@@ -160,32 +181,42 @@ def draw_section(upper: Axes, lower: Axes, section: Section) -> None:
     lower.axhline(0.0, color=MODEL, linewidth=0.8)
     for sign in (-1.0, 1.0):
         error = _broken(section, sign * section.error)
-        lower.plot(*error, color=RESIDUAL, linewidth=0.6, linestyle=":")
+        lower.plot(*error, color=ERROR, linewidth=0.8, linestyle=(0, (5, 4)))
     odd = section.outlier
     for axes, values in ((upper, section.flux), (lower, section.residual)):
-        axes.plot(section.wavelength[odd], values[odd], ".", color=MODEL, markersize=4.0)
-        _shade_gaps(axes, section)
-    both = np.concatenate([section.flux, section.model])
+        axes.plot(section.wavelength[odd], values[odd], ".", color=OUTLIER, markersize=4.0)
+
+
+def set_limits(upper: Axes, lower: Axes, shown: Sequence[Section], room: float = 0.06) -> None:
+    """Fit the flux axes to sections, with `room` (fraction of the range) above the curves."""
+    both = np.concatenate([values for one in shown for values in (one.flux, one.model)])
     low, high = np.percentile(both, [0.1, 99.9])
-    margin = 0.06 * float(high - low) or 0.1
-    upper.set_ylim(low - margin, high + margin)
-    limit = 1.3 * max(np.percentile(np.abs(section.residual), 99.5), np.median(section.error))
-    lower.set_ylim(-float(limit) or -1.0, float(limit) or 1.0)
+    span = float(high - low) or 1.0
+    upper.set_ylim(low - 0.06 * span, high + room * span)
+    residual = np.concatenate([np.abs(one.residual) for one in shown])
+    error = np.concatenate([one.error for one in shown])
+    limit = float(1.3 * max(np.percentile(residual, 99.5), np.median(error))) or 1.0
+    lower.set_ylim(-limit, limit)
 
 
 def _broken(section: Section, values: Floats) -> tuple[Floats, Floats]:
     """Wavelengths and values with NaN inserted at gaps, where matplotlib lifts the pen."""
     before = np.flatnonzero(section.gap_before)
+    before = before[before > 0]
     wavelength = np.insert(section.wavelength, before, section.wavelength[before])
     return wavelength, np.insert(values, before, np.nan)
 
 
-def _shade_gaps(axes: Axes, section: Section) -> None:
-    """Shade the ranges between pixels on the two sides of a gap."""
+def _gaps_of(section: Section) -> list[tuple[float, float]]:
+    """Ranges (Å) between the pixels on the two sides of each gap."""
     after = np.flatnonzero(section.gap_before)
     after = after[after > 0]
-    starts, ends = section.wavelength[after - 1], section.wavelength[after]
-    spans = list(zip(starts, ends - starts, strict=True))
+    return list(zip(section.wavelength[after - 1], section.wavelength[after], strict=True))
+
+
+def shade(axes: Axes, ranges: Sequence[tuple[float, float]]) -> None:
+    """Shade ranges of wavelength (Å) over the whole height."""
+    spans = [(low, high - low) for low, high in ranges]
     if spans:
         over_all = axes.get_xaxis_transform()
         axes.broken_barh(spans, (0.0, 1.0), transform=over_all, color=UNUSED, linewidth=0.0)

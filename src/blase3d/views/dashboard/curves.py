@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..report.svg import thinned
+from ..curves import thinned
 from .state import Interval
 
 Floats = NDArray[np.float64]

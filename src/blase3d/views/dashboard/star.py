@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
 from ...errors import SpectrumError
+from ...inference.plots import gaps
 from ...inference.result import Inference
 from ...model.model import Model, check_overlap
 from ...spectra.continuum import fit_continuum
 from ...spectra.spectrum import Spectrum, cut
-from ..report.report_data import gaps
 from .curves import Floats, thin_for_screen, window_slice, with_gaps
 from .state import Interval, ViewState
 

@@ -4,10 +4,10 @@
   const box = document.getElementById("viewer");
   const given = JSON.parse(document.getElementById("spectrum").textContent);
   const canvas = box.querySelector("canvas");
-  const told = box.querySelector("output");
+  const readout = box.querySelector("output");
   const pen = canvas.getContext("2d");
 
-  // Arrays: most are whole numbers times a step.
+  // Arrays: most are integers times a step.
   const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer;
   const real = (entry, Kind) =>
     Float64Array.from(new Kind(bytes(entry.data)), (n) => entry.low + n * entry.step);
@@ -18,16 +18,16 @@
   const flags = new Uint8Array(bytes(given.flags));
   const flux = model.map((value, i) => value + residual[i]);
   const OUTLIER = 1, GAP = 2, RIGHT = 18;
-  const parts = given.orders.slice(1).map((stop, k) => [given.orders[k], stop]);
-  const whole = parts.reduce(
+  const orders = given.orders.slice(1).map((stop, k) => [given.orders[k], stop]);
+  const whole = orders.reduce(
     ([low, high], [a, b]) => [Math.min(low, wave[a]), Math.max(high, wave[b - 1])],
     [Infinity, -Infinity]);
 
   let view = whole.slice();
   let picked = null;
-  let planned = false;
+  let scheduled = false;
 
-  // Places in an array.
+  // Indices of wavelengths.
   const search = (value, from, to) => {
     while (from < to) {
       const middle = (from + to) >> 1;
@@ -35,14 +35,14 @@
     }
     return from;
   };
-  const shown = () => parts
+  const shown = () => orders
     .map(([a, b]) => [Math.max(search(view[0], a, b) - 1, a), Math.min(search(view[1], a, b) + 1, b)])
     .filter(([a, b]) => b > a);
 
   // Ranges of both panels.
-  const quantile = (values, part) => {
+  const quantile = (values, fraction) => {
     const sorted = Float64Array.from(values).sort();
-    return sorted.length ? sorted[Math.min(Math.floor(part * sorted.length), sorted.length - 1)] : 0;
+    return sorted.length ? sorted[Math.min(Math.floor(fraction * sorted.length), sorted.length - 1)] : 0;
   };
   const sampled = (values, ranges, most = 6000) => {
     const total = ranges.reduce((sum, [a, b]) => sum + b - a, 0);
@@ -52,9 +52,9 @@
     return found;
   };
   const spans = (ranges) => {
-    const seen = sampled(flux, ranges), fitted = sampled(model, ranges);
-    const low = Math.min(quantile(seen, 0.002), quantile(fitted, 0));
-    const high = Math.max(quantile(seen, 0.998), quantile(fitted, 1));
+    const measured = sampled(flux, ranges), fitted = sampled(model, ranges);
+    const low = Math.min(quantile(measured, 0.002), quantile(fitted, 0));
+    const high = Math.max(quantile(measured, 0.998), quantile(fitted, 1));
     const room = (high - low) || 1;
     const off = quantile(sampled(residual, ranges).map(Math.abs), 0.995);
     const limit = 1.3 * Math.max(off, quantile(sampled(error, ranges), 0.5)) || 1;
@@ -76,12 +76,12 @@
     const of = (name) => style.getPropertyValue(name).trim();
     return {
       ink: of("--ink"), paper: of("--paper"), data: of("--data"), model: of("--model"),
-      quiet: of("--quiet"), error: of("--error"), odd: of("--odd"), unused: of("--unused"),
-      line: of("--line"),
+      residual: of("--residual"), error: of("--error"), outlier: of("--outlier"), unused: of("--unused"),
+      line: of("--m1"),
     };
   };
 
-  // A curve; where many pixels share a column, what is seen of them.
+  // A curve; where many pixels share a column, their range.
   const stroke = (frame, values, ranges, colour, width) => {
     pen.strokeStyle = colour;
     pen.lineWidth = width;
@@ -128,24 +128,24 @@
     const ranges = shown();
     const y = spans(ranges);
     const room = height - 62, tall = 0.7 * room;
-    // Room for the marks of lines, and for their names where these do not crowd.
-    const near = given.lines.filter(({ seen }) => seen > view[0] && seen < view[1]);
-    const worded = near.length > 0 && near.length * 40 < span;
-    const free = worded ? Math.min(130, 0.4 * tall) : 12;
+    // Room for the marks of lines, and for their names if they do not overlap.
+    const near = given.lines.filter(({ observed }) => observed > view[0] && observed < view[1]);
+    const named = near.length > 0 && near.length * 40 < span;
+    const free = named ? Math.min(130, 0.4 * tall) : 12;
     y.flux[1] += (y.flux[1] - y.flux[0]) * free / (tall - free);
-    return { ranges, near, worded, upper: make(8, tall, y.flux), lower: make(18 + 0.7 * room, 0.3 * room, y.residual) };
+    return { ranges, near, named, upper: make(8, tall, y.flux), lower: make(18 + 0.7 * room, 0.3 * room, y.residual) };
   };
 
-  const inside = (frame, work) => {
+  const clipped = (frame, draw) => {
     pen.save();
     pen.beginPath();
     pen.rect(frame.left, frame.top, frame.width, frame.height);
     pen.clip();
-    work();
+    draw();
     pen.restore();
   };
 
-  const outline = (frame, title, most, colour) => {
+  const yAxis = (frame, title, most, colour) => {
     pen.strokeStyle = colour;
     pen.fillStyle = colour;
     pen.lineWidth = 1;
@@ -165,7 +165,7 @@
     pen.restore();
   };
 
-  const feet = (frame, height, colour) => {
+  const xAxis = (frame, height, colour) => {
     pen.fillStyle = pen.strokeStyle = colour;
     pen.textAlign = "center";
     pen.textBaseline = "alphabetic";
@@ -178,7 +178,7 @@
     pen.fillText("Wavelength in vacuum (Å)", frame.left + frame.width / 2, height - 4);
   };
 
-  const marks = (frame, near, worded, c) => {
+  const marks = (frame, near, named, c) => {
     let last = -Infinity;
     pen.strokeStyle = c.line;
     pen.fillStyle = c.ink;
@@ -186,9 +186,9 @@
     pen.textAlign = "left";
     pen.textBaseline = "middle";
     for (const line of near) {
-      const x = frame.x(line.seen);
+      const x = frame.x(line.observed);
       pen.beginPath(); pen.moveTo(x, frame.top); pen.lineTo(x, frame.top + 10); pen.stroke();
-      if (!worded || x - last < 15) continue;
+      if (!named || x - last < 15) continue;
       last = x;
       pen.save();
       pen.translate(x, frame.top + 14);
@@ -198,7 +198,7 @@
     }
   };
 
-  const odd = (frame, values, ranges, colour) => {
+  const outliers = (frame, values, ranges, colour) => {
     pen.strokeStyle = colour;
     pen.lineWidth = 1.5;
     for (const [a, b] of ranges) {
@@ -212,7 +212,7 @@
   };
 
   const draw = () => {
-    planned = false;
+    scheduled = false;
     const scale = window.devicePixelRatio || 1;
     const width = canvas.clientWidth, height = canvas.clientHeight;
     if (!width) return;
@@ -222,9 +222,9 @@
     pen.font = `${width < 500 ? 11 : 13}px system-ui, sans-serif`;
     pen.lineJoin = "round";
     const c = colours();
-    const { ranges, near, worded, upper, lower } = panels(width, height);
+    const { ranges, near, named, upper, lower } = panels(width, height);
     for (const frame of [upper, lower]) {
-      inside(frame, () => {
+      clipped(frame, () => {
         pen.fillStyle = c.unused;
         for (const [a, b] of given.unused) {
           const x = frame.x(a);
@@ -232,11 +232,11 @@
         }
       });
     }
-    inside(upper, () => {
+    clipped(upper, () => {
       stroke(upper, flux, ranges, c.data, 1);
       stroke(upper, model, ranges, c.model, 1.5);
-      odd(upper, flux, ranges, c.odd);
-      marks(upper, near, worded, c);
+      outliers(upper, flux, ranges, c.outlier);
+      marks(upper, near, named, c);
       if (picked !== null) {
         pen.fillStyle = c.model;
         pen.beginPath();
@@ -244,48 +244,48 @@
         pen.fill();
       }
     });
-    inside(lower, () => {
-      stroke(lower, residual, ranges, c.quiet, 1);
+    clipped(lower, () => {
+      stroke(lower, residual, ranges, c.residual, 1);
       pen.setLineDash([5, 4]);
       stroke(lower, error, ranges, c.error, 1.2);
       stroke(lower, error.map((value) => -value), ranges, c.error, 1.2);
       pen.setLineDash([]);
-      odd(lower, residual, ranges, c.odd);
+      outliers(lower, residual, ranges, c.outlier);
       pen.strokeStyle = c.model;
       pen.beginPath();
       pen.moveTo(lower.left, lower.y(0));
       pen.lineTo(lower.left + lower.width, lower.y(0));
       pen.stroke();
     });
-    outline(upper, "Flux / continuum", 4, c.ink);
-    outline(lower, "Residual", 4, c.ink);
-    feet(lower, height, c.ink);
+    yAxis(upper, "Flux / continuum", 4, c.ink);
+    yAxis(lower, "Residual", 4, c.ink);
+    xAxis(lower, height, c.ink);
   };
-  const plan = () => { if (!planned) { planned = true; requestAnimationFrame(draw); } };
+  const redraw = () => { if (!scheduled) { scheduled = true; requestAnimationFrame(draw); } };
 
-  // Moving about.
+  // Moving and zooming.
   const least = Math.max((whole[1] - whole[0]) * 1e-5, 0.2);
   const look = (low, high) => {
     const size = Math.min(Math.max(high - low, least), whole[1] - whole[0]);
     let start = (low + high) / 2 - size / 2;
     start = Math.min(Math.max(start, whole[0]), whole[1] - size);
     view = [start, start + size];
-    plan();
+    redraw();
   };
   const zoom = (factor, at = (view[0] + view[1]) / 2) =>
     look(at - (at - view[0]) * factor, at + (view[1] - at) * factor);
-  const move = (part) => {
-    const step = part * (view[1] - view[0]);
+  const move = (fraction) => {
+    const step = fraction * (view[1] - view[0]);
     look(view[0] + step, view[1] + step);
   };
-  const place = (clientX) => {
+  const wavelengthAt = (clientX) => {
     const edges = canvas.getBoundingClientRect();
     const left = edges.width < 500 ? 48 : 62;
-    const part = (clientX - edges.left - left) / (edges.width - left - RIGHT);
-    return view[0] + part * (view[1] - view[0]);
+    const fraction = (clientX - edges.left - left) / (edges.width - left - RIGHT);
+    return view[0] + fraction * (view[1] - view[0]);
   };
 
-  const tell = (at) => {
+  const read = (at) => {
     let best = null;
     for (const [a, b] of shown()) {
       const i = search(at, a, b);
@@ -298,13 +298,13 @@
     const off = residual[best], sign = (value, digits) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(digits);
     const sigmas = error[best] > 0 ? ` (${sign(off / error[best], 1)} σ)` : "";
     const line = given.lines
-      .filter(({ seen }) => Math.abs(seen - wave[best]) < 0.01 * (view[1] - view[0]))
-      .sort((a, b) => Math.abs(a.seen - wave[best]) - Math.abs(b.seen - wave[best]))[0];
-    told.textContent = `${wave[best].toFixed(3)} Å: flux ${flux[best].toFixed(4)}, model ` +
+      .filter(({ observed }) => Math.abs(observed - wave[best]) < 0.01 * (view[1] - view[0]))
+      .sort((a, b) => Math.abs(a.observed - wave[best]) - Math.abs(b.observed - wave[best]))[0];
+    readout.textContent = `${wave[best].toFixed(3)} Å: flux ${flux[best].toFixed(4)}, model ` +
       `${model[best].toFixed(4)}, residual ${sign(off, 4)}${sigmas}` +
       (flags[best] & OUTLIER ? ", given less weight" : "") +
       (line ? `; line at ${line.rest} Å${line.name ? ` ${line.name}` : ""}: ${line.why}` : "");
-    plan();
+    redraw();
   };
 
   const fingers = new Map();
@@ -315,20 +315,20 @@
   canvas.addEventListener("pointerdown", (event) => {
     canvas.setPointerCapture(event.pointerId);
     fingers.set(event.pointerId, event.clientX);
-    tell(place(event.clientX));
+    read(wavelengthAt(event.clientX));
   });
   canvas.addEventListener("pointermove", (event) => {
-    if (!fingers.has(event.pointerId)) { tell(place(event.clientX)); return; }
+    if (!fingers.has(event.pointerId)) { read(wavelengthAt(event.clientX)); return; }
     if (fingers.size === 1) {
-      const from = place(fingers.get(event.pointerId)), to = place(event.clientX);
+      const from = wavelengthAt(fingers.get(event.pointerId)), to = wavelengthAt(event.clientX);
       fingers.set(event.pointerId, event.clientX);
       look(view[0] + from - to, view[1] + from - to);
     } else if (fingers.size === 2) {
-      const before = two(), held = place(before.middle);
+      const before = two(), held = wavelengthAt(before.middle);
       fingers.set(event.pointerId, event.clientX);
       const after = two();
       zoom(before.apart / after.apart, held);
-      const slid = held - place(after.middle);
+      const slid = held - wavelengthAt(after.middle);
       look(view[0] + slid, view[1] + slid);
     }
   });
@@ -338,44 +338,44 @@
   canvas.addEventListener("wheel", (event) => {
     if (event.ctrlKey || event.metaKey) {
       event.preventDefault();
-      zoom(Math.exp(0.004 * event.deltaY), place(event.clientX));
+      zoom(Math.exp(0.004 * event.deltaY), wavelengthAt(event.clientX));
     } else if (Math.abs(event.deltaX) > Math.abs(event.deltaY)) {
       event.preventDefault();
       move(event.deltaX / canvas.clientWidth);
     }
   }, { passive: false });
-  canvas.addEventListener("dblclick", (event) => zoom(0.4, place(event.clientX)));
+  canvas.addEventListener("dblclick", (event) => zoom(0.4, wavelengthAt(event.clientX)));
   canvas.addEventListener("keydown", (event) => {
-    const work = {
+    const action = {
       ArrowLeft: () => move(-0.2), ArrowRight: () => move(0.2),
       "+": () => zoom(0.5), "=": () => zoom(0.5), "-": () => zoom(2), "0": () => look(...whole),
     }[event.key];
-    if (!work) return;
+    if (!action) return;
     event.preventDefault();
-    work();
+    action();
   });
-  const works = {
+  const actions = {
     in: () => zoom(0.5), out: () => zoom(2), all: () => look(...whole),
     left: () => move(-0.5), right: () => move(0.5),
   };
   for (const button of box.querySelectorAll("button")) {
     button.addEventListener("click", () => {
       if (button.dataset.window) look(...given.windows[Number(button.dataset.window)]);
-      else works[button.dataset.work]();
+      else actions[button.dataset.action]();
     });
   }
   document.addEventListener("click", (event) => {
-    const line = event.target.closest("[data-seen]");
+    const line = event.target.closest("[data-show]");
     if (!line) return;
-    const at = Number(line.dataset.seen);
+    const at = Number(line.dataset.show);
     look(at * (1 - 1 / 2000), at * (1 + 1 / 2000));
-    tell(at);
+    read(at);
     box.scrollIntoView({ block: "nearest" });
   });
 
   document.documentElement.classList.add("live");
-  new ResizeObserver(plan).observe(canvas);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", plan);
+  new ResizeObserver(redraw).observe(canvas);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((d) => { d.open = true; }));
-  plan();
+  redraw();
 })();
