@@ -101,7 +101,7 @@ def test_macroturbulence_is_found_where_rotation_is_known(model):
 def test_a_resolution_that_varies(model):
     varying = np.linspace(20_000.0, 60_000.0, INNER.size)
     spectrum = star(model, resolution=varying, snr=500.0)
-    check(infer(replace(spectrum, resolving=varying), model))
+    check(infer(replace(spectrum, pixel_resolution=varying), model))
     assert infer(replace(spectrum, resolution=60_000.0), model).chi2_red > 1.3
 
 
@@ -255,7 +255,9 @@ def test_the_answer_keeps_what_it_knows(model):
     mask = np.arange(INNER.size) % 50 == 3
     varying = np.linspace(30_000.0, 50_000.0, INNER.size)
     spectrum = star(model, resolution=varying, slope=0.5)
-    spectrum = replace(spectrum, order=order, mask=mask, resolving=varying, resolution=40_000.0)
+    spectrum = replace(
+        spectrum, order=order, mask=mask, pixel_resolution=varying, resolution=40_000.0
+    )
     answer = infer(spectrum, model, continuum_degree=2, limb_darkening=0.3)
     np.testing.assert_array_equal(answer.order, order[~mask])
     np.testing.assert_array_equal(answer.masked, INNER[mask])

@@ -248,7 +248,7 @@ def test_a_table_may_have_another_name(tmp_path):
     folder = write(tmp_path / "a", [(FINE, line(FINE))] * 2, medium="vacuum")
     (folder / "library.csv").rename(folder / "mine.csv")
     assert len(open_grid(folder / "mine.csv")) == 2
-    with pytest.raises(GridError, match="no grid that is known"):
+    with pytest.raises(GridError, match="no library in a known format"):
         open_grid(folder)
     (folder / "library.json").write_text("{}")
     with pytest.raises(GridError, match='does not state "names"'):

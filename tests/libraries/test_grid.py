@@ -361,10 +361,10 @@ def test_bad_npz_files_are_named(changes, message, tmp_path):
 
 
 def test_paths_that_hold_no_grid(grid, tmp_path):
-    with pytest.raises(GridError, match="There is no grid at"):
+    with pytest.raises(GridError, match="does not exist"):
         open_grid(tmp_path / "none.npz")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(GridError, match="is no grid that is known"):
+    with pytest.raises(GridError, match="is no library in a known format"):
         open_grid(tmp_path / "empty")
     for name in ("text.npz", "text.zip", "text.txt"):
         (tmp_path / name).write_text("no grid")

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from blase3d.libraries import OWN, open_grid
+from blase3d.libraries import known_readers, open_grid
 
 PAGE = Path(__file__).parents[2] / "docs" / "own-grid.md"
 
@@ -92,7 +92,7 @@ def test_the_page_names_the_libraries_and_settings_that_there_are():
     text = PAGE.read_text("utf-8")
     assert all(f"`{name}`" in text for name in SETTINGS)
     titles = {"phoenix": "PHOENIX", "bt-settl": "BT-Settl", "cooltlusty": "coolTLUSTY"}
-    for source in OWN:
+    for source in known_readers():
         if source.name.startswith("sonora") or source.name in titles:
             title = titles.get(source.name) or source.name.replace("-", " ").title()
             assert f"| {title}" in text

@@ -18,7 +18,7 @@ both = pytest.mark.parametrize("name", [NODES, OFFGRID])
 
 
 def packaged(name):
-    return resources.files("blase3d") / "data" / name
+    return resources.files("blase3d.libraries") / "data" / name
 
 
 def load(source):

@@ -570,7 +570,7 @@ TABLE: dict[str, tuple[Feed, str, int]] = {
     # infer: spectra
     "infer: nothing there": (to_infer(lambda w, p: p), "no file|check the name", 1),
     "infer: a folder": (lambda w, t: ["infer", t, "--model", w.model], "folder|a file", 1),
-    "infer: an unknown kind": (text("star.dat", "1 2"), "no ending that is known", 1),
+    "infer: an unknown kind": (text("star.dat", "1 2"), "no spectrum in a known format", 1),
     "infer: an empty table": (text("s.csv", ""), "no wavelength and no flux", 1),
     "infer: bytes": (text("s.csv", b"\xff\xfe\0"), "cannot be read as a table", 1),
     "infer: words": (text("s.csv", "wavelength,flux\na,b\n"), "not numeric", 1),

@@ -131,7 +131,7 @@ def spectra(draw: st.DrawFn) -> Spectrum:
         resolution=draw(st.none() | st.floats(1.0, 1e7)),
         meta={"object": draw(WORDS), "more": draw(JSON)},
         order=draw(st.none() | hnp.arrays(np.int64, count, elements=st.integers(0, 200))),
-        resolving=draw(st.none() | numbers(count, 1.0, 1e7, np.float64)),
+        pixel_resolution=draw(st.none() | numbers(count, 1.0, 1e7, np.float64)),
     )
 
 

@@ -75,11 +75,11 @@ def test_a_resolution_of_each_pixel_goes_into_files_and_back(tmp_path):
     rows = "\n".join(f"{w},{f},{r}" for w, f, r in zip(WAVE.flat, FLUX.flat, varying, strict=True))
     path.write_text(f"# medium: vacuum\nwavelength,flux,resolution\n{rows}\n")
     spectrum = read_spectrum(path)
-    np.testing.assert_allclose(spectrum.resolving, varying)
+    np.testing.assert_allclose(spectrum.pixel_resolution, varying)
     assert spectrum.resolution == pytest.approx(25_000.0)
-    assert read_spectrum(path, resolution=1e4).resolving is None
+    assert read_spectrum(path, resolution=1e4).pixel_resolution is None
     write_spectrum(spectrum, tmp_path / "star.npz")
-    np.testing.assert_allclose(read_spectrum(tmp_path / "star.npz").resolving, varying)
+    np.testing.assert_allclose(read_spectrum(tmp_path / "star.npz").pixel_resolution, varying)
 
 
 @pytest.mark.parametrize(

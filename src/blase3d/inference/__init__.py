@@ -166,7 +166,7 @@ def _resolving(best: Solution) -> NDArray[np.float64] | None:
     """The resolution at each pixel used, at a solution, if it varies."""
     problem = best.likelihood.problem
     spectrum = problem.spectrum
-    if spectrum.resolving is None or spectrum.resolution is None:
+    if spectrum.pixel_resolution is None or spectrum.resolution is None:
         return None
     found = problem.parameters(best.theta)["resolution"]
-    return spectrum.resolving[spectrum.good] * (found / spectrum.resolution)
+    return spectrum.pixel_resolution[spectrum.good] * (found / spectrum.resolution)

@@ -1,23 +1,22 @@
-"""Readers of spectral libraries, one module a library; `open_grid` chooses among them."""
+"""Libraries of model spectra: the record `Grid`, readers of many formats, the grid file."""
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
+from typing import Any
 
 from ..errors import GridError
+from ..runtime.families import Family
 from .grid import Grid
-from .grid_file import NPZ, ZARR, read_npz, read_zarr, require_writable_grid, write_grid
-from .reader import Source, choose, opened, others_sources
-from .readers.bt_settl import BT_SETTL
-from .readers.cooltlusty import COOLTLUSTY
-from .readers.phoenix import PHOENIX, open_phoenix
-from .readers.sonora import BOBCAT, CHOLLA, DIAMONDBACK, ELF_OWL
-from .readers.synthesis import SYNTHESIS
-from .readers.table import TABLE
+from .grid_file import read_npz, read_zarr, require_writable_grid, write_grid
+from .reader import GROUP, LibraryReader
+from .readers import READERS
+from .readers.phoenix import open_phoenix
 
 __all__ = [
-    "Source",
-    "known_sources",
+    "LibraryReader",
+    "known_readers",
     "open_grid",
     "open_phoenix",
     "read_npz",
@@ -26,38 +25,44 @@ __all__ = [
     "write_grid",
 ]
 
-OWN = (
-    NPZ,
-    ZARR,
-    TABLE,
-    SYNTHESIS,
-    PHOENIX,
-    BT_SETTL,
-    BOBCAT,
-    CHOLLA,
-    DIAMONDBACK,
-    ELF_OWL,
-    COOLTLUSTY,
-)
-"""blase3D's sources, in the order in which they are asked."""
+_FAMILY = Family(LibraryReader, "library", GROUP, GridError, READERS)
+_RENAMED = {"Source": "LibraryReader", "known_sources": "known_readers"}
 
 
-def known_sources() -> tuple[Source, ...]:
-    """blase3D's sources, and those that installed packages add."""
-    return (*OWN, *others_sources()[0])
+def known_readers() -> tuple[LibraryReader, ...]:
+    """Return blase3D's library readers and those that installed packages add."""
+    return _FAMILY.all()
 
 
 def open_grid(path: str | Path, medium: str | None = None, source: str | None = None) -> Grid:
-    """Open a library of spectra by what it is, or by the `source` of this name.
+    """Open a library of spectra.
 
-    `medium` ("air" or "vacuum") is for a library that does not state it; air is converted.
+    Parameters
+    ----------
+    path
+        File or folder.
+    medium
+        "air" or "vacuum", for a library that does not state it. Air is converted to vacuum.
+    source
+        Name of the reader; None selects the first that recognises the path.
 
     Raises
     ------
     GridError
-        There is nothing, nothing that is known, or something damaged.
+        There is nothing at `path`, no reader recognises it, or it is damaged.
     """
     path = Path(path)
     if not path.exists():
-        raise GridError(f"There is no grid at {path}: check the name.")
-    return opened(choose(path, OWN, source), path, medium)
+        raise GridError(f"{path} does not exist; check the name.")
+    reader = _FAMILY.choose(path, path) if source is None else _FAMILY.named(source)
+    with _FAMILY.naming(reader, path):
+        return reader.open(path, medium)
+
+
+def __getattr__(name: str) -> Any:
+    """Return a renamed object under its old name, with a DeprecationWarning."""
+    if name not in _RENAMED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    new = _RENAMED[name]
+    warnings.warn(f"{name} is now {new}; import {new}.", DeprecationWarning, stacklevel=2)
+    return globals()[new]

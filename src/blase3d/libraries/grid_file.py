@@ -38,7 +38,6 @@ from ..runtime.files import (
     to_vacuum,
 )
 from .grid import Grid, NodeArrays, arrays_digest, check_form, check_kind, grid_of
-from .reader import Source
 
 FORMAT = "blase3d-grid"
 VERSION = 1
@@ -354,19 +353,6 @@ def _create(
     )
 
 
-# --- sources -----------------------------------------------------------------------------------
-
-
 def is_npz(path: Path) -> bool:
     """True of a file that is called .npz."""
     return path.is_file() and path.suffix.lower() == ".npz"
-
-
-NPZ = Source("npz", "an .npz file", is_npz, read_npz, "files of many libraries")
-ZARR = Source(
-    "zarr",
-    "a Zarr group (a folder with zarr.json, or that in a .zip)",
-    is_zarr,
-    read_zarr,
-    "files of many libraries",
-)

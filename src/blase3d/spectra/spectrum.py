@@ -1,13 +1,16 @@
-"""The Spectrum record: one spectrum on its own pixels, checked once, at birth.
+"""The record `Spectrum`: one spectrum, checked on construction.
 
-Wavelengths are in Å and in vacuum. A pixel that cannot be used is masked, never removed, so that
-the pixels of a spectrum keep their places. Files are read and written in `spectrum_io`.
+Wavelengths are in Å in vacuum. Unusable pixels are masked, never removed, so that pixel numbers
+stay the same. `formats` reads and writes files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import wraps
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,11 +21,17 @@ from ..runtime.arrays import Bools, Floats, Integers
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Spectrum:
-    """A spectrum, observed or computed.
+    """An observed or computed spectrum.
 
-    Pixels whose flux, error or continuum cannot be used (not finite; error or continuum not
-    positive) join the mask at birth, and get a harmless finite value there: NaN times a weight
-    of zero would still be NaN. The arrays are read-only.
+    Pixels whose flux, error or continuum is not finite, or whose error or continuum is not
+    positive, are masked on construction and filled with finite values: NaN times a weight of zero
+    would still be NaN. The arrays are read-only.
+
+    Examples
+    --------
+    >>> spectrum = Spectrum([5000.0, 5001.0, 5002.0], [1.0, float("nan"), 0.8])
+    >>> spectrum.mask.tolist()
+    [False, True, False]
     """
 
     wavelength: Floats
@@ -31,17 +40,18 @@ class Spectrum:
     """(P,), finite."""
     error: Floats | None = None
     """(P,) one standard deviation, positive and finite; None where unknown."""
-    mask: Bools = None  # type: ignore[assignment]  # replaced by an array at birth
-    """(P,) True: ignore this pixel. None stands for no masked pixel."""
+    mask: Bools = None  # type: ignore[assignment]  # replaced by an array on construction
+    """(P,) True: ignore this pixel. None: no pixel is masked."""
     continuum: Floats | None = None
-    """(P,) the true continuum in the units of `flux`, where a library brings it."""
+    """(P,) true continuum in the units of `flux`, where a library has it."""
     resolution: float | None = None
     """Resolving power λ/Δλ (full width at half maximum), where known."""
     meta: Mapping[str, object] = field(default_factory=dict)
     order: Integers | None = None
-    """(P,) the echelle order of each pixel, if there are several; their pixels may interleave."""
-    resolving: Floats | None = None
-    """(P,) resolving power of each pixel, where it varies; `resolution` is then its median."""
+    """(P,) echelle order of each pixel, if there are several; their pixels may interleave."""
+    pixel_resolution: Floats | None = None
+    """(P,) resolving power at each pixel, where it varies. `resolution` is then its median, unless
+    stated."""
 
     def __post_init__(self) -> None:
         wavelength = _vector(self.wavelength, "wavelength", None)
@@ -86,17 +96,43 @@ class Spectrum:
 
     @property
     def n_masked(self) -> int:
-        """How many pixels are masked."""
+        """Number of masked pixels."""
         return int(self.mask.sum())
+
+    @property
+    def resolving(self) -> Floats | None:
+        """Former name of `pixel_resolution`."""
+        _warn_of_old_name()
+        return self.pixel_resolution
+
+
+def _warn_of_old_name() -> None:
+    message = "Spectrum.resolving is now Spectrum.pixel_resolution; use that name."
+    warnings.warn(message, DeprecationWarning, stacklevel=3)
+
+
+def _with_old_name(init: Callable[..., None]) -> Callable[..., None]:
+    """Let a constructor accept the former name of `pixel_resolution`."""
+
+    @wraps(init)
+    def accept(self: Spectrum, *args: Any, **named: Any) -> None:
+        if "resolving" in named:
+            _warn_of_old_name()
+            named["pixel_resolution"] = named.pop("resolving")
+        init(self, *args, **named)
+
+    return accept
+
+
+Spectrum.__init__ = _with_old_name(Spectrum.__init__)  # type: ignore[method-assign]
 
 
 def cut(spectrum: Spectrum, keep: Bools) -> Spectrum:
-    """The pixels of a spectrum where `keep` (P,) is true."""
-    arrays = ("wavelength", "flux", "error", "mask", "continuum", "order", "resolving")
-    parts = {
-        name: values[keep] for name in arrays if (values := getattr(spectrum, name)) is not None
-    }
-    return replace(spectrum, **parts)
+    """Return the pixels of a spectrum where `keep` (P,) is true."""
+    names = ("wavelength", "flux", "error", "mask", "continuum", "order", "pixel_resolution")
+    arrays = {name: getattr(spectrum, name) for name in names}
+    kept = {name: values[keep] for name, values in arrays.items() if values is not None}
+    return replace(spectrum, **kept)
 
 
 def check_wavelength(
@@ -123,7 +159,7 @@ def check_wavelength(
 
 
 def read_only(values: NDArray) -> NDArray:
-    """A view of `values` that cannot be written to; the caller's own array stays as it is."""
+    """Return a read-only view of `values`; the caller's array stays writeable."""
     view = values.view()
     view.flags.writeable = False
     return view
@@ -145,21 +181,21 @@ def _vector(values: ArrayLike, name: str, count: int | None) -> Floats:
 
 
 def _set_optional(spectrum: Spectrum, count: int) -> None:
-    """Check and set order and resolution of a spectrum of so many pixels."""
-    resolution, resolving, order = spectrum.resolution, spectrum.resolving, spectrum.order
-    if resolving is not None:
-        resolving = _vector(resolving, "resolving power", count)
-        if not _usable(resolving).all():
+    """Check and set order and resolution of a spectrum of `count` pixels."""
+    resolution, varying, order = spectrum.resolution, spectrum.pixel_resolution, spectrum.order
+    if varying is not None:
+        varying = _vector(varying, "resolution", count)
+        if not _usable(varying).all():
             raise SpectrumError(
-                "The resolving power has values that are not positive, expected λ/Δλ at every "
-                "pixel: correct it or leave it out."
+                "The resolution has values that are not positive, expected λ/Δλ at every pixel; "
+                "correct it or leave it out."
             )
-        resolution = float(np.median(resolving)) if resolution is None else resolution
-        resolving = read_only(resolving)
+        resolution = float(np.median(varying)) if resolution is None else resolution
+        varying = read_only(varying)
     if order is not None:
         order = read_only(_vector(order, "order", count).astype(np.int64))
     object.__setattr__(spectrum, "resolution", _resolution(resolution))
-    object.__setattr__(spectrum, "resolving", resolving)
+    object.__setattr__(spectrum, "pixel_resolution", varying)
     object.__setattr__(spectrum, "order", order)
 
 
@@ -180,7 +216,7 @@ def _usable(values: Floats) -> Bools:
 
 
 def _filled(values: Floats, usable: Bools, bad: Bools) -> Floats:
-    """`values` with the unusable ones drawn straight between their unmasked neighbours."""
+    """`values`, with the unusable ones interpolated linearly between unmasked neighbours."""
     if usable.all():
         return values
     pixel = np.arange(len(values))

@@ -16,7 +16,7 @@ import numpy as np
 
 from ...errors import GridError, InputError
 from ...libraries.grid import Grid, NodeArrays, describe_labels
-from ...libraries.reader import Source
+from ...libraries.reader import LibraryReader
 from ...runtime.arrays import Floats
 from .states import NAMES, labels_of_state, original_flux, read_state
 
@@ -154,7 +154,7 @@ def _refuse(path: Path, medium: str | None) -> Grid:
     )
 
 
-STATES = Source(
+STATES = LibraryReader(
     "states",
     "a folder of .pt state dictionaries (for blase3d import-states)",
     is_states,

@@ -161,7 +161,7 @@ def _continuum_basis(
 
 def _sharpness(problem: Problem) -> Array | None:
     """Resolution over its usual value, (M,) on the model's steps."""
-    varying = problem.spectrum.resolving
+    varying = problem.spectrum.pixel_resolution
     if varying is None or problem.spectrum.resolution is None:
         return None
     relative = varying / problem.spectrum.resolution

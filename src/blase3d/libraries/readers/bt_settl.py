@@ -20,7 +20,7 @@ import numpy as np
 
 from ...errors import GridError
 from ..grid import Grid
-from ..reader import Source, refuse_air
+from ..reader import LibraryReader, refuse_air
 from .spectrum_files import Columns, HoldsFiles, files_below, grid_of_files, increasing
 from .text import numbers
 
@@ -66,7 +66,7 @@ def read(path: Path) -> Columns:
     return Columns(*increasing(wavelength, np.power(10.0, logarithm + DF)))
 
 
-BT_SETTL = Source(
+BT_SETTL = LibraryReader(
     "bt-settl",
     f"a folder of BT-Settl spectra ({EXAMPLE})",
     HoldsFiles(_NAME),

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ...errors import GridError
 from ..grid import Grid
-from ..reader import Source, refuse_air
+from ..reader import LibraryReader, refuse_air
 from .spectrum_files import Columns, HoldsFiles, files_below, grid_of_files, increasing
 from .text import parse, read_text
 
@@ -77,7 +77,7 @@ def read(path: Path) -> Columns:
     return Columns(*increasing(1e4 * micron, flux))
 
 
-COOLTLUSTY = Source(
+COOLTLUSTY = LibraryReader(
     "cooltlusty",
     f"a folder of coolTLUSTY spectra ({EXAMPLE})",
     HoldsFiles(_NAME),

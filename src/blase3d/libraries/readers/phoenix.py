@@ -24,7 +24,7 @@ from ...errors import GridError, LabelError
 from ...runtime.arrays import Floats
 from ...runtime.files import first_line
 from ..grid import Grid, NodeArrays, describe_labels, wavelength_slice
-from ..reader import Source, refuse_air
+from ..reader import LibraryReader, refuse_air
 
 LIBRARY = "PHOENIX-ACES-AGSS-COND-2011"
 WAVE_FILE = f"WAVE_{LIBRARY}.fits"
@@ -215,7 +215,7 @@ def _open(path: Path, medium: str | None) -> Grid:
     return open_phoenix(path)
 
 
-PHOENIX = Source(
+PHOENIX = LibraryReader(
     "phoenix",
     "a folder of PHOENIX spectra",
     is_phoenix,

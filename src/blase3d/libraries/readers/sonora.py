@@ -34,7 +34,7 @@ from ...runtime.arrays import Floats
 from ...runtime.files import first_line
 from ...units import SPEED_OF_LIGHT
 from ..grid import Grid
-from ..reader import Source, refuse_air
+from ..reader import LibraryReader, refuse_air
 from .spectrum_files import Columns, HoldsFiles, files_below, grid_of_files, increasing
 from .text import numbers
 
@@ -84,10 +84,10 @@ class _Library:
         read = _ReadText(self.unit) if self.unit != "cm" else read_netcdf
         return grid_of_files(labelled, read, meta, ORDER[2:])
 
-    def source(self) -> Source:
+    def source(self) -> LibraryReader:
         what = f"a folder of {self.name} spectra ({self.example})"
         name = self.name.lower().replace(" ", "-")
-        return Source(name, what, HoldsFiles(self.pattern), self.open, TESTED)
+        return LibraryReader(name, what, HoldsFiles(self.pattern), self.open, TESTED)
 
 
 def _label(key: str, text: str | None) -> tuple[str, float]:

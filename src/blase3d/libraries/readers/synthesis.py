@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ...errors import GridError
 from ..grid import Grid
-from ..reader import Source
+from ..reader import LibraryReader
 from .described import describe
 from .spectrum_files import files_below, grid_of_files
 from .table import SETTINGS_FILE, settings_of
@@ -87,7 +87,7 @@ def open_synthesis(path: Path, medium: str | None = None) -> Grid:
     return grid_of_files(labelled, description, meta, wavelength=description.pixels)
 
 
-SYNTHESIS = Source(
+SYNTHESIS = LibraryReader(
     "synthesis",
     f"a folder with {SETTINGS_FILE} beside spectra with their labels in their names",
     is_synthesis,

@@ -21,7 +21,7 @@ from astropy.table import Table
 from ...errors import GridError
 from ...runtime.files import first_line, parse_meta
 from ..grid import Grid
-from ..reader import Source
+from ..reader import LibraryReader
 from .described import describe
 from .spectrum_files import grid_of_files
 
@@ -129,7 +129,7 @@ def _numbers(table: Table, name: str, where: Path) -> list[float]:
     return [float(value) for value in values]
 
 
-TABLE = Source(
+TABLE = LibraryReader(
     "table",
     f"a folder with {' or '.join(NAMES)} (a column `{FILE}`, and labels) beside spectra",
     is_table,

@@ -1,17 +1,17 @@
-"""Spectra in files: .npz, .ecsv, .csv and .fits, chosen by the ending of the name.
+"""Spectra in files: readers of many formats, and writers of .npz, .ecsv, .csv and .fits.
 
-Columns are wavelength, flux and, where known, error (one standard deviation), mask (true: ignore),
-continuum, order (number of the echelle order) and resolution (λ/Δλ at each pixel). Wavelengths
-without a unit are in Å; a medium that is not stated is asked for.
+Columns of the files that are written, and of most that are read, are wavelength, flux and, where
+known, error (one standard deviation), mask (true: ignore), continuum, order (number of the echelle
+order) and pixel_resolution (λ/Δλ at each pixel). Wavelengths without a unit are in Å. A medium that
+the file does not state must be given.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from ...errors import SpectrumError
+from ...runtime.families import Family
 from ...runtime.files import (
     LARGEST_SPECTRUM,
     check_size,
@@ -22,58 +22,88 @@ from ...runtime.files import (
     settle_version,
 )
 from ..spectrum import Spectrum
-from .columns import FORMAT, VERSION, spectrum_of
-from .fits import read_fits, write_fits
-from .npz import read_npz, write_npz
-from .tables import read_text, write_csv, write_ecsv
+from .by_specutils import SPECUTILS
+from .columns import FORMAT, VERSION, RawSpectrum, spectrum_of
+from .fits import FITS_IMAGE, FITS_TABLE, write_fits
+from .hpf import HPF
+from .npz import NPZ, write_npz
+from .reader import GROUP, SpectrumFile, SpectrumReader
+from .tables import TEXT, write_csv, write_ecsv
 
-_READERS = {
-    "npz": read_npz,
-    "ecsv": read_text,
-    "csv": read_text,
-    "fits": read_fits,
-    "fit": read_fits,
-}
+__all__ = [
+    "RawSpectrum",
+    "SpectrumFile",
+    "SpectrumReader",
+    "read_spectrum",
+    "require_writable_spectrum",
+    "write_spectrum",
+]
+
+READERS = Family(
+    SpectrumReader,
+    "spectrum",
+    GROUP,
+    SpectrumError,
+    members=(NPZ, TEXT, HPF, FITS_TABLE, FITS_IMAGE),
+    fallback=(SPECUTILS,),
+)
+"""Spectrum readers, in the order in which they are tried."""
 _WRITERS = {"npz": write_npz, "ecsv": write_ecsv, "csv": write_csv, "fits": write_fits}
 
 
 def read_spectrum(
     path: str | Path, medium: str | None = None, resolution: float | None = None
 ) -> Spectrum:
-    """Read a spectrum; `medium` ("air" or "vacuum") says what the file does not.
+    """Read a spectrum, in whatever format of `READERS` it is.
 
-    Air wavelengths are converted to vacuum (`units.air_to_vacuum`). `resolution` goes before what
-    the file states.
+    Parameters
+    ----------
+    path
+        The file.
+    medium
+        "air" or "vacuum", for a file that does not state it. Air wavelengths are converted to
+        vacuum (`units.air_to_vacuum`).
+    resolution
+        Resolving power λ/Δλ; replaces what the file states.
+
+    Raises
+    ------
+    SpectrumError
+        The file does not exist, is in no known format, is damaged, or states no medium.
     """
     path = Path(path)
     require_file(path, SpectrumError)
     check_size(path.stat().st_size, str(path), SpectrumError, LARGEST_SPECTRUM)
-    columns = _chosen(_READERS, path)(path)
-    settle_version(columns.meta, FORMAT, VERSION, path, SpectrumError)
-    found = settle_medium(columns.medium, medium, path, SpectrumError)
+    with SpectrumFile(path) as file:
+        reader = READERS.choose(file, path)
+        with READERS.naming(reader, path):
+            raw = reader.read(file)
+    settle_version(raw.meta, FORMAT, VERSION, path, SpectrumError)
+    found = settle_medium(raw.medium, medium, path, SpectrumError)
     try:
-        return spectrum_of(columns, found, resolution)
+        return spectrum_of(raw, found, resolution)
     except SpectrumError as fault:
         raise SpectrumError(f"{path}: {fault}") from fault
 
 
 def write_spectrum(spectrum: Spectrum, path: str | Path) -> None:
-    """Write a spectrum as its name ends: .npz, .ecsv, .csv or .fits; whole or not at all."""
+    """Write a spectrum to an .npz, .ecsv, .csv or .fits file, by the ending of its name.
+
+    A failure leaves the previous file in place.
+    """
     path = Path(path)
-    write = _chosen(_WRITERS, path)
+    require_writable_spectrum(path)
     with replacing(path) as partial:
-        write(spectrum, partial)
+        _WRITERS[_ending(path)](spectrum, partial)
 
 
 def require_writable_spectrum(path: Path) -> None:
-    """Raise unless `write_spectrum` could write to a file of this name."""
-    _chosen(_WRITERS, path)
+    """Raise `SpectrumError` unless `write_spectrum` could write to this path."""
+    if _ending(path) not in _WRITERS:
+        known = ", ".join(f".{name}" for name in _WRITERS)
+        raise SpectrumError(f"{path} has no ending that is known; expected one of {known}.")
     require_writable(path)
 
 
-def _chosen(table: Mapping[str, Callable[..., Any]], path: Path) -> Callable[..., Any]:
-    suffix = path.suffix.lower().removeprefix(".")
-    if suffix not in table:
-        known = ", ".join(f".{name}" for name in table)
-        raise SpectrumError(f"{path} has no ending that is known; expected one of {known}.")
-    return table[suffix]
+def _ending(path: Path) -> str:
+    return path.suffix.lower().removeprefix(".")

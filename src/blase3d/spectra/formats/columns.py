@@ -1,4 +1,4 @@
-"""Columns of a spectrum, as files of every kind hold them."""
+"""The content of a spectrum file, and the columns of those that blase3D writes."""
 
 from __future__ import annotations
 
@@ -17,17 +17,33 @@ from ...runtime.arrays import Bools, Floats, Integers
 from ...runtime.files import first_line, parse_meta, plain, to_angstrom, to_vacuum
 from ..spectrum import Spectrum
 
-COLUMNS = ("wavelength", "flux", "error", "mask", "continuum", "order", "resolution")
+COLUMNS = ("wavelength", "flux", "error", "mask", "continuum", "order", "pixel_resolution")
+"""Names of columns in files, and of the fields of `Spectrum`."""
+_SYNONYMS = {"resolution": "pixel_resolution"}
+"""Other names of columns that are read."""
 FORMAT = "blase3d-spectrum"
 VERSION = 1
-"""Of the form of what is written; a file of others, which states none, is read too."""
-_FIELDS = {"resolution": "resolving"}
-"""Names of columns in `Spectrum`, where they are others."""
+"""Version of the files that are written. Files of others state none, and are read too."""
 
 
 @dataclass(frozen=True, eq=False)
-class Columns:
-    """What a file holds, before its medium is settled."""
+class RawSpectrum:
+    """The content of a spectrum file, before the medium is settled.
+
+    Attributes
+    ----------
+    arrays : mapping
+        Columns of `COLUMNS` by name, (P,) each: wavelength (Å) and flux, and where the file has
+        them error (one standard deviation), mask (true: ignore), continuum, order and
+        pixel_resolution.
+    medium : str, optional
+        "air" or "vacuum"; None if the file does not state it.
+    resolution : float or mapping, optional
+        Resolving power λ/Δλ, one number, or one for each echelle order by its number in the
+        column `order`.
+    meta : dict
+        Whatever else the file states.
+    """
 
     arrays: Mapping[str, NDArray[Any]]
     medium: object = None
@@ -35,32 +51,48 @@ class Columns:
     meta: dict[str, Any] = field(default_factory=dict)
 
 
-def spectrum_of(columns: Columns, medium: str, resolution: float | None) -> Spectrum:
-    """The spectrum whose wavelengths are in a medium; a resolution goes before what is stated."""
-    arrays, meta = columns.arrays, {**columns.meta, "medium": "vacuum"}
+def spectrum_of(raw: RawSpectrum, medium: str, resolution: float | None) -> Spectrum:
+    """Return the spectrum of a file, with wavelengths in vacuum.
+
+    `medium` is that of the wavelengths in the file. `resolution`, unless None, replaces what the
+    file states.
+    """
+    arrays, meta = raw.arrays, {**raw.meta, "medium": "vacuum"}
     if medium == "air":
         meta["converted_from"] = "air"
+    order = _orders(arrays)
+    if resolution is not None:
+        stated, varying = resolution, None
+    elif isinstance(raw.resolution, Mapping):
+        stated, varying = None, _resolution_of_orders(raw.resolution, order)
+    else:
+        stated, varying = raw.resolution, _pixel_resolution(arrays)
     return Spectrum(
         to_vacuum(_numbers(arrays, "wavelength"), medium),
         _numbers(arrays, "flux"),
         error=_optional(arrays, "error"),
         mask=_mask(arrays),
         continuum=_optional(arrays, "continuum"),
-        resolution=columns.resolution if resolution is None else resolution,
-        order=_orders(arrays),
-        # a resolution that is asked for holds at every pixel
-        resolving=None if resolution is not None else _resolving(arrays),
+        resolution=stated,
+        order=order,
+        pixel_resolution=varying,
         meta=meta,
     )
 
 
+def known_columns(names: Iterable[str]) -> dict[str, str]:
+    """Map columns of `COLUMNS` to their names in a file, which may be synonyms."""
+    found = {_SYNONYMS.get(name, name): name for name in names}
+    return {name: found[name] for name in COLUMNS if name in found}
+
+
 def require_columns(found: Iterable[str], path: Path) -> None:
-    """SpectrumError unless there are wavelengths and fluxes among the columns of a file."""
+    """Raise `SpectrumError` unless wavelength and flux are among the columns of a file."""
     names = list(found)
     if missing := [name for name in ("wavelength", "flux") if name not in names]:
         raise SpectrumError(
-            f"{path} has no {' and no '.join(missing)}, it has {', '.join(names) or 'nothing'}: "
-            f"name its columns {', '.join(COLUMNS)} (the first two are needed)."
+            f"{path} has no {' and no '.join(missing)}, it has {', '.join(names) or 'nothing'}; "
+            f"expected columns {', '.join(COLUMNS)}, of which the first two are required."
         )
 
 
@@ -71,7 +103,7 @@ def _numbers(arrays: Mapping[str, NDArray[Any]], name: str) -> Floats:
         return np.asarray(arrays[name], dtype=np.float64)
     except (TypeError, ValueError) as failure:
         raise SpectrumError(
-            f"the {name} is not numeric ({first_line(failure)}): give one number a pixel."
+            f"the {name} is not numeric ({first_line(failure)}); expected one number per pixel."
         ) from failure
 
 
@@ -84,13 +116,21 @@ def _orders(arrays: Mapping[str, NDArray[Any]]) -> Integers | None:
     if found is None:
         return None
     if not ((np.abs(found) < 2**31) & (found == np.rint(found))).all():
-        raise SpectrumError("the orders are no whole numbers: number them.")
+        raise SpectrumError("the column order has fractions; expected integers.")
     return found.astype(np.int64)
 
 
-def _resolving(arrays: Mapping[str, NDArray[Any]]) -> Floats | None:
-    found = _optional(arrays, "resolution")
+def _pixel_resolution(arrays: Mapping[str, NDArray[Any]]) -> Floats | None:
+    found = _optional(arrays, "pixel_resolution")
     return None if found is None or found.ndim == 0 else found
+
+
+def _resolution_of_orders(stated: Mapping[int, float], order: Integers | None) -> Floats:
+    """Resolution (P,) of pixels, from that of their echelle orders."""
+    if order is None or (missing := set(order.tolist()) - set(stated)):
+        wanted = "a column order" if order is None else f"one of order {min(missing)} too"
+        raise SpectrumError(f"the resolution is stated for echelle orders; expected {wanted}.")
+    return np.array([stated[number] for number in order.tolist()], dtype=np.float64)
 
 
 def _mask(arrays: Mapping[str, NDArray[Any]]) -> Bools:
@@ -101,32 +141,33 @@ def _mask(arrays: Mapping[str, NDArray[Any]]) -> Bools:
         return mask.astype(bool)
     words = np.char.lower(np.char.strip(mask.astype(str)))
     if not np.isin(words, ("true", "false", "1", "0", "t", "f", "")).all():
-        raise SpectrumError("the mask holds other words than true and false: write these.")
+        raise SpectrumError("the mask has other words than true and false; write these.")
     return np.isin(words, ("true", "1", "t"))
 
 
-def from_table(table: Table, stated: dict[str, Any], path: Path) -> Columns:
-    """The columns of a table, in Å and in one unit of flux, with what its file states."""
+def from_table(table: Table, stated: dict[str, Any], path: Path) -> RawSpectrum:
+    """Return the content of a table, in Å and in one unit of flux, and what its file states."""
     require_columns(table.colnames, path)
-    arrays = {name: _plain_column(table[name]) for name in COLUMNS if name in table.colnames}
+    names = known_columns(table.colnames)
+    arrays = {name: _plain_column(table[column]) for name, column in names.items()}
     meta = _unpacked(stated, path)
     unit = table["wavelength"].unit or meta.get("wavelength_unit")
     arrays["wavelength"] = to_angstrom(arrays["wavelength"], unit, path, SpectrumError)
     _match_units(table, arrays, path)
     meta.pop("wavelength_unit", None)
-    return Columns(arrays, meta.pop("medium", None), meta.pop("resolution", None), meta)
+    return RawSpectrum(arrays, meta.pop("medium", None), meta.pop("resolution", None), meta)
 
 
 def _unpacked(stated: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """What a file states, with the JSON text under `meta` taken apart."""
-    rest = {name: value for name, value in stated.items() if name != "meta"}
+    """What a file states, together with the JSON object under `meta`."""
+    others = {name: value for name, value in stated.items() if name != "meta"}
     if "meta" not in stated:
-        return rest
-    return {**parse_meta(stated["meta"], path, SpectrumError), **rest}
+        return others
+    return {**parse_meta(stated["meta"], path, SpectrumError), **others}
 
 
 def _plain_column(column: Any) -> NDArray[Any]:
-    """The values of a table's column; an empty cell is not a number."""
+    """The values of a table's column; an empty cell becomes NaN."""
     if hasattr(column, "mask") and np.any(column.mask):
         if column.dtype.kind in "fiu":
             return np.asarray(column.astype(np.float64).filled(np.nan))
@@ -135,7 +176,7 @@ def _plain_column(column: Any) -> NDArray[Any]:
 
 
 def _match_units(table: Table, arrays: dict[str, NDArray[Any]], path: Path) -> None:
-    """Bring error and continuum to the unit of the flux, where all have one."""
+    """Convert error and continuum to the unit of the flux, where all have one."""
     for name in ("error", "continuum"):
         unit, target = (table[c].unit if c in arrays else None for c in (name, "flux"))
         if unit is None or target is None or unit == target:
@@ -144,18 +185,18 @@ def _match_units(table: Table, arrays: dict[str, NDArray[Any]], path: Path) -> N
             arrays[name] = arrays[name] * float(unit.to(target))
         except (units.UnitConversionError, TypeError, AttributeError) as failure:
             raise SpectrumError(
-                f"{path} has its {name} in {unit} and its flux in {target}: give both in one unit."
+                f"{path} has its {name} in {unit} and its flux in {target}; give both in one unit."
             ) from failure
 
 
 def columns_of(spectrum: Spectrum) -> dict[str, NDArray[Any]]:
-    """The columns that a file of this spectrum has."""
-    columns = {name: getattr(spectrum, _FIELDS.get(name, name)) for name in COLUMNS}
+    """Return the columns of a file of this spectrum."""
+    columns = {name: getattr(spectrum, name) for name in COLUMNS}
     return {name: values for name, values in columns.items() if values is not None}
 
 
 def meta_of(spectrum: Spectrum) -> dict[str, Any]:
-    """What a file of this spectrum states, as plain values."""
+    """Return the metadata of a file of this spectrum, as plain values."""
     stated: dict[str, object] = {"medium": "vacuum", "wavelength_unit": "Angstrom"}
     stated |= {"format": FORMAT, "version": VERSION}
     if spectrum.resolution is not None:

@@ -1,4 +1,4 @@
-"""Spectra in .npz files; a grid file that holds one node is a spectrum too."""
+"""Spectra in .npz files. A grid file with a single node is read as a spectrum too."""
 
 from __future__ import annotations
 
@@ -13,31 +13,32 @@ from numpy.typing import NDArray
 from ...errors import SpectrumError
 from ...runtime.files import LARGEST_SPECTRUM, load_npz, parse_meta, to_angstrom
 from ..spectrum import Spectrum
-from .columns import COLUMNS, Columns, columns_of, meta_of, require_columns
+from .columns import RawSpectrum, columns_of, known_columns, meta_of, require_columns
+from .reader import SpectrumFile, SpectrumReader
 
 
-def read_npz(path: Path) -> Columns:
-    """What an .npz file holds (SpectrumError if it is a grid of several spectra)."""
+def _read(file: SpectrumFile) -> RawSpectrum:
+    path = file.path
     arrays = load_npz(path, SpectrumError, LARGEST_SPECTRUM)
     require_columns(arrays, path)
     meta = parse_meta(arrays["meta"], path, SpectrumError) if "meta" in arrays else {}
-    columns = {name: arrays[name] for name in COLUMNS if name in arrays}
+    columns = {name: arrays[found] for name, found in known_columns(arrays).items()}
     unit = meta.pop("wavelength_unit", None)
     columns["wavelength"] = to_angstrom(columns["wavelength"], unit, path, SpectrumError)
     if columns["flux"].ndim == 2:
         columns = _single_node(columns, path)
         if {"labels", "label_names"} <= set(arrays):
             meta["labels"] = _labels(arrays)
-    return Columns(columns, meta.pop("medium", None), meta.pop("resolution", None), meta)
+    return RawSpectrum(columns, meta.pop("medium", None), meta.pop("resolution", None), meta)
 
 
 def _single_node(columns: dict[str, NDArray[Any]], path: Path) -> dict[str, NDArray[Any]]:
-    """The columns of a grid file that holds one node."""
+    """The columns of a grid file with one node."""
     count = len(columns["flux"])
     if count != 1:
         raise SpectrumError(
-            f"{path} is a grid of {count} spectra, expected one: write the one that is meant "
-            "(blase3d.open_grid(...)[i], write_spectrum) to a file of its own."
+            f"{path} is a grid of {count} spectra, expected one; write one of them to a file of "
+            "its own (write_spectrum(open_grid(...)[i], ...))."
         )
     return {name: array[0] if array.ndim == 2 else array for name, array in columns.items()}
 
@@ -47,9 +48,12 @@ def _labels(arrays: Mapping[str, NDArray[Any]]) -> dict[str, float]:
     return {str(name): float(value) for name, value in zip(names, values, strict=False)}
 
 
+NPZ = SpectrumReader("npz", "an .npz file", lambda file: file.ending == "npz", _read)
+
+
 def write_npz(spectrum: Spectrum, path: Path) -> None:
     """Write a spectrum as arrays, with its metadata as JSON."""
     meta = np.array(json.dumps(meta_of(spectrum)))
     arrays: dict[str, Any] = {**columns_of(spectrum), "meta": meta}
-    with open(path, "wb") as stream:  # a name would be given a second ending
+    with open(path, "wb") as stream:  # given a name, savez may append a second ending
         np.savez_compressed(stream, **arrays)

@@ -1,4 +1,4 @@
-"""Spectra in tables of text: .ecsv and .csv."""
+"""Spectra in text tables: .ecsv and .csv."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from astropy.table import Table
 from ...errors import SpectrumError
 from ...runtime.files import check_expanse, first_line
 from ..spectrum import Spectrum
-from .columns import Columns, columns_of, from_table, meta_of
+from .columns import RawSpectrum, columns_of, from_table, meta_of
+from .reader import SpectrumFile, SpectrumReader
 
 
-def read_text(path: Path) -> Columns:
-    """What a table of text holds (SpectrumError if it cannot be read as one)."""
+def _read(file: SpectrumFile) -> RawSpectrum:
+    path = file.path
     try:
         text = path.read_text(encoding="utf-8")
         ecsv = text.startswith("# %ECSV")
         kind = "ascii.ecsv" if ecsv else "ascii.csv"
         options: dict[str, Any] = {} if ecsv else {"comment": "#", "guess": False}
         with warnings.catch_warnings():
-            # said of numbers next to zero, which are read right
+            # raised for numbers close to zero, which are read correctly
             warnings.filterwarnings("ignore", message="OverflowError converting")
             table = Table.read(text.splitlines(), format=kind, **options)
-    except Exception as failure:  # the parsers below raise whatever they happen to meet
+    except Exception as failure:  # the parsers raise many kinds
         raise SpectrumError(
-            f"{path} cannot be read as a table ({first_line(failure)}): expected columns "
-            "wavelength, flux, ... under one line of names; correct or make it again."
+            f"{path} cannot be read as a table ({first_line(failure)}): expected one line of "
+            "column names (wavelength, flux, ...), then numbers; correct or make it again."
         ) from failure
     check_expanse(table.meta, path, SpectrumError)
     return from_table(table, dict(table.meta) if ecsv else _comments(text), path)
@@ -48,6 +49,14 @@ def _comments(text: str) -> dict[str, Any]:
     return found
 
 
+TEXT = SpectrumReader(
+    "text",
+    "an .ecsv or .csv table",
+    lambda file: file.ending in ("ecsv", "csv"),
+    _read,
+)
+
+
 def write_ecsv(spectrum: Spectrum, path: Path) -> None:
     """Write a spectrum as an ECSV table."""
     table = Table(columns_of(spectrum), meta=meta_of(spectrum))
@@ -56,7 +65,7 @@ def write_ecsv(spectrum: Spectrum, path: Path) -> None:
 
 
 def write_csv(spectrum: Spectrum, path: Path) -> None:
-    """Write a spectrum as CSV under comments that state the rest."""
+    """Write a spectrum as CSV, with medium, resolution and metadata in comments."""
     meta = meta_of(spectrum)
     keys = [key for key in ("medium", "wavelength_unit", "resolution") if key in meta]
     stated = [(key, meta.pop(key)) for key in keys]

@@ -1,6 +1,6 @@
-"""What every source of spectra has to do, tried on one universe written in every form.
+"""The contract of library readers, on one universe written in every format.
 
-A package of others that adds a source by an entry point is held to the same.
+A reader that another package adds by an entry point meets the same contract.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import pytest
 from library_files import CASES, NODES, WAVE, Case, continuum_of, flux_of
 
 from blase3d.errors import GridError
-from blase3d.libraries import OWN, known_sources, open_grid, write_grid
+from blase3d.libraries import known_readers, open_grid, write_grid
+from blase3d.libraries.readers import READERS
 
 RTOL = 3e-6
 """What the digits of the files allow."""
@@ -23,7 +24,7 @@ RTOL = 3e-6
 PLUGIN = """
     import json
     from blase3d.libraries.grid import grid_of
-    from blase3d.sources import Source
+    from blase3d.libraries import LibraryReader
     from blase3d.libraries.readers.spectrum_files import Columns, grid_of_files
 
     def read(path):
@@ -44,7 +45,7 @@ PLUGIN = """
     def matches(path):
         return any(path.glob("*.odd"))
 
-    SOURCE = Source("odd", "a folder of .odd files", matches, open_odd, "a test")
+    SOURCE = LibraryReader("odd", "a folder of .odd files", matches, open_odd, "a test")
     WRONG = "no source"
 """
 
@@ -105,13 +106,13 @@ def grid(path, file_of):
     return open_grid(path)
 
 
-def test_every_source_has_its_case():
-    assert {case.source for case in CASES} | {"states"} == {source.name for source in OWN}
+def test_every_reader_has_its_case():
+    assert {case.source for case in CASES} == {reader.name for reader in READERS}
 
 
-def test_it_is_recognised_by_one_source_alone(path, file_of, case):
-    known = [source for source in known_sources() if source.matches(path)]
-    assert [source.name for source in known] == [case.source]
+def test_it_is_recognised_by_one_reader_alone(path, file_of, case):
+    known = [reader for reader in known_readers() if reader.matches(path)]
+    assert [reader.name for reader in known] == [case.source]
     assert open_grid(path, source=case.source).labels.shape == (len(NODES), 3)
 
 
@@ -193,26 +194,26 @@ def test_it_can_be_written_and_read_again(grid, tmp_path, name):
 
 def test_what_is_unknown_is_told_what_is_known(tmp_path):
     (tmp_path / "notes.txt").write_text("no library")
-    with pytest.raises(GridError, match="no grid that is known") as caught:
+    with pytest.raises(GridError, match="no library in a known format") as caught:
         open_grid(tmp_path)
-    assert all(source.what in str(caught.value) for source in OWN)
+    assert all(reader.what in str(caught.value) for reader in READERS)
     with pytest.raises(GridError, match=r"source 'atlas', expected one of npz, zarr, table"):
         open_grid(tmp_path, source="atlas")
 
 
-def test_sources_that_cannot_be_had_are_told_of(tmp_path, plugin):
+def test_readers_that_cannot_be_loaded_are_named(tmp_path, plugin):
     (tmp_path / "empty").mkdir()
     with pytest.raises(GridError, match=r"folder of \.odd files") as caught:
         open_grid(tmp_path / "empty")
-    assert "source wrong (odd_library:WRONG) is a str, expected" in str(caught.value)
-    assert "source lost (nowhere:SOURCE) cannot be loaded: No module" in str(caught.value)
-    assert "odd" in [source.name for source in known_sources()]
+    assert "reader wrong (odd_library:WRONG) is a str, expected" in str(caught.value)
+    assert "reader lost (nowhere:SOURCE) cannot be loaded: No module" in str(caught.value)
+    assert "odd" in [reader.name for reader in known_readers()]
 
 
-def test_a_fault_of_a_source_is_a_sentence(tmp_path, plugin):
+def test_a_fault_of_a_reader_is_a_sentence(tmp_path, plugin):
     (tmp_path / "library").mkdir()
     (tmp_path / "library" / "x.odd").write_text("{}")  # its name says no labels
-    with pytest.raises(GridError, match=r"cannot be read by the source odd \(ValueError"):
+    with pytest.raises(GridError, match=r"cannot be read by the library reader odd \(ValueError"):
         open_grid(tmp_path / "library")
 
 
@@ -229,3 +230,12 @@ def test_what_is_in_vacuum_is_not_taken_for_air(case, tmp_path):
     with pytest.raises(GridError, match="leave out medium"):
         open_grid(tmp_path / case.name, "air")
     assert len(open_grid(tmp_path / case.name, "vacuum")) == len(NODES)
+
+
+def test_the_former_names_warn():
+    from blase3d import libraries
+
+    with pytest.warns(DeprecationWarning, match="Source is now LibraryReader"):
+        assert libraries.Source is libraries.LibraryReader
+    with pytest.warns(DeprecationWarning, match="known_sources is now known_readers"):
+        assert libraries.known_sources is known_readers
