@@ -1,7 +1,7 @@
 """Physical constants, air and vacuum wavelengths, velocities.
 
 Wavelengths are in Å and in vacuum everywhere inside blase3D; velocities in km/s, positive when
-receding. The constants are the exact SI values of 2019.
+receding. The constants are the exact SI values of 2019, unless noted.
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ PLANCK = 6.62607015e-34
 """J s"""
 BOLTZMANN = 1.380649e-23
 """J/K"""
+ELECTRONVOLT = 1.602176634e-19
+"""J"""
+ATOMIC_MASS = 1.66053906660e-27
+"""kg (CODATA 2018)"""
 FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 """Full width at half maximum of a Gaussian of unit standard deviation."""
 

@@ -98,7 +98,7 @@ def model_of_atoms(rows, extra=(), *, merged=False):
     base = np.zeros(params.shape[1:], np.float32)
     surface = Surface(reference[order], base, params[:, :, 1], params[:, :, [0, 2, 3]])
     wavelength = np.arange(8600.0, 8660.0, 0.02)
-    recipe = replace(NODEWISE, composition="opacity", residual=0.0)
+    recipe = NODEWISE.replace(composition="opacity", residual=None)
     return make_model(wavelength, AXES, surface, None, recipe, {})
 
 
@@ -208,7 +208,7 @@ def test_a_model_without_temperature_is_refused():
         np.zeros((2, 1), np.float32),
         np.zeros((2, 1, 3), np.float32),
     )
-    recipe = replace(NODEWISE, residual=0.0)
+    recipe = NODEWISE.replace(residual=None)
     model = make_model(wavelength, grid.axes, surface, None, recipe, {})
     with pytest.raises(InputError, match="teff"):
         identify(model, {"age": 0.5}, atoms=atoms_of(ROWS))

@@ -1,9 +1,9 @@
-"""Who is that line: the transitions of a list of atomic lines that may make a line of a model.
+"""Identification of the lines of a model with atomic transitions. Needs the extra `identify`.
 
-    list of transitions ─► layer ─► strengths and widths at labels and nodes ─┐
-    lines of a model ─► centre, width, opacity, course over the nodes ────────┴► odds
+    list of transitions ─► layer ─► opacities and widths at labels and nodes ─┐
+    lines of a model ─► centre, width, opacity, trend over the nodes ─────────┴► odds
 
-(`transitions`, `layer`, `expected`, `match`). Needs the extra `identify`.
+(`transitions`, `layer`, `expected`, `match`)
 """
 
 from __future__ import annotations
@@ -17,48 +17,49 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ...model.evaluate import line_params
 from ...model.model import Model
+from ...runtime.arrays import Floats, Integers
 from ...units import vacuum_to_air
 from .expected import Expected, expect
-from .match import Observed, Odds, odds_of, unlisted_rate
+from .match import ModelLines, Odds, odds_of, unlisted_rate
 from .transitions import Atoms, load_atoms
 
 __all__ = ["UNIDENTIFIED", "Candidate", "Identification", "available", "identify"]
 
 UNIDENTIFIED = "unidentified"
-_SEEN = 0.002
-"""Least depth of lines by which the rate of unlisted ones is told."""
-_SOME = 500
+_LEAST_DEPTH, _SAMPLE = 0.002, 500
+"""Least depth, and largest number, of the lines that give the rate of unlisted lines."""
 _REACH = {"teff": (0.8, 1.25), "logg": (-1.0, 1.0), "feh": (-0.5, 0.5)}
-"""Nodes lie within this range about the labels: factors of Teff, differences of the others."""
+"""Range of the nodes about the labels: factors for Teff, differences for the others."""
 _STEPS = {"teff": 5, "logg": 3, "feh": 3}
+"""Nodes along each label."""
 _MARGIN = 40.0
-"""Å beyond the lines where transitions may still reach them."""
-_WORTH = 0.005
-"""Least odds of a candidate that is named."""
+"""Distance from the outermost lines up to which transitions are considered, Å: broad wings."""
+_LEAST_ODDS = 0.005
+"""Least odds of a candidate that is listed."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What may make a line.
+    """A possible origin of a line.
 
     Attributes
     ----------
     species : str
-        Such as Fe I; two with a plus sign are a blend of both; or `UNIDENTIFIED`.
+        The ion, e.g. Fe I; two with a plus sign for a blend; or `UNIDENTIFIED`.
     wavelength : float or None
-        Of the (stronger) transition, Å in vacuum.
+        Wavelength of the (stronger) transition, Å in vacuum.
     air : float or None
-        The same in air.
+        Its wavelength in air, Å.
     lower : float or None
         Energy of its lower level, eV.
     log_gf : float or None
-        Of its strength, dex.
+        Its log gf, dex.
     odds : float
-        Those of all candidates of a line add up to one.
+        Odds; those of all candidates of a line add up to one.
     """
 
     species: str
@@ -71,16 +72,16 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Identification:
-    """What a line may be.
+    """The possible origins of a line.
 
     Attributes
     ----------
     reference : float
         Wavelength that names the line, Å in vacuum.
     candidates : tuple of Candidate
-        The likeliest first; what is left of them is at the end of it, as unidentified.
+        The likeliest first; the last one is the remainder, as unidentified.
     blend : bool
-        Two transitions of like strength within the width of the line are likelier than one.
+        Whether two transitions of similar strength within its width are likelier than one.
     """
 
     reference: float
@@ -97,13 +98,13 @@ class Identification:
 
     @property
     def best(self) -> str:
-        """The species that is likelier than all others together; else unidentified."""
+        """The species likelier than all others together, or unidentified."""
         name, odds = next(iter(self.species.items()))
         return name if odds > 0.5 else UNIDENTIFIED
 
     @property
     def summary(self) -> str:
-        """The best species, its line in air and its odds, in a few words."""
+        """The best species, its wavelength in air and its odds, in a few words."""
         best = self.best
         if best == UNIDENTIFIED:
             return best
@@ -112,7 +113,7 @@ class Identification:
         return f"{best} {air:.2f} ({self.species[best]:.0%}{blend})"
 
     def to_dict(self) -> dict[str, Any]:
-        """What there is to know, as it goes into JSON."""
+        """Best species, blend and candidates, for JSON."""
         candidates = [asdict(candidate) for candidate in self.candidates]
         return {"best": self.best, "blend": self.blend, "candidates": candidates}
 
@@ -129,18 +130,18 @@ def identify(
     *,
     atoms: Atoms | None = None,
 ) -> list[Identification]:
-    """What lines of a model may be.
+    """Identify lines of a model with atomic transitions.
 
     Parameters
     ----------
     model : Model
-        The library.
+        The model.
     labels : dict of float
         Every label of the model.
     reference : (M,), optional
         Wavelengths that name the lines (`Model.reference`), Å in vacuum; all lines if None.
     atoms : Atoms, optional
-        A list of transitions, instead of that of the extra `identify`.
+        A list of transitions instead of that of the extra `identify`.
 
     Returns
     -------
@@ -150,37 +151,37 @@ def identify(
     Raises
     ------
     MissingExtra
-        There is no list of transitions.
+        The list of transitions is not installed.
     InputError
         The model has no label teff.
     LabelError
         Labels are missing, unknown or outside the library.
     """
     atoms = load_atoms() if atoms is None else atoms
-    wanted = _places(model, reference)
+    wanted = _indices(model, reference)
     nodes = _nodes(model, labels)
-    observed = _observed(model, labels, nodes)
-    ends = observed.center[[0, -1]] + np.array([-_MARGIN, _MARGIN])
+    lines = _model_lines(model, labels, nodes)
+    ends = lines.center[[0, -1]] + np.array([-_MARGIN, _MARGIN])
     expected = expect(atoms, labels, nodes, *map(float, ends))
-    visible = np.flatnonzero(observed.depth > _SEEN)
-    some = visible[:: max(-(-visible.size // _SOME), 1)]
-    unlisted = unlisted_rate(observed, expected, some)
+    visible = np.flatnonzero(lines.depth > _LEAST_DEPTH)
+    sample = visible[:: max(-(-visible.size // _SAMPLE), 1)]
+    unlisted = unlisted_rate(lines, expected, sample)
     return [
-        _named(float(model.reference[i]), odds_of(observed, int(i), expected, unlisted), expected)
+        _named(float(model.reference[i]), odds_of(lines, int(i), expected, unlisted), expected)
         for i in wanted
     ]
 
 
-def _places(model: Model, reference: ArrayLike | None) -> NDArray[np.int64]:
-    """Which lines of a model have these references."""
+def _indices(model: Model, reference: ArrayLike | None) -> Integers:
+    """Indices of the lines of given references; all lines if None."""
     if reference is None:
         return np.arange(model.reference.size)
     given = np.atleast_1d(np.asarray(reference, np.float64))
     return np.abs(model.reference - given[:, None]).argmin(axis=1)
 
 
-def _nodes(model: Model, labels: Mapping[str, float]) -> dict[str, NDArray[np.float64]]:
-    """Labels (G,) about the given ones, within the library."""
+def _nodes(model: Model, labels: Mapping[str, float]) -> dict[str, Floats]:
+    """Labels (G,) by name around the given ones, within the library."""
     axes = []
     for name, (low, high) in model.bounds.items():
         near = labels[name]
@@ -196,53 +197,56 @@ def _nodes(model: Model, labels: Mapping[str, float]) -> dict[str, NDArray[np.fl
     return dict(zip(model.bounds, points.T, strict=True))
 
 
-def _observed(
-    model: Model, labels: Mapping[str, float], nodes: Mapping[str, NDArray[np.float64]]
-) -> Observed:
+def _model_lines(
+    model: Model, labels: Mapping[str, float], nodes: Mapping[str, Floats]
+) -> ModelLines:
+    """The lines of a model at labels and at nodes."""
     lines = model.lines(**labels)
     points = np.stack([nodes[name] for name in model.label_names], axis=1)
     params = np.asarray(_params_at(model, points))
     depth = np.stack(
         [replace(lines, params=one).central_depth(model.recipe.composition) for one in params]
     )
-    here = lines.central_depth(model.recipe.composition)
+    depth_here = lines.central_depth(model.recipe.composition)
     offset = np.zeros((len(points), 3))
     for column, name in enumerate(("teff", "logg", "feh")):
         if name in nodes:
             values, near = nodes[name], labels[name]
             offset[:, column] = np.log(values / near) if name == "teff" else values - near
     with np.errstate(divide="ignore"):
-        opacity = np.log(np.maximum(here, 1e-12) / np.maximum(1.0 - here, 1e-6))
-    return Observed(
+        opacity = np.log(np.maximum(depth_here, 1e-12) / np.maximum(1.0 - depth_here, 1e-6))
+    return ModelLines(
         lines.center,
         lines.fwhm,
         opacity,
-        here,
+        depth_here,
         (params[:, :, 1] - lines.ln_area).T.astype(np.float64),
         depth.T,
         offset,
     )
 
 
-def _params_at(model: Model, points: NDArray[np.float64]) -> jax.Array:
+def _params_at(model: Model, points: Floats) -> jax.Array:
+    """Line parameters (G, C, 4) at labels (G, L)."""
     return jax.lax.map(
         lambda vector: line_params(model.emulator, vector), jnp.asarray(points, jnp.float32)
     )
 
 
 def _named(reference: float, odds: Odds, expected: Expected) -> Identification:
-    """Odds as candidates with names; the faint ones go to what is unidentified."""
-    found = [_candidate(expected, (c,), rate) for c, rate in odds.alone if rate > _WORTH]
-    pairs = [_candidate(expected, (c, d), o) for c, d, o in odds.pairs if o > _WORTH]
+    """Odds as candidates; the unlikely ones count as unidentified."""
+    found = [_candidate(expected, (c,), rate) for c, rate in odds.alone if rate > _LEAST_ODDS]
+    pairs = [_candidate(expected, (c, d), o) for c, d, o in odds.pairs if o > _LEAST_ODDS]
     named = sorted([*found, *pairs], key=lambda candidate: -candidate.odds)
-    rest = max(1.0 - sum(candidate.odds for candidate in named), 0.0)
-    named.append(Candidate(UNIDENTIFIED, None, None, None, None, rest))
+    remainder = max(1.0 - sum(candidate.odds for candidate in named), 0.0)
+    named.append(Candidate(UNIDENTIFIED, None, None, None, None, remainder))
     return Identification(reference, tuple(named), sum(pair.odds for pair in pairs) > 0.5)
 
 
-def _candidate(expected: Expected, which: tuple[int, ...], odds: float) -> Candidate:
+def _candidate(expected: Expected, transitions: tuple[int, ...], odds: float) -> Candidate:
+    """The candidate of one transition, or of two for a blend."""
     lines = expected.transitions
-    ordered = sorted(which, key=lambda c: -expected.ln_peak[c])
+    ordered = sorted(transitions, key=lambda c: -expected.ln_peak[c])
     names = list(dict.fromkeys(lines.species(c) for c in ordered))
     first = ordered[0]
     wavelength = float(lines.wavelength[first])

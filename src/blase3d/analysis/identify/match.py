@@ -1,20 +1,22 @@
-"""The odds of what makes a line of a model: Bayes' theorem over the listed transitions.
+"""Odds of the transitions that may make a line of a model, by Bayes' theorem.
 
-A line l of a model at λ, with the opacity e^q at its centre, the width w and the course y over the
-nodes is compared with every transition c near it. Each is expected to make lines at the rate
+A line l of a model at λ, with the opacity e^q at its centre, the width w and the trend y of ln a
+over the nodes is compared with every transition c near it. Each is expected to make such lines at
+the rate
 
     r_lc = N(λ − λ_c) N(q − q_c) N(w | w_c) N(y | y_c)
 
-for every Å, unit of q and unit of ln w: one line that stands where, and is as strong and as wide as
-the transition, and if that is saturated, others that render its flat core or its wings and lie
-within its width. What is in no list comes at the rate ν(q), which is learnt from the lines of the
-model that nothing explains (`unlisted_rate`). Odds are the rates over their sum.
+per Å, unit of q and unit of ln w: one line with the wavelength, opacity and width of the
+transition, and, if that is saturated, further lines within its width, which render its flat core or
+its wings. Lines that are in no list come at the rate ν(q), which is estimated from the lines of the
+model that no transition explains (`unlisted_rate`). Odds are the rates divided by their sum.
 
-Two transitions closer than a line is wide are one line. With ρ = ln p_c/p_d, as uncertain as the
-strengths are, c alone makes it where ρ > ln 3, d where ρ < −ln 3, else it is a blend of both.
+Two transitions closer than the width of a line make one line. With ρ = ln p_c/p_d, as uncertain as
+the strengths, c alone makes it where ρ > ln 3, d where ρ < −ln 3, and otherwise both: a blend.
 
-The course y of ln a over the nodes is compared with that of ln p of the layer: it may go along by a
-factor of 0.9 ± 0.3 and differ by what the layer has wrong, linear in ln Teff, log g and [Fe/H].
+The trend y of ln a over the nodes is compared with that of ln p in the layer: it may be steeper or
+flatter, by a factor of 0.9 ± 0.3, and differ by the errors of the layer, which are linear in ln
+Teff, log g and [Fe/H], with two quadratic terms.
 """
 
 from __future__ import annotations
@@ -23,83 +25,143 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from ...runtime.arrays import Floats, Integers
 from .expected import Expected
 
-Floats = NDArray[np.float64]
 
-_PLACE = 0.012
-"""Å at 8500 Å: how well the place of a line is known, apart from its width."""
-_PLACE_IN_WIDTH, _BROAD = 0.08, 0.5
-"""The same in full widths, and the width (Å) beyond which this does not grow."""
-_STRENGTH = 0.5
-"""Of ln p: what the layer has wrong."""
-_WIDTH = 0.35
-"""Of ln w."""
-_TAIL, _TAIL_SCALE = 0.1, 3.0
-"""Part of the errors of place, strength and width that are so many times larger."""
-_TOLD = 0.5
-"""dex: strengths known less well than this are of no known probability."""
-_PARTS, _PARTS_REACH, _PARTS_WITHIN = 2.0, 1.5, 0.5
-"""Lines that a saturated transition takes beside its main one, and how far from it, in half
-widths; a broad one takes as many every so many Å."""
-_DARKER, _DEPTH_OF_PARTS, _PART_WIDTHS = 1.0, 4.0, 2.0
-"""Of these: how far q may be above that of the transition, and the ranges of q and of ln w."""
-_ALIKE, _LIKENESS = np.log(3.0), 0.35
-"""Ratio of strengths from which one is the line, and what the layer has wrong of ratios."""
-_CLOSE = 0.5
-"""Distance, in full widths, at which two transitions are half one line."""
-_FOLLOW = 0.9, 0.3
-_WRONG = np.array([2.5, 0.45, 0.45, 6.0, 1.0])
-"""Errors of the course of a transition, as `_bends` has them."""
-_FREE = np.array([10.0, 1.0, 0.8, 30.0, 3.0])
-_FREE_METALS = 1.6
-"""Course of what is no atom: the same, and the mean slope by [Fe/H]."""
-_NOISE, _FAINT = 0.2, 0.01
-"""Of y, and the depth at which it is as large as y for lines that a model hardly shows."""
-_TOLD_APART = 6.0
-"""Nodes whose errors are independent, at the most: what the layer has wrong goes on from node to
-node, and the density of the course is taken to the power that makes it that of so many."""
-_UNLISTED = 0.02
-"""First rate of lines that no list holds, for every Å and unit of q."""
-_ROUNDS = 4
-_WIDTH_UNLISTED = 0.8
-_MOST, _PAIRS = 40, 12
-"""Transitions that are looked at for one line, and pairs of them."""
+@dataclass(frozen=True)
+class _Settings:
+    """Errors of the comparison, as standard deviations, and its limits.
+
+    All were chosen so that the odds of lines of known origin agree with their frequencies
+    (`benchmarks/identify.py`).
+
+    Attributes
+    ----------
+    wavelength, wavelength_in_width, broad : float
+        Error of a line's wavelength: Å at 8500 Å, plus a fraction of its full width, which counts
+        up to `broad` (Å).
+    strength : float
+        Error of ln p in the layer.
+    width, unlisted_width : float
+        Error of ln w of a transition, and scatter of ln w of unlisted lines.
+    tail, tail_scale : float
+        Fraction of the errors of wavelength, strength and width that are larger, by this factor.
+    known_strength : float
+        Uncertainty of log gf (dex) from which on a strength is not tabulated: no tails then.
+    further, further_reach, further_within : float
+        Lines that a saturated transition makes in addition to its main line, how far from it they
+        lie (half widths), and the length (Å) that holds as many of a broad transition.
+    further_above, further_range, further_widths : float
+        How far their q may exceed that of the transition, and their ranges of q and of ln w.
+    alike, alike_error : float
+        ln ratio of strengths from which on the stronger alone is the line, and its error.
+    close : float
+        Distance in full widths at which two transitions overlap by half.
+    slope, slope_error : float
+        Factor between the trends of ln a and of ln p, and its error.
+    trend : tuple of float
+        Errors of the trend of a transition, in the terms of `_trend_terms`.
+    unlisted_trend, unlisted_metals : tuple of float, float
+        Scatter of the trends of unlisted lines in the same terms, and their mean slope with [Fe/H].
+    noise, faint : float
+        Error of y, and the depth at which it has doubled since a model hardly shows the line.
+    independent_nodes : float
+        Largest number of nodes with independent errors. The errors of the layer are correlated
+        from node to node; the density of the trend is taken to the power that accounts for it.
+    unlisted : float
+        First estimate of the rate of unlisted lines, per Å and unit of q.
+    iterations : int
+        Iterations of that estimate.
+    transitions, pairs : int
+        Most transitions, and pairs of them, that are considered for one line.
+    """
+
+    wavelength: float = 0.012
+    wavelength_in_width: float = 0.08
+    broad: float = 0.5
+    strength: float = 0.5
+    width: float = 0.35
+    unlisted_width: float = 0.8
+    tail: float = 0.1
+    tail_scale: float = 3.0
+    known_strength: float = 0.5
+    further: float = 2.0
+    further_reach: float = 1.5
+    further_within: float = 0.5
+    further_above: float = 1.0
+    further_range: float = 4.0
+    further_widths: float = 2.0
+    alike: float = float(np.log(3.0))
+    alike_error: float = 0.35
+    close: float = 0.5
+    slope: float = 0.9
+    slope_error: float = 0.3
+    trend: tuple[float, ...] = (2.5, 0.45, 0.45, 6.0, 1.0)
+    unlisted_trend: tuple[float, ...] = (10.0, 1.0, 0.8, 30.0, 3.0)
+    unlisted_metals: float = 1.6
+    noise: float = 0.2
+    faint: float = 0.01
+    independent_nodes: float = 6.0
+    unlisted: float = 0.02
+    iterations: int = 4
+    transitions: int = 40
+    pairs: int = 12
+
+
+_SET = _Settings()
+_STRENGTH_EDGES = np.array([-np.inf, -4.0, -3.0, -2.0, -1.0, np.inf])
+"""Ranges of q for each of which there is one rate of unlisted lines."""
+_LEAST_RATE = 1e-4
+"""Least rate of unlisted lines, per Å and unit of q."""
 
 
 @dataclass(frozen=True, eq=False)
-class Observed:
-    """C lines of a model: centre and full width (Å), ln opacity and depth at the centre, and over
-    G nodes `course` of ln a, relative to the labels, `shown` depths, and `offset` (G, 3) in
-    ln Teff, log g and [Fe/H]."""
+class ModelLines:
+    """C lines of a model, at its labels and at G nodes.
+
+    Attributes
+    ----------
+    center, width : (C,)
+        Centre and full width at half maximum, Å.
+    ln_peak, depth : (C,)
+        ln opacity, and depth, at the centre.
+    trend : (C, G)
+        ln area at the nodes minus that at the labels.
+    node_depth : (C, G)
+        Depth at the nodes.
+    offset : (G, 3)
+        Nodes minus labels in ln Teff, log g and [Fe/H].
+    """
 
     center: Floats
     width: Floats
     ln_peak: Floats
     depth: Floats
-    course: Floats
-    shown: Floats
+    trend: Floats
+    node_depth: Floats
     offset: Floats
 
 
 @dataclass(frozen=True)
 class Odds:
-    """What makes one line: indices of transitions, alone or in pairs, with their odds; the rest of
-    the sum of one is what no list holds."""
+    """Odds of the origin of one line.
+
+    `alone` and `pairs` have indices of transitions with their odds; `unlisted` is the remainder.
+    """
 
     alone: tuple[tuple[int, float], ...]
     pairs: tuple[tuple[int, int, float], ...]
     unlisted: float
 
 
-def odds_of(observed: Observed, i: int, expected: Expected, unlisted: Floats) -> Odds:
-    """The odds of line `i`, with the rate ν (C,) of lines of no known origin."""
-    near = _near(observed, i, expected)
-    alone, pairs = _divided(observed, i, expected, near)
-    nothing = unlisted[i] * _unlisted_shape(observed, i, expected)
+def odds_of(lines: ModelLines, i: int, expected: Expected, unlisted: Floats) -> Odds:
+    """The odds of line `i`, given the rate ν (C,) of unlisted lines."""
+    near = _near(lines, i, expected)
+    alone, pairs = _alone_and_paired(lines, i, expected, near)
+    nothing = unlisted[i] * _unlisted_density(lines, i, expected)
     total = sum(rate for _, rate in alone) + sum(rate for *_, rate in pairs) + nothing
     if not total > 0.0:
         return Odds((), (), 1.0)
@@ -110,44 +172,43 @@ def odds_of(observed: Observed, i: int, expected: Expected, unlisted: Floats) ->
     )
 
 
-def _place_error(observed: Observed, i: int) -> float:
-    """Å by which the place of a line may differ from that of its transition."""
-    in_width = _PLACE_IN_WIDTH * min(observed.width[i], _BROAD)
-    return float(np.hypot(_PLACE * observed.center[i] / 8500.0, in_width))
+def _wavelength_error(lines: ModelLines, i: int) -> float:
+    """Error of the wavelength of a line, Å."""
+    in_width = _SET.wavelength_in_width * min(lines.width[i], _SET.broad)
+    return float(np.hypot(_SET.wavelength * lines.center[i] / 8500.0, in_width))
 
 
-def _near(observed: Observed, i: int, expected: Expected) -> NDArray[np.int64]:
-    """Transitions that may make a line, or that it may be part of."""
-    away = np.abs(expected.transitions.wavelength - observed.center[i])
-    place = _place_error(observed, i)
-    return np.flatnonzero(
-        (away < 8.0 * place) | (away < _PARTS_REACH * expected.half + 3.0 * place)
+def _near(lines: ModelLines, i: int, expected: Expected) -> Integers:
+    """Transitions that may make a line, as their main line or a further one."""
+    distance = np.abs(expected.transitions.wavelength - lines.center[i])
+    error = _wavelength_error(lines, i)
+    reach = _SET.further_reach * expected.half + 3.0 * error
+    return np.flatnonzero((distance < 8.0 * error) | (distance < reach))
+
+
+def _rates(lines: ModelLines, i: int, expected: Expected, near: Integers) -> tuple[Floats, Floats]:
+    """Rates (n,) of such lines by n transitions, without the trend, and ln density of the trend."""
+    distance = np.abs(expected.transitions.wavelength[near] - lines.center[i])
+    uncertainty = expected.transitions.uncertainty[near]
+    error, width = _wavelength_error(lines, i), lines.width[i]
+    excess = lines.ln_peak[i] - expected.ln_peak[near]
+    spread = np.hypot(_SET.strength, np.log(10.0) * uncertainty)
+    strength = np.where(
+        uncertainty < _SET.known_strength, _broad_tailed(excess, spread), _normal(excess, spread)
     )
-
-
-def _rates(
-    observed: Observed, i: int, expected: Expected, near: NDArray[np.int64]
-) -> tuple[Floats, Floats]:
-    """Rates (n,) of lines like it that each of n transitions makes, by place, strength and width,
-    and ln of the density of its course."""
-    away = np.abs(expected.transitions.wavelength[near] - observed.center[i])
-    doubt = expected.transitions.uncertainty[near]
-    place, width = _place_error(observed, i), observed.width[i]
-    excess = observed.ln_peak[i] - expected.ln_peak[near]
-    spread = np.hypot(_STRENGTH, np.log(10.0) * doubt)
-    strength = np.where(doubt < _TOLD, _broad_tailed(excess, spread), _normal(excess, spread))
     ratio = np.log(width / (2.0 * expected.half[near]))
-    main = _broad_tailed(away, place) * strength * _broad_tailed(ratio, _WIDTH)
-    # a flat core, or the profile of hydrogen, is made up of lines that lie anywhere within it
-    fits = (excess < _DARKER) & (excess > _DARKER - _DEPTH_OF_PARTS)
-    fits &= width < 2.0 * expected.wing[near]
-    reach = _PARTS_REACH * expected.half[near]
-    inside = ndtr((away + reach) / place) - ndtr((away - reach) / place)
-    inside = inside / np.minimum(2.0 * reach, _PARTS_WITHIN)
+    main = _broad_tailed(distance, error) * strength * _broad_tailed(ratio, _SET.width)
+    # A flat core, or a line of hydrogen, is rendered by several lines anywhere within its width.
+    allowed = (excess < _SET.further_above) & (excess > _SET.further_above - _SET.further_range)
+    allowed &= width < 2.0 * expected.wing[near]
+    reach = _SET.further_reach * expected.half[near]
+    inside = ndtr((distance + reach) / error) - ndtr((distance - reach) / error)
+    inside = inside / np.minimum(2.0 * reach, _SET.further_within)
     saturated = expected.saturation[near] / (1.0 + expected.saturation[near])
-    part = _PARTS * saturated**2 * inside * fits / (_DEPTH_OF_PARTS * _PART_WIDTHS)
-    course = _course(observed, i, expected.ln_peaks[:, near] - expected.ln_peak[near])
-    return main + part, course
+    density = inside / (_SET.further_range * _SET.further_widths)
+    further = _SET.further * saturated**2 * density * allowed
+    trend = _ln_trend_density(lines, i, expected.ln_peaks[:, near] - expected.ln_peak[near])
+    return main + further, trend
 
 
 def _normal(x: Floats, sigma: Floats | float) -> Floats:
@@ -155,108 +216,114 @@ def _normal(x: Floats, sigma: Floats | float) -> Floats:
 
 
 def _broad_tailed(x: Floats, sigma: Floats | float) -> Floats:
-    return (1.0 - _TAIL) * _normal(x, sigma) + _TAIL * _normal(x, _TAIL_SCALE * sigma)
+    tail = _SET.tail * _normal(x, _SET.tail_scale * sigma)
+    return (1.0 - _SET.tail) * _normal(x, sigma) + tail
 
 
-def _divided(
-    observed: Observed, i: int, expected: Expected, near: NDArray[np.int64]
+def _alone_and_paired(
+    lines: ModelLines, i: int, expected: Expected, near: Integers
 ) -> tuple[list[tuple[int, float]], list[tuple[int, int, float]]]:
     """Rates of transitions alone and of pairs of them."""
-    rates, course = _rates(observed, i, expected, near)
-    best = np.argsort(-rates * np.exp(course), kind="stable")[:_MOST]
-    near, rates, course = near[best], rates[best], course[best]
-    place, peak = expected.transitions.wavelength[near], expected.ln_peak[near]
-    doubt = np.hypot(_LIKENESS, np.log(10.0) * expected.transitions.uncertainty[near])
-    apart = np.subtract.outer(place, place) / (_CLOSE * observed.width[i])
-    overlap = np.exp(-np.log(2.0) * apart**2) * (1.0 - np.eye(len(near)))
-    spread = np.hypot.outer(doubt, doubt)
-    above = ndtr((np.subtract.outer(peak, peak) - _ALIKE) / spread)
-    alone = rates * np.exp(course) * np.prod(1.0 - overlap * (1.0 - above), axis=1)
-    both = np.triu(overlap * (1.0 - above - above.T) * np.sqrt(np.outer(rates, rates)))
-    a, b = np.unravel_index(np.argsort(-both, axis=None, kind="stable")[:_PAIRS], both.shape)
-    together = np.logaddexp(expected.ln_peaks[:, near[a]], expected.ln_peaks[:, near[b]])
-    here = np.logaddexp(peak[a], peak[b])
-    pairs = both[a, b] * np.exp(_course(observed, i, together - here))
+    rates, trend = _rates(lines, i, expected, near)
+    best = np.argsort(-rates * np.exp(trend), kind="stable")[: _SET.transitions]
+    near, rates, trend = near[best], rates[best], trend[best]
+    wavelength, peak = expected.transitions.wavelength[near], expected.ln_peak[near]
+    error = np.hypot(_SET.alike_error, np.log(10.0) * expected.transitions.uncertainty[near])
+    distance = np.subtract.outer(wavelength, wavelength) / (_SET.close * lines.width[i])
+    overlap = np.exp(-np.log(2.0) * distance**2) * (1.0 - np.eye(len(near)))
+    spread = np.hypot.outer(error, error)
+    stronger = ndtr((np.subtract.outer(peak, peak) - _SET.alike) / spread)
+    alone = rates * np.exp(trend) * np.prod(1.0 - overlap * (1.0 - stronger), axis=1)
+    both = np.triu(overlap * (1.0 - stronger - stronger.T) * np.sqrt(np.outer(rates, rates)))
+    order = np.argsort(-both, axis=None, kind="stable")[: _SET.pairs]
+    a, b = np.unravel_index(order, both.shape)
+    at_nodes = np.logaddexp(expected.ln_peaks[:, near[a]], expected.ln_peaks[:, near[b]])
+    at_labels = np.logaddexp(peak[a], peak[b])
+    pairs = both[a, b] * np.exp(_ln_trend_density(lines, i, at_nodes - at_labels))
     return (
         [(int(c), float(rate)) for c, rate in zip(near, alone, strict=True)],
         [(int(near[k]), int(near[m]), float(rate)) for k, m, rate in zip(a, b, pairs, strict=True)],
     )
 
 
-def _course(observed: Observed, i: int, course: Floats) -> Floats:
-    """ln density (n,) of how a line goes over the nodes, given that of n transitions (G, n)."""
-    factor, spread = _FOLLOW
-    rest = observed.course[i][:, None] - factor * course
-    wrong = np.broadcast_to(_bends(observed.offset) * _WRONG, (len(rest.T), len(rest), _WRONG.size))
-    columns = np.concatenate([wrong, spread * course.T[:, :, None]], axis=2)
-    return _ln_normal(rest.T, columns, _noise(observed.shown[i]))
+def _ln_trend_density(lines: ModelLines, i: int, expected: Floats) -> Floats:
+    """ln density (n,) of the trend of a line, given those expected of n transitions (G, n)."""
+    difference = (lines.trend[i][:, None] - _SET.slope * expected).T
+    terms = _trend_terms(lines.offset) * np.array(_SET.trend)
+    errors = np.broadcast_to(terms, (len(difference), *terms.shape))
+    columns = np.concatenate([errors, _SET.slope_error * expected.T[:, :, None]], axis=2)
+    return _ln_normal(difference, columns, _trend_noise(lines.node_depth[i]))
 
 
-def _bends(offset: Floats) -> Floats:
-    """What errors of a course are made of, (G, 5): slopes by ln Teff, log g and [Fe/H], and bends
-    with ln Teff and of ln Teff with log g."""
+def _trend_terms(offset: Floats) -> Floats:
+    """Terms (G, 5) of the errors of a trend.
+
+    They are ln Teff, log g, [Fe/H], the square of ln Teff, and ln Teff times log g.
+    """
     warmer = offset[:, :1]
     return np.concatenate([offset, warmer**2, warmer * offset[:, 1:2]], axis=1)
 
 
-def _noise(depth: Floats) -> Floats:
-    return np.hypot(_NOISE, _FAINT / np.maximum(depth, 1e-5))
+def _trend_noise(depth: Floats) -> Floats:
+    return np.hypot(_SET.noise, _SET.faint / np.maximum(depth, 1e-5))
 
 
-def _ln_normal(rest: Floats, columns: Floats, noise: Floats) -> Floats:
-    """ln of normal densities (n,) of `rest` (n, G), of mean zero and covariance columns columnsᵀ +
-    diag(noise²) with columns (n, G, K), without the constant: by Woodbury's identity."""
-    scaled, rest = columns / noise[:, None], rest / noise
-    inner = np.eye(columns.shape[2]) + np.einsum("ngk,ngl->nkl", scaled, scaled)
-    inside = np.einsum("ngk,ng->nk", scaled, rest)
-    explained = np.linalg.solve(inner, inside[..., None])[..., 0]
-    chi2 = np.sum(rest**2, axis=1) - np.sum(inside * explained, axis=1)
-    whole = -0.5 * chi2 - 0.5 * np.linalg.slogdet(inner)[1] - np.log(noise).sum()
-    return whole * min(_TOLD_APART / rest.shape[1], 1.0)
+def _ln_normal(values: Floats, columns: Floats, noise: Floats) -> Floats:
+    """ln normal densities (n,) of `values` (n, G), up to a constant.
 
-
-def _unlisted_shape(observed: Observed, i: int, expected: Expected) -> float:
-    """Density of width and course of a line of no known origin: it goes like any atom, or like
-    what is no atom."""
-    metals = _FREE_METALS * observed.offset[:, 2]
-    free = (_bends(observed.offset) * _FREE)[None]
-    other = _ln_normal((observed.course[i] - metals)[None], free, _noise(observed.shown[i]))
-    course = 0.5 * np.exp(other[0])
-    if some := expected.examples.size:
-        listed = expected.ln_peaks[:, expected.examples] - expected.ln_peak[expected.examples]
-        course += 0.5 * np.exp(_course(observed, i, listed)).sum() / some
-    usual = np.log(observed.width[i] / 0.1)
-    return float(course * _normal(usual, _WIDTH_UNLISTED))
-
-
-def unlisted_rate(observed: Observed, expected: Expected, some: NDArray[np.int64]) -> Floats:
-    """The rate ν (C,) of lines of no known origin, for every Å and unit of ln opacity.
-
-    In each of a few ranges of strength, the lines of a model that the list does not explain,
-    counted over `some` of its lines with the odds that they themselves follow from.
+    The mean is zero and the covariance is columns columnsᵀ + diag(noise²), with columns (n, G, K);
+    it is inverted by Woodbury's identity.
     """
-    edges = np.array([-np.inf, -4.0, -3.0, -2.0, -1.0, np.inf])
-    group = np.searchsorted(edges, observed.ln_peak, side="right") - 1
-    length = float(np.ptp(observed.center)) + 1.0
-    rate = np.full(len(edges) - 1, _UNLISTED)
-    shares = list(_listed_rates(observed, expected, some))
+    scaled, values = columns / noise[:, None], values / noise
+    inner = np.eye(columns.shape[2]) + np.einsum("ngk,ngl->nkl", scaled, scaled)
+    inside = np.einsum("ngk,ng->nk", scaled, values)
+    explained = np.linalg.solve(inner, inside[..., None])[..., 0]
+    chi2 = np.sum(values**2, axis=1) - np.sum(inside * explained, axis=1)
+    density = -0.5 * chi2 - 0.5 * np.linalg.slogdet(inner)[1] - np.log(noise).sum()
+    return density * min(_SET.independent_nodes / values.shape[1], 1.0)
+
+
+def _unlisted_density(lines: ModelLines, i: int, expected: Expected) -> float:
+    """Density of width and trend of an unlisted line: half are like any atom, half are not."""
+    metals = _SET.unlisted_metals * lines.offset[:, 2]
+    terms = (_trend_terms(lines.offset) * np.array(_SET.unlisted_trend))[None]
+    noise = _trend_noise(lines.node_depth[i])
+    density = 0.5 * np.exp(_ln_normal((lines.trend[i] - metals)[None], terms, noise)[0])
+    if count := expected.examples.size:
+        listed = expected.ln_peaks[:, expected.examples] - expected.ln_peak[expected.examples]
+        density += 0.5 * np.exp(_ln_trend_density(lines, i, listed)).sum() / count
+    ln_width = np.log(lines.width[i] / 0.1)
+    return float(density * _normal(ln_width, _SET.unlisted_width))
+
+
+def unlisted_rate(lines: ModelLines, expected: Expected, sample: Integers) -> Floats:
+    """The rate ν (C,) of unlisted lines, per Å and unit of ln opacity.
+
+    For each of a few ranges of strength, the lines that the list does not explain are counted in a
+    sample of the lines, with the odds that follow from the rate itself, iteratively.
+    """
+    group = np.searchsorted(_STRENGTH_EDGES, lines.ln_peak, side="right") - 1
+    length = float(np.ptp(lines.center)) + 1.0
+    rate = np.full(len(_STRENGTH_EDGES) - 1, _SET.unlisted)
+    densities = list(_listed_and_unlisted(lines, expected, sample))
     count = np.bincount(group, minlength=rate.size)
-    looked = np.bincount(group[some], minlength=rate.size)
-    for _ in range(_ROUNDS):
-        left = np.zeros(rate.size)
-        for i, listed, shape in shares:
-            nothing = rate[group[i]] * shape
-            left[group[i]] += nothing / (nothing + listed) if nothing + listed > 0.0 else 1.0
-        # one line more than were found, spread evenly, so that a rate is never nothing
-        found = (left + 0.5) * count / np.maximum(looked, 1)
-        rate = np.maximum(found / length, 1e-4)
+    sampled = np.bincount(group[sample], minlength=rate.size)
+    for _ in range(_SET.iterations):
+        unexplained = np.zeros(rate.size)
+        for i, listed, density in densities:
+            nothing = rate[group[i]] * density
+            unexplained[group[i]] += nothing / (nothing + listed) if nothing + listed > 0.0 else 1.0
+        # Half a line more than was found, so that no rate is zero.
+        found = (unexplained + 0.5) * count / np.maximum(sampled, 1)
+        rate = np.maximum(found / length, _LEAST_RATE)
     return rate[group]
 
 
-def _listed_rates(
-    observed: Observed, expected: Expected, some: NDArray[np.int64]
+def _listed_and_unlisted(
+    lines: ModelLines, expected: Expected, sample: Integers
 ) -> Iterator[tuple[int, float, float]]:
-    for i in some:
-        rates, course = _rates(observed, int(i), expected, _near(observed, int(i), expected))
-        listed = float(np.sum(rates * np.exp(course)))
-        yield int(i), listed, _unlisted_shape(observed, int(i), expected)
+    """Each sampled line, the rate of such lines by the list, and the density of unlisted ones."""
+    for i in map(int, sample):
+        rates, trend = _rates(lines, i, expected, _near(lines, i, expected))
+        listed = float(np.sum(rates * np.exp(trend)))
+        yield i, listed, _unlisted_density(lines, i, expected)

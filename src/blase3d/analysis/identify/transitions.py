@@ -1,16 +1,16 @@
-"""Atomic transitions, levels, ionisation energies and abundances: the tables of PyEMILI.
+"""Atomic transitions, levels, ionisation energies and abundances, from the tables of PyEMILI.
 
-PyEMILI (Tu, Fang et al. 2025, ApJS; MIT licence) brings 1.2 million transitions of H to Kr, for the
-most part from Kurucz, NIST and the Atomic Line List, with air wavelengths, energies and statistical
-weights of both levels, and transition probabilities of five in six; heavier elements and molecules
-are not in it. Its files alone are read: the package itself is for nebulae. Wavelengths follow from
-the energies of the levels, hence in vacuum,
+PyEMILI (Tu, Fang et al. 2025, ApJS; MIT licence) has 1.2 million transitions of H to Kr, mostly
+from Kurucz, NIST and the Atomic Line List, with air wavelengths, energies and statistical weights
+of both levels, and transition probabilities for five in six. Heavier elements and molecules are
+missing. Only its files are read; the package itself is for nebulae. Wavelengths follow from the
+energies of the levels, hence in vacuum,
 
     λ = 10⁸ / (E_u − E_l),      g_l f = 1.4992·10⁻¹⁶ λ² g_u A
 
-with E in 1/cm, λ in Å, A in 1/s. A transition without a probability is given a typical one, and
-an uncertainty that says so. Levels of hydrogen are kept by their main quantum number n with 2n in
-place of the weight, which is 2n².
+with E in 1/cm, λ in Å, A in 1/s. A transition without a probability gets a typical one,
+and a large uncertainty. The tables list levels of hydrogen by their principal quantum number n,
+with 2n instead of the weight 2n².
 """
 
 from __future__ import annotations
@@ -21,34 +21,36 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...errors import InputError, MissingExtra
-from ...units import BOLTZMANN, PLANCK, SPEED_OF_LIGHT, air_to_vacuum
-
-Floats = NDArray[np.float64]
+from ...runtime.arrays import Bools, Floats, Integers
+from ...units import BOLTZMANN, ELECTRONVOLT, PLANCK, SPEED_OF_LIGHT, air_to_vacuum
 
 _NAMES = """
 H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr
 """
 SYMBOLS = tuple(_NAMES.split())
-"""Of the elements that the tables hold."""
+"""Symbols of the elements in the tables."""
 ROMAN = ("I", "II", "III")
 STAGES = len(ROMAN)
-"""Stages of ionisation that are considered."""
-EV_PER_WAVENUMBER = PLANCK * SPEED_OF_LIGHT * 1e5 / 1.602176634e-19
-KELVIN_PER_WAVENUMBER = PLANCK * SPEED_OF_LIGHT * 1e5 / BOLTZMANN
+"""Number of ionisation stages considered."""
+_EV_PER_WAVENUMBER = PLANCK * SPEED_OF_LIGHT * 1e5 / ELECTRONVOLT
+"""eV cm"""
+_KELVIN_PER_WAVENUMBER = PLANCK * SPEED_OF_LIGHT * 1e5 / BOLTZMANN
+"""K cm"""
 _OSCILLATOR = 1.4992e-16
+"""g f over λ² g A, s/Å²."""
 _KNOWN, _UNKNOWN = 0.2, 1.2
-"""Uncertainty of log gf (dex): of tabulated probabilities, and of those that stand in for none."""
+"""Uncertainty of log gf with and without a tabulated probability, dex."""
 _TYPICAL = {0: -3.0, 1: -5.0}
 """log gf of a permitted and of an intercombination transition without a probability."""
 _PERMITTED = 1
-"""The largest type that is used: permitted (0) and intercombination (1), not forbidden (2)."""
+"""Largest type used: permitted (0) and intercombination (1), not forbidden (2)."""
 _HIGHEST_LEVEL = 52_000.0
-"""1/cm: levels above it hold too few atoms for a partition function."""
+"""Highest level in the partition functions, 1/cm: higher ones are hardly populated."""
 _SHARP = 0.5
-"""Å: where wavelength and energies disagree by more, the energies are of an average of levels."""
+"""Largest disagreement of wavelength and energies, Å. Beyond it the energies are averages over
+levels, and the tabulated wavelength is used."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,14 +66,14 @@ class Transitions:
     lower, upper : (N,)
         Energies of the levels, eV.
     log_gf, uncertainty : (N,)
-        Weight of the lower level times oscillator strength, and how well it is known, dex.
+        log of the weight of the lower level times the oscillator strength, and its error, dex.
     quantum : (N, 2)
-        Main quantum numbers of hydrogen; zero for others.
+        Principal quantum numbers of hydrogen; zero for other elements.
     """
 
     wavelength: Floats
-    element: NDArray[np.int64]
-    stage: NDArray[np.int64]
+    element: Integers
+    stage: Integers
     lower: Floats
     upper: Floats
     log_gf: Floats
@@ -81,34 +83,34 @@ class Transitions:
     def __len__(self) -> int:
         return self.wavelength.size
 
-    def take(self, which: NDArray[np.int64] | NDArray[np.bool_]) -> Transitions:
-        """The transitions of these indices (or of this mask), in that order."""
+    def take(self, which: Integers | Bools) -> Transitions:
+        """The transitions of given indices (in their order), or of a mask."""
         return Transitions(*(values[which] for values in vars(self).values()))
 
     def between(self, low: float, high: float) -> Transitions:
-        """Those in a range of wavelength (Å, vacuum)."""
+        """The transitions in a range of wavelength (Å, vacuum)."""
         first, last = np.searchsorted(self.wavelength, [low, high])
         return self.take(np.arange(first, last))
 
     def species(self, i: int) -> str:
-        """Name of the ion of one transition, such as Fe I."""
+        """The ion of a transition, such as Fe I."""
         return f"{SYMBOLS[self.element[i] - 1]} {ROMAN[self.stage[i] - 1]}"
 
 
 @dataclass(frozen=True, eq=False)
 class Atoms:
-    """What is known of atoms.
+    """Data on atoms.
 
     Attributes
     ----------
     transitions : Transitions
-        The lines.
+        Their lines.
     levels : (M, 4)
-        Charge, stage, energy (1/cm) and weight of every low level.
+        Nuclear charge, stage, energy (1/cm) and weight of every low level.
     ionisation : (Z, 3)
-        Ionisation energies of each stage, eV; infinite where there is nothing left to ionise.
+        Ionisation energies of each stage, eV; infinite for bare nuclei.
     abundance : (Z,)
-        Of the Sun, by number relative to hydrogen.
+        Solar abundances by number relative to hydrogen.
     """
 
     transitions: Transitions
@@ -119,23 +121,23 @@ class Atoms:
     def partition(self, temperature: Floats) -> Floats:
         """Partition functions (G, Z, 3) at temperatures (G,) in K, without high levels."""
         element, stage, energy, weight = self.levels.T
-        boltzmann = weight * np.exp(-KELVIN_PER_WAVENUMBER * energy / temperature[:, None])
-        place = (element.astype(int) - 1) * STAGES + stage.astype(int) - 1
+        boltzmann = weight * np.exp(-_KELVIN_PER_WAVENUMBER * energy / temperature[:, None])
+        ion = (element.astype(int) - 1) * STAGES + stage.astype(int) - 1
         size = len(SYMBOLS) * STAGES
-        sums = np.stack([np.bincount(place, row, size) for row in boltzmann])
+        sums = np.stack([np.bincount(ion, row, size) for row in boltzmann])
         return np.maximum(sums, 1.0).reshape(-1, len(SYMBOLS), STAGES)
 
 
 @lru_cache(maxsize=1)
 def load_atoms() -> Atoms:
-    """The tables of PyEMILI, read once.
+    """Read the tables of PyEMILI, once.
 
     Raises
     ------
     MissingExtra
-        It is not installed.
+        PyEMILI is not installed.
     InputError
-        Its tables are not where they are expected.
+        Its tables are missing or damaged.
     """
     spec = find_spec("pyemili")
     if spec is None or spec.origin is None:
@@ -162,8 +164,11 @@ def load_atoms() -> Atoms:
 
 
 def _transitions(table: Floats) -> Transitions:
-    """Columns of the table: air wavelength, charge, stage, type, weights of the lower and upper
-    level, type, branching ratio, their energies, probability, and their terms."""
+    """The transitions in a table.
+
+    Its columns are air wavelength, charge, stage, type, weights of the lower and upper level, type,
+    branching ratio, energies of both levels, probability, and terms.
+    """
     charge, stage, kind = table[:, 1], table[:, 2], table[:, 3]
     use = (stage <= STAGES) & (kind <= _PERMITTED) & (charge <= len(SYMBOLS))
     air, charge, stage, kind, lower_weight, weight = table[use, :6].T
@@ -183,8 +188,8 @@ def _transitions(table: Floats) -> Transitions:
         wavelength,
         charge.astype(np.int64),
         stage.astype(np.int64),
-        lower * EV_PER_WAVENUMBER,
-        upper * EV_PER_WAVENUMBER,
+        lower * _EV_PER_WAVENUMBER,
+        upper * _EV_PER_WAVENUMBER,
         np.where(known, np.log10(strength), typical),
         np.where(known, _KNOWN, _UNKNOWN),
         quantum,
@@ -193,7 +198,7 @@ def _transitions(table: Floats) -> Transitions:
 
 
 def _levels(table: Floats) -> Floats:
-    """Every low level that takes part in a transition, once."""
+    """Every low level of the transitions, once."""
     ends = [table[:, [1, 2, energy, weight]] for energy, weight in ((8, 4), (9, 5))]
     levels = np.concatenate(ends)
     levels = levels[(levels[:, 1] <= STAGES) & (levels[:, 2] < _HIGHEST_LEVEL)]
