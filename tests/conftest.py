@@ -1,16 +1,23 @@
-"""What several test modules need."""
+"""Settings and fixtures of all tests."""
 
 from __future__ import annotations
 
 import os
-import tempfile
+import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-# What one process compiles, those that it starts need not. Read when JAX is imported.
-_COMPILED = tempfile.TemporaryDirectory(prefix="blase3d-compiled-", ignore_cleanup_errors=True)
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _COMPILED.name)
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+import platformdirs
+
+CACHE = Path(os.environ.get("BLASE3D_TEST_CACHE") or platformdirs.user_cache_path("blase3d-tests"))
+COMPILED = CACHE / f"compiled-{platform.node()}"
+"""Compiled code, kept between sessions and shared by processes; of this machine's processor."""
+MOST_COMPILED = 500e6
+"""Bytes of it that are kept."""
+# Read when JAX is imported, also by processes that a test starts.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(COMPILED))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
@@ -21,6 +28,55 @@ from hypothesis import settings  # noqa: E402
 settings.register_profile("steady", derandomize=True, deadline=None)
 settings.register_profile("search", deadline=None)
 settings.load_profile("steady")
+
+
+MOST_PROCESSES = 4
+"""Of tests at once: each takes up to 2.5 GB of memory."""
+
+
+SHORT = "not long"
+"""The marker expression in pyproject.toml."""
+
+
+def _names_files(config: pytest.Config) -> bool:
+    return all(".py" in argument for argument in config.args)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Run the long tests too of files that are named on the command line."""
+    if config.option.markexpr == SHORT and _names_files(config):
+        config.option.markexpr = ""
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Processes of `-n auto`: one per processor for folders, none beside this one for files."""
+    return 0 if _names_files(config) else min(os.cpu_count() or 1, MOST_PROCESSES)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start modules with long tests first, so that no process waits for another at the end."""
+    long = {item.path for item in items if item.get_closest_marker("long")}
+    items.sort(key=lambda item: item.path not in long)
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say which tests run, and where compiled code is kept."""
+    short = config.option.markexpr == SHORT
+    hint = 'short tests only; all of them: pytest -m ""'
+    return [*([hint] if short else []), f"compiled code: {COMPILED}"]
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Delete the oldest compiled code beyond what is kept, in the first process alone."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return
+    files = [(path.stat(), path) for path in COMPILED.glob("*")]
+    files.sort(key=lambda file: file[0].st_mtime, reverse=True)
+    size = 0
+    for stat, path in files:
+        size += stat.st_size
+        if size > MOST_COMPILED:
+            path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -42,8 +98,11 @@ def double():
 
 @pytest.fixture(autouse=True, scope="module")
 def _compiled_for_one_module():
-    """What is compiled takes up maps of memory, of which Linux grants a process 65,530: the whole
-    suite would need more, and die in the middle of a compilation."""
+    """Forget compiled code after each module.
+
+    It takes memory maps, of which Linux grants a process 65,530: the whole suite would need more,
+    and die in the middle of a compilation.
+    """
     yield
     jax.clear_caches()
 
