@@ -658,7 +658,7 @@ TABLE: dict[str, tuple[Feed, str, int]] = {
     # the others
     "validate: noise of nothing": (
         lambda w, t: ["validate", w.model, "--snr", "0"],
-        "signal to noise of 0",
+        "signal-to-noise ratio of 0",
         1,
     ),
     "validate: a seed below zero": (

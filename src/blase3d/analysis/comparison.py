@@ -1,12 +1,12 @@
-"""Which library? One star, several models, on the pixels that all of them cover.
+"""Comparison of models: several libraries and one star, on the pixels that all models cover.
 
 The evidence of a model is approximated by the Bayesian information criterion (Schwarz 1978, Annals
-of Statistics 6, 461), with the noise as the best of the models leaves it: chi-square is divided by
-its reduced chi-square, where that is above one, and by the number of neighbouring pixels over which
-its misfit is correlated. Otherwise a misfit of all models, which is the rule in real spectra, would
-make any choice look certain.
+of Statistics 6, 461). The noise is estimated from the best model: chi-square is divided by its
+reduced chi-square s, where that is above one, and by the number τ of neighbouring pixels over which
+its residuals are correlated. Otherwise the misfit that all models of real spectra have in common
+would make any choice look certain.
 
-    ln odds = −½ Δχ²/(s τ) − ½ ΔK ln(n/τ)
+    ln odds = −½ Δχ²/(s τ) − ½ ΔK ln(n/τ)      (K parameters, n pixels)
 """
 
 from __future__ import annotations
@@ -16,36 +16,37 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..inference import Inference, infer
+from ..inference.flags import POOR_FIT
 from ..model.model import Model
+from ..runtime.arrays import Floats, Integers
 from ..spectra.spectrum import Spectrum, cut
 
-_POOR = 3.0
-"""Reduced chi-square above which a fit is poor."""
-_SURE = 0.99
+_DECIDED = 0.99
+"""Least odds of the best model for a choice without a warning."""
 _NEAR = 2.0
-"""A label within so many sigma of the end of a library may be beyond it."""
+"""Distance from the end of a library within which a label may lie beyond it, in sigma."""
 _LONGEST = 500
-"""Pixels over which a correlation of the misfit is looked for."""
+"""Longest correlation of the residuals that is considered, pixels."""
 
 
 @dataclass(frozen=True, eq=False)
-class Candidate:
-    """What one model makes of the star.
+class RankedModel:
+    """One model and its fit of the star.
 
     Attributes
     ----------
     name : str
-        Of the model.
+        Name of the model.
     answer : Inference
-        Its labels, from the common pixels.
+        The labels, inferred from the common pixels.
     chi2, rms : float
-        Of the common pixels, with weights that all models agree on; rms in units of the flux.
+        Chi-square of the common pixels, with the same weights for all models; rms residual in the
+        unit of the flux.
     odds : float
-        Between 0 and 1; those of all candidates sum to 1.
+        From 0 to 1; the odds of all models add up to 1.
     """
 
     name: str
@@ -57,35 +58,35 @@ class Candidate:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Candidates, the best first.
+    """The models, the best first.
 
     Attributes
     ----------
-    candidates : tuple of Candidate
-        By falling odds.
+    candidates : tuple of RankedModel
+        The models by falling odds.
     n_pixels : int
-        Pixels that were compared.
+        Number of pixels compared.
     n_correlated : float
-        Neighbouring pixels over which the misfit of the best is correlated.
+        Number of neighbouring pixels over which the residuals of the best model are correlated.
     chi2_red : float
-        Reduced chi-square of the best.
+        Reduced chi-square of the best model.
     warnings : tuple of str
-        What speaks against the choice, in words.
+        Reasons to distrust the choice.
     """
 
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[RankedModel, ...]
     n_pixels: int
     n_correlated: float
     chi2_red: float
     warnings: tuple[str, ...]
 
     @property
-    def best(self) -> Candidate:
-        """The candidate of the highest odds."""
+    def best(self) -> RankedModel:
+        """The model of the highest odds."""
         return self.candidates[0]
 
     def to_dict(self) -> dict[str, Any]:
-        """The numbers, as they go into JSON."""
+        """The numbers, for JSON."""
         return {
             "best": self.best.name,
             "pixels": self.n_pixels,
@@ -100,12 +101,12 @@ class Comparison:
 
 
 def compare(spectrum: Spectrum, models: Mapping[str, Model], **settings: Any) -> Comparison:
-    """Fit several models to one star, and say which is the likeliest.
+    """Fit several models to one star, and rank them by their odds.
 
     Parameters
     ----------
     spectrum : Spectrum
-        The observation.
+        The observed spectrum.
     models : mapping
         Models by name, two or more.
     **settings
@@ -130,10 +131,10 @@ def compare(spectrum: Spectrum, models: Mapping[str, Model], **settings: Any) ->
     best = min(chi2, key=lambda name: chi2[name])
     freedom = max(weight.size - len(answers[best].names), 1)
     reduced = chi2[best] / freedom
-    correlated = _correlated(np.sqrt(weight) * misfits[best])
+    correlated = _correlation_length(np.sqrt(weight) * misfits[best])
     odds = _odds(chi2, answers, max(reduced, 1.0) * correlated, weight.size / correlated)
     candidates = [
-        Candidate(
+        RankedModel(
             name,
             answer,
             chi2[name],
@@ -153,7 +154,7 @@ def compare(spectrum: Spectrum, models: Mapping[str, Model], **settings: Any) ->
 
 
 def _common(spectrum: Spectrum, models: Mapping[str, Model]) -> Spectrum:
-    """The part of a spectrum that all models cover."""
+    """The spectrum cut to the range that all models cover."""
     spans = {name: (model.wavelength[0], model.wavelength[-1]) for name, model in models.items()}
     low, high = max(low for low, _ in spans.values()), min(high for _, high in spans.values())
     inside = (spectrum.wavelength >= low) & (spectrum.wavelength <= high)
@@ -166,14 +167,16 @@ def _common(spectrum: Spectrum, models: Mapping[str, Model]) -> Spectrum:
     return cut(spectrum, inside)
 
 
-def _shared_pixels(answers: Mapping[str, Inference]) -> dict[str, NDArray[np.int64]]:
-    """Places, in each answer, of the pixels that all answers used."""
+def _shared_pixels(answers: Mapping[str, Inference]) -> dict[str, Integers]:
+    """Indices, in each answer, of the pixels that all answers used."""
     used = [answer.wavelength for answer in answers.values()]
     shared = used[0]
     for wavelength in used[1:]:
         shared = np.intersect1d(shared, wavelength)
     if shared.size == 0:
-        raise InputError("no pixel was used by all models; give a spectrum with fewer masked.")
+        raise InputError(
+            "no pixel was used by all models; give a spectrum with fewer masked pixels."
+        )
     found = {}
     for name, answer in answers.items():
         order = np.argsort(answer.wavelength, kind="stable")
@@ -181,20 +184,20 @@ def _shared_pixels(answers: Mapping[str, Inference]) -> dict[str, NDArray[np.int
     return found
 
 
-def _least_error(
-    answers: Mapping[str, Inference], chosen: Mapping[str, NDArray[np.int64]]
-) -> NDArray[np.float64]:
-    """Errors (n,) for all answers: where none are stated, each has the rms of its own misfit, and
-    that of the best must count for the others too."""
-    return min((answers[name].error[place] for name, place in chosen.items()), key=np.median)
+def _least_error(answers: Mapping[str, Inference], chosen: Mapping[str, Integers]) -> Floats:
+    """The errors (n,) for all answers: those of the answer with the least.
+
+    Without stated errors, each answer has the rms of its residuals.
+    """
+    return min((answers[name].error[index] for name, index in chosen.items()), key=np.median)
 
 
-def _weight(answer: Inference) -> NDArray[np.float64]:
+def _weight(answer: Inference) -> Floats:
     return np.ones(answer.flux.size) if answer.weight is None else answer.weight
 
 
-def _correlated(misfit: NDArray[np.float64]) -> float:
-    """Sum of the autocorrelation of (n,) over all lags before it first falls below zero."""
+def _correlation_length(misfit: Floats) -> float:
+    """Sum of the autocorrelation of (n,) over all lags up to its first zero, in pixels."""
     centred = misfit - misfit.mean()
     power = float(centred @ centred)
     if power == 0.0:
@@ -222,24 +225,23 @@ def _odds(
 
 
 def _warnings(
-    candidates: list[Candidate], models: Mapping[str, Model], reduced: float
+    candidates: list[RankedModel], models: Mapping[str, Model], reduced: float
 ) -> tuple[str, ...]:
     found = []
     best = candidates[0]
-    if reduced > _POOR:
+    if reduced > POOR_FIT:
         found.append(
-            f"even the best fits poorly (reduced χ² {reduced:.1f}): the odds say which is the "
-            "lesser evil, not that it is right"
+            f"even the best fits poorly (reduced χ² {reduced:.1f}): the odds rank poor fits only"
         )
-    if best.odds < _SURE:
+    if best.odds < _DECIDED:
         found.append(f"the spectrum does not decide: {best.name} has odds of {best.odds:.2f}")
     for candidate in candidates:
         found += _edges(candidate, models)
     return tuple(found)
 
 
-def _edges(candidate: Candidate, models: Mapping[str, Model]) -> list[str]:
-    """Labels of an answer that lie on the edge of its library, inside that of another."""
+def _edges(candidate: RankedModel, models: Mapping[str, Model]) -> list[str]:
+    """Warnings of labels at the edge of a library, within the range of another one."""
     found = []
     for label, estimate in candidate.answer.labels.items():
         low, high = models[candidate.name].bounds[label]
@@ -254,7 +256,7 @@ def _edges(candidate: Candidate, models: Mapping[str, Model]) -> list[str]:
             if (beyond[0] and wider[0]) or (beyond[1] and wider[1]):
                 found.append(
                     f"{label} is on the edge of {candidate.name} ({low:g} to {high:g}); "
-                    f"{other} goes on there ({model.bounds[label][0]:g} to "
+                    f"{other} continues there ({model.bounds[label][0]:g} to "
                     f"{model.bounds[label][1]:g})"
                 )
     return found

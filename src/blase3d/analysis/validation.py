@@ -1,7 +1,7 @@
-"""How good a model is, in numbers: errors at its nodes and at held-out points, never mixed.
+"""Validation of a model: its errors at the nodes and, separately, at held-out spectra.
 
-Flux errors are the rms over pixels of model minus library, in units of the continuum. Errors of
-labels are those of inferences of the held-out spectra with the labels as the only unknowns.
+Flux errors are the rms over pixels of model minus library, in units of the continuum. Label errors
+are those of labels inferred from the held-out spectra, with the labels as the only unknowns.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from typing import Any
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import ArchiveError, InputError, LabelError
 from ..inference import Method, infer
 from ..inference.result import Estimate
 from ..libraries.grid import Grid, same_labels
 from ..model.model import Model, check_overlap
+from ..runtime.arrays import Floats
 from ..runtime.progress import Progress, silent
 from ..runtime.seed import check_seed
 from ..spectra.continuum import normalise
 from ..spectra.spectrum import Spectrum, cut
 
 _TIMED = 11
-"""Evaluations of the model of which the median time is taken."""
+"""Number of evaluations of the model that are timed; their median counts."""
 _INTERVALS = {"68": 1.0, "95": 1.96}
-"""Intervals whose coverage is counted, in per cent, and their widths in units of the 68 % one."""
+"""Intervals whose coverage is measured: per cent, and width in units of the 68 % interval."""
 
 
 @dataclass(frozen=True)
 class NodeErrors:
-    """rms flux errors over the n nodes, with the residual and by the lines alone."""
+    """rms flux errors over the n nodes, with and without the residual of the model."""
 
     flux_rms_median: float
     flux_rms_worst: float
@@ -45,8 +45,10 @@ class NodeErrors:
 
 @dataclass(frozen=True)
 class LabelErrors:
-    """Errors (inferred minus true) of one label over the held-out spectra, in its unit: means of
-    the absolute values, their median, and the standard deviation of the signed errors."""
+    """Errors (inferred minus true) of one label over the held-out spectra, in its unit.
+
+    They are the mean and the median of the absolute errors, and the standard deviation.
+    """
 
     mean_abs: float
     median_abs: float
@@ -66,27 +68,27 @@ class HoldoutErrors:
 
 @dataclass(frozen=True)
 class Validation:
-    """How good a model is.
+    """The errors, size and speed of a model.
 
     Attributes
     ----------
     nodes : NodeErrors
-        At the nodes of the library.
+        Errors at the nodes of the library.
     holdout : HoldoutErrors or None
-        At the held-out spectra, if there were any.
+        Errors at the held-out spectra, if any were given.
     lines : int
-        Lines of the model.
+        Number of lines.
     bytes : int
-        Size of the model's file, or of its arrays where the file is not known.
+        Size of the file, or of the arrays if the path is unknown.
     seconds_per_spectrum : float
         Median wall time of `Model.flux` at new labels over the whole range, compiled.
     seconds_per_inference : float or None
         Median wall time of an inference, compiled.
     coverage : dict or None
-        With noise: for each label, the part of the held-out spectra whose true value lies in the
-        68 % and 95 % intervals. A label that ended on a bound has no interval and counts as missed.
+        With noise: for each label, the fraction of the held-out spectra whose true value lies in
+        the 68 % and 95 % intervals. A label at a bound has no interval and counts as missed.
     n_outside, n_at_nodes : int
-        Spectra of the held-out file left out: beyond the labels of the model, and at its nodes.
+        Held-out spectra that were left out: outside the labels of the model, and at its nodes.
     """
 
     nodes: NodeErrors
@@ -100,7 +102,7 @@ class Validation:
     n_at_nodes: int
 
     def to_dict(self) -> dict[str, Any]:
-        """The numbers as they go into JSON; `coverage` only where there was noise."""
+        """The numbers, for JSON; `coverage` only with noise."""
         numbers = asdict(self)
         for name in ("n_outside", "n_at_nodes"):
             del numbers[name]
@@ -120,51 +122,54 @@ def validate(
     path: str | Path | None = None,
     progress: Progress = silent,
 ) -> Validation:
-    """Errors of a model at its nodes and at held-out spectra.
+    """Measure the errors of a model at its nodes and at held-out spectra.
 
     Parameters
     ----------
     model : Model
         The model.
     holdout : Grid or None
-        Spectra that took no part in making it. Those beyond its labels, or at its nodes, are left
-        out. They are divided by their own continuum where they bring one, and otherwise as the
-        recipe of the model fits it.
+        Spectra that the model was not made from. Those outside its labels, or at its nodes, are
+        left out. They are divided by the continuum of their file if there is one, and otherwise by
+        one fitted as in the recipe of the model.
     nodes : Grid, optional
-        The library itself, to compute errors at nodes anew; else they are those that `build` kept.
+        The library, to compute the errors at the nodes again; by default those stored by `build`
+        are returned.
     snr : float, optional
-        Signal to noise of a pixel at the continuum, for noise added before the inference; None for
-        noise-free spectra without stated errors.
+        Signal-to-noise ratio per pixel at the continuum, of noise added before the inference; None
+        for noise-free spectra without stated errors.
     method : str
-        Of the inference.
+        Inference method.
     seed : int
-        Of the noise, of the labels at which the model is timed, and of the method.
+        Seed of the noise, of the labels at which the model is timed, and of the method.
     path : path, optional
-        Where the model is stored, for its size.
+        File of the model, for its size.
     progress : callable
-        Told how far the work is.
+        Progress callback.
 
     Raises
     ------
     InputError
-        A seed or a signal to noise that cannot be.
+        The seed or the signal-to-noise ratio is impossible.
     ArchiveError
-        The model has no errors at nodes in it, and no library was given.
+        The model stores no errors at nodes, and no library was given.
     LabelError
-        No held-out spectrum can be used, or its labels are others than those of the model.
+        No held-out spectrum can be used, or it has other labels than the model.
     """
     check_seed(seed)
     if snr is not None and not 0.0 < snr < np.inf:
-        raise InputError(f"got a signal to noise of {snr:g}, expected a positive number.")
+        raise InputError(
+            f"got a signal-to-noise ratio of {snr:g}, expected a positive number; correct it."
+        )
     of_nodes = _stored_nodes(model) if nodes is None else _nodes(model, nodes, progress)
-    chosen = Chosen((), 0, 0)
+    chosen = HeldOutChoice((), 0, 0)
     of_holdout = seconds = coverage = None
     if holdout is not None:
         chosen = choose_held_out(model, holdout, _nodes_of(model))
-        trials = list(_trials(model, holdout, chosen.index, snr, method, seed, progress))
-        of_holdout = _holdout_errors(trials, model.label_names)
-        seconds = float(np.median([trial.seconds for trial in trials]))
-        coverage = None if snr is None else _coverage(trials, model.label_names)
+        stars = list(_inferred(model, holdout, chosen.index, snr, method, seed, progress))
+        of_holdout = _holdout_errors(stars, model.label_names)
+        seconds = float(np.median([star.seconds for star in stars]))
+        coverage = None if snr is None else _coverage(stars, model.label_names)
     return Validation(
         nodes=of_nodes,
         holdout=of_holdout,
@@ -187,7 +192,7 @@ def _stored_nodes(model: Model) -> NodeErrors:
 
 
 def _nodes(model: Model, grid: Grid, progress: Progress) -> NodeErrors:
-    """Errors at the nodes of the library, normalised as they were when they were cloned."""
+    """Errors at the nodes of the library, normalised as for cloning."""
     rows = []
     for i in range(len(grid)):
         spectrum = _inside(model, normalise(grid[i], model.recipe, grid.labels_of(i).get("teff")))
@@ -208,32 +213,32 @@ def _node_errors(flux: Any, lines: Any) -> NodeErrors:
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """Held-out spectra to use, and how many are left out for what reason."""
+class HeldOutChoice:
+    """Indices of the held-out spectra to use, and numbers of those left out."""
 
     index: tuple[int, ...]
     n_outside: int
     n_at_nodes: int
 
 
-def _nodes_of(model: Model) -> NDArray[np.float64]:
-    """Labels (N, L) of the nodes of a model, as far as it knows them."""
+def _nodes_of(model: Model) -> Floats:
+    """Labels (N, L) of the nodes of a model; empty if it does not store them."""
     nodes = np.asarray(model.meta.get("nodes", []), np.float64)
     return nodes.reshape(-1, len(model.label_names))
 
 
-def choose_held_out(model: Model, grid: Grid, nodes: NDArray[np.float64]) -> Chosen:
-    """The spectra of a grid that lie within the labels of a model and at none of its nodes (N, L).
+def choose_held_out(model: Model, grid: Grid, nodes: Floats) -> HeldOutChoice:
+    """Choose the spectra within the labels of a model that are not at its nodes (N, L).
 
     Raises
     ------
     LabelError
-        The grid has other labels, or no such spectrum.
+        The grid has other labels, or none of its spectra can be used.
     """
     names = model.label_names
     if set(grid.label_names) != set(names):
         raise LabelError(
-            f"the held-out spectra have the labels {', '.join(grid.label_names)}, expected "
+            f"got held-out spectra of the labels {', '.join(grid.label_names)}, expected "
             f"{', '.join(names)}; use spectra of the model's labels."
         )
     labels = grid.labels[:, [grid.label_names.index(name) for name in names]]
@@ -245,15 +250,15 @@ def choose_held_out(model: Model, grid: Grid, nodes: NDArray[np.float64]) -> Cho
     if not index:
         raise LabelError(
             f"none of the {len(grid)} held-out spectra can be used: {int((~inside).sum())} lie "
-            f"beyond the labels of the model and {int((inside & at_node).sum())} at its nodes; "
+            f"outside the labels of the model and {int((inside & at_node).sum())} at its nodes; "
             "use others, or a model of a wider library."
         )
-    return Chosen(index, int((~inside).sum()), int((inside & at_node).sum()))
+    return HeldOutChoice(index, int((~inside).sum()), int((inside & at_node).sum()))
 
 
 @dataclass(frozen=True)
-class _Trial:
-    """One held-out spectrum: its true labels, its flux errors, and what was inferred."""
+class _InferredStar:
+    """One held-out spectrum: true labels, flux errors and inferred labels."""
 
     truth: dict[str, float]
     flux_rms: float
@@ -262,7 +267,7 @@ class _Trial:
     seconds: float
 
 
-def _trials(
+def _inferred(
     model: Model,
     grid: Grid,
     index: tuple[int, ...],
@@ -270,20 +275,20 @@ def _trials(
     method: Method,
     seed: int,
     progress: Progress,
-) -> Iterator[_Trial]:
+) -> Iterator[_InferredStar]:
     fixed = {"rv": 0.0, "vsini": 0.0, "resolution": np.inf}
-    own = model.recipe.replace(continuum="library")
+    recipe = model.recipe.replace(continuum="library")
     rng = np.random.default_rng(seed)
     for done, i in enumerate(index):
         truth = grid.labels_of(i)
-        spectrum = _inside(model, normalise(grid[i], own, truth.get("teff")))
+        spectrum = _inside(model, normalise(grid[i], recipe, truth.get("teff")))
         errors = _flux_rms(model, spectrum, truth)
         observed = _observed(spectrum, snr, rng)
-        for _ in range(2 if done == 0 else 1):  # the first time it is compiled
+        for _ in range(2 if done == 0 else 1):  # the first run compiles
             answer = infer(
                 observed, model, fixed=fixed, continuum_degree=-1, method=method, seed=seed
             )
-        yield _Trial(truth, *errors, answer.labels, answer.seconds)
+        yield _InferredStar(truth, *errors, answer.labels, answer.seconds)
         progress("held-out", done + 1, len(index))
 
 
@@ -292,8 +297,7 @@ def _inside(model: Model, spectrum: Spectrum) -> Spectrum:
 
 
 def _observed(spectrum: Spectrum, snr: float | None, rng: np.random.Generator) -> Spectrum:
-    """The spectrum without stated errors, or with noise of 1/snr of the continuum and that as its
-    error."""
+    """The spectrum without stated errors, or with noise and errors of 1/snr of the continuum."""
     if snr is None:
         return replace(spectrum, error=None)
     noise = rng.normal(0.0, 1.0 / snr, len(spectrum))
@@ -301,39 +305,39 @@ def _observed(spectrum: Spectrum, snr: float | None, rng: np.random.Generator) -
 
 
 def _flux_rms(model: Model, spectrum: Spectrum, labels: dict[str, float]) -> tuple[float, float]:
-    """rms over pixels of model minus spectrum, with the residual and by the lines alone."""
-    own = model.own_pixels(spectrum.wavelength)
-    wavelength = spectrum.wavelength if own is None else None
-    place = slice(None) if own is None else own
+    """rms over pixels of model minus spectrum, with and without the residual of the model."""
+    native = model.own_pixels(spectrum.wavelength)
+    wavelength = spectrum.wavelength if native is None else None
+    pixels = slice(None) if native is None else native
 
     def rms(residual: bool) -> float:
         flux = model.flux(wavelength=wavelength, residual=residual, integrate=False, **labels)
-        difference = np.asarray(flux, np.float64)[place] - spectrum.flux
+        difference = np.asarray(flux, np.float64)[pixels] - spectrum.flux
         return float(np.sqrt(np.mean(difference[spectrum.good] ** 2)))
 
     return rms(True), rms(False)
 
 
-def _holdout_errors(trials: list[_Trial], names: tuple[str, ...]) -> HoldoutErrors:
-    flux = [trial.flux_rms for trial in trials]
+def _holdout_errors(stars: list[_InferredStar], names: tuple[str, ...]) -> HoldoutErrors:
+    flux = [star.flux_rms for star in stars]
     return HoldoutErrors(
         flux_rms_median=float(np.median(flux)),
         flux_rms_p95=float(np.percentile(flux, 95)),
-        lines_only_rms_median=float(np.median([trial.lines_rms for trial in trials])),
-        labels={name: _label_errors(trials, name) for name in names},
-        n=len(trials),
+        lines_only_rms_median=float(np.median([star.lines_rms for star in stars])),
+        labels={name: _label_errors(stars, name) for name in names},
+        n=len(stars),
     )
 
 
-def _label_errors(trials: list[_Trial], name: str) -> LabelErrors:
-    error = np.array([trial.labels[name].value - trial.truth[name] for trial in trials])
+def _label_errors(stars: list[_InferredStar], name: str) -> LabelErrors:
+    error = np.array([star.labels[name].value - star.truth[name] for star in stars])
     size = np.abs(error)
     return LabelErrors(float(size.mean()), float(np.median(size)), float(error.std()))
 
 
-def _coverage(trials: list[_Trial], names: tuple[str, ...]) -> dict[str, dict[str, float]]:
+def _coverage(stars: list[_InferredStar], names: tuple[str, ...]) -> dict[str, dict[str, float]]:
     def covered(name: str, width: float) -> float:
-        hits = [_in_interval(trial.truth[name], trial.labels[name], width) for trial in trials]
+        hits = [_in_interval(star.truth[name], star.labels[name], width) for star in stars]
         return float(np.mean(hits))
 
     return {
@@ -366,6 +370,6 @@ def _array_bytes(model: Model) -> int:
 
 def _file_bytes(path: Path) -> int:
     if not path.exists():
-        raise ArchiveError(f"There is no model at {path}: check the name.")
+        raise ArchiveError(f"there is no model at {path}; check the name.")
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     return sum(file.stat().st_size for file in files)
