@@ -37,7 +37,7 @@ from blase3d.inference import infer_many
 from blase3d.inference.likelihood.likelihood import make_likelihood
 from blase3d.inference.problem import make_problem
 from blase3d.inference.result import Estimate, Inference
-from blase3d.model.instrument import see
+from blase3d.model.instrument import Broadening, apply_instrument
 from blase3d.spectra.broaden import broaden, log_grid
 from blase3d.units import SPEED_OF_LIGHT
 
@@ -129,8 +129,9 @@ def seen(
     flux = model.flux(**{name: truth[name] for name in model.label_names})
     flux = flux if amplitudes is None else flux + amplitudes @ model.error_modes
     whole, place = model.split_places(wavelength)
-    sight = truth["rv"], truth["vsini"], RESOLUTION
-    return np.asarray(see(model.emulator, flux, place, *sight, whole=whole), float)
+    broadening = Broadening(rv=truth["rv"], vsini=truth["vsini"], resolution=RESOLUTION)
+    observed = apply_instrument(model.emulator, flux, place, broadening, whole=whole)
+    return np.asarray(observed, float)
 
 
 def moved(

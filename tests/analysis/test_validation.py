@@ -196,11 +196,20 @@ def finite_differences(model, **sight):
     return np.stack(columns, axis=1)
 
 
-@pytest.mark.parametrize("seen", [False, True])
-def test_information_is_that_of_finite_differences(exact, seen):
-    sight = {}
-    if seen:
-        sight = {"rv": 12.0, "resolution": 3e4, "wavelength": np.arange(8484.0, 8516.0, 0.08)}
+PIXELS = np.arange(8484.0, 8516.0, 0.08)
+
+
+@pytest.mark.parametrize(
+    "sight",
+    [
+        {},
+        {"rv": 12.0, "resolution": 3e4, "wavelength": PIXELS},
+        {"vsini": 15.0, "vmac": 20.0, "limb_darkening": 0.2},
+        {"resolution": np.linspace(2e4, 5e4, PIXELS.size), "wavelength": PIXELS},
+        {"integrate": True, "wavelength": PIXELS[::4]},
+    ],
+)
+def test_information_is_that_of_finite_differences(exact, sight):
     jacobian = finite_differences(exact, **sight) / 0.02
     expected = np.sqrt(np.diag(np.linalg.inv(jacobian.T @ jacobian)))
     found = line_information(exact, INSIDE, error=0.02, **sight)

@@ -25,9 +25,10 @@ Velocity, rotation, resolution and continuum are taken as known.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -39,9 +40,12 @@ from numpy.typing import NDArray
 from ..errors import InputError, LabelError
 from ..lines.lines import PARAMETERS, Lines
 from ..model.evaluate import Emulator, emulate, smooth_params
-from ..model.instrument import see
+from ..model.instrument import Broadening, apply_instrument
 from ..model.line_derivatives import against, changes_along
 from ..model.model import Model
+from ..parameters import FITTED, LIMB_DARKENING, parameter
+from ..runtime.arrays import Floats
+from ..spectra.broaden import pixel_widths, pixels_of
 
 _FAINT = 1e-9
 """A pixel where all changes together are below this part of the largest counts as unchanged."""
@@ -94,9 +98,12 @@ def line_information(
     free: Sequence[str] | None = None,
     rv: float = 0.0,
     vsini: float | None = None,
-    resolution: float | None = None,
+    resolution: ArrayLike | Callable[[Floats], ArrayLike] | None = None,
     wavelength: ArrayLike | None = None,
     error: ArrayLike = 0.01,
+    vmac: float | None = None,
+    limb_darkening: float = LIMB_DARKENING,
+    integrate: bool = False,
 ) -> LineInformation:
     """The lines at given labels, and how the information about the labels is divided among them.
 
@@ -109,8 +116,8 @@ def line_information(
     free : sequence of str, optional
         Labels that are sought together; all that vary in the model if None. With one name, the
         others are taken as known.
-    rv, vsini, resolution
-        As for `Model.flux`.
+    rv, vsini, resolution, vmac, limb_darkening, integrate
+        As of `Model.flux`.
     wavelength : (Q,), optional
         Pixels of the observation, Å in vacuum; the model's own if None.
     error : float or (Q,)
@@ -128,15 +135,23 @@ def line_information(
     vector = model.label_vector(**labels)
     names = _free_labels(model, free)
     columns = [model.label_names.index(name) for name in names]
-    sight = _sight(model, wavelength, rv, vsini, resolution)
-    weight = _weights(error, sight.place.size)
+    values = {
+        **labels,
+        "rv": rv,
+        "vsini": vsini,
+        "vmac": vmac,
+        "resolution": resolution,
+        "limb_darkening": limb_darkening,
+    }
+    observation = _observation(model, wavelength, values, integrate)
+    weight = _weights(error, observation.pixel.size)
     span = np.array([np.ptp(axis) or 1.0 for axis in model.axes.values()])
     params, slopes, change = _slopes(model.emulator, vector, jnp.asarray(span, jnp.float32))
-    seen = np.asarray(_look(model.emulator, sight, change), np.float64)
+    seen = np.asarray(_look(model.emulator, observation, change), np.float64)
     directions, variance = _directions(seen[columns] * weight)
     along = np.zeros((span.size, span.size))  # all labels, so that shapes do not depend on `free`
     along[np.ix_(columns, columns)] = directions
-    parts = _parts(model.emulator, vector, along, slopes, change, weight, sight)
+    parts = _parts(model.emulator, vector, along, slopes, change, weight, observation)
     of_lines, of_residual = (part[columns] for part in parts)
     total = of_lines.sum(axis=1) + of_residual
     known = np.isfinite(variance) & (total > 0)
@@ -273,56 +288,56 @@ def _directions(
 
 
 @partial(
-    jax.tree_util.register_dataclass,
-    data_fields=("place", "rv", "vsini", "resolution"),
-    meta_fields=("native",),
+    jax.tree_util.register_dataclass, data_fields=("pixel", "broadening"), meta_fields=("native",)
 )
 @dataclass(frozen=True)
-class _Sight:
-    """How the star is seen; `native`: on the model's own pixels, unmoved and not broadened."""
+class _Observation:
+    """Pixels and broadening; `native`: the model's own pixels, neither shifted nor broadened."""
 
-    place: Array
-    rv: Array
-    vsini: Array | None
-    resolution: Array | None
+    pixel: Array
+    broadening: Broadening
     native: bool
 
     def __call__(self, emulator: Emulator, absorbed: Array) -> Array:
-        """What the observation (Q,) shows of a change `absorbed` (P,) of the flux: B."""
+        """A change `absorbed` (P,) of the flux as it is observed, (Q,): B."""
         if self.native:
             return absorbed
-        return 1.0 - see(emulator, 1.0 - absorbed, self.place, self.rv, self.vsini, self.resolution)
+        return 1.0 - apply_instrument(emulator, 1.0 - absorbed, self.pixel, self.broadening)
 
 
-def _sight(
-    model: Model,
-    wavelength: ArrayLike | None,
-    rv: float,
-    vsini: float | None,
-    resolution: float | None,
-) -> _Sight:
-    resolution = None if resolution is None or np.isinf(resolution) else resolution
-    vsini = vsini or None
-    return _Sight(
-        model.places(model.wavelength if wavelength is None else wavelength),
-        jnp.float32(rv),
-        None if vsini is None else jnp.float32(vsini),
-        None if resolution is None else jnp.float32(resolution),
-        wavelength is None and rv == 0.0 and vsini is None and resolution is None,
-    )
+def _observation(
+    model: Model, wavelength: ArrayLike | None, values: Mapping[str, Any], integrate: bool
+) -> _Observation:
+    """The observation, without the effects that do nothing."""
+    at = model.wavelength if wavelength is None else wavelength
+    given = {name: value for name, value in values.items() if not _does_nothing(name, value)}
+    pixels = None
+    if integrate:
+        widths = pixel_widths(np.asarray(at, np.float64))
+        widths = np.clip(widths, 0.0, 2.0 * np.median(widths))  # at gaps, and where orders overlap
+        pixels = pixels_of(widths, model.emulator.velocity_step)
+    broadening = model.broadening(given, at, pixels)
+    native = wavelength is None and broadening.neutral and "rv" not in given
+    return _Observation(model.places(at), jax.tree.map(jnp.float32, broadening), native)
+
+
+def _does_nothing(name: str, value: Any) -> bool:
+    if value is None or np.ndim(value):
+        return value is None
+    return name in FITTED and value == parameter(name).neutral
 
 
 @jax.jit
-def _look(emulator: Emulator, sight: _Sight, changes: Array) -> Array:
+def _look(emulator: Emulator, observation: _Observation, changes: Array) -> Array:
     """What the observation shows of changes (K, P) of the flux, (K, Q)."""
-    return jax.vmap(partial(sight, emulator))(changes)
+    return jax.vmap(partial(observation, emulator))(changes)
 
 
 @jax.jit
-def _look_back(emulator: Emulator, sight: _Sight, values: Array) -> Array:
+def _look_back(emulator: Emulator, observation: _Observation, values: Array) -> Array:
     """The transpose of `_look`: from values (K, Q) at pixels of the observation to (K, P)."""
     blank = jnp.zeros((len(values), emulator.layout.n_pixels))
-    _, back = jax.vjp(jax.vmap(partial(sight, emulator)), blank)
+    _, back = jax.vjp(jax.vmap(partial(observation, emulator)), blank)
     return back(values)[0]
 
 
@@ -346,18 +361,18 @@ def _parts(
     slopes: Array,
     change: Array,
     weight: NDArray[np.float64],
-    sight: _Sight,
+    observation: _Observation,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Information of the lines (L, C) and of the residual (L,) along directions (L, L), from the
     slopes of lines (L, C, 4) and flux (L, P)."""
     matrix = jnp.asarray(along, jnp.float32)
     lines, everything, of_residual, gain = changes_along(emulator, labels, matrix, slopes, change)
-    seen = np.asarray(_look(emulator, sight, everything), np.float64)
-    shown = np.asarray(_look(emulator, sight, matrix @ change), np.float64)
+    seen = np.asarray(_look(emulator, observation, everything), np.float64)
+    shown = np.asarray(_look(emulator, observation, matrix @ change), np.float64)
     works = seen > _FAINT * seen.max(axis=1, keepdims=True)
     relative = (shown * weight / weight.max()) ** 2 / np.where(works, seen, 1.0)
     quotient = jnp.asarray(np.where(works, relative, 0.0), jnp.float32)
-    density = jnp.maximum(_look_back(emulator, sight, quotient), 0.0)
+    density = jnp.maximum(_look_back(emulator, observation, quotient), 0.0)
     of_lines = against(lines, density * jnp.abs(gain))
     rest = np.sum(np.asarray(of_residual * density, np.float64), axis=1)
     return np.asarray(of_lines, np.float64), rest

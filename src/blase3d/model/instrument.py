@@ -1,76 +1,135 @@
-"""What is seen of a star: the emulator's flux in motion, rotating, through an instrument.
+"""The observed flux: Doppler shift, rotation, macroturbulence, resolution, detector pixels.
 
-labels ─► flux (`emulator`) ─► star: motion, rotation, turbulence ─► instrument: resolution, pixels
+    labels ─► flux (`evaluate`) ─► motion, rotation, turbulence ─► line spread, pixels
+
+`Broadening` holds all that is said of an observation, and `apply_instrument` applies it. Both the
+fits and the line information take it from here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from ..spectra.broaden import LIMB_DARKENING, Pixels, broaden, sample, sample_mean
+from ..parameters import LIMB_DARKENING
+from ..spectra.broaden import Pixels, broaden, sample, sample_mean
 from ..units import SPEED_OF_LIGHT
 from .evaluate import Emulator, emulate
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("rv", "vsini", "vmac", "resolution", "limb_darkening", "pixels"),
+    meta_fields=(),
+)
+@dataclass(frozen=True)
+class Broadening:
+    """How a star is observed. None leaves an effect out, and saves its computation.
+
+    Attributes
+    ----------
+    rv : float
+        Radial velocity, km/s.
+    vsini, vmac : float or None
+        Rotation and radial–tangential macroturbulence, km/s.
+    resolution : float, (M,) or None
+        λ/Δλ of the instrument, one for all or one for every step in ln λ of the observation.
+    limb_darkening : float
+        Linear coefficient of the rotation kernel.
+    pixels : Pixels or None
+        Detector pixels over which the flux is averaged; None: it is given at points.
+    """
+
+    rv: ArrayLike = 0.0
+    vsini: ArrayLike | None = None
+    vmac: ArrayLike | None = None
+    resolution: ArrayLike | None = None
+    limb_darkening: ArrayLike = LIMB_DARKENING
+    pixels: Pixels | None = None
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], pixels: Pixels | None = None) -> Broadening:
+        """The broadening at these values of parameters.
+
+        Parameters
+        ----------
+        values : dict
+            Every parameter of the star by name, labels included. Those that are missing or None
+            have no effect. A macroturbulence that depends on the labels belongs here.
+        pixels : Pixels, optional
+            Of the detector.
+        """
+        given = {
+            name: values[name]
+            for name in ("rv", "vsini", "vmac", "resolution", "limb_darkening")
+            if values.get(name) is not None
+        }
+        return cls(**given, pixels=pixels)
+
+    @property
+    def neutral(self) -> bool:
+        """Whether nothing broadens the flux. It may still be shifted."""
+        effects = (self.vsini, self.vmac, self.resolution, self.pixels)
+        return all(effect is None for effect in effects)
 
 
 def observe(
     emulator: Emulator,
     labels: Array,
-    place: Array,
-    rv: ArrayLike = 0.0,
-    vsini: ArrayLike | None = None,
-    resolution: ArrayLike | None = None,
+    pixel: Array,
+    broadening: Broadening,
     *,
+    whole: Array | None = None,
     residual: bool = True,
-    **sight: Any,
 ) -> Array:
-    """Flux (Q,) of a moving, rotating star seen by an instrument, at `place` (Q,): fractional
-    pixels of the steps in ln λ. Velocities in km/s; None leaves rotation or instrument out.
-    `sight`: the rest of what `see` takes."""
+    """Flux (Q,) of a star of these labels as it is observed (`apply_instrument`)."""
     flux = emulate(emulator, labels, residual=residual)
-    return see(emulator, flux, place, rv, vsini, resolution, **sight)
+    return apply_instrument(emulator, flux, pixel, broadening, whole=whole)
 
 
-def see(
+def apply_instrument(
     emulator: Emulator,
     flux: Array,
-    place: Array,
-    rv: ArrayLike = 0.0,
-    vsini: ArrayLike | None = None,
-    resolution: ArrayLike | None = None,
+    pixel: Array,
+    broadening: Broadening,
     *,
-    vmac: ArrayLike | None = None,
-    limb_darkening: ArrayLike = LIMB_DARKENING,
-    pixels: Pixels | None = None,
     whole: Array | None = None,
 ) -> Array:
-    """Flux (P,) of the model's own pixels as `observe` shows it, (Q,).
+    """Flux (P,) on the model's pixels as it is observed, (Q,).
 
-    `resolution` is one number, or one for every step in ln λ of the observation, (M,); `vmac` is
-    macroturbulence (km/s); `pixels` average the flux over themselves; `whole` (Q,) is added to
-    `place` (see `sample`).
+    Parameters
+    ----------
+    pixel : (Q,)
+        Fractional pixels of the steps in ln λ at which the flux is observed.
+    whole : (Q,) int32, optional
+        Added to `pixel`, where float32 could not hold the sum (`broaden.sample`).
     """
     flux = sample(flux, emulator.to_log)
-    step = emulator.velocity_step
-    shift = jnp.log1p(jnp.asarray(rv) / SPEED_OF_LIGHT) * SPEED_OF_LIGHT / step
-    if resolution is not None and jnp.ndim(resolution):  # emitted at one step, seen at another
+    step, resolution, pixels = emulator.velocity_step, broadening.resolution, broadening.pixels
+    shift = jnp.log1p(jnp.asarray(broadening.rv) / SPEED_OF_LIGHT) * SPEED_OF_LIGHT / step
+    if resolution is not None and jnp.ndim(resolution):  # emitted at one step, observed at another
         resolution = jnp.interp(
             jnp.arange(flux.size) + shift, jnp.arange(flux.size), jnp.asarray(resolution)
         )
     uniform = None if pixels is None else pixels.uniform
-    if not all(effect is None for effect in (vsini, resolution, vmac, uniform)):
+    effects = (broadening.vsini, resolution, broadening.vmac, uniform)
+    if not all(effect is None for effect in effects):
         flux = broaden(
             flux,
             step,
-            0.0 if vsini is None else vsini,
+            0.0 if broadening.vsini is None else broadening.vsini,
             resolution,
-            vmac=vmac,
-            limb_darkening=limb_darkening,
+            vmac=broadening.vmac,
+            limb_darkening=broadening.limb_darkening,
             pixel=uniform,
         )
     if pixels is None:
-        return sample(flux, place - shift, whole)
-    return sample_mean(flux, place - shift, pixels, whole)
+        return sample(flux, pixel - shift, whole)
+    return sample_mean(flux, pixel - shift, pixels, whole)

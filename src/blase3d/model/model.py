@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, LabelError
 from ..lines.lines import Lines
+from ..parameters import LIMB_DARKENING
 from ..recipe import Recipe
-from ..spectra.broaden import LIMB_DARKENING, Pixels, log_grid, pixel_widths, pixels_of
+from ..spectra.broaden import Pixels, log_grid, pixel_widths, pixels_of
 from ..units import SPEED_OF_LIGHT
 from .evaluate import Emulator, Residual, emulate, line_params
 from .grid_basis import box_functions, functions_with_residual
-from .instrument import observe
+from .instrument import Broadening, observe
 from .interpolation import make_manifold
 from .line_grid import Surface, farthest, surface_layout
 
@@ -130,18 +131,17 @@ class Model:
             # only what can be seen at these wavelengths is evaluated
             broad = _BROADEST * any(effect is not None for effect in (vsini, resolution, vmac))
             part = self.part(float(np.min(at)), float(np.max(at)), _fastest(rv) + broad)
-        return _observe(
-            part.emulator,
-            vector,
-            part.places(at),
-            0.0 if rv is None else rv,
-            vsini,
-            part.line_spread(resolution, at),
-            residual=residual,
-            vmac=vmac,
-            limb_darkening=limb_darkening,
-            pixels=part.pixels(np.asarray(at, np.float64)) if integrate else None,
-        )
+        values = {
+            **labels,
+            "rv": rv,
+            "vsini": vsini,
+            "vmac": vmac,
+            "resolution": resolution,
+            "limb_darkening": limb_darkening,
+        }
+        pixels = part.pixels(np.asarray(at, np.float64)) if integrate else None
+        broadening = part.broadening(values, at, pixels)
+        return _observe(part.emulator, vector, part.places(at), broadening, residual=residual)
 
     def part(self, low: float, high: float, velocity: float = 0.0) -> Model:
         """The model of what moves into the range from `low` to `high` (Å) at up to `velocity`
@@ -159,6 +159,23 @@ class Model:
                 parts[first, last] = _cut(self, slice(first, last))
         return parts[first, last]
 
+    def broadening(
+        self, values: Mapping[str, Any], wavelength: ArrayLike, pixels: Pixels | None = None
+    ) -> Broadening:
+        """The broadening of an observation at wavelengths (Q,) in Å.
+
+        Parameters
+        ----------
+        values : dict
+            Parameters by name, as `Model.flux` takes them, labels included.
+        wavelength : (Q,)
+            Å, in vacuum.
+        pixels : Pixels, optional
+            Detector pixels over which the flux is averaged.
+        """
+        resolution = self.line_spread(values.get("resolution"), wavelength)
+        return Broadening.of({**values, "resolution": resolution}, pixels)
+
     def pixels(self, wavelength: NDArray[np.float64]) -> Pixels:
         """Pixels that touch midway between wavelengths (Q,) in Å."""
         return pixels_of(pixel_widths(wavelength), self.emulator.velocity_step)
@@ -168,8 +185,8 @@ class Model:
         resolution: ArrayLike | Callable[[NDArray[np.float64]], ArrayLike] | None,
         wavelength: ArrayLike,
     ) -> ArrayLike | None:
-        """A resolution as `see` wants it: one that is given at wavelengths (Q,), or as a function
-        of them, is taken to the model's steps in ln λ, (M,)."""
+        """A resolution as `Broadening` has it: given at wavelengths (Q,), or as a function of them,
+        it is taken to the model's steps in ln λ, (M,)."""
         if resolution is None or not (callable(resolution) or np.ndim(resolution)):
             return resolution
         first, steps = float(np.log(self.wavelength[0])), np.arange(self.emulator.to_log.size)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ...model.evaluate import Emulator, emulate
-from ...model.instrument import see
+from ...model.instrument import Broadening, apply_instrument
 from .data import Data, Form
 
 
@@ -26,21 +26,12 @@ def seen_by(
     if form.native:
         size = data.place.size
         return jax.lax.dynamic_slice(jnp.pad(flux, (0, size)), (data.first,), (size,))
-    resolution = value["resolution"] if form.instrument else None
-    if resolution is not None and data.sharpness is not None:
-        resolution = resolution * data.sharpness
-    return see(
-        emulator,
-        flux,
-        data.place,
-        value["rv"],
-        value["vsini"] if form.rotation else None,
-        resolution,
-        vmac=value["vmac"] if form.turbulence else None,
-        limb_darkening=data.dark,
-        pixels=data.pixels,
-        whole=data.whole,
-    )
+    effects = {"resolution": form.instrument, "vsini": form.rotation, "vmac": form.turbulence}
+    value = {name: x for name, x in value.items() if effects.get(name, True)}
+    if form.instrument and data.sharpness is not None:
+        value["resolution"] = value["resolution"] * data.sharpness
+    broadening = Broadening.of({**value, "limb_darkening": data.dark}, data.pixels)
+    return apply_instrument(emulator, flux, data.place, broadening, whole=data.whole)
 
 
 def predict(

@@ -14,7 +14,8 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from ...model.instrument import observe
+from ...model.evaluate import Emulator
+from ...model.instrument import Broadening, observe
 from ...model.model import Model
 from ...parameters import parameter
 from .curves import Floats
@@ -81,7 +82,7 @@ class CompiledModel:
 
 @jax.jit
 def _observe(
-    emulator: object,
+    emulator: Emulator,
     labels: Array,
     fraction: Array,
     rv: Array,
@@ -89,5 +90,6 @@ def _observe(
     resolution: Array,
     whole: Array,
 ) -> Array:
-    flux = observe(emulator, labels, fraction, rv, vsini, resolution, whole=whole)  # type: ignore[arg-type]
+    broadening = Broadening(rv=rv, vsini=vsini, resolution=resolution)
+    flux = observe(emulator, labels, fraction, broadening, whole=whole)
     return jnp.asarray(flux, jnp.float32)

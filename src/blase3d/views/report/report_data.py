@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from ...analysis.fisher import LineInformation, line_information
 from ...inference.plots import Floats, Section, gaps, positive_continuum, sections, typical_steps
+from ...inference.problem import Options
 from ...inference.result import Inference
 from ...model.model import Model
 from ...units import SPEED_OF_LIGHT
@@ -112,6 +114,7 @@ def make_report_data(inference: Inference, model: Model) -> ReportData:
     rv, vsini = observation.get("rv", 0.0), observation.get("vsini")
     resolution = observation.get("resolution")
     resolution = resolution if resolution is not None and np.isfinite(resolution) else None
+    vmac, options = observation.get("vmac"), inference.options or Options()
     error = inference.error / positive_continuum(inference)
     information = line_information(
         model,
@@ -119,18 +122,35 @@ def make_report_data(inference: Inference, model: Model) -> ReportData:
         free=[name for name in model.label_names if name in inference.names] or None,
         rv=rv,
         vsini=vsini,
-        resolution=resolution,
+        resolution=resolution if inference.resolving is None else _resolving(inference),
         wavelength=inference.wavelength,
         error=np.where(error > 0, error, np.inf),
+        vmac=vmac,
+        limb_darkening=options.limb_darkening,
+        integrate=options.integrate,
     )
+    widths = 1.0 / resolution if resolution else 0.0, *_relative(vsini, vmac)
     return ReportData(
         inference,
         tuple(sections(inference)),
         information,
         labels,
         1.0 + rv / SPEED_OF_LIGHT,
-        float(np.hypot(1.0 / resolution if resolution else 0.0, (vsini or 0.0) / SPEED_OF_LIGHT)),
+        float(np.linalg.norm(widths)),
     )
+
+
+def _relative(*velocities: float | None) -> list[float]:
+    """Velocities (km/s, None for none) over that of light."""
+    return [(velocity or 0.0) / SPEED_OF_LIGHT for velocity in velocities]
+
+
+def _resolving(inference: Inference) -> Callable[[Floats], Floats]:
+    """The varying resolution as a function of the wavelength (Å)."""
+    assert inference.resolving is not None
+    sort = np.argsort(inference.wavelength, kind="stable")
+    wavelength, resolving = inference.wavelength[sort], inference.resolving[sort]
+    return lambda at: np.interp(at, wavelength, resolving)
 
 
 def found_values(inference: Inference, model: Model) -> tuple[dict[str, float], dict[str, float]]:
