@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from toy_models import model_of, true_params
 
-from blase3d.analysis.comparison import _correlated, compare
+from blase3d.analysis.comparison import _correlation_length, compare
 from blase3d.errors import InputError
 from blase3d.libraries.toy import WAVELENGTH, toy_grid
 from blase3d.spectra.spectrum import Spectrum
@@ -98,7 +98,7 @@ def test_too_few_models_and_no_overlap_are_refused():
 
 def test_white_noise_is_not_correlated_and_smooth_noise_is():
     white = np.random.default_rng(0).normal(size=5000)
-    assert _correlated(white) == pytest.approx(1.0, abs=0.3)
+    assert _correlation_length(white) == pytest.approx(1.0, abs=0.3)
     smooth = np.convolve(white, np.ones(10), "valid")
-    assert _correlated(smooth) == pytest.approx(10.0, rel=0.3)
-    assert _correlated(np.zeros(9)) == 1.0
+    assert _correlation_length(smooth) == pytest.approx(10.0, rel=0.3)
+    assert _correlation_length(np.zeros(9)) == 1.0
