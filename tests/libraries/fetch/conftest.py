@@ -11,17 +11,15 @@ from pathlib import Path
 
 import pytest
 from cli_runner import Done
-from ftp_server import FtpLibrary
 from phoenix_server import BOX, Library
 
 from blase3d.libraries import fetch as f
-from blase3d.libraries.fetch.ftp import FtpFiles
 from blase3d.runtime.files import CACHE_VARIABLE
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Library]:
-    for name in ("http_proxy", "https_proxy", "all_proxy", "ftp_proxy", "no_proxy"):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
     with Library() as running:
@@ -39,7 +37,7 @@ def naps() -> list[float]:
 
 @pytest.fixture
 def web(naps: list[float]) -> f.Web:
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}), FtpFiles)
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     return f.Web(opener=direct, sleep=naps.append, timeout=2.0)
 
 
@@ -53,14 +51,6 @@ def bring(server: Library, web: f.Web, tmp_path: Path) -> Fetch:
         return f.fetch(plan, web=web, **more)
 
     return call
-
-
-@pytest.fixture
-def ftp(server: Library) -> Iterator[FtpLibrary]:
-    with FtpLibrary() as running:
-        threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
-        yield running
-        running.shutdown()
 
 
 @pytest.fixture

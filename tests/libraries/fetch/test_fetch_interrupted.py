@@ -25,7 +25,7 @@ from phoenix_server import (
 
 from blase3d.errors import InputError
 from blase3d.libraries import fetch as f
-from blase3d.libraries.fetch import partial_files, threads
+from blase3d.libraries.fetch import partial_files
 from blase3d.libraries.readers.phoenix import WAVE_FILE
 from blase3d.runtime.files import CACHE_VARIABLE
 
@@ -43,10 +43,9 @@ def stop_after(count: int) -> Callable[[str, int, int], None]:
 
 @pytest.mark.parametrize("connections", [1, 2, 4])
 def test_an_interrupted_fetch_loses_nothing_and_repeats_nothing(
-    server, bring, tmp_path, monkeypatch, connections
+    server, bring, tmp_path, connections
 ):
     """After three files the server falls silent in the middle of each."""
-    monkeypatch.setattr(threads, "JOIN", 0.2)
     gate = threading.Event()
 
     def stall(handler: Handler, content: bytes) -> None:
@@ -76,7 +75,7 @@ def test_an_interrupted_fetch_loses_nothing_and_repeats_nothing(
 def test_interrupted_after_the_last_byte(server, bring, tmp_path):
     """Whole but not yet checked and renamed: no byte is fetched again."""
     part = partial_files.Part(tmp_path / "phoenix" / SUN)
-    part.start(partial_files.Source(server.root + SUN, len(server.files[SUN]), '"one"'))
+    part.start(partial_files.Version(server.root + SUN, len(server.files[SUN]), '"one"'))
     part.path.write_bytes(server.files[SUN])
     assert_all_there(bring(), server)
     assert server.gets(SUN) == []
@@ -84,7 +83,7 @@ def test_interrupted_after_the_last_byte(server, bring, tmp_path):
 
 def test_the_plan_counts_what_has_arrived(server, web, bring, tmp_path):
     part = partial_files.Part(tmp_path / "phoenix" / SUN)
-    part.start(partial_files.Source(server.root + SUN, len(server.files[SUN]), '"one"'))
+    part.start(partial_files.Version(server.root + SUN, len(server.files[SUN]), '"one"'))
     part.path.write_bytes(server.files[SUN][:3000])
     plan = f.make_plan(BOX, tmp_path / "phoenix", server.root, web)
     assert plan.size == sum(map(len, server.files.values())) - 3000
@@ -93,7 +92,7 @@ def test_the_plan_counts_what_has_arrived(server, web, bring, tmp_path):
 def test_one_fetch_at_a_time(bring, tmp_path):
     with (
         partial_files.sole_use(tmp_path / "phoenix"),
-        pytest.raises(InputError, match="Another fetch is at work"),
+        pytest.raises(InputError, match="another fetch is running"),
     ):
         bring()
 
@@ -129,7 +128,7 @@ def test_command_interrupted(run, server, tmp_path, blow):
         _, err = process.communicate(timeout=30)
     assert process.returncode != 0
     assert "Traceback" not in err
-    assert ("goes on from there" in err) == (blow == signal.SIGINT)
+    assert ("same command again" in err) == (blow == signal.SIGINT)
     rest = what_lacks(server, folder)
     assert 0 < len(rest) < len(NODES)
     assert any(count < len(server.files[path]) for path, count in rest.items())

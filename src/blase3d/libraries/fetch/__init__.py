@@ -1,13 +1,10 @@
-"""Part of the PHOENIX library from its server into a folder, checked; and its cut as a grid.
+"""Download of a part of the PHOENIX library, checked, and its cut into a grid file.
 
-`make_plan` asks the server what there is and looks what of it is here, `fetch` brings the rest,
-`write_box` cuts the wanted wavelengths into a grid file. The folder has the layout of the server,
-so that it is a grid by itself. (pooch neither goes on inside a file nor fetches several at a time,
-and checks files by sums, which the library does not publish.)
+`make_plan` compares what the server has with the folder, `fetch` downloads the rest, `write_box`
+writes a range of wavelengths to a grid file. The folder has the layout of the server, so it is a
+library by itself.
 
-From what knows nothing of PHOENIX to what knows all: `parts` (files on the disk), `ftp`, `download`
-(one file from a server), `crew` (several at a time), `listing` (what the server has), `verify`
-(whether a file is good), `plan`, `run`.
+Neither pooch nor urllib3's `Retry` resumes inside a file or checks its content, so `download` does.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Files from a server that may misbehave: retries with back-off, resuming inside a file.
+"""Files from an unreliable server: retries with increasing waits, resuming inside a file.
 
-Knows nothing of what a file means: whether its content is good is said by a `check` that the
-caller gives. HTTP, HTTPS and FTP go through `urllib`, which honours the environment's proxies.
+`urllib` makes the requests, with the proxies of the environment. Whether the content of a file is
+good is decided by a `check` of the caller.
 """
 
 from __future__ import annotations
@@ -20,143 +20,118 @@ from typing import Any, TypeVar
 
 from ...errors import GridError, InputError
 from ...runtime.files import first_line
-from .ftp import FtpFiles
-from .partial_files import Part, Source, sha256_of
+from .partial_files import Part, Version, sha256_of
 
 R = TypeVar("R")
 Check = Callable[[Path], object]
-"""Raises InputError if the content of a file is not as it should be."""
+"""Raises `InputError` if the content of a file is bad."""
 
 CHUNK = 1 << 16
-"""Bytes read at once."""
+"""Bytes read at a time."""
 PROGRESS = 0.05
-"""The part of a file that has to arrive for a try to count as progress."""
+"""Fraction of a file that has to arrive in an attempt for it to count as progress."""
 NEVER = threading.Event()
-"""Is not set: nobody calls the work off."""
+"""An event that is never set."""
 _ABSENT = (404, 410)
 _DENIED = (401, 403, 405)
-_PASSING = (408, 425, 429, 500, *range(502, 600))
-"""What may be otherwise the next time; 501 says that a method is unknown."""
+_TEMPORARY = (408, 425, 429, 500, *range(502, 600))
+"""Statuses that may change; 501 (method not implemented) will not."""
 
 
-class _Fault(Exception):
-    """What went wrong between us and the server."""
-
-
-class _Passing(_Fault):
-    """May be otherwise the next time, after `wait` seconds if the server says so."""
+class _Temporary(Exception):
+    """A fault that may pass, after `wait` seconds if the server states them."""
 
     def __init__(self, reason: str, wait: float = 0.0):
         super().__init__(reason)
         self.wait = wait
 
 
-class _Final(_Fault):
-    """Will be the same the next time."""
+class _Permanent(Exception):
+    """A fault that will not pass. `total`: bytes of the file, if an answer 416 states them."""
 
-    def __init__(self, reason: str, status: int = 0):
+    def __init__(self, reason: str, status: int = 0, total: int | None = None):
         super().__init__(reason)
-        self.status = status
-
-
-class _NoSuchRange(_Fault):
-    """The server has no byte where we wanted to go on; `total`: how many it says there are."""
-
-    def __init__(self, total: int | None):
-        super().__init__("it has no such range of bytes")
-        self.total = total
+        self.status, self.total = status, total
 
 
 class Stopped(Exception):
-    """The work was called off."""
+    """The download was stopped by its caller."""
 
 
 @contextmanager
-def _judged() -> Iterator[None]:
-    """Tell faults that may pass from those that will not."""
+def _classified() -> Iterator[None]:
+    """Turn failures of a connection into temporary and permanent faults."""
     try:
         yield
     except urllib.error.HTTPError as failure:
         failure.close()
-        raise _of_status(failure) from None
-    except urllib.error.URLError as failure:
-        said = str(failure.reason).strip()
-        # 550 is an FTP server's word for: there is no such file.
-        raise _Final(said, 404) if re.search(r"\b550\b", said) else _Passing(said) from None
-    except (OSError, http.client.HTTPException) as failure:
-        raise _Passing(f"{type(failure).__name__}: {first_line(failure)}") from None
-
-
-def _of_status(failure: urllib.error.HTTPError) -> _Fault:
-    said = f"the server says {failure.code} {failure.reason}"
-    if failure.code == 416:
-        return _NoSuchRange(_total(failure.headers))
-    if failure.code in _PASSING:
+        reason = f"the server answers {failure.code} {failure.reason}"
+        if failure.code not in _TEMPORARY:
+            raise _Permanent(reason, failure.code, _total(failure.headers)) from None
         wait = failure.headers.get("Retry-After", "")
-        return _Passing(said, float(wait) if wait.isdigit() else 0.0)
-    return _Final(said, failure.code)
+        raise _Temporary(reason, float(wait) if wait.isdigit() else 0.0) from None
+    except urllib.error.URLError as failure:
+        raise _Temporary(str(failure.reason).strip()) from None
+    except (OSError, http.client.HTTPException) as failure:
+        raise _Temporary(f"{type(failure).__name__}: {first_line(failure)}") from None
 
 
-def _whole_number(text: str | None) -> int | None:
+def _integer(text: str | None) -> int | None:
     return int(text) if text is not None and text.strip().isdigit() else None
 
 
 def _total(headers: Any) -> int | None:
-    """How many bytes a file has, as Content-Range tells."""
-    return _whole_number(headers.get("Content-Range", "").rpartition("/")[2])
-
-
-def _first(headers: Any) -> int | None:
-    """The first byte of an answer in part."""
-    found = re.match(r"\s*bytes\s+(\d+)-", headers.get("Content-Range", ""))
-    return int(found[1]) if found else None
+    """Size (bytes) of the whole file, from Content-Range."""
+    return _integer(headers.get("Content-Range", "").rpartition("/")[2])
 
 
 @dataclass(frozen=True)
 class Web:
-    """How servers are asked. The defaults are the world; tests give another."""
+    """How servers are asked. Tests replace the defaults."""
 
-    opener: Any = field(default_factory=lambda: urllib.request.build_opener(FtpFiles))
-    """Has `open(request, timeout)`, as that of urllib.request, which knows the proxies."""
+    opener: Any = field(default_factory=urllib.request.build_opener)
+    """Has `open(request, timeout)`, like that of urllib.request, which knows the proxies."""
     sleep: Callable[[float], None] = time.sleep
     timeout: float = 30.0
-    """Seconds without a byte, after which a connection is given up."""
+    """Seconds without a byte after which a connection is given up."""
     attempts: int = 5
-    """Tries in a row that may fail without progress."""
+    """Attempts in a row that may fail without progress."""
     first_wait: float = 1.0
-    """Seconds before the second try; each further wait is twice as long."""
+    """Seconds before the second attempt; each further wait is twice as long."""
     longest_wait: float = 60.0
+    """Seconds"""
 
     def text(self, url: str, attempts: int | None = None) -> str | None:
-        """A page as text; None: there is none; empty: we may not see it."""
+        """Return a page; None if there is none, "" if access is denied."""
 
         def read() -> str | None:
             try:
-                with self._ask(url) as answer, _judged():
-                    # Without an amount, a page that is cut off raises IncompleteRead.
+                with self._ask(url) as answer, _classified():
                     page = str(answer.read().decode("utf-8", errors="replace"))
-                    _require_end(page, answer.headers)
-                    return page
-            except _Final as fault:
-                if fault.status in (*_ABSENT, *_DENIED):
-                    return None if fault.status in _ABSENT else ""
-                raise
+            except _Permanent as fault:
+                if fault.status not in (*_ABSENT, *_DENIED):
+                    raise
+                return None if fault.status in _ABSENT else ""
+            # Without a stated length, a page that is cut off looks complete.
+            opened, closed = (tag in page.lower() for tag in ("<html", "</html"))
+            if "Content-Length" not in answer.headers and opened and not closed:
+                raise _Temporary("the page is cut off")
+            return page
 
-        return self._patiently(url, read, attempts)
+        return self._retry(url, read, attempts)
 
-    def head(self, url: str) -> Source | None:
-        """What the server says of a file, without its content; None: there is no such file."""
+    def head(self, url: str) -> Version | None:
+        """Return what the server states about a file; None if there is no such file."""
 
-        def read() -> Source | None:
+        def read() -> Version | None:
             try:
                 with self._ask(url, "HEAD") as answer:
-                    size = _whole_number(answer.headers.get("Content-Length"))
-                    return Source.of(url, answer.headers, size)
-            except _Final as fault:
-                # A server that has no HEAD may yet have the file.
-                return None if fault.status in _ABSENT else Source(url)
+                    size = _integer(answer.headers.get("Content-Length"))
+                    return Version.of(url, answer.headers, size)
+            except _Permanent as fault:  # a server that refuses HEAD may have the file
+                return None if fault.status in _ABSENT else Version(url)
 
-        return self._patiently(url, read)
+        return self._retry(url, read)
 
     def fetch(
         self,
@@ -166,14 +141,14 @@ class Web:
         size: int | None = None,
         stop: threading.Event = NEVER,
     ) -> None:
-        """Bring a file to `target`, whole and good, going on where an earlier try ended.
+        """Download a file to `target`, complete and good, resuming an earlier attempt.
 
-        `size` in bytes, if it is known from elsewhere.
+        `size` (bytes) is that known from elsewhere.
 
         Raises
         ------
         GridError
-            It cannot be had. What has come of it is kept, unless it is damaged.
+            The download fails. What has arrived is kept, unless it is damaged.
         Stopped
             `stop` was set.
         """
@@ -181,44 +156,44 @@ class Web:
         best = part.length
         damaged: set[str] = set()
 
-        def bring() -> None:
-            source = self._complete(url, part, size, stop)
+        def download() -> None:
+            version = self._complete(url, part, size, stop)
             _refuse_damaged(part, check, damaged)
-            part.keep(source)
+            part.finish(version)
 
         def progressed() -> bool:
             nonlocal best
-            source, length = part.source(), part.length
-            step = CHUNK if source is None or not source.size else PROGRESS * source.size
+            version, length = part.version(), part.length
+            step = CHUNK if version is None or not version.size else PROGRESS * version.size
             gained = length >= best + max(1.0, step)
             best = max(best, length)
             return gained
 
-        self._patiently(url, bring, None, progressed)
+        self._retry(url, download, None, progressed)
 
-    def _patiently(
+    def _retry(
         self,
         url: str,
         action: Callable[[], R],
         attempts: int | None = None,
         progressed: Callable[[], bool] = lambda: False,
     ) -> R:
-        """Try until it works, or has failed too often in a row without progress."""
+        """Repeat an action until it succeeds, or fails too often in a row without progress."""
         allowed, tries = attempts or self.attempts, 0
         while True:
             try:
                 return action()
-            except _Passing as fault:
+            except _Temporary as fault:
                 tries = 1 if progressed() else tries + 1
                 if tries >= allowed:
                     raise GridError(
-                        f"{url} cannot be had in {tries} tries ({fault}): look at the connection "
-                        "and run the same again later; what has arrived is kept."
+                        f"{url} cannot be fetched in {tries} attempts ({fault}); check the "
+                        "connection and run the same command again. What has arrived is kept."
                     ) from fault
-                back_off = self.first_wait * 2 ** (tries - 1)
-                self.sleep(min(max(back_off, fault.wait), self.longest_wait))
-            except _Fault as fault:
-                raise GridError(f"{url} cannot be had: {fault}.") from fault
+                wait = max(self.first_wait * 2 ** (tries - 1), fault.wait)
+                self.sleep(min(wait, self.longest_wait))
+            except _Permanent as fault:
+                raise GridError(f"{url} cannot be fetched: {fault}.") from fault
 
     @contextmanager
     def _ask(
@@ -228,86 +203,82 @@ class Web:
         request = urllib.request.Request(
             url, headers={"User-Agent": "blase3d", **(headers or {})}, method=method
         )
-        with _judged():
+        with _classified():
             answer = self.opener.open(request, timeout=self.timeout)
         with answer:
             yield answer
 
-    def _complete(self, url: str, part: Part, size: int | None, stop: threading.Event) -> Source:
-        """Bring what lacks of a part; what it then is, whole as far as lengths tell."""
-        known = part.source()
+    def _complete(self, url: str, part: Part, size: int | None, stop: threading.Event) -> Version:
+        """Download the missing bytes of a part; return its version, complete by its size."""
+        known = part.version()
         if known is not None and known.url == url and known.size == part.length:
             return known  # interrupted after the last byte
         try:
-            source = self._go_on(url, part, known, size, stop)
-        except _NoSuchRange as fault:
+            version = self._resume(url, part, known, size, stop)
+        except _Permanent as fault:
+            if fault.status != 416:  # no such range
+                raise
             if known is None or fault.total != part.length:
-                part.drop()
-                raise _Passing("the file has changed on the server") from None
+                raise _changed(part) from None
             return replace(known, size=fault.total)
-        if source.size is not None and part.length != source.size:
-            raise _Passing(f"got {part.length} of {source.size} bytes")
-        return source
+        if version.size is not None and part.length != version.size:
+            raise _Temporary(f"got {part.length} of {version.size} bytes")
+        return version
 
-    def _go_on(
-        self, url: str, part: Part, known: Source | None, size: int | None, stop: threading.Event
-    ) -> Source:
-        """One request for the rest of a part, or for all of it."""
+    def _resume(
+        self, url: str, part: Part, known: Version | None, size: int | None, stop: threading.Event
+    ) -> Version:
+        """One request for the missing bytes of a part, or for the whole file."""
         if stop.is_set():
             raise Stopped
         wanted = {} if known is None else _range_headers(known, url, part.length)
         with self._ask(url, headers=wanted) as answer:
+            headers = answer.headers
             if known is not None and getattr(answer, "status", None) == 206:
-                source = _continued(known, url, answer.headers, part)
+                now = Version.of(url, headers, _total(headers))
+                first = re.match(r"\s*bytes\s+(\d+)-", headers.get("Content-Range", ""))
+                if first is None or int(first[1]) != part.length or not known.agrees(now):
+                    raise _changed(part)
+                version = replace(known, url=url, size=known.size or now.size)
             else:
-                source = Source.of(url, answer.headers, _agreed_size(answer.headers, size))
-                part.start(source)
-            _pour(answer, part, source.size, stop)
-        return source
+                version = Version.of(url, headers, _agreed_size(headers, size))
+                part.start(version)
+            _append(answer, part, version.size, stop)
+        return version
 
 
-def _require_end(page: str, headers: Any) -> None:
-    """A page without a stated length may have been cut off: a list that looks whole is not."""
-    lower = page.lower()
-    if "Content-Length" not in headers and "<html" in lower and "</html" not in lower:
-        raise _Passing("the page is cut off")
+def _changed(part: Part) -> _Temporary:
+    """Drop a part of another version than the server has now."""
+    part.drop()
+    return _Temporary("the file has changed on the server")
 
 
 def _agreed_size(headers: Any, size: int | None) -> int | None:
-    """How many bytes a file has, by its answer and by what is known from elsewhere."""
-    told = _whole_number(headers.get("Content-Length"))
-    if told is not None and size is not None and told != size:
-        raise _Passing(f"it comes with {told} bytes, {size} were announced")
-    return size if told is None else told
+    """Size (bytes) of a file, by its answer and by what is known from elsewhere."""
+    stated = _integer(headers.get("Content-Length"))
+    if stated is not None and size is not None and stated != size:
+        raise _Temporary(f"it comes with {stated} bytes, {size} were announced")
+    return size if stated is None else stated
 
 
-def _range_headers(known: Source, url: str, have: int) -> dict[str, str]:
-    """Headers that ask for the rest of a part, if it can be sure to be of the same version."""
-    if known.mark is not None:
-        return {"Range": f"bytes={have}-", "If-Range": known.mark}
+def _range_headers(known: Version, url: str, have: int) -> dict[str, str]:
+    """Headers that ask for the bytes after `have`, if the version can be checked."""
+    if known.validator is not None:
+        return {"Range": f"bytes={have}-", "If-Range": known.validator}
     same = known.url == url and known.size is not None
     return {"Range": f"bytes={have}-"} if same else {}
 
 
-def _continued(known: Source, url: str, headers: Any, part: Part) -> Source:
-    """The source of an answer in part, which has to continue what we have."""
-    now = Source.of(url, headers, _total(headers))
-    if _first(headers) != part.length or not known.agrees(now):
-        part.drop()
-        raise _Passing("the file has changed on the server")
-    return replace(known, url=url, size=known.size or now.size)
-
-
-def _pour(answer: Any, part: Part, size: int | None, stop: threading.Event) -> None:
-    """Append what the answer brings, up to `size` bytes in all; each chunk at once on the disk."""
+def _append(answer: Any, part: Part, size: int | None, stop: threading.Event) -> None:
+    """Append the content of an answer, up to `size` bytes in all, unbuffered."""
     have = part.length
     with open(part.path, "ab", buffering=0) as stream:
         while size is None or have < size:
-            with _judged():
+            with _classified():
                 chunk = answer.read1(CHUNK if size is None else min(CHUNK, size - have))
             if not chunk:
                 return
-            if part.length != have:  # called off long ago, and the part is another's by now
+            if part.length != have:  # stopped earlier, and another thread has taken over
                 raise Stopped
             stream.write(chunk)
             have += len(chunk)
@@ -316,13 +287,13 @@ def _pour(answer: Any, part: Part, size: int | None, stop: threading.Event) -> N
 
 
 def _refuse_damaged(part: Part, check: Check, damaged: set[str]) -> None:
-    """Drop a part whose content is bad; the same bad content twice is the server's own."""
+    """Drop a part with bad content. The same bad content twice is a fault of the server's file."""
     try:
         check(part.path)
     except InputError as fault:
         digest = sha256_of(part.path)
         part.drop()
         if digest in damaged:
-            raise _Final(f"it came twice with the same damage ({first_line(fault)})") from None
+            raise _Permanent(f"it came twice with the same damage ({first_line(fault)})") from None
         damaged.add(digest)
-        raise _Passing(first_line(fault)) from None
+        raise _Temporary(first_line(fault)) from None

@@ -1,8 +1,8 @@
-"""Files on the disk that came, or are coming, from a server.
+"""Files on disk that were, or are being, downloaded.
 
-Beside a file that is whole lies a record of where it came from (`NAME.json`); beside one that is
-not yet (`NAME.part`), a record of the version that its bytes belong to (`NAME.part.json`), so that
-bytes of two versions are never joined.
+A record lies beside every file: where a complete file came from (`NAME.json`), and which version of
+it the bytes of an incomplete one (`NAME.part`) belong to (`NAME.part.json`), so that bytes of two
+versions are never joined.
 """
 
 from __future__ import annotations
@@ -23,133 +23,123 @@ from ...runtime.files import replacing
 
 
 @dataclass(frozen=True)
-class Source:
-    """What a server says of a file: what tells it from another version of the file."""
+class Version:
+    """What a server states about a file, which tells its versions apart."""
 
     url: str
     size: int | None = None
-    """Bytes; None: not said."""
+    """Bytes; None if not stated."""
     etag: str | None = None
     modified: str | None = None
 
     @classmethod
-    def of(cls, url: str, headers: Any, size: int | None) -> Source:
-        """The source in the headers of an answer; `size` as known from them or elsewhere."""
+    def of(cls, url: str, headers: Any, size: int | None) -> Version:
+        """Return the version in the headers of an answer; `size` may be known from elsewhere."""
         return cls(url, size, headers.get("ETag"), headers.get("Last-Modified"))
 
     @property
-    def mark(self) -> str | None:
-        """What If-Range admits: a strong ETag, else a date."""
+    def validator(self) -> str | None:
+        """A value for If-Range: a strong ETag, else a date."""
         strong = self.etag is not None and not self.etag.startswith("W/")
         return self.etag if strong else self.modified
 
-    def agrees(self, other: Source) -> bool:
-        """False if the other is known to be another version."""
+    def agrees(self, other: Version) -> bool:
+        """Whether nothing that both state differs."""
         pairs = [(getattr(self, key), getattr(other, key)) for key in ("size", "etag", "modified")]
         return all(mine == theirs for mine, theirs in pairs if mine and theirs)
 
 
 @dataclass(frozen=True)
 class Part:
-    """A file on its way to `target`, and the record of the version it is a part of."""
+    """The part of a file `target` that has been downloaded so far."""
 
     target: Path
 
     @property
     def path(self) -> Path:
-        """Where the bytes are that have come so far."""
+        """The file with these bytes."""
         return self.target.with_name(f"{self.target.name}.part")
 
     @property
     def length(self) -> int:
-        """How many they are."""
-        try:
-            return self.path.stat().st_size
-        except FileNotFoundError:
-            return 0
+        """Number of bytes."""
+        return self.path.stat().st_size if self.path.exists() else 0
 
-    def source(self) -> Source | None:
-        """The version they belong to, if there are any and it is known."""
-        known = _read_record(self.path)
-        return known[0] if known is not None and self.length else None
+    def version(self) -> Version | None:
+        """The version that the bytes belong to; None if there are none, or it is unknown."""
+        return version_of(self.path) if self.length else None
 
-    def start(self, source: Source) -> None:
-        """Begin anew, with the first byte."""
+    def start(self, version: Version) -> None:
+        """Start again from the first byte."""
         self.path.unlink(missing_ok=True)
         self.target.parent.mkdir(parents=True, exist_ok=True)
-        _write_record(self.path, source, [])
+        _write_record(self.path, version, [])
 
     def drop(self) -> None:
-        """Forget all of it."""
+        """Delete the bytes and their record."""
         self.path.unlink(missing_ok=True)
-        _record_of(self.path).unlink(missing_ok=True)
+        _record(self.path).unlink(missing_ok=True)
 
-    def keep(self, source: Source) -> None:
-        """Put it in its place: it is whole and good."""
+    def finish(self, version: Version) -> None:
+        """Move a complete, good file to `target`."""
         os.replace(self.path, self.target)
-        remember(self.target, source)
-        _record_of(self.path).unlink(missing_ok=True)
+        remember(self.target, version)
+        _record(self.path).unlink(missing_ok=True)
 
 
-def remember(target: Path, source: Source) -> None:
-    """Record that a file is whole and good, and where it came from."""
-    _write_record(target, source, _stamp(target))
+def remember(target: Path, version: Version) -> None:
+    """Record that a file is complete and good, and where it came from."""
+    _write_record(target, version, [*_size_and_date(target), sha256_of(target)])
 
 
-def origin(target: Path) -> Source | None:
-    """Where a file came from, changed since or not; None: not recorded."""
-    known = _read_record(target)
-    return known[0] if known is not None else None
+def version_of(target: Path) -> Version | None:
+    """Return the recorded version of a file, whether or not it has changed since."""
+    return _read_record(target)[0]
 
 
 def untouched(target: Path) -> bool:
-    """True of a file that looks as it did when it was found to be whole and good: the quick way."""
-    known = _read_record(target)
-    return known is not None and target.is_file() and known[1][:2] == _look(target)
+    """Whether a file has the size and date that it had when it was recorded."""
+    return target.is_file() and _read_record(target)[1][:2] == _size_and_date(target)
 
 
 def unchanged(target: Path) -> bool:
-    """True of a file that has the content that it had when it was found to be whole and good."""
-    known = _read_record(target)
-    return known is not None and target.is_file() and known[1][2:] == [sha256_of(target)]
+    """Whether a file has the content that it had when it was recorded."""
+    return target.is_file() and _read_record(target)[1][2:] == [sha256_of(target)]
 
 
 def sha256_of(path: Path) -> str:
-    """The sum of a file."""
+    """Return the SHA-256 sum of a file."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _record_of(path: Path) -> Path:
+def _record(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def _look(path: Path) -> list[int]:
+def _size_and_date(path: Path) -> list[int]:
     stat = path.stat()
     return [stat.st_size, stat.st_mtime_ns]
 
 
-def _stamp(path: Path) -> list[Any]:
-    return [*_look(path), sha256_of(path)]
-
-
-def _read_record(path: Path) -> tuple[Source, list[Any]] | None:
+def _read_record(path: Path) -> tuple[Version | None, list[Any]]:
+    """Version and stamp (size, date, sum) of a file; None and [] without a readable record."""
     try:
-        record = json.loads(_record_of(path).read_text(encoding="utf-8"))
-        return Source(**record["source"]), list(record["stamp"])
+        record = json.loads(_record(path).read_text(encoding="utf-8"))
+        return Version(**record["source"]), list(record["stamp"])
     except (OSError, ValueError, TypeError, KeyError):
-        return None  # none, or damaged: the file is checked or fetched again
+        return None, []
 
 
-def _write_record(path: Path, source: Source, stamp: list[Any]) -> None:
-    record = {"source": asdict(source), "stamp": stamp}
-    with replacing(_record_of(path)) as partial:
+def _write_record(path: Path, version: Version, stamp: list[Any]) -> None:
+    record = {"source": asdict(version), "stamp": stamp}
+    with replacing(_record(path)) as partial:
         partial.write_text(json.dumps(record), encoding="utf-8")
 
 
 @contextmanager
 def sole_use(folder: Path) -> Iterator[None]:
-    """Keep other processes from fetching into `folder` (where the platform has such locks)."""
+    """Keep other processes from downloading into `folder`, where the platform has file locks."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "w", encoding="utf-8") as stream:
         if sys.platform != "win32":
@@ -159,18 +149,18 @@ def sole_use(folder: Path) -> Iterator[None]:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise InputError(
-                    f"Another fetch is at work in {folder}: wait for its end, or give this one "
+                    f"another fetch is running in {folder}; wait until it ends, or give this one "
                     "another folder with --cache."
                 ) from None
         yield
 
 
 def require_space(folder: Path, size: int) -> None:
-    """Raise unless the disk of `folder` has room for `size` bytes."""
-    there = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
-    free = shutil.disk_usage(there).free
+    """Raise `InputError` unless the disk of `folder` has room for `size` bytes."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+    free = shutil.disk_usage(existing).free
     if free < size:
         raise InputError(
-            f"{folder} has {free / 1e9:.1f} GB free and {size / 1e9:.1f} GB are to be fetched: "
+            f"{folder} has {free / 1e9:.1f} GB free, expected {size / 1e9:.1f} GB to download; "
             "make room, ask for less, or give another folder with --cache."
         )

@@ -1,4 +1,4 @@
-"""Whether a file of the PHOENIX library is good: whole, of the right shape, finite, itself."""
+"""Checks of the files of PHOENIX: complete, of the right shape, finite, with the right labels."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from .listing import Labels
 
 @contextmanager
 def _whole_fits(path: Path) -> Iterator[Any]:
-    """The units of a FITS file that has nothing missing and nothing left over."""
+    """The HDUs of a FITS file of exactly the size that they state."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what astropy only warns of is found out here
+            warnings.simplefilter("ignore")  # what astropy warns of is checked here
             with open(path, "rb") as stream, fits.open(stream, memmap=False) as hdus:
-                place = hdus.fileinfo(len(hdus) - 1)
-                end, size = place["datLoc"] + place["datSpan"], path.stat().st_size
+                last = hdus.fileinfo(len(hdus) - 1)
+                end, size = last["datLoc"] + last["datSpan"], path.stat().st_size
                 if end != size:
-                    raise ValueError(f"its parts end at byte {end}, the file at {size}")
+                    raise ValueError(f"its HDUs end at byte {end}, the file at {size}")
                 yield hdus
     except GridError:
         raise
@@ -38,24 +38,22 @@ def _whole_fits(path: Path) -> Iterator[Any]:
 
 
 def read_wavelengths(path: Path) -> Floats:
-    """The wavelengths (Å) of the library's wavelength file, whole and increasing."""
+    """Return the wavelengths (P,) in Å of the library's wavelength file. Raise `GridError`."""
     with _whole_fits(path) as hdus:
         values = np.asarray(hdus[0].data, dtype=np.float64)
     if values.ndim != 1:
-        raise GridError(f"its data have the shape {values.shape}, expected (P,)")
+        raise GridError(f"its data have shape {values.shape}, expected (P,)")
     check_wavelength(values, GridError, f"The wavelengths of {WAVE_FILE}")
     return values
 
 
 def check_spectrum(path: Path, labels: Labels, count: int) -> None:
-    """Raise unless a file is a whole spectrum of `count` pixels, finite, with these labels."""
+    """Raise `GridError` unless a file is a finite spectrum of `count` pixels with these labels."""
     with _whole_fits(path) as hdus:
         header, flux = hdus[0].header, hdus[0].data
         if flux is None or flux.shape != (count,):
             shape = None if flux is None else flux.shape
-            raise GridError(
-                f"its flux has the shape {shape}, expected the ({count},) of {WAVE_FILE}"
-            )
+            raise GridError(f"its flux has shape {shape}, expected ({count},) as in {WAVE_FILE}")
         if wrong := int((~np.isfinite(flux)).sum()):
             raise GridError(f"{wrong} pixels of its flux are not finite")
         if not (flux > 0).any():
