@@ -1,26 +1,24 @@
-"""Which lines carry which label: the information in a spectrum, divided among its lines.
+"""Fisher information about the labels in a spectrum, and its division among the lines.
 
-A label k that is sought together with the other free labels shows in a spectrum by what it does
-to the flux and the others do not. With J (Q, K) the derivatives of the flux at the pixels q of the
-observation by the free labels, each row divided by the error of its pixel, the covariance of the
-labels is C = (JᵀJ)⁻¹ at best. Along the direction v_k = C_·k / C_kk label k grows by one and the
-others go along so that they undo of it what they can; J v_k is the part of ∂F/∂k that is left, and
+Let J (Q, K) be the derivatives of the observed flux with respect to the free labels, each row
+divided by the error of its pixel. The covariance of the labels is at best C = (JᵀJ)⁻¹. Along the
+direction v_k = C_·k / C_kk label k grows by one, and the other free labels adjust to compensate;
+J v_k is the effect of label k that they cannot compensate, and
 
     I_k = |J v_k|² = 1 / C_kk
 
-the information about k. A pixel q contributes (J v_k)_q² to it, and that is divided among what
-changes the flux there, in proportion to how much each changes it:
+is the information about k. The contribution (J v_k)_q² of pixel q is divided among the lines in
+proportion to how much each changes the flux there:
 
     share_lk = (1 / I_k) Σ_q (J v_k)_q²  (B |D_lk|)_q / (B Σ_m |D_mk|)_q
 
-with D_lk (P,) the change of the flux at the model's own pixels that line l makes along v_k, from
-the slopes of its four parameters and the closed form of its profile, and B the way from there to
-the pixels of the observation (Doppler shift, rotation, instrument, sampling). The sum over m runs
-over all lines and the model's residual, which counts as one contributor. Shares are not negative
-and add up to one: two blended lines that change by opposite amounts share the little that is seen
-of it, instead of being given large shares of opposite sign.
+Here D_lk (P,) is the change of the flux at the model's pixels by line l along v_k, from the slopes
+of its four parameters and the closed form of its profile, and B is the observation: Doppler shift,
+broadening, sampling. The sum over m runs over all lines and the residual of the model, which counts
+as one contributor. Shares are not negative and add up to one. Two blended lines whose changes
+nearly cancel therefore share the small net effect, instead of having large shares of opposite sign.
 
-Velocity, rotation, resolution and continuum are taken as known.
+Velocities, resolution and continuum are taken as known.
 """
 
 from __future__ import annotations
@@ -48,45 +46,45 @@ from ..runtime.arrays import Floats
 from ..spectra.broaden import pixel_widths, pixels_of
 
 _FAINT = 1e-9
-"""A pixel where all changes together are below this part of the largest counts as unchanged."""
+"""Relative change of the flux below which a pixel counts as unchanged."""
 
 
 @dataclass(frozen=True, eq=False)
 class LineInformation:
-    """What the lines of a model are at given labels, and which label each of them carries.
+    """The lines of a model at given labels, and their shares of the information about the labels.
 
     Attributes
     ----------
     lines : Lines
         The C lines at these labels.
     depth : (C,)
-        What each absorbs at its centre if it stands alone, in units of the continuum.
+        Depth of each line alone at its centre, in units of the continuum.
     label_names : tuple of str
         The L labels of the model, in the order of `slopes`.
     slopes : (C, 4, L)
         Derivatives of `lines.params` by the labels: Å or ln Å per unit of the label.
     names : tuple of str
-        The K free labels, in the order of what follows.
+        The K free labels, in the order of the following arrays.
     share : (C, K)
-        Part of the information about each free label that is in each line.
+        Share of each line in the information about each free label.
     residual_share : (K,)
-        Part that is in the model's residual: `share` and it add up to one. Both are zero for a
-        label that changes nothing.
+        Share of the residual of the model. With `share` it adds up to one; for a label without
+        effect both are zero.
     sigma : (K,)
-        Standard deviation of each free label that the whole information amounts to.
+        Standard deviation of each free label: the inverse root of the information.
     """
 
     lines: Lines
-    depth: NDArray[np.float64]
+    depth: Floats
     label_names: tuple[str, ...]
-    slopes: NDArray[np.float64]
+    slopes: Floats
     names: tuple[str, ...]
-    share: NDArray[np.float64]
-    residual_share: NDArray[np.float64]
-    sigma: NDArray[np.float64]
+    share: Floats
+    residual_share: Floats
+    sigma: Floats
 
     def top(self, name: str, count: int = 10) -> NDArray[np.int64]:
-        """The lines with the largest shares of a free label, largest first."""
+        """Indices of the lines with the largest shares in a free label, largest first."""
         column = self.share[:, self.names.index(name)]
         return np.argsort(-column, kind="stable")[:count]
 
@@ -105,23 +103,23 @@ def line_information(
     limb_darkening: float = LIMB_DARKENING,
     integrate: bool = False,
 ) -> LineInformation:
-    """The lines at given labels, and how the information about the labels is divided among them.
+    """Divide the information about the labels among the lines.
 
     Parameters
     ----------
     model : Model
-        The library.
+        The model.
     labels : dict of float
         Every label of the model.
     free : sequence of str, optional
-        Labels that are sought together; all that vary in the model if None. With one name, the
-        others are taken as known.
+        Labels that are fitted together; all that vary in the model if None. The others are taken as
+        known.
     rv, vsini, resolution, vmac, limb_darkening, integrate
-        As of `Model.flux`.
+        As for `Model.flux`.
     wavelength : (Q,), optional
-        Pixels of the observation, Å in vacuum; the model's own if None.
+        Observed pixels, Å in vacuum; the pixels of the model if None.
     error : float or (Q,)
-        Standard deviation of the flux in units of the continuum; infinite for pixels to ignore.
+        Standard deviation of the flux in units of the continuum; infinite for masked pixels.
 
     Returns
     -------
@@ -147,12 +145,12 @@ def line_information(
     weight = _weights(error, observation.pixel.size)
     span = np.array([np.ptp(axis) or 1.0 for axis in model.axes.values()])
     params, slopes, change = _slopes(model.emulator, vector, jnp.asarray(span, jnp.float32))
-    seen = np.asarray(_look(model.emulator, observation, change), np.float64)
-    directions, variance = _directions(seen[columns] * weight)
-    along = np.zeros((span.size, span.size))  # all labels, so that shapes do not depend on `free`
+    observed = np.asarray(_observed(model.emulator, observation, change), np.float64)
+    directions, variance = _directions(observed[columns] * weight)
+    along = np.zeros((span.size, span.size))  # all labels: shapes do not depend on `free`
     along[np.ix_(columns, columns)] = directions
-    parts = _parts(model.emulator, vector, along, slopes, change, weight, observation)
-    of_lines, of_residual = (part[columns] for part in parts)
+    information = _divided(model.emulator, vector, along, slopes, change, weight, observation)
+    of_lines, of_residual = (one[columns] for one in information)
     total = of_lines.sum(axis=1) + of_residual
     known = np.isfinite(variance) & (total > 0)
     scale = np.where(known, 1.0 / np.where(known, total, 1.0), 0.0)
@@ -178,15 +176,15 @@ class LineRow:
     center, reference : float
         Centre, and the wavelength that names the line, Å in vacuum.
     depth : float
-        What it absorbs at its centre if it stands alone, in units of the continuum.
+        Depth of the line alone at its centre, in units of the continuum.
     area, sigma, gamma : float
         Area, Gaussian standard deviation and Lorentzian half width, Å.
     slopes : dict of dict of float
-        For each label, how the parameters of the line (`lines.PARAMETERS`) change by it.
+        For each label, derivatives of the parameters of the line (`lines.PARAMETERS`).
     share : dict of float
-        Part of the information about each label that is in this line.
+        Share of the line in the information about each label.
     constrains : str
-        The label of the largest share; empty if there is none.
+        The label of the largest share; empty for none.
     """
 
     center: float
@@ -201,15 +199,16 @@ class LineRow:
 
     @property
     def d_ln_area(self) -> dict[str, float]:
-        """How ln area changes by each label, in units of the label."""
+        """Derivative of ln area with respect to each label."""
         return {name: slopes["ln_area"] for name, slopes in self.slopes.items()}
 
 
 def line_table(
     model: Model, labels: Mapping[str, float], *, near: float | None = None, count: int = 15
 ) -> list[LineRow]:
-    """The `count` deepest lines at given labels, or those nearest to `near` (Å, vacuum), in order
-    of wavelength.
+    """The `count` deepest lines at given labels, or those nearest to `near` (Å, vacuum).
+
+    They are in order of wavelength.
 
     Raises
     ------
@@ -257,33 +256,34 @@ def _free_labels(model: Model, free: Sequence[str] | None) -> tuple[str, ...]:
             "correct the names."
         )
     if not names:
-        raise LabelError("no label is free, so there is nothing to be informed of; free one.")
+        raise LabelError("no label is free, expected one or more; free at least one.")
     return names
 
 
-def _weights(error: ArrayLike, count: int) -> NDArray[np.float64]:
+def _weights(error: ArrayLike, count: int) -> Floats:
     """Inverse errors (Q,)."""
     given = np.broadcast_to(np.asarray(error, np.float64), (count,))
     if not (given > 0).all():
-        raise InputError("the errors have values that are not positive; mask them as infinite.")
+        raise InputError(
+            "got errors that are not positive, expected positive ones; mask pixels by an "
+            "infinite error."
+        )
     return 1.0 / given
 
 
-def _directions(
-    seen: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _directions(jacobian: Floats) -> tuple[Floats, Floats]:
     """The directions v_k as rows (K, K) and the variances C_kk (K,), from Jᵀ (K, Q).
 
-    A label that changes nothing has an infinite variance and the direction of itself.
+    A label without effect has an infinite variance, and the direction of the label itself.
     """
-    size = np.linalg.norm(seen, axis=1)
-    works = size > 0
-    directions, variance = np.eye(len(seen)), np.full(len(seen), np.inf)
-    unit = seen[works] / size[works, None]
-    scale = np.outer(1.0 / size[works], 1.0 / size[works])
+    size = np.linalg.norm(jacobian, axis=1)
+    count, effective = len(size), size > 0
+    directions, variance = np.eye(count), np.full(count, np.inf)
+    unit = jacobian[effective] / size[effective, None]
+    scale = np.outer(1.0 / size[effective], 1.0 / size[effective])
     covariance = np.linalg.pinv(unit @ unit.T, hermitian=True) * scale
-    variance[works] = np.diag(covariance)
-    directions[np.ix_(works, works)] = covariance / np.diag(covariance)[:, None]
+    variance[effective] = np.diag(covariance)
+    directions[np.ix_(effective, effective)] = covariance / np.diag(covariance)[:, None]
     return directions, variance
 
 
@@ -322,20 +322,21 @@ def _observation(
 
 
 def _does_nothing(name: str, value: Any) -> bool:
+    """Whether a parameter of the observation has no effect at this value."""
     if value is None or np.ndim(value):
         return value is None
     return name in FITTED and value == parameter(name).neutral
 
 
 @jax.jit
-def _look(emulator: Emulator, observation: _Observation, changes: Array) -> Array:
-    """What the observation shows of changes (K, P) of the flux, (K, Q)."""
+def _observed(emulator: Emulator, observation: _Observation, changes: Array) -> Array:
+    """Changes (K, P) of the flux as they are observed, (K, Q)."""
     return jax.vmap(partial(observation, emulator))(changes)
 
 
 @jax.jit
-def _look_back(emulator: Emulator, observation: _Observation, values: Array) -> Array:
-    """The transpose of `_look`: from values (K, Q) at pixels of the observation to (K, P)."""
+def _observed_transpose(emulator: Emulator, observation: _Observation, values: Array) -> Array:
+    """The transpose of `_observed`: from (K, Q) at observed pixels to (K, P)."""
     blank = jnp.zeros((len(values), emulator.layout.n_pixels))
     _, back = jax.vjp(jax.vmap(partial(observation, emulator)), blank)
     return back(values)[0]
@@ -343,8 +344,7 @@ def _look_back(emulator: Emulator, observation: _Observation, values: Array) -> 
 
 @jax.jit
 def _slopes(emulator: Emulator, labels: Array, span: Array) -> tuple[Array, Array, Array]:
-    """Lines (C, 4), their slopes (L, C, 4) and those of the flux (L, P), by labels in units of
-    `span`."""
+    """Lines (C, 4), and the slopes of lines (L, C, 4) and flux (L, P), per `span` of each label."""
 
     def at(labels: Array) -> tuple[Array, Array]:
         return smooth_params(emulator, labels), emulate(emulator, labels)
@@ -354,25 +354,27 @@ def _slopes(emulator: Emulator, labels: Array, span: Array) -> tuple[Array, Arra
     return params, slopes, change
 
 
-def _parts(
+def _divided(
     emulator: Emulator,
     labels: Array,
-    along: NDArray[np.float64],
+    along: Floats,
     slopes: Array,
     change: Array,
-    weight: NDArray[np.float64],
+    weight: Floats,
     observation: _Observation,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Information of the lines (L, C) and of the residual (L,) along directions (L, L), from the
-    slopes of lines (L, C, 4) and flux (L, P)."""
+) -> tuple[Floats, Floats]:
+    """Information of the lines (L, C) and of the residual (L,) along directions (L, L).
+
+    `slopes` (L, C, 4) are those of the lines, and `change` (L, P) those of the flux.
+    """
     matrix = jnp.asarray(along, jnp.float32)
     lines, everything, of_residual, gain = changes_along(emulator, labels, matrix, slopes, change)
-    seen = np.asarray(_look(emulator, observation, everything), np.float64)
-    shown = np.asarray(_look(emulator, observation, matrix @ change), np.float64)
-    works = seen > _FAINT * seen.max(axis=1, keepdims=True)
-    relative = (shown * weight / weight.max()) ** 2 / np.where(works, seen, 1.0)
-    quotient = jnp.asarray(np.where(works, relative, 0.0), jnp.float32)
-    density = jnp.maximum(_look_back(emulator, observation, quotient), 0.0)
+    total = np.asarray(_observed(emulator, observation, everything), np.float64)
+    net = np.asarray(_observed(emulator, observation, matrix @ change), np.float64)
+    changes = total > _FAINT * total.max(axis=1, keepdims=True)
+    relative = (net * weight / weight.max()) ** 2 / np.where(changes, total, 1.0)
+    quotient = jnp.asarray(np.where(changes, relative, 0.0), jnp.float32)
+    density = jnp.maximum(_observed_transpose(emulator, observation, quotient), 0.0)
     of_lines = against(lines, density * jnp.abs(gain))
-    rest = np.sum(np.asarray(of_residual * density, np.float64), axis=1)
-    return np.asarray(of_lines, np.float64), rest
+    residual = np.sum(np.asarray(of_residual * density, np.float64), axis=1)
+    return np.asarray(of_lines, np.float64), residual
