@@ -19,6 +19,7 @@ from blase3d.inference.plots import DATA, MODEL, Section
 from blase3d.inference.result import Estimate, Inference
 from blase3d.libraries import toy
 from blase3d.model.model_file import load_model, save_model
+from blase3d.spectra.formats import write_spectrum
 from blase3d.spectra.spectrum import Spectrum
 from blase3d.views.flag_advice import advice
 from blase3d.views.report import model_checksum, write_report
@@ -373,6 +374,30 @@ def test_long_spectra_keep_their_extremes_in_little_room(model):
     assert {0, 1234, 200_000, count - 1} <= set(kept.tolist())
     assert kept.size <= 100_000
     assert len(viewer_data(long, [], {})) < 2.4e6
+
+
+def test_a_report_from_the_command_line_has_orders_and_masked_pixels(model, tmp_path, run):
+    inference = make_inference(model)
+    order = np.where(inference.wavelength < 8500.0, 52, 51)
+    mask = np.zeros(order.size, bool)
+    mask[100:104] = True
+    spectrum = Spectrum(
+        inference.wavelength, inference.flux, inference.error, mask, order=order, resolution=1e5
+    )
+    write_spectrum(spectrum, tmp_path / "star.npz")
+    save_model(model, tmp_path / "model.zip")
+    report = tmp_path / "star.html"
+    words = ("infer", tmp_path / "star.npz", "--model", tmp_path / "model.zip", "--fix", "vsini=0")
+    status, _, err = run(*words, "--report", report)
+    assert (status, err) == (0, "")
+    page = Page(report.read_text(encoding="utf-8"))
+    data = json.loads(page.scripts[0])
+    first = int((order == 51).sum())
+    assert data["orders"] == [0, first, order.size - 4]
+    masked = inference.wavelength[mask]
+    assert any(low < masked[0] and masked[-1] < high for low, high in data["unused"])
+    assert "4 masked" in page.text
+    assert "not used, or no pixel" in page.text
 
 
 # Pictures.

@@ -191,7 +191,6 @@ def _infer_spectra(
     from ..inference import infer_many
     from ..inference.table import table_of_inferences
     from ..model.model_file import load_model
-    from ..views.report import write_report
 
     model: Model = load_model(model_path)
     rows: dict[int, dict[str, Any]] = {}
@@ -208,6 +207,8 @@ def _infer_spectra(
             else:
                 rows[index] = {"spectrum": name, **answer.to_dict()}
                 if report is not None:
+                    from ..views.report import write_report  # loads Matplotlib
+
                     write_report(report, answer, model, name, shlex.join(sys.argv))
             if progress is not None:
                 progress("infer", len(rows), len(spectra))
