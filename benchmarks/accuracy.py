@@ -45,11 +45,11 @@ from blase3d.model.evaluate import Residual, emulate
 from blase3d.model.interpolation import coordinates, fill_holes
 from blase3d.model.model import Model
 from blase3d.model.model_file import load_model, save_model
+from blase3d.model.queries import without_node
 from blase3d.model.residual import make_residual
 from blase3d.recipe import DEFAULT, PAPER, Recipe
 from blase3d.runtime.executor import LocalPool
 from blase3d.spectra.continuum import normalise
-from blase3d.views.figures.model_queries import without_node
 from rivals import RIVALS, Emulator, Floats, Library, NotAvailable
 from rivals.tables import print_tables
 

@@ -17,6 +17,7 @@ from toy_models import model_of, true_params
 from blase3d.errors import ArchiveError, InputError, LabelError
 from blase3d.libraries import toy
 from blase3d.model.model_file import save_model
+from blase3d.model.queries import choose_line, without_node
 from blase3d.views.figures import (
     Settings,
     draw_figures,
@@ -30,7 +31,6 @@ from blase3d.views.figures import (
     speed,
 )
 from blase3d.views.figures.gallery import figures_of
-from blase3d.views.figures.model_queries import choose_line, without_node
 from blase3d.views.style import axis_title, edges
 
 AXES = {

@@ -1,6 +1,7 @@
-"""How figures look: sizes in print, colours that colour-blind readers tell apart, names of labels.
+"""Style of static figures: sizes in print, colours, and names of labels.
 
-Colours are those of Okabe & Ito (2008) for curves, and viridis or cividis for maps.
+Colours are those of Okabe & Ito (2008) for curves, and viridis or cividis for maps: colour-blind
+readers can distinguish them.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ BLACK, ORANGE, BLUE, GREEN, PINK, AMBER, SKY, GREY = (
 )
 MAP, DIVERGING = "viridis", "PuOr"
 MISSING = "#D9D9D9"
-"""What is not there, in maps."""
+"""Missing values in maps."""
 _RC: dict[Any, Any] = {
     "font.size": 8.0,
     "axes.labelsize": 8.0,
@@ -57,20 +58,20 @@ _RC: dict[Any, Any] = {
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
-    """A figure with what is to be said of it.
+    """A figure with its caption and numbers.
 
     Attributes
     ----------
     name : str
-        Of its file, without ending.
+        Name of its file, without ending.
     title : str
-        What it is, in a few words.
+        Title of a few words.
     caption : str
-        What it shows, and of what.
+        The caption.
     figure : Figure
-        The picture, tied to no window.
+        The figure, without a window.
     numbers : dict
-        What can be read off it, as JSON holds it.
+        The numbers shown, in types of JSON.
     """
 
     name: str
@@ -81,12 +82,12 @@ class Drawing:
 
 
 def style() -> AbstractContextManager[None]:
-    """Settings under which figures are made and saved; nothing of them stays."""
+    """Return a context with the settings for drawing and saving figures."""
     return matplotlib.rc_context(_RC)
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty white figure (inches)."""
+    """Make an empty white figure of a size in inches."""
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
 
@@ -106,7 +107,7 @@ def label_text(labels: Mapping[str, float]) -> str:
 
 
 def edges(axis: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Edges (n + 1,) of cells around increasing values (n,), midway between them."""
+    """Return the edges (n + 1,) of cells around increasing values (n,), midway between them."""
     if axis.size == 1:
         return np.array([axis[0] - 0.5, axis[0] + 0.5])
     middle = (axis[1:] + axis[:-1]) / 2
@@ -114,7 +115,7 @@ def edges(axis: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def mark_nodes(axes: Axes, model: Model, first: str, second: str) -> None:
-    """A dot at every node of the box, also where it stands on the frame."""
+    """Mark every node of the box with a dot, also on the frame."""
     axes.plot(
         *np.meshgrid(model.axes[first], model.axes[second]),
         ".",

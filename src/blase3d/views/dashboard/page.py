@@ -21,8 +21,8 @@ from bokeh.events import Tap
 from ...analysis.fisher import LineInformation
 from ...errors import Blase3dError, InputError
 from ...inference import Inference, infer
+from ...model.queries import choose_line, varying_labels
 from ...spectra.spectrum import Spectrum
-from ..figures.model_queries import choose_line, varying
 from ..report.report_data import found_values
 from .downloads import lines_file, model_file, star_file
 from .frame import Frame, make_frame, name_texts
@@ -61,7 +61,7 @@ class Page:
         self.maps: list[LineMap] = []
         self.controls = make_controls(model, first)
         self.plots = make_plots(model, self.controls.window)
-        free = varying(model)
+        free = varying_labels(model)
         self.panel = make_panel(make_maps(model, [*combinations(free, 2)]), free)
         self.state = first
         self.frame = make_frame(session.compiled, session.names, first)

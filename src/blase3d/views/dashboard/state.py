@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...model.model import Model
+from ...model.queries import choose_line, middle_node
 from ...parameters import parameter
 from ...units import SPEED_OF_LIGHT
-from ..figures.model_queries import choose_line, middle_node
 
 Interval = tuple[float, float]
 """Lower and upper end, Å."""

@@ -13,7 +13,7 @@ from ...analysis.fisher import LineInformation, line_information
 from ...analysis.identify import UNIDENTIFIED, Identification, available, identify
 from ...lines.lines import Lines
 from ...model.model import Model
-from ..figures.model_queries import course, plane, quantities, varying
+from ...model.queries import label_mesh, line_over_labels, line_quantities, varying_labels
 from .curves import Floats
 from .state import ViewState
 
@@ -133,7 +133,7 @@ def species_of(name: Identification | None) -> str:
 
 def information_at(model: Model, state: ViewState) -> LineInformation | None:
     """The information of the lines about the labels; None where no label varies."""
-    if not varying(model):
+    if not varying_labels(model):
         return None
     observation = state.observation
     return line_information(
@@ -155,8 +155,10 @@ class LineMap:
 def maps_of(model: Model, labels: Mapping[str, float], line: int) -> list[LineMap]:
     """Maps of a line over every pair of labels that vary, with the other labels fixed."""
     found = []
-    for first, second in combinations(varying(model), 2):
+    for first, second in combinations(varying_labels(model), 2):
         x, y = (np.linspace(*model.bounds[name], _MAP_POINTS) for name in (first, second))
-        params = course(model, line, plane(model, labels, first, x, second, y))
-        found.append(LineMap(first, second, x, y, quantities(params.reshape(x.size, y.size, 4))))
+        params = line_over_labels(model, line, label_mesh(model, labels, {first: x, second: y}))
+        found.append(
+            LineMap(first, second, x, y, line_quantities(params.reshape(x.size, y.size, 4)))
+        )
     return found

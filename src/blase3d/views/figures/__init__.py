@@ -1,5 +1,6 @@
-"""The figures of a model: of the process, its lines, what is between its nodes, and how good and
-fast it is. Every function returns a `Drawing`: a matplotlib figure with its caption and numbers.
+"""Figures of a model: the process, its lines, the points between its nodes, its errors and speed.
+
+Each function returns a `Drawing`: a matplotlib figure with its caption and numbers.
 
     drawing = line_maps(model, over=("teff", "feh"), line=8664.5)
     drawing.figure.savefig("maps.pdf")
@@ -10,7 +11,7 @@ from .between_nodes import line_or_pixel, reconstruction
 from .gallery import FORMATS, Settings, Written, draw_figures, figures_of
 from .label_errors import label_residuals
 from .maps import line_counts, line_maps
-from .model_queries import Nodes, nodes_of
+from .nodes import Nodes, nodes_of
 from .overview import process
 from .timing import speed
 

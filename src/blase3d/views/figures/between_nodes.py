@@ -1,9 +1,9 @@
-"""Figures of what is between the nodes: one line, and lines beside pixels."""
+"""Figures of the model between the nodes: one line, and interpolated lines beside pixels."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +13,16 @@ from matplotlib.figure import Figure
 from ...errors import LabelError
 from ...model.interpolation import Kind, make_manifold
 from ...model.model import Model
+from ...model.queries import (
+    between_nodes,
+    choose_line,
+    middle_node,
+    neighbours,
+    varying_labels,
+    without_node,
+)
 from ...parameters import parameter
+from ...runtime.arrays import Floats
 from ..style import (
     AMBER,
     BLACK,
@@ -29,40 +38,30 @@ from ..style import (
     new_figure,
     style,
 )
-from .model_queries import (
-    Floats,
-    Nodes,
-    between_nodes,
-    choose_line,
-    flux_at,
-    flux_of,
-    line_width,
-    middle_node,
-    neighbours,
-    nodes_of,
-    varying,
-    without_node,
-)
+from .nodes import Nodes, flux_at, nodes_of
 
 _WIDTHS = 4.0
-"""Half of a window, in full widths at half maximum of its line ..."""
-_LEAST, _MOST = 0.6, 5.0
-"""... and within these, Å."""
+"""Half width of a window in full widths at half maximum of its line ..."""
+_NARROWEST, _WIDEST = 0.6, 5.0
+"""... and its limits, Å."""
+_LINES = ((BLUE, "solid"), (SKY, "dashed"), (ORANGE, "solid"), (AMBER, "dashed"))
+"""Colours and line styles of the nodes around a point."""
+_DOTS = (0, (1.2, 1.0))
 
 
 def reconstruction(
     model: Model, *, line: float | None = None, nodes: Nodes | None = None
 ) -> Drawing:
-    """A line at the nodes around a place between them, and what the model makes of that place.
+    """Draw a line at the nodes around a point between them, and the model at that point.
 
     Parameters
     ----------
     model : Model
-        The library.
+        The model.
     line : float, optional
-        Å, vacuum: the strongest line near it; the strongest of all if None.
+        Å, vacuum: the strongest line near it is drawn; the strongest of all if None.
     nodes : Nodes, optional
-        Where the spectra of the nodes are from; from the model if None.
+        Spectra of the nodes; the model's if None.
 
     Raises
     ------
@@ -71,48 +70,42 @@ def reconstruction(
     """
     nodes = nodes_of(model) if nodes is None else nodes
     names = _first_two(model)
-    base = middle_node(model)
-    place = between_nodes(model, base, names)
-    corners = _corners(model, place, names)
-    index = choose_line(model, place, line)
-    window = _window(model, place, index)
-    flux = flux_at(model, place)
-    at = model.wavelength[window]
+    point = between_nodes(model, middle_node(model), names)
+    corners = [dict(point)]
+    for name in names:
+        ends = neighbours(model, point, name)
+        corners = [{**corner, name: end} for corner in corners for end in ends]
+    index = choose_line(model, point, line)
+    window = _window(model, point, index)
+    flux = flux_at(model, point)[window]
+    at_nodes = [nodes.flux(corner)[window] for corner in corners]
+    x = model.wavelength[window]
     with style():
         figure = new_figure(COLUMN, 4.2)
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(1.5, 1.0))
-        for corner, colour, dash in zip(corners, _COLOURS, _DASHES, strict=False):
-            there = nodes.flux(corner)
-            name = _short({name: corner[name] for name in names})
-            top.plot(at, there[window], color=colour, linestyle=dash, label=name)
-            bottom.plot(at, 100 * (there - flux)[window], color=colour, linestyle=dash)
-        here = _short({name: place[name] for name in names}) + ", model"
-        dots = (0, (1.2, 1.0))
-        top.plot(at, flux[window], color=BLACK, linestyle=dots, linewidth=1.5, label=here)
-        bottom.axhline(0.0, color=BLACK, linestyle=dots, linewidth=1.5)
+        for corner, there, (colour, dash) in zip(corners, at_nodes, _LINES, strict=False):
+            looks = {"color": colour, "linestyle": dash}
+            top.plot(x, there, label=_short({name: corner[name] for name in names}), **looks)
+            bottom.plot(x, 100 * (there - flux), **looks)
+        name = _short({name: point[name] for name in names}) + ", model"
+        top.plot(x, flux, color=BLACK, linestyle=_DOTS, linewidth=1.5, label=name)
+        bottom.axhline(0.0, color=BLACK, linestyle=_DOTS, linewidth=1.5)
         top.set_ylabel("Flux / continuum")
-        bottom.set_ylabel("Less the model (%)")
-        _finish(bottom, at)
-        figure.legend(
-            *top.get_legend_handles_labels(), loc="outside lower center", ncols=2, columnspacing=1.2
-        )
+        bottom.set_ylabel("Minus the model (%)")
+        _finish(figure, top, bottom, x)
     reference = float(model.reference[index])
     caption = (
         f"The line at {reference:.2f} Å (vacuum) at nodes of the library (lines; {nodes.source}) "
-        f"and as the model gives it midway between them (dots), at {label_text(place)}. Below: the "
-        "nodes less that."
+        f"and in the model midway between them (dots), at {label_text(point)}. Below: the nodes "
+        "minus the model."
     )
     numbers = {
         "line": reference,
-        "at": place,
-        "depth": float(1.0 - flux[window].min()),
-        "depth_at_nodes": [float(1.0 - nodes.flux(corner)[window].min()) for corner in corners],
+        "at": point,
+        "depth": float(1.0 - flux.min()),
+        "depth_at_nodes": [float(1.0 - there.min()) for there in at_nodes],
     }
     return Drawing("reconstruction", "A line between the nodes", caption, figure, numbers)
-
-
-_COLOURS = (BLUE, SKY, ORANGE, AMBER)
-_DASHES = ("solid", "dashed", "solid", "dashed")
 
 
 def line_or_pixel(
@@ -122,23 +115,23 @@ def line_or_pixel(
     line: float | None = None,
     nodes: Nodes | None = None,
 ) -> Drawing:
-    """Interpolation of lines beside that of pixels, at a node that takes no part in it.
+    """Compare the interpolation of lines with that of pixels, at a node that is left out.
 
     The node in the middle of a label is left out. From the others, two steps apart around it, its
-    flux is interpolated linearly and by the spline that the model uses, in pixels; and the model's
-    lines, with and without the residual, by that spline. The catalogue of the lines was fitted to
-    all nodes; what is compared is the interpolation.
+    flux is interpolated linearly and by the model's spline, in pixels; and the model's lines, with
+    and without the residual, by the same spline. The catalogue of lines was fitted to all nodes:
+    the comparison is of the interpolation.
 
     Parameters
     ----------
     model : Model
-        The library.
+        The model.
     along : str, optional
-        The label with at least three values; the first if None.
+        A label of at least three values; Teff, or the first of those, if None.
     line : float, optional
-        Å, vacuum: the line in the figure; the strongest if None.
+        Å, vacuum: the strongest line near it is drawn; the strongest of all if None.
     nodes : Nodes, optional
-        Where the spectra of the nodes are from; from the model if None.
+        Spectra of the nodes; the model's if None.
 
     Raises
     ------
@@ -147,21 +140,23 @@ def line_or_pixel(
     """
     nodes = nodes_of(model) if nodes is None else nodes
     along = _long_label(model, along)
-    target = _with_neighbours(model, middle_node(model), along)
+    axis = model.axes[along]
+    middle = middle_node(model)
+    place = int(np.clip(np.searchsorted(axis, middle[along]), 1, axis.size - 2))
+    target = {**middle, along: float(axis[place])}
+    low, high = float(axis[place - 1]), float(axis[place + 1])
     truth = nodes.flux(target)
-    trials = _interpolations(model, nodes, target, along)
+    found = _interpolations(model, nodes, target, along)
     index = choose_line(model, target, line)
     window = _window(model, target, index)
-    errors = {trial.name: _rms(trial.flux - truth) for trial in trials}
+    errors = {one.name: _rms(one.flux - truth) for one in found}
     fit = _rms(flux_at(model, target, residual=False) - truth)
     with style():
-        figure = _draw_trials(model.wavelength[window], truth[window], trials, window, errors)
-    low, high = _around(model, target, along)
-    found = parameter(along)
-    reference = float(model.reference[index])
+        figure = _draw(model.wavelength[window], truth[window], found, window, errors)
+    reference, label = float(model.reference[index]), parameter(along)
     caption = (
         f"The node at {label_text(target)}, left out and interpolated from the others (the nearest "
-        f"at {found.title} {low:g} and {high:g} {found.short_unit}; {nodes.source}), around the "
+        f"at {label.title} {low:g} and {high:g} {label.short_unit}; {nodes.source}), around the "
         f"line at {reference:.2f} Å (vacuum). Top: flux. Below, on two scales: interpolated minus "
         "true flux. Linear and spline pixels interpolate the flux; lines interpolate the line "
         "parameters, alone and with the residual, by the same spline. The catalogue of lines was "
@@ -184,39 +179,9 @@ def _rms(values: Floats) -> float:
     return float(np.sqrt(np.mean(values**2)))
 
 
-def _draw_trials(
-    at: Floats, truth: Floats, trials: list[_Trial], window: slice, errors: Mapping[str, float]
-) -> Figure:
-    """The node that was left out, and below it the errors: the larger ones, then the smaller."""
-    figure = new_figure(COLUMN, 4.8)
-    top, large, small = figure.subplots(3, 1, sharex=True, height_ratios=(1.3, 1.0, 1.0))
-    top.plot(at, truth, color=BLACK, linewidth=2.4, alpha=0.35, label="node, left out")
-    ranked = sorted(trials, key=lambda trial: errors[trial.name])
-    for trial in trials:
-        looks = {"color": trial.colour, "linestyle": trial.dash}
-        name = f"{trial.name} ({1e4 * errors[trial.name]:.1f})"
-        top.plot(at, trial.flux[window], label=name, **looks)
-        axes = small if trial in ranked[:2] else large
-        axes.plot(at, 100 * (trial.flux[window] - truth), **looks)
-    for axes in (large, small):
-        axes.axhline(0.0, color=GREY, linewidth=0.5)
-        axes.set_ylabel("Error (%)")
-    top.set_ylabel("Flux / continuum")
-    _finish(small, at)
-    figure.legend(
-        *top.get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=2,
-        title="Interpolated (rms over the whole range, 1e-4)",
-        title_fontsize=7,
-        columnspacing=1.2,
-    )
-    return figure
-
-
 @dataclass(frozen=True, eq=False)
-class _Trial:
-    """One interpolation (P,) and how it is drawn."""
+class _Interpolated:
+    """Interpolated flux (P,), and its colour and line style."""
 
     name: str
     flux: Floats
@@ -226,7 +191,7 @@ class _Trial:
 
 def _interpolations(
     model: Model, nodes: Nodes, target: Mapping[str, float], along: str
-) -> list[_Trial]:
+) -> list[_Interpolated]:
     others = [value for value in model.axes[along] if not np.isclose(value, target[along])]
     kept = [v for v in others if nodes.has({**target, along: float(v)})]
     table = np.stack([nodes.flux({**target, along: float(value)}) for value in kept])
@@ -236,35 +201,51 @@ def _interpolations(
         weights = make_manifold(axis, kind).weights(jnp.asarray([target[along]]))
         return np.asarray(weights, np.float64) @ table
 
-    trials = [
-        _Trial("linear pixels", pixels("linear"), AMBER, "solid"),
-        _Trial("spline pixels", pixels("spline"), PINK, "solid"),
+    smaller = replace(model, emulator=without_node(model, along, target[along]))
+    alone = flux_at(smaller, target, residual=False)
+    found = [
+        _Interpolated("linear pixels", pixels("linear"), AMBER, "solid"),
+        _Interpolated("spline pixels", pixels("spline"), PINK, "solid"),
+        _Interpolated("lines alone", alone, GREEN, "dashed"),
     ]
-    emulator = without_node(model, along, target[along])
-    alone = flux_of(model, emulator, target, residual=False)
-    trials.append(_Trial("lines alone", alone, GREEN, "dashed"))
-    if emulator.residual is not None:
-        full = flux_of(model, emulator, target)
-        trials.append(_Trial("lines and residual", full, BLUE, "solid"))
-    return trials
+    if smaller.emulator.residual is not None:
+        full = flux_at(smaller, target)
+        found.append(_Interpolated("lines and residual", full, BLUE, "solid"))
+    return found
+
+
+def _draw(
+    x: Floats,
+    truth: Floats,
+    found: list[_Interpolated],
+    window: slice,
+    errors: Mapping[str, float],
+) -> Figure:
+    """Draw the node that was left out, and below it the larger errors, then the smaller ones."""
+    figure = new_figure(COLUMN, 4.8)
+    top, large, small = figure.subplots(3, 1, sharex=True, height_ratios=(1.3, 1.0, 1.0))
+    top.plot(x, truth, color=BLACK, linewidth=2.4, alpha=0.35, label="node, left out")
+    best = sorted(errors, key=lambda name: errors[name])[:2]
+    for one in found:
+        looks = {"color": one.colour, "linestyle": one.dash}
+        name = f"{one.name} ({1e4 * errors[one.name]:.1f})"
+        top.plot(x, one.flux[window], label=name, **looks)
+        axes = small if one.name in best else large
+        axes.plot(x, 100 * (one.flux[window] - truth), **looks)
+    for axes in (large, small):
+        axes.axhline(0.0, color=GREY, linewidth=0.5)
+        axes.set_ylabel("Error (%)")
+    top.set_ylabel("Flux / continuum")
+    _finish(figure, top, small, x, "Interpolated (rms over the whole range, 1e-4)")
+    return figure
 
 
 def _first_two(model: Model) -> tuple[str, ...]:
-    names = varying(model)
+    names = varying_labels(model)
     if not names:
         raise LabelError("no label of the model varies, so nothing is between its nodes.")
     first = [name for name in ("teff", "logg") if name in names]
     return tuple((first + [name for name in names if name not in first])[:2])
-
-
-def _corners(
-    model: Model, place: Mapping[str, float], names: tuple[str, ...]
-) -> list[dict[str, float]]:
-    corners = [dict(place)]
-    for name in names:
-        ends = neighbours(model, place, name)
-        corners = [{**corner, name: end} for corner in corners for end in ends]
-    return corners
 
 
 def _long_label(model: Model, along: str | None) -> str:
@@ -279,23 +260,10 @@ def _long_label(model: Model, along: str | None) -> str:
     return along
 
 
-def _with_neighbours(model: Model, node: Mapping[str, float], along: str) -> dict[str, float]:
-    """The node, with an inner value of the label."""
-    axis = model.axes[along]
-    i = int(np.clip(np.searchsorted(axis, node[along]), 1, axis.size - 2))
-    return {**node, along: float(axis[i])}
-
-
-def _around(model: Model, node: Mapping[str, float], along: str) -> tuple[float, float]:
-    axis = model.axes[along]
-    i = int(np.argmin(np.abs(axis - node[along])))
-    return float(axis[i - 1]), float(axis[i + 1])
-
-
 def _window(model: Model, labels: Mapping[str, float], index: int) -> slice:
     """The pixels around a line."""
     lines = model.lines(**labels)
-    half = float(np.clip(_WIDTHS * line_width(lines, index), _LEAST, _MOST))
+    half = float(np.clip(_WIDTHS * lines.fwhm[index], _NARROWEST, _WIDEST))
     center = float(lines.center[index])
     first, stop = np.searchsorted(model.wavelength, [center - half, center + half])
     return slice(int(first), int(stop))
@@ -308,7 +276,16 @@ def _short(labels: Mapping[str, float]) -> str:
     )
 
 
-def _finish(axes: Axes, at: Floats) -> None:
-    axes.set_xlim(at[0], at[-1])
-    axes.set_xlabel("Wavelength in vacuum (Å)")
-    axes.ticklabel_format(axis="x", useOffset=False)
+def _finish(figure: Figure, top: Axes, bottom: Axes, x: Floats, title: str = "") -> None:
+    """Set the wavelength axis, and the legend below the panels."""
+    bottom.set_xlim(x[0], x[-1])
+    bottom.set_xlabel("Wavelength in vacuum (Å)")
+    bottom.ticklabel_format(axis="x", useOffset=False)
+    figure.legend(
+        *top.get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=2,
+        title=title or None,
+        title_fontsize=7,
+        columnspacing=1.2,
+    )

@@ -1,4 +1,4 @@
-"""All figures of a model, in a folder with an index of what they show."""
+"""All figures of a model, in a folder with an index of captions and numbers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..style import Drawing, style
 from .between_nodes import line_or_pixel, reconstruction
 from .label_errors import COUNT, label_residuals
 from .maps import DEPTH, line_counts, line_maps
-from .model_queries import nodes_of, pair_of
+from .nodes import nodes_of, pair_of
 from .overview import process
 from .timing import speed
 
@@ -33,25 +33,25 @@ _NO_DATE: dict[str, dict[str, Any]] = {
     "png": {"Software": None},
     "svg": {"Date": None},
 }
-"""What is left out of files, so that equal figures are equal files."""
+"""Metadata left out of files, so that equal figures are equal files."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What figures are drawn of.
+    """Settings of the figures of a model.
 
     Attributes
     ----------
     over : pair of str or None
-        The two labels of maps.
+        The labels of maps; Teff and log g, or the first two that vary, if None.
     line : float or None
-        Å, vacuum: the line that is shown; the strongest if None.
+        Å, vacuum: the line to draw; the strongest if None.
     depth : float
-        Least central depth of a line that is counted.
+        Central depth of the faintest lines that are counted.
     count : int
-        Nodes of which labels are inferred.
+        Number of nodes whose labels are inferred.
     seed : int
-        Wherever chance plays.
+        Random seed.
     """
 
     over: tuple[str, str] | None = None
@@ -72,7 +72,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Written:
-    """A figure in a folder, or why there is none."""
+    """A figure in a folder; one that was left out has no file, and the reason as its caption."""
 
     name: str
     title: str
@@ -90,20 +90,20 @@ def figures_of(
     holdout: Grid | None = None,
     progress: Progress = silent,
 ) -> dict[str, Callable[[], Drawing]]:
-    """What draws each figure, by name.
+    """Return the functions that draw the figures, by name.
 
     Parameters
     ----------
     model : Model
-        The library.
+        The model.
     settings : Settings, optional
-        What is shown of it.
+        Settings of the figures.
     clones : Archive, optional
-        Those that the model was built from: nodes are then the library's own spectra.
+        The clones that the model was built from: nodes then have the library's own spectra.
     holdout : Grid, optional
-        Spectra that took no part in making the model.
+        Spectra that were not used for the model.
     progress : callable
-        Told how far the work is.
+        Called with the progress.
 
     Raises
     ------
@@ -145,11 +145,11 @@ def draw_figures(
     holdout: Grid | None = None,
     progress: Progress = silent,
 ) -> list[Written]:
-    """Draw the figures of a model into a folder, with `index.json` and `index.md`: what each
-    shows, and its numbers. A figure that the model has too few labels for is left out, with the
-    reason in the index.
+    """Draw the figures of a model into a folder, with captions and numbers in an index.
 
-    Parameters are as for `figures_of`; `only` names some figures, and `ending` is one of `FORMATS`.
+    The index is written as `index.json` and `index.md`. A figure for which the model has too few
+    labels is left out, with the reason in the index. Parameters are as for `figures_of`; `only`
+    names some figures, and `ending` is one of `FORMATS`.
 
     Raises
     ------
@@ -161,21 +161,21 @@ def draw_figures(
     makers = figures_of(model, settings, clones=clones, holdout=holdout, progress=progress)
     _check(only, tuple(makers), "figure")
     _check([ending], FORMATS, "format")
-    lacking = _too_few_labels(model)
-    place = Path(folder)
-    if place.exists() and not place.is_dir():
-        raise InputError(f"{place} is a file, expected a folder for the figures: give another.")
-    place.mkdir(parents=True, exist_ok=True)
+    left_out = _too_few_labels(model)
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file, expected a folder for the figures; give another.")
+    folder.mkdir(parents=True, exist_ok=True)
     chosen = [name for name in makers if not only or name in only]
     written = []
     for done, name in enumerate(chosen):
         progress("figures", done, len(chosen))
-        if name in lacking:
-            written.append(Written(name, name, f"Left out: {lacking[name]}.", {}, None, 0.0))
+        if name in left_out:
+            written.append(Written(name, name, f"Left out: {left_out[name]}.", {}, None, 0.0))
             continue
-        written.append(_write(makers[name], place, ending))
+        written.append(_write(makers[name], folder, ending))
     progress("figures", len(chosen), len(chosen))
-    _write_index(place, model, written)
+    _write_index(folder, model, written)
     return written
 
 
@@ -185,24 +185,24 @@ def _check(given: Sequence[str], known: Sequence[str], what: str) -> None:
 
 
 def _too_few_labels(model: Model) -> dict[str, str]:
-    """Figures that cannot be drawn of a model, and why."""
+    """Return the figures that a model has too few labels for, with the reason."""
     varied = [axis.size for axis in model.axes.values() if axis.size > 1]
-    lacking: dict[str, str] = {}
+    left_out: dict[str, str] = {}
     if not varied:
         every = ("process", "reconstruction", "label-residuals")
-        lacking |= dict.fromkeys(every, "no label of the model varies")
+        left_out |= dict.fromkeys(every, "no label of the model varies")
     if len(varied) < 2:
         maps = ("line-counts", "line-maps")
-        lacking |= dict.fromkeys(maps, "the model has no two labels that vary")
+        left_out |= dict.fromkeys(maps, "the model has no two labels that vary")
     if max(varied, default=0) < 3:
-        lacking["line-or-pixel"] = "no label of the model has three values"
-    return lacking
+        left_out["line-or-pixel"] = "no label of the model has three values"
+    return left_out
 
 
-def _write(make: Callable[[], Drawing], place: Path, ending: str) -> Written:
+def _write(make: Callable[[], Drawing], folder: Path, ending: str) -> Written:
     start = time.perf_counter()
     drawing = make()
-    path = place / f"{drawing.name}.{ending}"
+    path = folder / f"{drawing.name}.{ending}"
     with style(), replacing(path) as partial_path, _quiet_fonts():
         drawing.figure.savefig(partial_path, format=ending, dpi=_DPI, metadata=_NO_DATE[ending])
     return Written(
@@ -217,7 +217,7 @@ def _write(make: Callable[[], Drawing], place: Path, ending: str) -> Written:
 
 @contextmanager
 def _quiet_fonts() -> Iterator[None]:
-    """fontTools finds the dates of Matplotlib's own fonts odd, which is no matter here."""
+    """Silence fontTools, which warns of the dates of Matplotlib's own fonts."""
     fonts = logging.getLogger("fontTools")
     level = fonts.level
     fonts.setLevel(logging.ERROR)
@@ -227,7 +227,7 @@ def _quiet_fonts() -> Iterator[None]:
         fonts.setLevel(level)
 
 
-def _write_index(place: Path, model: Model, written: Sequence[Written]) -> None:
+def _write_index(folder: Path, model: Model, written: Sequence[Written]) -> None:
     document = {
         "library": model.meta.get("library", {}),
         "fingerprint": model.meta.get("fingerprint"),
@@ -245,9 +245,9 @@ def _write_index(place: Path, model: Model, written: Sequence[Written]) -> None:
             for figure in written
         ],
     }
-    with replacing(place / "index.json") as partial_path:
+    with replacing(folder / "index.json") as partial_path:
         partial_path.write_text(json.dumps(document, indent=1, ensure_ascii=False), "utf-8")
-    with replacing(place / "index.md") as partial_path:
+    with replacing(folder / "index.md") as partial_path:
         partial_path.write_text(_markdown(document), "utf-8")
 
 

@@ -1,4 +1,4 @@
-"""The figure of the residuals: labels inferred from spectra of known labels, over one of them."""
+"""Errors of labels that are inferred from spectra of known labels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from ...errors import LabelError
 from ...inference import infer
 from ...libraries.grid import Grid
 from ...model.model import Model, check_overlap
+from ...model.queries import varying_labels
 from ...parameters import parameter
+from ...runtime.arrays import Floats
 from ...runtime.progress import Progress, silent
 from ...spectra.continuum import normalise
 from ...spectra.spectrum import Spectrum, cut
@@ -30,15 +32,15 @@ from ..style import (
     new_figure,
     style,
 )
-from .model_queries import Floats, Nodes, nodes_of, varying
+from .nodes import Nodes, nodes_of
 
 COUNT = 40
-"""Nodes of which labels are inferred."""
+"""Number of nodes whose labels are inferred."""
 _FIXED = {"rv": 0.0, "vsini": 0.0, "resolution": np.inf}
 
 
 @dataclass(frozen=True, eq=False)
-class Trials:
+class Recovered:
     """True and inferred labels (N, L) of spectra."""
 
     truth: Floats
@@ -60,33 +62,34 @@ def label_residuals(
     holdout: Grid | None = None,
     progress: Progress = silent,
 ) -> Drawing:
-    """Inferred minus true labels over one label, of noise-free spectra whose labels are the only
-    unknowns: nodes drawn by lot, and spectra that took no part in making the model, apart.
+    """Draw inferred minus true labels over one label, from noise-free spectra.
+
+    Only the labels are unknown. Randomly drawn nodes and held-out spectra have a column each.
 
     Parameters
     ----------
     model : Model
-        The library.
+        The model.
     over : str, optional
         The label on the axis; Teff, or the first that varies, if None.
     count : int
-        Nodes that are drawn, at the most.
+        Largest number of nodes.
     seed : int
-        Of the lot.
+        Random seed of the choice of nodes.
     nodes : Nodes, optional
-        Where the spectra of the nodes are from; from the model if None.
+        Spectra of the nodes; the model's if None.
     holdout : Grid, optional
-        Spectra of the same labels. Those outside the model, or at its nodes, are left out.
+        Spectra with the same labels. Those outside the model, or at its nodes, are left out.
     progress : callable
-        Told how far the work is.
+        Called with the progress.
 
     Raises
     ------
     LabelError
-        The labels do not fit, or no held-out spectrum is between the nodes.
+        The labels do not match, or no held-out spectrum lies between the nodes.
     """
     nodes = nodes_of(model) if nodes is None else nodes
-    names = varying(model)
+    names = varying_labels(model)
     over = _label(names, over)
     rows = nodes.labels
     chosen = np.random.default_rng(seed).permutation(len(rows))[:count]
@@ -100,13 +103,13 @@ def label_residuals(
         width = COLUMN if len(sets) == 1 else PAGE
         figure = new_figure(width, 1.35 * len(names) + 0.55)
         panels = figure.subplots(len(names), len(sets), sharex=True, squeeze=False)
-        for k, (title, trials) in enumerate(sets.items()):
-            number = len(trials.truth)
+        for k, (title, found) in enumerate(sets.items()):
+            number = len(found.truth)
             panels[0, k].set_title(f"{number} {_KIND[title][number != 1]}")
             panels[-1, k].set_xlabel(axis_title(over))
             panels[-1, k].xaxis.set_major_locator(MaxNLocator(5))
             for row, (name, column) in enumerate(columns.items()):
-                _draw(panels[row, k], trials, columns[over], column, _COLOURS[title])
+                _draw(panels[row, k], found, columns[over], column, _COLOURS[title])
                 if k == 0:
                     panels[row, 0].set_ylabel(f"Δ {axis_title(name)}")
     caption = _caption(model, nodes, sets, over, names, len(rows), seed)
@@ -115,9 +118,9 @@ def label_residuals(
         "nodes_in_library": len(rows),
         "spectra_of_nodes": nodes.source,
     }
-    for title, trials in sets.items():
-        errors = {name: _numbers(trials.error[:, column]) for name, column in columns.items()}
-        numbers[title] = {"n": len(trials.truth), **errors}
+    for title, found in sets.items():
+        errors = {name: _numbers(found.error[:, column]) for name, column in columns.items()}
+        numbers[title] = {"n": len(found.truth), **errors}
     return Drawing("label-residuals", "Inferred minus true labels", caption, figure, numbers)
 
 
@@ -144,7 +147,7 @@ def _node_spectra(model: Model, nodes: Nodes, rows: Floats) -> list[tuple[Floats
 
 
 def _held_out(model: Model, grid: Grid, rows: Floats) -> list[tuple[Floats, Spectrum]]:
-    """Held-out spectra in units of their continuum, with their labels."""
+    """Return held-out spectra in units of their continuum, with their labels."""
     own = model.recipe.replace(continuum="library")
     found = []
     for i in choose_held_out(model, grid, rows).index:
@@ -158,18 +161,18 @@ def _held_out(model: Model, grid: Grid, rows: Floats) -> list[tuple[Floats, Spec
 
 def _infer(
     model: Model, spectra: list[tuple[Floats, Spectrum]], stage: str, progress: Progress
-) -> Trials:
+) -> Recovered:
     found = []
     for done, (_, spectrum) in enumerate(spectra):
         answer = infer(spectrum, model, fixed=_FIXED, continuum_degree=-1)
         found.append([answer.labels[name].value for name in model.label_names])
         progress(stage, done + 1, len(spectra))
-    return Trials(np.array([row for row, _ in spectra]), np.array(found))
+    return Recovered(np.array([row for row, _ in spectra]), np.array(found))
 
 
-def _draw(axes: Axes, trials: Trials, over: int, column: int, colour: str) -> None:
-    """Every error as a dot; where there are several at one place, their mean and spread."""
-    x, error = trials.truth[:, over], trials.error[:, column]
+def _draw(axes: Axes, found: Recovered, over: int, column: int, colour: str) -> None:
+    """Draw every error as a dot, and mean and scatter of several at one value."""
+    x, error = found.truth[:, over], found.error[:, column]
     axes.axhline(0.0, color=GREY, linewidth=0.6)
     single = np.unique(x).size == x.size
     size, alpha = (5, 0.8) if single else (3, 0.45)
@@ -202,7 +205,7 @@ def _numbers(error: Floats) -> dict[str, float]:
 def _caption(
     model: Model,
     nodes: Nodes,
-    sets: dict[str, Trials],
+    sets: dict[str, Recovered],
     over: str,
     names: Sequence[str],
     total: int,
@@ -219,8 +222,8 @@ def _caption(
     if len(sets) > 1:
         parts.append("The two columns have different scales.")
     columns = {name: model.label_names.index(name) for name in names}
-    for title, trials in sets.items():
-        sizes = np.abs(trials.error).mean(axis=0)
+    for title, found in sets.items():
+        sizes = np.abs(found.error).mean(axis=0)
         means = [
             f"{parameter(name).title} {sizes[column]:.2g} {parameter(name).short_unit}".rstrip()
             for name, column in columns.items()

@@ -1,4 +1,4 @@
-"""Figures over two labels: the number of lines, and the four parameters of one line."""
+"""Maps over two labels: the number of lines, and the four parameters of one line."""
 
 from __future__ import annotations
 
@@ -8,11 +8,19 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from ...model.model import Model
+from ...model.queries import (
+    choose_line,
+    count_lines,
+    label_mesh,
+    line_over_labels,
+    line_quantities,
+    middle_node,
+)
 from ...parameters import parameter
 from ...recipe import JointFit
+from ...runtime.arrays import Floats, Integers
 from ..style import (
     COLUMN,
     DIVERGING,
@@ -27,25 +35,14 @@ from ..style import (
     new_figure,
     style,
 )
-from .model_queries import (
-    Floats,
-    choose_line,
-    course,
-    middle_node,
-    pair_of,
-    plane,
-    quantities,
-    visible_counts,
-)
+from .nodes import pair_of
 
 DEPTH = 0.01
-"""Least central depth of a line that is counted, in units of the continuum."""
-_FINE = 81
+"""Central depth of the faintest lines that are counted."""
+_POINTS = 81
 """Points of a smooth map along each label."""
-_FEW_TICKS = 6
-"""Values of a label up to which each gets a tick."""
 _FEW = 6
-"""Values of a label up to which every number is written."""
+"""Number of values of a label up to which each has a tick, and every count is written."""
 _TITLES = {
     "ln_area": r"$\ln a$  ($a$ in Å)",
     "sigma": r"$\sigma$ (mÅ)",
@@ -53,16 +50,16 @@ _TITLES = {
     "shift": r"$\mu\prime - \mu$ (mÅ)",
 }
 _FLAT = 1e-4
-"""Part of itself by which a parameter must change to be drawn as changing."""
+"""Relative change below which a parameter is drawn as constant."""
 
 
 def line_counts(
     model: Model, *, over: tuple[str, str] | None = None, depth: float = DEPTH
 ) -> Drawing:
-    """The number of lines at the nodes over two labels.
+    """Draw the number of lines at the nodes over two labels.
 
-    All nodes share one catalogue (but in the recipe `paper`), so those lines are counted that by
-    themselves absorb at least `depth` of the continuum at their centres.
+    All nodes share one catalogue (except in the recipe `paper`), so the lines are counted that
+    alone have a central depth of at least `depth`.
 
     Raises
     ------
@@ -72,7 +69,7 @@ def line_counts(
     first, second = pair_of(model, over)
     base = middle_node(model)
     x, y = model.axes[first], model.axes[second]
-    counts = visible_counts(model, plane(model, base, first, x, second, y), depth)
+    counts = count_lines(model, label_mesh(model, base, {first: x, second: y}), depth)
     table = counts.reshape(x.size, y.size)
     with style():
         figure = new_figure(COLUMN, 2.7)
@@ -81,7 +78,7 @@ def line_counts(
         mesh.set_edgecolor("face")
         _label_axes(axes, first, second)
         for axis, values in ((axes.xaxis, x), (axes.yaxis, y)):
-            if values.size <= _FEW_TICKS:
+            if values.size <= _FEW:
                 axis.set_ticks(values)
         figure.colorbar(mesh, ax=axes, label=f"Lines deeper than {depth:g}", pad=0.02)
         if max(table.shape) <= _FEW:
@@ -108,37 +105,37 @@ def line_counts(
 def line_maps(
     model: Model, *, over: tuple[str, str] | None = None, line: float | None = None
 ) -> Drawing:
-    """ln a, σ, γ and µ′ − µ of one line over two labels: what `Model.flux` interpolates.
+    """Draw ln a, σ, γ and µ′ − µ of one line over two labels, as `Model.flux` interpolates them.
 
-    At the nodes, where these were cloned by themselves; else, as the line is one smooth function
-    of the labels, everywhere.
+    The map is of the nodes if these were cloned one by one, and smooth after a joint fit.
 
     Parameters
     ----------
     model : Model
-        The library.
+        The model.
     over : pair of str, optional
         The labels; Teff and log g if None.
     line : float, optional
-        Å, vacuum: the strongest line near it; the strongest of all if None.
+        Å, vacuum: the strongest line near it is drawn; the strongest of all if None.
 
     Raises
     ------
     LabelError
         Not two labels that vary.
     InputError
-        No line can be there.
+        The line lies outside the model.
     """
     first, second = pair_of(model, over)
     base = middle_node(model)
     index = choose_line(model, base, line)
     smooth = isinstance(model.recipe.fit, JointFit)
     x, y = (
-        np.linspace(*model.bounds[name], _FINE) if smooth else model.axes[name]
+        np.linspace(*model.bounds[name], _POINTS) if smooth else model.axes[name]
         for name in (first, second)
     )
-    params = course(model, index, plane(model, base, first, x, second, y))
-    panels = _panels(params.reshape(x.size, y.size, 4))
+    params = line_over_labels(model, index, label_mesh(model, base, {first: x, second: y}))
+    found = line_quantities(params.reshape(x.size, y.size, 4))
+    panels = {_TITLES[name]: values for name, values in found.items()}
     with style():
         figure = new_figure(PAGE, 4.9)
         for axes, (title, values) in zip(figure.subplots(2, 2).flat, panels.items(), strict=True):
@@ -159,18 +156,13 @@ def line_maps(
     numbers = {
         "line": reference,
         "missing": missing,
-        "ranges": {name: _range(values) for name, values in panels.items()},
+        "ranges": {name: _extremes(values) for name, values in panels.items()},
         "at": base,
     }
     return Drawing("line-maps", "One line over the labels", caption, figure, numbers)
 
 
-def _panels(params: Floats) -> dict[str, Floats]:
-    """What each panel shows, from parameters (n, m, 4)."""
-    return {_TITLES[name]: values for name, values in quantities(params).items()}
-
-
-def _range(values: Floats) -> list[float]:
+def _extremes(values: Floats) -> list[float]:
     return [float(np.nanmin(values)), float(np.nanmax(values))]
 
 
@@ -183,7 +175,7 @@ def _draw_map(
     title: str,
     smooth: bool,
 ) -> None:
-    low, high = _range(values)
+    low, high = _extremes(values)
     if high - low <= _FLAT * max(abs(low), abs(high)):
         _draw_constant(axes, x, y, low, title)
         return
@@ -205,12 +197,12 @@ def _draw_map(
 
 
 def _draw_constant(axes: Axes, x: Floats, y: Floats, value: float, title: str) -> None:
-    """A panel that says that a parameter is the same everywhere."""
+    """Draw a panel with the value of a parameter that is the same everywhere."""
     axes.set_xlim(x[0], x[-1])
     axes.set_ylim(y[0], y[-1])
     text = f"{title} = {value:.4g}\neverywhere"
     drawn = axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", zorder=6)
-    drawn.set_bbox({"facecolor": "white", "edgecolor": "none"})  # over the dots of the nodes
+    drawn.set_bbox({"facecolor": "white", "edgecolor": "none"})  # above the dots of the nodes
 
 
 def _label_axes(axes: Axes, first: str, second: str) -> None:
@@ -219,7 +211,7 @@ def _label_axes(axes: Axes, first: str, second: str) -> None:
     axes.tick_params(which="both", direction="out", top=False, right=False)
 
 
-def _write_counts(axes: Axes, x: Floats, y: Floats, table: NDArray[np.int64]) -> None:
+def _write_counts(axes: Axes, x: Floats, y: Floats, table: Integers) -> None:
     middle = (int(table.min()) + int(table.max())) / 2
     for i, a in enumerate(x):
         for k, b in enumerate(y):

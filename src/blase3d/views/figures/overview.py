@@ -1,4 +1,4 @@
-"""The process in one figure: spectrum, lines, manifold, spectrum; of the model's own data."""
+"""The process in one figure: spectrum, lines, interpolated lines, spectrum."""
 
 from __future__ import annotations
 
@@ -9,6 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ...model.model import Model
+from ...model.queries import (
+    between_nodes,
+    choose_line,
+    label_mesh,
+    line_over_labels,
+    middle_node,
+    varying_labels,
+)
+from ...runtime.arrays import Floats
 from ..style import (
     BLACK,
     BLUE,
@@ -23,74 +32,56 @@ from ..style import (
     new_figure,
     style,
 )
-from .model_queries import (
-    Floats,
-    Nodes,
-    between_nodes,
-    choose_line,
-    course,
-    flux_at,
-    middle_node,
-    nodes_of,
-    varying,
-)
+from .nodes import Nodes, flux_at, nodes_of
 
 _HALF = 8.0
-"""Å on both sides of the middle of the window."""
+"""Half width of the window, Å."""
 _MARKED = 0.02
-"""Central depth of lines that are drawn."""
-_FINE = 61
+"""Central depth of the faintest lines that are drawn."""
+_POINTS = 61
+"""Points of a map along each label."""
 
 
 def process(model: Model, *, line: float | None = None, nodes: Nodes | None = None) -> Drawing:
-    """Overview of the process: the spectrum of a node, its lines, one of them over the labels, and
-    the spectrum between the nodes that comes of it.
+    """Draw the process: the spectrum of a node, its lines, one line over the labels, and the
+    resulting spectrum between the nodes.
 
     Parameters
     ----------
     model : Model
-        The library.
+        The model.
     line : float, optional
-        Å, vacuum: the strongest line near it; the strongest of all if None.
+        Å, vacuum: the strongest line near it is drawn; the strongest of all if None.
     nodes : Nodes, optional
-        Where the spectrum of the node is from; from the model if None.
+        Spectra of the nodes; the model's if None.
     """
     nodes = nodes_of(model) if nodes is None else nodes
-    node = _present_node(nodes, middle_node(model))
-    names = tuple(varying(model)[:2])
-    place = between_nodes(model, node, names)
+    node = nodes.nearest(middle_node(model))
+    names = tuple(varying_labels(model)[:2])
+    point = between_nodes(model, node, names)
     index = choose_line(model, node, line)
     center = float(model.reference[index])
     first, stop = np.searchsorted(model.wavelength, [center - _HALF, center + _HALF])
-    part = slice(int(first), int(stop))
-    at = model.wavelength[part]
+    window = slice(int(first), int(stop))
+    at = model.wavelength[window]
     with style():
         figure = new_figure(PAGE, 2.15)
         panels = figure.subplots(1, 4)
-        _spectrum(panels[0], at, nodes.flux(node)[part], BLACK, "spectrum of a node")
+        _spectrum(panels[0], at, nodes.flux(node)[window], BLACK, "spectrum of a node")
         shown = _draw_lines(panels[1], model, node, at)
-        _draw_course(figure, panels[2], model, index, node, place, names)
-        between = flux_at(model, place)[part]
+        _draw_one_line(figure, panels[2], model, index, node, point, names)
+        between = flux_at(model, point)[window]
         _spectrum(panels[3], at, between, ORANGE, "→ spectrum anywhere")
     caption = (
         f"The process, from left to right: the spectrum of a node at {label_text(node)} "
         f"({nodes.source}); its lines, of which {shown} are deeper than {_MARKED:g} here; ln of "
         f"the area of the line at {center:.2f} Å (vacuum) over the labels, with the nodes as dots "
-        f"and a point between them as a cross; and the spectrum at that point, {label_text(place)},"
+        f"and a point between them as a cross; and the spectrum at that point, {label_text(point)},"
         f" from all {model.reference.size:,} lines"
         + ("." if model.emulator.residual is None else " and the residual.")
     )
-    numbers = {"node": node, "place": place, "line": center, "lines_shown": shown}
+    numbers = {"node": node, "place": point, "line": center, "lines_shown": shown}
     return Drawing("process", "From spectrum to lines and back", caption, figure, numbers)
-
-
-def _present_node(nodes: Nodes, wanted: Mapping[str, float]) -> dict[str, float]:
-    """The node nearest to the wanted one that the library has."""
-    names = nodes.model.label_names
-    rows = nodes.labels
-    span = np.array([np.ptp(axis) or 1.0 for axis in nodes.model.axes.values()])
-    distance = np.abs((rows - [wanted[name] for name in names]) / span).sum(axis=1)
-    return dict(zip(names, map(float, rows[np.argmin(distance)]), strict=True))
 
 
 def _spectrum(axes: Axes, at: Floats, flux: Floats, colour: str, title: str) -> None:
@@ -110,7 +101,7 @@ def _wavelengths(axes: Axes, at: Floats) -> None:
 
 
 def _draw_lines(axes: Axes, model: Model, node: Mapping[str, float], at: Floats) -> int:
-    """Each line of the window by itself; how many there are."""
+    """Draw each line of the window alone, and return their number."""
     lines = model.lines(**node)
     depth = lines.central_depth(model.recipe.composition)
     inside = (lines.center > at[0]) & (lines.center < at[-1]) & (depth >= _MARKED)
@@ -126,31 +117,28 @@ def _draw_lines(axes: Axes, model: Model, node: Mapping[str, float], at: Floats)
     return int(inside.sum())
 
 
-def _draw_course(
+def _draw_one_line(
     figure: Figure,
     axes: Axes,
     model: Model,
     index: int,
     node: Mapping[str, float],
-    place: Mapping[str, float],
+    point: Mapping[str, float],
     names: tuple[str, ...],
 ) -> None:
-    """ln a of one line over two labels, or over one."""
-    fine = [np.linspace(*model.bounds[name], _FINE) for name in names]
-    mesh = np.meshgrid(*fine, indexing="ij")
-    columns = {name: np.full(mesh[0].size, value) for name, value in node.items()}
-    columns |= {name: values.ravel() for name, values in zip(names, mesh, strict=True)}
-    labels = np.stack([columns[name] for name in model.label_names], axis=1)
-    area = np.ma.masked_invalid(course(model, index, labels)[:, 1].reshape(mesh[0].shape))
+    """Draw ln a of one line over two labels, or over one."""
+    values = {name: np.linspace(*model.bounds[name], _POINTS) for name in names}
+    params = line_over_labels(model, index, label_mesh(model, node, values))
+    area = np.ma.masked_invalid(params[:, 1].reshape([_POINTS] * len(names)))
     axes.set_title(r"→ $\ln a$ of one line")
     axes.set_xlabel(axis_title(names[0]))
     if len(names) == 1:
-        axes.plot(fine[0], area, color=BLUE)
+        axes.plot(values[names[0]], area, color=BLUE)
         axes.set_ylabel(r"$\ln a$")
-        axes.axvline(place[names[0]], color=ORANGE)
+        axes.axvline(point[names[0]], color=ORANGE)
         return
-    found = axes.pcolormesh(*fine, area.T, cmap=MAP, shading="nearest", rasterized=True)
-    axes.plot(place[names[0]], place[names[1]], "x", color=ORANGE, markersize=6, mew=1.8)
+    found = axes.pcolormesh(*values.values(), area.T, cmap=MAP, shading="nearest", rasterized=True)
+    axes.plot(point[names[0]], point[names[1]], "x", color=ORANGE, markersize=6, mew=1.8)
     axes.set_ylabel(axis_title(names[1]), labelpad=1)
     figure.colorbar(found, ax=axes, pad=0.02, aspect=25)
     mark_nodes(axes, model, names[0], names[1])

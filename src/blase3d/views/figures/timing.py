@@ -1,4 +1,4 @@
-"""The figure of the time that a spectrum takes, measured when it is drawn."""
+"""Time per spectrum, measured when the figure is drawn."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from matplotlib.ticker import ScalarFormatter
 
 from ...model.evaluate import Emulator, emulate
 from ...model.model import Model
+from ...runtime.arrays import Floats
 from ...runtime.progress import Progress, silent
 from ..style import BLUE, GREEN, GREY, ORANGE, PAGE, Drawing, new_figure, style
-from .model_queries import Floats
 
 COUNTS = (1, 4, 16, 64)
 """Numbers of spectra that are timed together."""
 _REPEATS = 5
+"""Measurements of each time."""
 
 
 def speed(
@@ -37,20 +38,20 @@ def speed(
     clock: Callable[[], float] = time.perf_counter,
     progress: Progress = silent,
 ) -> Drawing:
-    """Time per spectrum over the whole range, one after the other and in batches, compiled.
+    """Draw the time per spectrum over the whole range, one by one and in batches, compiled.
 
     Parameters
     ----------
     model : Model
-        The library.
+        The model.
     counts : sequence of int
         Numbers of spectra.
     seed : int
-        Of the labels.
+        Random seed of the labels.
     clock : callable
-        Seconds.
+        Returns seconds.
     progress : callable
-        Told how far the work is.
+        Called with the progress.
     """
     rng = np.random.default_rng(seed)
     low, high = np.array(list(model.bounds.values())).T
@@ -65,7 +66,7 @@ def speed(
         compiling.append(clock() - start)
         batched.append(_times(partial(_together, model.emulator, vectors), clock))
         progress("time", done + 1, len(counts))
-    return _drawn(model, np.asarray(counts), np.array(serial), np.array(batched), compiling)
+    return _drawing(model, np.asarray(counts), np.array(serial), np.array(batched), compiling)
 
 
 def _one_by_one(model: Model, labels: Floats) -> Array:
@@ -81,7 +82,7 @@ def _together(emulator: Emulator, vectors: Array) -> Array:
 
 
 def _times(work: Callable[[], Array], clock: Callable[[], float]) -> list[float]:
-    """Seconds that some work took, each time, sorted."""
+    """Measure some work several times; seconds, sorted."""
     seconds = []
     for _ in range(_REPEATS):
         start = clock()
@@ -90,14 +91,14 @@ def _times(work: Callable[[], Array], clock: Callable[[], float]) -> list[float]
     return sorted(seconds)
 
 
-def _drawn(
+def _drawing(
     model: Model,
     counts: Floats,
     serial: Floats,
     batched: Floats,
     compiling: list[float],
 ) -> Drawing:
-    """The figure, from seconds (counts, repeats)."""
+    """Make the drawing from seconds (counts, repeats)."""
     each, many = 1e3 * serial / counts[:, None], 1e3 * batched / counts[:, None]
     alone, together = (np.median(values, axis=1) for values in (each, many))
     gain = alone / together
@@ -116,11 +117,11 @@ def _drawn(
 
 
 def _figure(counts: Floats, each: Floats, many: Floats, gain: Floats) -> Figure:
-    """Milliseconds one after the other and in a batch (counts, repeats), and their ratio."""
+    """Draw milliseconds one by one and in a batch (counts, repeats), and their ratio."""
     with style():
         figure = new_figure(PAGE, 2.4)
         left, right = figure.subplots(1, 2)
-        _points(left, counts, each, color=ORANGE, marker="o", label="one after the other")
+        _points(left, counts, each, color=ORANGE, marker="o", label="one by one")
         _points(left, counts, many, color=BLUE, marker="s", label="in one batch")
         left.set_ylabel("Time per spectrum (ms)")
         left.set_ylim(0.0, 1.25 * max(each.max(), many.max()))
@@ -139,7 +140,7 @@ def _figure(counts: Floats, each: Floats, many: Floats, gain: Floats) -> Figure:
 
 
 def _points(axes: Axes, counts: Floats, values: Floats, **look: Any) -> None:
-    """Medians of sorted values (counts, repeats), with bars over their range."""
+    """Draw medians of sorted values (counts, repeats), with bars over their range."""
     middle = np.median(values, axis=1)
     spread = np.abs(values[:, [0, -1]] - middle[:, None]).T
     axes.errorbar(counts, middle, spread, markersize=4, capsize=2, **look)
@@ -148,19 +149,19 @@ def _points(axes: Axes, counts: Floats, values: Floats, **look: Any) -> None:
 def _caption(numbers: dict[str, Any]) -> str:
     best = int(np.argmin(numbers["batched_ms"]))
     small = max(numbers["speed_up"]) < 2
-    little = " A single spectrum is one compiled computation already." if small else ""
+    single = " A single spectrum is one compiled computation already." if small else ""
     return (
         f"Time per spectrum of {numbers['pixels']:,} pixels and {numbers['lines']:,} "
-        "lines, one after the other and in one batch (points: medians of "
+        "lines, one by one and in one batch (points: medians of "
         f"{_REPEATS} runs; bars: their range), and the ratio of both. On {numbers['machine']}. One "
         f"spectrum: {numbers['serial_ms'][0]:.1f} ms; in a batch of {numbers['counts'][best]}: "
-        f"{numbers['batched_ms'][best]:.1f} ms each. Compiling, once for a number of spectra: up "
-        f"to {max(numbers['compile_s']):.1f} s, not counted." + little
+        f"{numbers['batched_ms'][best]:.1f} ms each. Compilation, once for each number of spectra, "
+        f"takes up to {max(numbers['compile_s']):.1f} s and is not included." + single
     )
 
 
 def machine_name() -> str:
-    """Processor, cores, system and what JAX computes on."""
+    """Return processor, cores, system and the device of JAX."""
     device = jax.devices()[0]
     return (
         f"{_processor()}, {os.cpu_count()} cores, {platform.system()}, JAX {jax.__version__} on "
