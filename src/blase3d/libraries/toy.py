@@ -10,33 +10,34 @@ With t = (teff − 5750)/750, g = (logg − 4.5)/0.5, z = feh/0.5 and α = alpha
 
 and a star has the flux
 
-    F(λ) = C(λ) exp(−Σ area V(λ − centre)),   C(λ) = B(λ, teff) (1 + 0.04 x − 0.02 x²),
+    F(λ) = C(λ) T(Σ area V(λ − centre)),   C(λ) = B(λ, teff) (1 + 0.04 x − 0.02 x²),
 
-where V is the pseudo-Voigt of `profile` (here as a plain sum in float64, a second road to the same
-quantity), B the blackbody in units of its maximum and x runs from −1 to 1 over the pixels. The
-lines imitate those of real stars: neutral and ionised metals, a saturated line with broad wings
-(8498), lines of hot and of cool stars that fade smoothly by orders of magnitude, close blends, one
-whose strength peaks inside the grid, one beyond the end of the pixels whose wing reaches in.
+where V is the pseudo-Voigt of `lines.profiles`, here a plain sum in float64 (an independent
+calculation), and T(τ) is exp(−τ) (`sum`) or 1/(1 + τ) (`opacity`), as in `lines.compositions`. B is
+the blackbody in units of its maximum, and x runs from −1 to 1 over the pixels. The lines imitate
+those of real stars: neutral and ionised metals, a saturated line with broad wings (8498), lines of
+hot and of cool stars that fade smoothly by orders of magnitude, close blends, one line that is
+strongest inside the grid, and one beyond the last pixel whose wing reaches in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ..errors import LabelError
 from ..lines.lines import Lines
+from ..recipe import Composition
+from ..runtime.arrays import Floats
 from ..spectra.spectrum import Spectrum
 from ..units import FWHM_PER_SIGMA, blackbody
 from .grid import Grid, grid_of
 
-FloatArray = NDArray[np.float64]
-
 LABELS = ("teff", "logg", "feh", "alpha")
-"""All labels of the toy universe; `alpha` may be left out, and is then zero."""
+"""Labels of the toy universe; `alpha` is optional, zero by default."""
 AXES: Mapping[str, Sequence[float]] = {
     "teff": (5000.0, 5500.0, 6000.0, 6500.0),
     "logg": (4.0, 4.5, 5.0),
@@ -51,9 +52,9 @@ META = {
     "citation": "closed formulas of blase3d.libraries.toy",
     "licence": "BSD-3-Clause",
 }
-WAVELENGTH: FloatArray = np.round(8480.0 + 0.02 * np.arange(2001), 2)
+WAVELENGTH: Floats = np.round(8480.0 + 0.02 * np.arange(2001), 2)
 """Pixels, Å in vacuum."""
-LINES: FloatArray = np.array(
+LINES: Floats = np.array(
     [
         # λ        a      s      h      T      Q      G      Z      A      D
         [8481.42, 0.060, 0.075, 0.020, -0.50, 0.00, 0.05, 0.95, 0.00, 0.000],
@@ -95,10 +96,15 @@ MIDDLE: Mapping[str, tuple[float, float]] = {
 PRESSURE, HEAT = 0.35, -0.1
 
 
-def toy_params(labels: Mapping[str, float] | ArrayLike) -> FloatArray:
-    """Centre (Å), ln area, ln sigma, ln gamma (ln Å) of every line at given labels, (26, 4).
+def toy_params(labels: Mapping[str, float] | ArrayLike) -> Floats:
+    """Return centre (Å), ln area, ln sigma, ln gamma (ln Å) of every line, (26, 4).
 
-    `labels` are by name or in the order of `LABELS`; the last, alpha, may be left out.
+    `labels` are by name or in the order of `LABELS`, of which the last, alpha, is optional.
+
+    Raises
+    ------
+    LabelError
+        A label is missing or unknown.
     """
     values = _by_name(labels)
     t, g, z, alpha = ((values[name] - zero) / unit for name, (zero, unit) in MIDDLE.items())
@@ -113,56 +119,74 @@ def toy_params(labels: Mapping[str, float] | ArrayLike) -> FloatArray:
 
 
 def toy_lines(labels: Mapping[str, float] | ArrayLike) -> Lines:
-    """The lines at given labels (by name, or in the order of `LABELS`)."""
+    """Return the lines at given labels (by name, or in the order of `LABELS`)."""
     params = toy_params(labels)
     reference = LINES[:, 0]
     params[:, 0] -= reference
     return Lines(reference, params.astype(np.float32))
 
 
-def toy_continuum(teff: float, wavelength: ArrayLike = WAVELENGTH) -> FloatArray:
-    """The true continuum at `wavelength` (P,), Å."""
+def toy_continuum(teff: float, wavelength: ArrayLike = WAVELENGTH) -> Floats:
+    """Return the true continuum at `wavelength` (P,), Å."""
     wave = np.asarray(wavelength, dtype=np.float64)
     x = 2.0 * (wave - WAVELENGTH[0]) / np.ptp(WAVELENGTH) - 1.0
     return blackbody(wave, teff) * (1.0 + 0.04 * x - 0.02 * x**2)
 
 
-def toy_flux(labels: Mapping[str, float] | ArrayLike, wavelength: ArrayLike) -> FloatArray:
-    """Flux in units of the continuum at `wavelength` (P,), which may be any (Å, vacuum)."""
-    return np.exp(-line_depth(wavelength, toy_params(labels)))
+def toy_flux(
+    labels: Mapping[str, float] | ArrayLike,
+    wavelength: ArrayLike,
+    composition: Composition = "sum",
+) -> Floats:
+    """Return the flux in units of the continuum at any `wavelength` (P,), Å in vacuum."""
+    return _TRANSMITTED[composition](line_depth(wavelength, toy_params(labels)))
 
 
-def toy_spectrum(**labels: float) -> Spectrum:
-    """The spectrum at given labels, with its true continuum."""
+_TRANSMITTED: Mapping[str, Callable[[Floats], Floats]] = {
+    "sum": lambda depth: np.exp(-depth),
+    "opacity": lambda depth: 1.0 / (1.0 + depth),
+}
+
+
+def toy_spectrum(composition: Composition = "sum", /, **labels: float) -> Spectrum:
+    """Return the spectrum at given labels, with its true continuum."""
     values = _by_name(labels)
     continuum = toy_continuum(values["teff"])
-    flux = continuum * toy_flux(values, WAVELENGTH)
+    flux = continuum * toy_flux(values, WAVELENGTH, composition)
     return Spectrum(WAVELENGTH, flux, continuum=continuum, meta={**META, "labels": labels})
 
 
 def toy_grid(
-    axes: Mapping[str, Sequence[float]] | None = None, missing: Sequence[int] = ()
+    axes: Mapping[str, Sequence[float]] | None = None,
+    missing: Sequence[int] = (),
+    composition: Composition = "sum",
 ) -> Grid:
-    """A grid of toy spectra over the box of `axes` (those of `AXES` if None).
+    """Return a grid of toy spectra over the box of `axes` (`AXES` by default).
 
-    `missing` are the places left out, counted through the full box, last label fastest.
+    Parameters
+    ----------
+    missing
+        Indices of nodes to leave out, in the full box, last label fastest.
+    composition
+        How the lines of its stars compose.
     """
     axes = AXES if axes is None else axes
     box = np.array(list(product(*axes.values())), dtype=np.float64)
     labels = np.delete(box, list(missing), axis=0)
-    spectra = [toy_spectrum(**dict(zip(axes, node, strict=True))) for node in labels]
+    nodes = (dict(zip(axes, node, strict=True)) for node in labels)
+    spectra = [toy_spectrum(composition, **node) for node in nodes]
     flux = np.array([spectrum.flux for spectrum in spectra], dtype=np.float32)
     continuum = np.array([spectrum.continuum for spectrum in spectra], dtype=np.float32)
     return grid_of(WAVELENGTH, labels, tuple(axes), flux, continuum, META)
 
 
-def line_depth(wavelength: ArrayLike, params: ArrayLike) -> FloatArray:
-    """Optical depth at `wavelength` (P,) of lines (N, 4) as `toy_params` gives them."""
+def line_depth(wavelength: ArrayLike, params: ArrayLike) -> Floats:
+    """Return the summed depth at `wavelength` (P,) of lines (N, 4), in the form of `toy_params`."""
     return absorbed(wavelength, params).sum(axis=0)
 
 
-def absorbed(wavelength: ArrayLike, params: ArrayLike) -> FloatArray:
-    """What each line absorbs, area × V, (N, P): every line at every pixel, in float64."""
+def absorbed(wavelength: ArrayLike, params: ArrayLike) -> Floats:
+    """Return area × V of each line at each pixel, (N, P), in float64."""
     center, ln_area, ln_sigma, ln_gamma = np.asarray(params, dtype=np.float64).T[..., None]
     x = np.asarray(wavelength, dtype=np.float64) - center
     g, h = FWHM_PER_SIGMA * np.exp(ln_sigma), 2.0 * np.exp(ln_gamma)
@@ -180,11 +204,9 @@ def _by_name(labels: Mapping[str, float] | ArrayLike) -> dict[str, float]:
     if not isinstance(labels, Mapping):
         vector = np.asarray(labels, dtype=np.float64)
         labels = dict(zip(LABELS, vector.tolist(), strict=False))
-    unknown = set(labels) - set(LABELS)
-    lacking = set(LABELS[:3]) - set(labels)
-    if unknown or lacking:
+    if set(labels) - set(LABELS) or set(LABELS[:3]) - set(labels):
         raise LabelError(
             f"got the labels {', '.join(labels) or 'none'}, expected {', '.join(LABELS[:3])} and "
-            "perhaps alpha; give each of these once."
+            "optionally alpha; give each of these once."
         )
     return {"alpha": 0.0, **labels}
