@@ -115,16 +115,16 @@ def test_windows_round_trip(joint):
     assert opened.window(2, 1) is None
 
 
-def test_own_functions_round_trip_and_damaged_ones_are_not_there(archive):
-    assert archive.own_functions() is None
+def test_the_data_basis_round_trip_and_damaged_ones_are_not_there(archive):
+    assert archive.data_basis() is None
     own = np.arange(12.0).reshape(6, 2)
-    archive.write_own_functions(own)
-    np.testing.assert_array_equal(open_archive(archive.path).own_functions(), own)
+    archive.write_data_basis(own)
+    np.testing.assert_array_equal(open_archive(archive.path).data_basis(), own)
     values = next(p for p in (archive.path / "functions/own/c").rglob("*") if p.is_file())
     flip(values, 0.5)
-    assert open_archive(archive.path).own_functions() is None
-    archive.write_own_functions(own)
-    np.testing.assert_array_equal(open_archive(archive.path).own_functions(), own)
+    assert open_archive(archive.path).data_basis() is None
+    archive.write_data_basis(own)
+    np.testing.assert_array_equal(open_archive(archive.path).data_basis(), own)
 
 
 @pytest.mark.parametrize("name", ["reference", "base", "area", "shape", "squares"])
@@ -173,7 +173,7 @@ def test_a_write_cut_short_is_not_done(archive, monkeypatch):
         if written:
             raise KeyboardInterrupt
         written.append(name)
-        write(group, name, values, chunk)
+        return write(group, name, values, chunk)
 
     monkeypatch.setattr("blase3d.fitting.archive.write_array", write_one)
     with pytest.raises(KeyboardInterrupt):
@@ -202,7 +202,7 @@ def test_other_work_is_refused(archive, grid, recipe):
 @pytest.mark.parametrize(
     ("module", "name", "value"),
     [
-        (joint_fit, "_SPREAD", 0.2),
+        (joint_fit, "_WIDTH_UNIT", 0.2),
         (joint_fit, "_LEAST_EPOCHS", 5),
         (single_node, "_MOST_LINES", 4),
         (detect, "_EDGE", 400),
@@ -232,7 +232,7 @@ def test_an_archive_of_version_5_resumes_under_its_constants_alone(tmp_path, mon
     with zipfile.ZipFile(REGRESSION / "clones-5.zip") as zipped:
         zipped.extractall(path)
     assert create_archive(path, grid, SINGLE).is_done(2)
-    monkeypatch.setattr(joint_fit, "_SPREAD", 0.2)
+    monkeypatch.setattr(joint_fit, "_WIDTH_UNIT", 0.2)
     with pytest.raises(ArchiveError, match="other constants"):
         create_archive(path, grid, SINGLE)
 
@@ -301,7 +301,7 @@ def test_writing_a_node_again_removes_nothing_meanwhile(archive, monkeypatch):
 
     def write_one(group, name, values, chunk=None, write=write_array):
         seen.append(done(archive))
-        write(group, name, values, chunk)
+        return write(group, name, values, chunk)
         seen.append(done(archive))
 
     monkeypatch.setattr("blase3d.fitting.archive.write_array", write_one)

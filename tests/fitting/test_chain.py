@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import jax
 import numpy as np
@@ -28,8 +29,10 @@ from blase3d.units import SPEED_OF_LIGHT
 RANGE = (8503.6, 8519.4)
 """Å: eleven lines of all kinds. The strong line at 8498 reaches in with half a per cent."""
 PIXELS = toy_grid().cut(*RANGE).wavelength
-QUICK = DEFAULT.replace(composition="sum", area_root=0, rounds=1, epochs=60, window=400, margin=60)
-"""Two windows; lines compose, and follow the labels, as in the toy universe."""
+QUICK = DEFAULT.replace(rounds=1, epochs=60, window=400, margin=60)
+"""Two windows and few steps; the rest is as shipped. The lines of the stars compose likewise."""
+flux_of = partial(toy_flux, composition=QUICK.composition)
+grid_of_stars = partial(toy_grid, composition=QUICK.composition)
 SMALL = {"teff": (5000.0, 5500.0, 6000.0), "logg": (4.0, 5.0), "feh": (-0.5, 0.5)}
 OFF_NODES = [
     {"teff": 5230.0, "logg": 4.3, "feh": 0.2},
@@ -45,8 +48,8 @@ def rms(difference):
 
 
 def observed(labels, rv=0.0, snr=None, wavelength=PIXELS, seed=0):
-    """What is seen of a toy star that moves, with noise and a continuum of its own."""
-    flux = toy_flux(labels, wavelength / (1 + rv / SPEED_OF_LIGHT))
+    """The spectrum of a moving toy star, with noise and the star's continuum."""
+    flux = flux_of(labels, wavelength / (1 + rv / SPEED_OF_LIGHT))
     flux = 3e-7 * flux * toy_continuum(labels["teff"], wavelength)
     if snr is None:
         return Spectrum(wavelength, flux)
@@ -59,7 +62,7 @@ def same_lines(one, two):
     """Whether two archives hold exactly the same."""
     for i in range(len(one)):
         np.testing.assert_array_equal(one[i].flux, two[i].flux)
-    ours, theirs = (WindowFits(a).surface(a.recipe.joint.rounds) for a in (one, two))
+    ours, theirs = (WindowFits(a).lines(a.recipe.joint.rounds) for a in (one, two))
     for name in ("reference", "base", "area", "shape"):
         np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
     np.testing.assert_array_equal(misfits(one), misfits(two))
@@ -128,7 +131,7 @@ def test_labels_outside_or_unknown_are_refused(true_model, labels):
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory):
     """Grid, archive and model of the default recipe, made quickly."""
-    grid = toy_grid().cut(*RANGE)
+    grid = grid_of_stars().cut(*RANGE)
     clones = clone(grid, tmp_path_factory.mktemp("chain") / "clones", QUICK)
     assert clones.failed == {}
     return grid, clones, build(clones)
@@ -146,7 +149,7 @@ def test_exact_at_every_node(chain):
     errors = []
     for labels in grid.labels:
         named = dict(zip(grid.label_names, labels.tolist(), strict=True))
-        errors.append(rms(model.flux(**named) - toy_flux(named, PIXELS)))
+        errors.append(rms(model.flux(**named) - flux_of(named, PIXELS)))
     assert max(errors) < 2.0 * QUICK.residual.tolerance  # its weights are those of the mean node
     assert np.median(errors) < QUICK.residual.tolerance
     np.testing.assert_allclose(model.meta["node_rms"], errors, rtol=0.05)
@@ -156,8 +159,8 @@ def test_lines_alone_come_close_at_the_nodes(chain):
     grid, clones, model = chain
     for i in range(0, 36, 5):
         alone = model.flux(**grid.labels_of(i), residual=False)
-        error = rms(alone - toy_flux(grid.labels[i], PIXELS))
-        assert 1e-4 < error < 0.01
+        error = rms(alone - flux_of(grid.labels[i], PIXELS))
+        assert 1e-4 < error < 3e-3
         assert error == pytest.approx(misfits(clones)[i], rel=0.2)
 
 
@@ -170,17 +173,17 @@ def test_own_functions_that_are_lost_are_found_again(chain, tmp_path):
     with pytest.raises(CloneError, match="run blase3d clone again"):
         build(open_archive(again))
     mended = clone(grid, again, QUICK)
-    np.testing.assert_array_equal(mended.own_functions(), clones.own_functions())
+    np.testing.assert_array_equal(mended.data_basis(), clones.data_basis())
     np.testing.assert_array_equal(build(mended).flux(**OFF_NODES[0]), model.flux(**OFF_NODES[0]))
 
 
 @pytest.mark.parametrize("labels", OFF_NODES)
 def test_between_the_nodes(model, labels):
-    truth = toy_flux(labels, PIXELS)
-    assert rms(model.flux(**labels) - truth) < 5e-4
-    assert rms(model.flux(**labels, residual=False) - truth) < 0.01
+    truth = flux_of(labels, PIXELS)
+    assert rms(model.flux(**labels) - truth) < 4e-4
+    assert rms(model.flux(**labels, residual=False) - truth) < 2e-3
     # where the nearest node is no answer
-    assert rms(toy_flux((5500.0, 4.5, 0.0), PIXELS) - truth) > 3e-3
+    assert rms(flux_of((5500.0, 4.5, 0.0), PIXELS) - truth) > 0.01
 
 
 def test_the_true_lines_are_among_those_of_the_model(model):
@@ -192,7 +195,7 @@ def test_the_true_lines_are_among_those_of_the_model(model):
         total = np.exp(lines.ln_area[near].astype(float)).sum()
         assert near.any()
         if others.sum() == 1 and truth.ln_area[n] > np.log(0.02):
-            assert total == pytest.approx(np.exp(truth.ln_area[n]), rel=0.2)
+            assert total == pytest.approx(np.exp(truth.ln_area[n]), rel=0.1)
 
 
 @pytest.mark.parametrize("labels", OFF_NODES)
@@ -201,10 +204,10 @@ def test_labels_are_recovered(model, labels, snr):
     answer = infer(observed(labels, rv=17.0, snr=snr), model, fixed=STILL)
     found = {name: e.value for name, e in answer.labels.items()}
     if snr is None:
-        assert found["teff"] == pytest.approx(labels["teff"], abs=15.0)
-        assert found["logg"] == pytest.approx(labels["logg"], abs=0.05)
-        assert found["feh"] == pytest.approx(labels["feh"], abs=0.02)
-        assert answer.nuisance["rv"].value == pytest.approx(17.0, abs=0.1)
+        assert found["teff"] == pytest.approx(labels["teff"], abs=10.0)
+        assert found["logg"] == pytest.approx(labels["logg"], abs=0.02)
+        assert found["feh"] == pytest.approx(labels["feh"], abs=0.01)
+        assert answer.nuisance["rv"].value == pytest.approx(17.0, abs=0.02)
         return
     for name, estimate in {**answer.labels, **answer.nuisance}.items():
         truth = {**labels, "rv": 17.0}[name]
@@ -264,7 +267,7 @@ def test_gp_finds_the_way(model, monkeypatch):
 @pytest.fixture(scope="module")
 def small():
     """A grid of twelve nodes."""
-    return toy_grid(SMALL).cut(*RANGE)
+    return grid_of_stars(SMALL).cut(*RANGE)
 
 
 @pytest.fixture(scope="module")
@@ -317,7 +320,7 @@ class Doomed:
         self.left -= 1
         if self.left == 0:
             raise KeyboardInterrupt
-        self.write(*arguments, **options)
+        return self.write(*arguments, **options)
 
 
 def test_a_run_that_ends_at_every_other_write_gets_there(small, undisturbed, tmp_path, monkeypatch):
@@ -335,7 +338,7 @@ def test_a_run_that_ends_at_every_other_write_gets_there(small, undisturbed, tmp
 
 def test_a_node_that_failed_once_is_a_node_when_it_comes_back(tmp_path):
     axes = {"teff": (5500.0,), "logg": (4.0, 4.5, 5.0), "feh": (0.0,)}
-    grid = toy_grid(axes).cut(*RANGE)
+    grid = grid_of_stars(axes).cut(*RANGE)
     here = [False]
 
     def read(i):
@@ -362,16 +365,16 @@ def test_a_finished_run_is_not_done_again(small, undisturbed, monkeypatch):
 def test_windows_share_the_pixels_and_are_of_one_size():
     for n_pixels in (100, 790, 6_250, 25_001, 240_551, 338_651):
         for recipe in (DEFAULT, QUICK, DEFAULT.replace(window=1_000, margin=0)):
-            cuts = windows(n_pixels, recipe)
-            own = np.concatenate([np.arange(n_pixels)[w.own] for w in cuts])
+            cuts = windows(n_pixels, recipe.joint)
+            own = np.concatenate([np.arange(n_pixels)[w.core] for w in cuts])
             np.testing.assert_array_equal(own, np.arange(n_pixels))
             assert len({w.fitted.stop - w.fitted.start for w in cuts}) == 1
             for window in cuts:
-                assert window.own.stop > window.own.start
-                assert window.fitted.start == max(window.own.start - recipe.joint.margin, 0) or (
+                assert window.core.stop > window.core.start
+                assert window.fitted.start == max(window.core.start - recipe.joint.margin, 0) or (
                     window.fitted.stop == n_pixels
                 )
-                assert window.fitted.stop >= min(window.own.stop + recipe.joint.margin, n_pixels)
+                assert window.fitted.stop >= min(window.core.stop + recipe.joint.margin, n_pixels)
 
 
 def with_faults(grid, nan):
@@ -384,7 +387,7 @@ def with_faults(grid, nan):
 
 def test_a_hole_and_a_node_that_is_not_finite(tmp_path):
     axes = {"teff": (5000.0, 5500.0, 6000.0, 6500.0), "logg": (4.0, 5.0), "feh": (-0.5, 0.5)}
-    grid = toy_grid(axes, missing=[6]).cut(*RANGE)
+    grid = grid_of_stars(axes, missing=[6]).cut(*RANGE)
     broken = with_faults(grid, nan=9)
     assert broken.n_holes == 1
     clones = clone(broken, tmp_path / "clones", QUICK.replace(rounds=0, epochs=40))
@@ -397,14 +400,14 @@ def test_a_hole_and_a_node_that_is_not_finite(tmp_path):
     assert sorted(model.meta["holes"]) == sorted(holes)
     for i in (0, 5, 6, 10, 14):
         labels = grid.labels_of(i)
-        assert rms(model.flux(**labels) - toy_flux(labels, PIXELS)) < 2.0 * QUICK.residual.tolerance
+        assert rms(model.flux(**labels) - flux_of(labels, PIXELS)) < 2.0 * QUICK.residual.tolerance
     for labels in (grid.labels_of(9), grid.holes()[0]):
-        error = rms(model.flux(**labels) - toy_flux(labels, PIXELS))
+        error = rms(model.flux(**labels) - flux_of(labels, PIXELS))
         assert 1e-4 < error < 0.02
 
 
 def test_when_no_node_can_be_cloned(tmp_path):
-    grid = toy_grid({"teff": (5500.0,), "logg": (4.0, 4.5), "feh": (0.0,)}).cut(8480, 8484)
+    grid = grid_of_stars({"teff": (5500.0,), "logg": (4.0, 4.5), "feh": (0.0,)}).cut(8480, 8484)
     one = np.ones((2, len(grid.wavelength)))
     flat = grid_of(grid.wavelength, grid.labels, grid.label_names, one, one)
     with pytest.raises(CloneError, match="no line"):
@@ -421,10 +424,10 @@ def test_a_fourth_label(tmp_path):
         "alpha": (0.0, 0.4),
     }
     quicker = QUICK.replace(rounds=0, epochs=40)
-    model = build(clone(toy_grid(axes).cut(*RANGE), tmp_path / "clones", quicker))
+    model = build(clone(grid_of_stars(axes).cut(*RANGE), tmp_path / "clones", quicker))
     assert model.label_names == ("teff", "logg", "feh", "alpha")
     labels = {"teff": 5300.0, "logg": 4.6, "feh": -0.2, "alpha": 0.25}
-    assert rms(model.flux(**labels) - toy_flux(labels, PIXELS)) < 4e-3
+    assert rms(model.flux(**labels) - flux_of(labels, PIXELS)) < 4e-3
     answer = infer(observed(labels), model, fixed={**STILL, "rv": 0.0})
     assert answer.labels["alpha"].value == pytest.approx(0.25, abs=0.06)
     assert answer.labels["teff"].value == pytest.approx(5300.0, abs=60.0)

@@ -10,7 +10,12 @@ import numpy as np
 import pytest
 
 from blase3d.fitting import joint_fit
-from blase3d.fitting.joint_fit import depth_of, detect_surface, fit_surface, with_missing
+from blase3d.fitting.joint_fit import (
+    add_missing_lines,
+    detect_line_grid,
+    fit_line_grid,
+    total_depth,
+)
 from blase3d.libraries.toy import LINES, WAVELENGTH, line_depth, toy_flux, toy_grid, toy_params
 from blase3d.lines.lines import fwhm
 from blase3d.lines.render import make_layout
@@ -33,6 +38,8 @@ FLUX = np.stack([toy_flux(labels, WAVELENGTH) for labels in GRID.labels]).astype
 MODES = smooth_modes(coordinates(GRID.axes), 1000)
 TRUE = DEFAULT.replace(composition="sum", smooth_functions=1000, epochs=60)
 """Lines compose as in the toy universe."""
+DEEP = TRUE.replace(redetection=0.05)
+"""Adds deep lines alone."""
 PARAMS = np.stack([toy_params(labels) for labels in GRID.labels])
 INSIDE = LINES[:, 0] < WAVELENGTH[-1]
 BLENDED = np.isin(LINES[:, 0], (8487.35, 8487.67, 8505.76, 8506.04))
@@ -77,7 +84,7 @@ def test_the_smooth_functions_can_follow_the_toy_lines():
 @pytest.fixture(scope="module")
 def come_back():
     """A fit that starts beside the truth."""
-    return fit_surface(disturbed(0.15), WAVELENGTH, FLUX, MODES, TRUE)
+    return fit_line_grid(disturbed(0.15), WAVELENGTH, FLUX, MODES, TRUE)
 
 
 def test_known_lines_are_recovered_from_a_disturbed_start(come_back):
@@ -93,7 +100,9 @@ def test_known_lines_are_recovered_from_a_disturbed_start(come_back):
 
 def test_the_flux_is_that_of_the_lines(come_back):
     fitted, model = come_back
-    np.testing.assert_allclose(np.exp(-depth_of(fitted, WAVELENGTH, MODES, TRUE)), model, atol=2e-4)
+    np.testing.assert_allclose(
+        np.exp(-total_depth(fitted, WAVELENGTH, MODES, TRUE)), model, atol=2e-4
+    )
     params = fitted.at(MODES[3:4])[0].astype(float)
     params[:, 0] += fitted.reference
     np.testing.assert_allclose(np.exp(-line_depth(WAVELENGTH, params)), model[3], atol=5e-4)
@@ -102,7 +111,7 @@ def test_the_flux_is_that_of_the_lines(come_back):
 def test_a_fit_is_the_same_every_time_and_depends_on_the_seed_little():
     short = TRUE.replace(epochs=4)
     one, two, other = (
-        fit_surface(disturbed(0.1), WAVELENGTH, FLUX, MODES, short, seed=seed)[0]
+        fit_line_grid(disturbed(0.1), WAVELENGTH, FLUX, MODES, short, seed=seed)[0]
         for seed in (0, 0, 1)
     )
     for name in ("area", "shape"):
@@ -111,7 +120,7 @@ def test_a_fit_is_the_same_every_time_and_depends_on_the_seed_little():
 
 
 def test_detection_over_the_grid_finds_the_lines():
-    found = detect_surface(WAVELENGTH, FLUX, MODES, TRUE)
+    found = detect_line_grid(WAVELENGTH, FLUX, MODES, TRUE)
     apart = np.abs(np.subtract.outer(LINES[INSIDE & ~BLENDED, 0], found.reference))
     assert apart.min(axis=1).max() < 0.05
     assert len(found) < 1.4 * INSIDE.sum()
@@ -124,13 +133,13 @@ def test_detection_over_the_grid_finds_the_lines():
 
 def test_what_the_lines_lack_is_added_and_nothing_else():
     without = truth().take(LINES[:, 0] != 8490.60)
-    model = np.exp(-depth_of(without, WAVELENGTH, MODES, TRUE))
-    more = with_missing(without, WAVELENGTH, FLUX, model, MODES, TRUE.replace(redetection=0.05))
+    model = np.exp(-total_depth(without, WAVELENGTH, MODES, TRUE))
+    more = add_missing_lines(without, WAVELENGTH, FLUX, model, MODES, DEEP)
     added = np.setdiff1d(more.reference, without.reference)
     np.testing.assert_allclose(added, [8490.60], atol=0.05)
     assert (np.diff(more.reference) >= 0).all()
-    full = np.exp(-depth_of(truth(), WAVELENGTH, MODES, TRUE))
-    again = with_missing(truth(), WAVELENGTH, full, full, MODES, TRUE)
+    full = np.exp(-total_depth(truth(), WAVELENGTH, MODES, TRUE))
+    again = add_missing_lines(truth(), WAVELENGTH, full, full, MODES, TRUE)
     np.testing.assert_array_equal(again.reference, truth().reference)
 
 
@@ -144,7 +153,7 @@ def test_a_line_stays_where_it_was_found():
 
     def moved(firmness):
         recipe = TRUE.replace(shape_ridge=firmness, epochs=1000)
-        fitted, _ = fit_surface(beside, WAVELENGTH[seen], FLUX[:, seen], MODES, recipe)
+        fitted, _ = fit_line_grid(beside, WAVELENGTH[seen], FLUX[:, seen], MODES, recipe)
         return abs(fitted.at(MODES)[:, 0, 0].mean()) / width
 
     assert moved(0.0) > 1.5
@@ -158,14 +167,14 @@ def test_a_line_that_serves_as_a_wing_does_not_hide_that_one_lacks(gone):
     shape = start.shape.copy()
     shape[0, here] += [0.0, np.log(4.0), 0.0] if gone == "wide" else [3.0, 0.0, 0.0]
     moved = replace(start, shape=shape)
-    model = np.exp(-depth_of(start.take(~here), WAVELENGTH, MODES, TRUE))
-    more = with_missing(moved, WAVELENGTH, FLUX, model, MODES, TRUE.replace(redetection=0.05))
+    model = np.exp(-total_depth(start.take(~here), WAVELENGTH, MODES, TRUE))
+    more = add_missing_lines(moved, WAVELENGTH, FLUX, model, MODES, DEEP)
     added = more.reference[np.isin(more.reference, start.reference, invert=True)]
     if added.size == 0:  # at the very same wavelength
         added = np.repeat(8490.60, len(more) - len(start))
     assert added.size == 1
     np.testing.assert_allclose(added, 8490.60, atol=0.05)
-    stays = with_missing(start, WAVELENGTH, FLUX, model, MODES, TRUE.replace(redetection=0.05))
+    stays = add_missing_lines(start, WAVELENGTH, FLUX, model, MODES, DEEP)
     assert len(stays) == len(start)
 
 
@@ -174,10 +183,10 @@ def test_lines_from_elsewhere_are_background():
     part = slice(920, 1200)  # 8498.4 to 8504, in its wing
     far = truth().take(np.abs(LINES[:, 0] - 8498.02) < 0.01)
     near = (LINES[:, 0] > 8498.4) & (LINES[:, 0] < 8504.0)
-    background = depth_of(far, WAVELENGTH[part], MODES, TRUE)
+    background = total_depth(far, WAVELENGTH[part], MODES, TRUE)
     errors = [
         rms(
-            fit_surface(
+            fit_line_grid(
                 truth().take(near),
                 WAVELENGTH[part],
                 FLUX[:, part],
@@ -196,10 +205,10 @@ def test_lines_from_elsewhere_are_background():
 def test_without_lines_there_is_the_background():
     none = truth().take(np.zeros(len(LINES), bool))
     depth = np.full((len(FLUX), 50), 0.2, np.float32)
-    fitted, model = fit_surface(none, WAVELENGTH[:50], FLUX[:, :50], MODES, TRUE, depth)
+    fitted, model = fit_line_grid(none, WAVELENGTH[:50], FLUX[:, :50], MODES, TRUE, depth)
     assert len(fitted) == 0
     np.testing.assert_allclose(model, np.exp(-0.2), rtol=1e-6)
-    _, model = fit_surface(none, WAVELENGTH[:50], FLUX[:, :50], MODES, TRUE)
+    _, model = fit_line_grid(none, WAVELENGTH[:50], FLUX[:, :50], MODES, TRUE)
     assert model.shape == (len(FLUX), 50)
     np.testing.assert_array_equal(model, 1.0)
 
@@ -231,7 +240,7 @@ def test_the_slope_that_the_descent_follows_is_that_of_the_misfit(monkeypatch, r
     def misfit(area, shape):
         total = 0.0
         for node in nodes[0]:
-            params = params_at(fit.base, area, shape, fit.modes[node], root)
+            params = params_at(fit.base, area, shape, fit.basis[node], root)
             flux = joint_fit._flux_of(params, fit, node, "sum")
             total += jnp.sum((flux - fit.flux[node]) ** 2) / nodes.size
         return total + firmness * jnp.sum(shape[1:] ** 2)
@@ -280,7 +289,7 @@ def test_rounding_is_to_the_steps_and_costs_little():
         assert (np.abs(ours - theirs) <= 0.501 * step).all()
         np.testing.assert_allclose(theirs / step, np.round(theirs / step), atol=1e-3)
     np.testing.assert_array_equal(rounded.rounded().area, rounded.area)
-    flux = [np.exp(-depth_of(s, WAVELENGTH, MODES[:3], TRUE)) for s in (whole, rounded)]
+    flux = [np.exp(-total_depth(s, WAVELENGTH, MODES[:3], TRUE)) for s in (whole, rounded)]
     assert rms(flux[0] - flux[1]) < 6e-4
 
 

@@ -1,23 +1,24 @@
 """Clones on disk: a Zarr group in a folder that describes itself.
 
-    CLONES/                 attributes: format, recipe, versions, library, label names, fingerprint
+    CLONES/                 attributes: format, recipe, constants, versions, library, label names,
+    │                       fingerprint
     ├── wavelength          (P,) Å, vacuum
     ├── labels              (N, L)
     ├── nodes/17/           attributes, written last: misfit, flags; or why it failed
     │   ├── flux            (P,) the node's spectrum in units of the continuum
-    │   ├── reference       (lines,) Å, vacuum: of a node that was cloned by itself
+    │   ├── reference       (lines,) Å, vacuum: of a node that was fitted by itself
     │   └── params          (lines, 4) in the order of `lines.PARAMETERS`
-    ├── functions/          joint recipes: the library's own functions; attributes, written last
+    ├── functions/          joint fits: data-driven basis functions; attributes, written last
     │   └── own             (N, K') at the nodes that could be cloned
-    └── rounds/2/0/         joint recipes: the lines of one window after one round;
+    └── rounds/2/0/         joint fits: the lines of one window after one round;
         │                   attributes, written last: nodes
-        ├── reference, base, area, shape    as in `surface.Surface`
+        ├── reference, base, area, shape    as in `model.line_grid`
         └── squares         (N,) summed squared misfit of each node, in the window
 
-Every chunk carries a CRC-32C sum and is written under another name first. The attributes of a
-group carry a sum of themselves, and the shapes and kinds of its arrays (`forms`), which are in
-files without one. What is there is done only when its attributes say so and all of it can be read.
-Nothing that is done is written again, so that two farms can work on one archive.
+Every chunk has a CRC-32C checksum and is written under a temporary name first. The attributes of a
+group have a checksum too, and give the shapes and types of its arrays (`forms`), whose own metadata
+have none. A node or window counts as done only if its attributes are there and all of it can be
+read. Nothing that is done is written again, so that several processes can share an archive.
 """
 
 from __future__ import annotations
@@ -53,9 +54,9 @@ from .single_node import Clone
 FORMAT = "blase3d-clones"
 VERSION = GROUPED
 SEALED = 3
-"""The first version that has sums and forms in the attributes."""
+"""First version with checksums and forms in the attributes."""
 OLDEST = 2
-"""The oldest version that is read."""
+"""Oldest version that is read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +77,7 @@ class NodeClone(NodeSpectrum):
 
 
 class Archive:
-    """Clones of the nodes of a grid. Made by `create_archive` or `open_archive`."""
+    """Clones of the nodes of a grid, as `open_archive` returns them."""
 
     def __init__(self, group: zarr.Group, path: str | Path):
         self._group = group
@@ -89,10 +90,10 @@ class Archive:
         self.label_names: tuple[str, ...] = tuple(self.meta["label_names"])
         self.wavelength: Floats = _read(group, self.meta, "wavelength")
         self.labels: Floats = _read(group, self.meta, "labels")
-        _ = self._grid  # which checks them
+        _ = self._grid  # checks the labels
 
     def _is_sound(self, attributes: Mapping[str, Any]) -> bool:
-        """Whether attributes are as they were written; those of an old version carry no sum."""
+        """Whether attributes are as written; those of old versions have no checksum."""
         if "sum" not in attributes:
             return not self._sealed
         return bool(attributes["sum"] == _sum(attributes))
@@ -102,12 +103,12 @@ class Archive:
 
     @property
     def axes(self) -> dict[str, Floats]:
-        """Values of each label over all nodes, those that could not be cloned included."""
+        """Values of each label over all nodes, including those that could not be cloned."""
         return dict(self._grid.axes)
 
     @property
     def box_index(self) -> NDArray[np.int64]:
-        """Place of every node on the axes, (N, L)."""
+        """Index of every node along each axis, (N, L)."""
         return self._grid.box_index
 
     @cached_property
@@ -152,16 +153,16 @@ class Archive:
         return node
 
     def _group_of(self, name: str) -> tuple[Any, dict[str, Any]]:
-        """A group and its attributes, empty where there is none, or they are damaged."""
+        """Return a group and its attributes; none where there is no group, or it is damaged."""
         try:
             group = self._group[name]
             attributes = dict(group.attrs)
-        except Exception:  # as many kinds as ways to damage a file
+        except Exception:  # a damaged file can raise almost anything
             return None, {}
         return group, attributes if self._is_sound(attributes) else {}
 
     def is_done(self, i: int) -> bool:
-        """Whether node i is there, undamaged."""
+        """Whether node i is there and undamaged."""
         try:
             self[i]
         except ArchiveError:
@@ -170,7 +171,7 @@ class Archive:
 
     def write(self, i: int, clone: Clone) -> None:
         """Write the clone of node i; it counts as done only once all of it is written."""
-        name = self._mended(f"nodes/{i}")
+        name = self._cleared(f"nodes/{i}")
         lines = clone.lines
         parts: dict[str, NDArray[Any]] = {"reference": lines.reference, "params": lines.params}
         forms = {p: write_array(self._group, f"{name}/{p}", v) for p, v in parts.items()}
@@ -179,7 +180,7 @@ class Archive:
 
     def write_spectrum(self, i: int, flux: NDArray[np.float32]) -> None:
         """Write the normalised flux (P,) of node i of a joint fit."""
-        self._write_node(self._mended(f"nodes/{i}"), flux, None, (), {})
+        self._write_node(self._cleared(f"nodes/{i}"), flux, None, (), {})
 
     def _write_node(
         self,
@@ -190,27 +191,27 @@ class Archive:
         forms: dict[str, Any],
     ) -> None:
         forms["flux"] = write_array(self._group, f"{name}/flux", flux, chunk=_FLUX_CHUNK)
-        self._say(name, {"misfit": misfit, "flags": list(flags), "forms": forms})
+        self._describe(name, {"misfit": misfit, "flags": list(flags), "forms": forms})
 
     def write_failed(self, i: int, reason: str) -> None:
-        """Keep why node i could not be cloned: `build` then takes it for a hole of the grid."""
-        self._say(self._mended(f"nodes/{i}"), {"failed": reason})
+        """Write why node i could not be cloned: `build` treats it as a hole of the grid."""
+        self._describe(self._cleared(f"nodes/{i}"), {"failed": reason})
 
-    def _say(self, name: str, attributes: dict[str, Any]) -> None:
-        """Give a group its attributes and their sum, at one stroke."""
+    def _describe(self, name: str, attributes: dict[str, Any]) -> None:
+        """Write the attributes of a group and their checksum in one step."""
         self._group.require_group(name).attrs.put({**attributes, "sum": _sum(attributes)})
 
-    def _mended(self, name: str) -> str:
-        """The name of a group that is sound, or not there: one of damaged metadata is removed."""
+    def _cleared(self, name: str) -> str:
+        """Return `name`, after removing the group if its metadata are damaged."""
         try:
             self._group.get(name)
-        except Exception:  # as many kinds as ways to damage a file
+        except Exception:  # a damaged file can raise almost anything
             self._group.create_group(name, overwrite=True)
         return name
 
     @property
     def failed(self) -> dict[int, str]:
-        """Nodes that could not be cloned, and why."""
+        """Indices of nodes that could not be cloned, and the reasons."""
         found = {i: self._group_of(f"nodes/{i}")[1].get("failed") for i in range(len(self))}
         return {i: reason for i, reason in found.items() if reason is not None}
 
@@ -220,14 +221,14 @@ class Archive:
         return np.setdiff1d(np.arange(len(self)), list(self.failed))
 
     def flux_part(self, i: int, pixels: slice) -> NDArray[np.float32]:
-        """The flux of node i in some pixels."""
+        """Return the flux of node i in some pixels."""
         group, attributes = self._group_of(f"nodes/{i}")
         if group is None:
-            raise ArchiveError(f"node {i} of {self.path} has gone; run blase3d clone again.")
+            raise ArchiveError(f"node {i} of {self.path} is missing; run blase3d clone again.")
         return _read(group, attributes, "flux", pixels)
 
-    def own_functions(self) -> Floats | None:
-        """The library's own functions (N, K') at its nodes; None if they have not been found."""
+    def data_basis(self) -> Floats | None:
+        """Return the data-driven basis functions (N, K'); None if they have not been found."""
         group, attributes = self._group_of("functions")
         if "forms" not in attributes:
             return None
@@ -236,76 +237,81 @@ class Archive:
         except ArchiveError:
             return None
 
-    def write_own_functions(self, own: Floats) -> None:
-        """Keep the library's own functions (N, K')."""
-        name = self._mended("functions")
-        self._say(name, {"forms": {"own": write_array(self._group, f"{name}/own", own)}})
+    def write_data_basis(self, basis: Floats) -> None:
+        """Write the data-driven basis functions (N, K')."""
+        name = self._cleared("functions")
+        self._describe(name, {"forms": {"own": write_array(self._group, f"{name}/own", basis)}})
 
     def window(self, number: int, round_number: int) -> tuple[Surface, Floats] | None:
-        """Lines and summed squared misfits (N,) of a window after a round; None if not done."""
+        """Return lines and summed squared misfits (N,) of a window after a round, or None."""
         group, attributes = self._group_of(f"rounds/{round_number}/{number}")
         if "nodes" not in attributes:
             return None
         try:
             parts = {name: _read(group, attributes, name) for name in _SURFACE}
-            surface = Surface(
-                **parts, root=self.recipe.joint.area_root, profile=self.recipe.profile
-            )
-            return surface, _read(group, attributes, "squares")
+            root = self.recipe.joint.area_root
+            lines = Surface(**parts, root=root, profile=self.recipe.profile)
+            return lines, _read(group, attributes, "squares")
         except ArchiveError:
             return None
 
-    def write_window(
-        self, number: int, round_number: int, surface: Surface, squares: Floats
-    ) -> None:
-        """Keep the lines of a window after a round."""
-        name = self._mended(f"rounds/{round_number}/{number}")
-        parts = {part: getattr(surface, part) for part in _SURFACE} | {"squares": squares}
+    def write_window(self, number: int, round_number: int, lines: Surface, squares: Floats) -> None:
+        """Write the lines of a window after a round."""
+        name = self._cleared(f"rounds/{round_number}/{number}")
+        parts = {part: getattr(lines, part) for part in _SURFACE} | {"squares": squares}
         forms = {p: write_array(self._group, f"{name}/{p}", v) for p, v in parts.items()}
-        self._say(name, {"nodes": len(squares), "forms": forms})
+        self._describe(name, {"nodes": len(squares), "forms": forms})
 
 
 _SURFACE = ("reference", "base", "area", "shape")
 _FLUX_CHUNK = 1 << 14
-"""Pixels a chunk of a node's flux, so that a window can be read without the rest."""
+"""Pixels per chunk of a node's flux, so that a window can be read alone."""
 
 
 def _sum(attributes: Mapping[str, Any]) -> str:
-    """A mark of attributes, their own `sum` left out."""
-    rest = {name: value for name, value in attributes.items() if name != "sum"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+    """Return the checksum of attributes, without their `sum`."""
+    summed = {name: value for name, value in attributes.items() if name != "sum"}
+    return hashlib.sha256(json.dumps(summed, sort_keys=True).encode()).hexdigest()
 
 
 def _read(
     group: zarr.Group,
     attributes: Mapping[str, Any],
     name: str,
-    part: slice | EllipsisType = ...,
+    pixels: slice | EllipsisType = ...,
 ) -> NDArray[Any]:
-    """An array or part of it, of the form that the attributes of its group state."""
+    """Return an array, or some of its pixels, in the form given by the attributes of its group."""
     if "sum" in attributes:
-        return read_array(group, name, part, attributes["forms"].get(name, []))
-    return read_array(group, name, part)
+        return read_array(group, name, pixels, attributes["forms"].get(name, []))
+    return read_array(group, name, pixels)
 
 
 def _no_spectra(i: int) -> Any:
-    raise ArchiveError(f"an archive has no library spectrum of node {i}; open the grid.")
+    raise ArchiveError(f"an archive does not have the library spectrum of node {i}; open the grid.")
 
 
 def create_archive(path: str | Path, grid: Grid, recipe: Recipe) -> Archive:
-    """A new archive for the clones of `grid`, or the one at `path` if it is of the same work.
+    """Create the archive for the clones of `grid`, or open it if it has been begun.
 
-    `path` is a folder, or the address of a bucket as fsspec takes it, e.g. `s3://bucket/clones`.
+    Parameters
+    ----------
+    path : str or Path
+        A folder, or an address in the form of fsspec, e.g. `s3://bucket/clones`.
+    grid : Grid
+        The library.
+    recipe : Recipe
+        Settings.
 
     Raises
     ------
     ArchiveError
-        There is something else at `path`.
+        There is something else at `path`, or clones of another grid, recipe or with other
+        constants.
     """
-    place = _place(path)
-    if not _present(place):
-        _create(place, grid, recipe)
-    archive = open_archive(place)
+    location = _location(path)
+    if not _exists(location):
+        _create(location, grid, recipe)
+    archive = open_archive(location)
     if archive.recipe != recipe or archive.meta["fingerprint"] != grid.fingerprint():
         raise ArchiveError(
             f"{path} holds clones of another grid, range or recipe ({archive.recipe.name}); "
@@ -321,35 +327,35 @@ def create_archive(path: str | Path, grid: Grid, recipe: Recipe) -> Archive:
     return archive
 
 
-def _place(path: str | Path) -> str | Path:
-    """A folder, or an address."""
+def _location(path: str | Path) -> str | Path:
+    """Return a folder as Path, an address as it is."""
     return path if "://" in str(path) else Path(path)
 
 
-def _present(place: str | Path) -> bool:
-    if isinstance(place, Path):
-        return place.exists() and (not place.is_dir() or any(place.iterdir()))
+def _exists(location: str | Path) -> bool:
+    if isinstance(location, Path):
+        return location.exists() and (not location.is_dir() or any(location.iterdir()))
     try:
-        return "format" in zarr.open_group(store_of(place, "r"), mode="r", zarr_format=3).attrs
+        return "format" in zarr.open_group(store_of(location, "r"), mode="r", zarr_format=3).attrs
     except FileNotFoundError:
         return False
 
 
-def _create(place: str | Path, grid: Grid, recipe: Recipe) -> None:
-    """A folder appears whole or not at all, also if two farms create it at once."""
-    if not isinstance(place, Path):
-        _describe(zarr.create_group(store_of(place, "r+")), grid, recipe)
+def _create(location: str | Path, grid: Grid, recipe: Recipe) -> None:
+    """Create an archive; a folder appears complete, even if two processes create it at once."""
+    if not isinstance(location, Path):
+        _write_description(zarr.create_group(store_of(location, "r+")), grid, recipe)
         return
-    partial = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}.partial")
+    partial = location.with_name(f".{location.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
-        _describe(zarr.create_group(partial), grid, recipe)
-        with suppress(OSError):  # another farm was faster
-            partial.rename(place)
+        _write_description(zarr.create_group(partial), grid, recipe)
+        with suppress(OSError):  # another process was faster
+            partial.rename(location)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _describe(group: zarr.Group, grid: Grid, recipe: Recipe) -> None:
+def _write_description(group: zarr.Group, grid: Grid, recipe: Recipe) -> None:
     """Write what is known before any node is cloned."""
     arrays = {"wavelength": grid.wavelength, "labels": grid.labels}
     attributes = {
@@ -369,17 +375,17 @@ def _describe(group: zarr.Group, grid: Grid, recipe: Recipe) -> None:
 
 
 def open_archive(path: str | Path) -> Archive:
-    """The archive at `path`, a folder or an address.
+    """Open the archive at `path`, a folder or an address.
 
     Raises
     ------
     ArchiveError
-        It does not exist, is something else, is damaged, or is of another version.
+        It does not exist, is something else, is damaged, or has another version.
     """
-    place = _place(path)
-    group = open_zarr(place, FORMAT, range(OLDEST, VERSION + 1), "blase3d clone")
+    location = _location(path)
+    group = open_zarr(location, FORMAT, range(OLDEST, VERSION + 1), "blase3d clone")
     try:
-        return Archive(group, place)
+        return Archive(group, location)
     except (AttributeError, KeyError, TypeError) as error:
         raise ArchiveError(
             f"{path} lacks {error}, which every clone archive has; it is damaged: clone again."
@@ -389,5 +395,5 @@ def open_archive(path: str | Path) -> Archive:
 
 
 def software_versions() -> dict[str, str]:
-    """Versions of what a result depends on."""
+    """Return the versions of the software that results depend on."""
     return {name: version(name) for name in ("blase3d", "jax", "numpy", "scipy", "zarr")}

@@ -1,13 +1,14 @@
-"""Building: the archive of a cloned grid becomes a model.
+"""Build a model from the archive of a cloned grid.
 
-The lines are those of the archive, the residual what they do not express of its nodes, and the
-error model what leaving nodes out tells of the error between them.
+The lines come from the archive; the residual corrects what they leave at its nodes; the error modes
+estimate the error between nodes, by leaving nodes out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ from ..errors import ArchiveError
 from ..lines.catalogue import equal_lines
 from ..lines.lines import Lines
 from ..lines.render import optical_depth, transmitted
+from ..model.evaluate import Residual
 from ..model.grid_basis import box_functions, functions_with_residual, rounded
 from ..model.interpolation import box_place, coordinates, fill_holes
 from ..model.interpolation_error import emulator_error, error_shares
@@ -27,115 +29,132 @@ from ..model.model import Model, make_model
 from ..model.residual import make_residual, some_pixels, strengths_of
 from ..model.short_axes import borrow
 from ..recipe import JointFit, Recipe
+from ..runtime.arrays import Floats, Integers
 from ..runtime.progress import Progress, silent
 from .archive import Archive, software_versions
 from .windows import WindowFits
 
 _SMALL = 8.0
-"""How much more error at the nodes a small model has."""
+"""Tolerance of the residual of a small model, relative to that of the recipe."""
 
 
 def build(archive: Archive, progress: Progress = silent, *, small: bool = False) -> Model:
-    """The model of a finished archive: lines, residual and error model.
+    """Build the model of a finished archive.
 
     Parameters
     ----------
+    archive : Archive
+        Made by `clone`.
+    progress : callable
+        Called with the stage, the steps done and the steps in all.
     small : bool
         Trade accuracy for size: the residual leaves eight times the error at the nodes.
 
     Raises
     ------
     ArchiveError
-        The archive lacks nodes, or is damaged.
+        The archive is not finished, or damaged.
     """
-    recipe = archive.recipe
-    if small and recipe.residual is not None:
-        recipe = recipe.replace(residual=_SMALL * recipe.residual.tolerance)
-    nodes = archive.nodes
-    if nodes.size == 0:
-        raise ArchiveError(f"no node of {archive.path} could be cloned; there is nothing to build.")
-    axes = archive.axes
-    complete = fill_holes(coordinates(axes), archive.box_index[nodes])
-    flux = _fluxes(archive, nodes, progress)
-    surface, own = _lines(archive, nodes, complete)
-    residual = None
-    if recipe.residual is not None:
-        count = functions_with_residual(surface, recipe, own.shape[1])
-        smooth, place = surface.smoothed(count), box_place(axes, archive.box_index[nodes])
-        at_nodes = box_functions(axes, recipe, own)[place]
-        lines = _line_flux(archive.wavelength, smooth, at_nodes, recipe, progress)
-        residual = make_residual(lines, flux, complete, recipe.residual.tolerance)
-    meta = {
-        "library": archive.meta["library"],
-        "fingerprint": archive.meta["fingerprint"],
-        "versions": {"clone": archive.meta["versions"], "build": software_versions()},
-        "nodes": archive.labels[nodes].tolist(),
-        "holes": _holes(archive, nodes),
-    }
-    strengths = _strengths(flux, complete, axes)
-    rates = borrow(axes, strengths) if recipe.interpolation == "spline" else {}
+    recipe = _small(archive.recipe) if small else archive.recipe
+    nodes = _read_nodes(archive, progress)
+    lines, data_basis = _lines(archive, nodes)
+    residual = _residual(lines, data_basis, nodes, recipe, progress)
+    rates = borrow(nodes.axes, nodes.strengths) if recipe.interpolation == "spline" else {}
     model = make_model(
-        archive.wavelength, axes, surface, residual, recipe, meta, rates=rates, own=own
+        nodes.wavelength,
+        nodes.axes,
+        lines,
+        residual,
+        recipe,
+        _meta(archive, nodes),
+        rates=rates,
+        own=data_basis,
     )
-    for name, with_rest in (("node_rms", True), ("node_lines_rms", False)):
-        meta[name] = _node_errors(model, archive.labels[nodes], flux, with_rest, progress)
-    meta["error_shares"] = error_shares(model, strengths)
-    progress("error model", 0, 1)
-    modes = emulator_error(model, meta["error_shares"])
-    progress("error model", 1, 1)
-    return replace(model, error_modes=modes)
+    return _with_errors(model, nodes, progress)
 
 
-def _holes(archive: Archive, nodes: NDArray[np.int64]) -> list[list[float]]:
-    """Labels of the nodes of the box that there are no clones of."""
-    axes = archive.axes
-    box = np.stack(np.meshgrid(*axes.values(), indexing="ij"), axis=-1).reshape(-1, len(axes))
-    absent = np.setdiff1d(np.arange(len(box)), box_place(axes, archive.box_index[nodes]))
-    return box[absent].tolist()
+def _small(recipe: Recipe) -> Recipe:
+    if recipe.residual is None:
+        return recipe
+    return recipe.replace(residual=_SMALL * recipe.residual.tolerance)
 
 
-def _fluxes(archive: Archive, nodes: NDArray[np.int64], progress: Progress) -> NDArray[np.float32]:
-    """Spectra of the nodes in units of the continuum, (N, P)."""
-    flux = np.empty((nodes.size, archive.wavelength.size), np.float32)
-    for n, i in enumerate(nodes):
+@dataclass(frozen=True, eq=False)
+class _Nodes:
+    """The N nodes that were cloned.
+
+    Attributes
+    ----------
+    wavelength : (P,)
+    axes : dict
+        Values of each label.
+    index : (N,)
+        In the archive.
+    labels : (N, L)
+    place : (N,)
+        In the box of all combinations of label values, last label fastest.
+    complete : (box, N)
+        Takes values at the nodes to values in the whole box.
+    flux : (N, P)
+        In units of the continuum.
+    """
+
+    wavelength: Floats
+    axes: dict[str, Floats]
+    index: Integers
+    labels: Floats
+    place: Integers
+    complete: Floats
+    flux: NDArray[np.float32]
+
+    @cached_property
+    def strengths(self) -> Floats:
+        """`model.evaluate.strength` of the box at some pixels, one dimension for each label."""
+        pixels = some_pixels(self.flux.shape[1])
+        values = self.complete @ strengths_of(self.flux[:, pixels])
+        return values.reshape(*(axis.size for axis in self.axes.values()), -1)
+
+
+def _read_nodes(archive: Archive, progress: Progress) -> _Nodes:
+    index, axes = archive.nodes, archive.axes
+    if index.size == 0:
+        raise ArchiveError(f"no node of {archive.path} could be cloned; there is nothing to build.")
+    box_index = archive.box_index[index]
+    flux = np.empty((index.size, archive.wavelength.size), np.float32)
+    for n, i in enumerate(index):
         flux[n] = archive[int(i)].flux
-        progress("read", n + 1, nodes.size)
-    return flux
+        progress("read", n + 1, index.size)
+    return _Nodes(
+        archive.wavelength,
+        axes,
+        index,
+        archive.labels[index],
+        box_place(axes, box_index),
+        fill_holes(coordinates(axes), box_index),
+        flux,
+    )
 
 
-def _strengths(
-    flux: NDArray[np.float32],
-    complete: NDArray[np.float64],
-    axes: Mapping[str, NDArray[np.float64]],
-) -> NDArray[np.float64]:
-    """`emulator.strength` of the whole box at some pixels, one dimension for each label."""
-    values = complete @ strengths_of(flux[:, some_pixels(flux.shape[1])])
-    return values.reshape(*(len(axis) for axis in axes.values()), -1)
-
-
-def _lines(
-    archive: Archive, nodes: NDArray[np.int64], complete: NDArray[np.float64]
-) -> tuple[Surface, NDArray[np.float64]]:
-    """The lines, and the library's own functions at the nodes of the box, (box, K')."""
+def _lines(archive: Archive, nodes: _Nodes) -> tuple[Surface, Floats]:
+    """Return the lines, and the data-driven basis functions at the nodes of the box, (box, K')."""
     recipe = archive.recipe
     if isinstance(recipe.fit, JointFit):
-        joint = WindowFits(archive)
-        return joint.surface(recipe.fit.rounds).rounded(), rounded(complete @ joint.own)
-    reference, tables = _line_tables([archive.clone(int(i)).lines for i in nodes], recipe)
-    box = np.tensordot(complete.astype(np.float32), tables, axes=1)
+        fits = WindowFits(archive)
+        lines = fits.lines(recipe.fit.rounds).rounded()
+        return lines, rounded(nodes.complete @ fits.data_basis)
+    reference, tables = _line_tables([archive.clone(int(i)).lines for i in nodes.index], recipe)
+    box = np.tensordot(nodes.complete.astype(np.float32), tables, axes=1)
     base = np.zeros((reference.size, 4), np.float32)
     shape = box[:, :, [0, 2, 3]]
-    surface = Surface(reference, base, box[:, :, 1], shape, profile=recipe.profile)
-    return surface, np.empty((len(complete), 0))
+    lines = Surface(reference, base, box[:, :, 1], shape, profile=recipe.profile)
+    return lines, np.empty((len(box), 0))
 
 
-def _line_tables(
-    lines: Sequence[Lines], recipe: Recipe
-) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """References (C,) of the lines that nodes share, and their parameters (N, C, 4).
+def _line_tables(lines: Sequence[Lines], recipe: Recipe) -> tuple[Floats, NDArray[np.float32]]:
+    """Return references (C,) of the lines that nodes share, and their parameters (N, C, 4).
 
-    Where a node lacks a line its ln area is the `missing_ln_area` of the recipe, and its other
-    parameters are the means over the nodes that have it. (The original fills all four.)
+    A line that a node does not have gets the recipe's `missing_ln_area`, and its other parameters
+    are their means over the nodes that have it. (The original fills all four.)
     """
     reference, places = equal_lines(lines)
     tables = np.full((len(lines), reference.size, 4), np.nan, np.float32)
@@ -146,40 +165,69 @@ def _line_tables(
     return reference, np.where(np.isnan(tables), mean, tables)
 
 
+def _residual(
+    lines: Surface, data_basis: Floats, nodes: _Nodes, recipe: Recipe, progress: Progress
+) -> Residual | None:
+    """Return the residual of the lines at the nodes, if the recipe has one."""
+    if recipe.residual is None:
+        return None
+    smooth = lines.smoothed(functions_with_residual(lines, recipe, data_basis.shape[1]))
+    basis = box_functions(nodes.axes, recipe, data_basis)[nodes.place]
+    flux = _line_flux(nodes.wavelength, smooth, basis, recipe, progress)
+    return make_residual(flux, nodes.flux, nodes.complete, recipe.residual.tolerance)
+
+
 def _line_flux(
-    wavelength: NDArray[np.float64],
-    surface: Surface,
-    at_nodes: NDArray[np.float64],
-    recipe: Recipe,
-    progress: Progress,
+    wavelength: Floats, lines: Surface, basis: Floats, recipe: Recipe, progress: Progress
 ) -> NDArray[np.float32]:
-    """What the lines alone render at the nodes, (N, P)."""
-    layout = surface_layout(wavelength, surface, at_nodes, recipe)
+    """Return the flux (N, P) of the lines alone where the basis functions are `basis` (N, K)."""
+    layout = surface_layout(wavelength, lines, basis, recipe)
 
     @jax.jit
     def render(params: Array) -> Array:
         depth = optical_depth(params, layout, recipe.composition)
         return transmitted(depth, recipe.composition)
 
-    flux = np.empty((len(at_nodes), wavelength.size), np.float32)
-    for n, node in enumerate(at_nodes):
-        flux[n] = render(jnp.asarray(surface.at(node[None])[0]))
-        progress("residual", n + 1, len(at_nodes))
+    flux = np.empty((len(basis), wavelength.size), np.float32)
+    for n, node in enumerate(basis):
+        flux[n] = render(jnp.asarray(lines.at(node[None])[0]))
+        progress("residual", n + 1, len(basis))
     return flux
 
 
-def _node_errors(
-    model: Model,
-    labels: NDArray[np.float64],
-    flux: NDArray[np.float32],
-    residual: bool,
-    progress: Progress,
-) -> list[float]:
-    """rms over the pixels of model minus library, at every node."""
+def _meta(archive: Archive, nodes: _Nodes) -> dict[str, object]:
+    """Return what a model states of its origin."""
+    axes = nodes.axes.values()
+    box = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))
+    return {
+        "library": archive.meta["library"],
+        "fingerprint": archive.meta["fingerprint"],
+        "versions": {"clone": archive.meta["versions"], "build": software_versions()},
+        "nodes": nodes.labels.tolist(),
+        "holes": np.delete(box, nodes.place, axis=0).tolist(),
+    }
+
+
+def _with_errors(model: Model, nodes: _Nodes, progress: Progress) -> Model:
+    """Return the model with its errors at the nodes and between them."""
+    meta = {
+        **model.meta,
+        "node_rms": _node_errors(model, nodes, True, progress),
+        "node_lines_rms": _node_errors(model, nodes, False, progress),
+        "error_shares": error_shares(model, nodes.strengths),
+    }
+    progress("error model", 0, 1)
+    modes = emulator_error(model, meta["error_shares"])
+    progress("error model", 1, 1)
+    return replace(model, meta=meta, error_modes=modes)
+
+
+def _node_errors(model: Model, nodes: _Nodes, residual: bool, progress: Progress) -> list[float]:
+    """Return the rms over the pixels of model minus library, at every node."""
     errors = []
-    for point, truth in zip(labels, flux, strict=True):
-        given = dict(zip(model.label_names, point, strict=True))
-        difference = np.asarray(model.flux(**given, residual=residual)) - truth
+    for point, truth in zip(nodes.labels, nodes.flux, strict=True):
+        labels = dict(zip(model.label_names, point, strict=True))
+        difference = np.asarray(model.flux(**labels, residual=residual)) - truth
         errors.append(float(np.sqrt(np.mean(difference.astype(np.float64) ** 2))))
-        progress("check", len(errors), len(labels))
+        progress("check", len(errors), len(nodes.labels))
     return errors

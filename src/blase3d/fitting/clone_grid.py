@@ -1,9 +1,9 @@
-"""Cloning a whole grid: spectra to lines, in an archive that an interrupted run goes on from.
+"""Clone a grid: fit lines to all its spectra, in an archive from which an interrupted run resumes.
 
-    each node ─► normalised, and cloned (recipes that clone nodes by themselves)
-    each window of wavelength, in rounds ─► lines of all nodes at once (joint recipes)
+    each node ─► normalised, and fitted (recipes with a single fit)
+    each window of wavelength, in rounds ─► lines of all nodes at once (recipes with a joint fit)
 
-Items of work are independent of each other and of who does them, so that any number of workers
+Nodes, and the windows of a round, are independent of each other, so that any number of workers
 gives the same result.
 """
 
@@ -40,9 +40,25 @@ def clone(
     executor: Executor | None = None,
     progress: Progress = silent,
 ) -> Archive:
-    """Clone every node of a grid into the archive at `path`; what is already there is kept.
+    """Fit lines to a grid, in an archive; what is already in it is kept.
 
-    A node that cannot be cloned is kept as `archive.failed` and the others go on.
+    Parameters
+    ----------
+    grid : Grid
+        The library.
+    path : str or Path
+        The archive: a folder, or an address in the form of fsspec.
+    recipe : Recipe
+        Settings.
+    executor : Executor, optional
+        Does the work; by default this process.
+    progress : callable
+        Called with the stage, the steps done and the steps in all.
+
+    Returns
+    -------
+    Archive
+        Nodes that cannot be cloned are in its `failed`.
 
     Raises
     ------
@@ -63,7 +79,7 @@ def clone(
 
 @dataclass(frozen=True, eq=False)
 class _Node:
-    """A node on its way to a worker: its spectrum, or why there is none."""
+    """Work of one node: its spectrum, or the reason why there is none."""
 
     index: int
     spectrum: Spectrum | InputError
@@ -73,6 +89,7 @@ class _Node:
 def _clone_nodes(
     grid: Grid, archive: Archive, executor: Executor | None, progress: Progress
 ) -> None:
+    """Normalise, and fit if the recipe has a single fit, the nodes that are not done."""
     todo = from_here([i for i in range(len(grid)) if not archive.is_done(i)])
     done = len(grid) - len(todo)
     progress("clone", done, len(grid))
@@ -93,7 +110,7 @@ def _clone_nodes(
 
 
 def _nodes(grid: Grid, archive: Archive, todo: Iterable[int]) -> Iterator[_Node]:
-    """Spectra are read as they are needed, here, so that workers need no access to the grid."""
+    """Read spectra as they are needed, in this process: workers need no access to the grid."""
     for i in todo:
         if archive.is_done(i):
             continue
@@ -106,6 +123,7 @@ def _nodes(grid: Grid, archive: Archive, todo: Iterable[int]) -> Iterator[_Node]
 
 
 def _clone_node(item: _Node, recipe: Recipe) -> Clone | NDArray[np.float32]:
+    """Return the clone of a node, or its normalised flux (P,) for a joint fit."""
     if isinstance(item.spectrum, InputError):
         raise item.spectrum
     spectrum = normalise(item.spectrum, recipe, item.teff)
@@ -116,7 +134,7 @@ def _clone_node(item: _Node, recipe: Recipe) -> Clone | NDArray[np.float32]:
 
 
 def misfits(archive: Archive) -> NDArray[np.float64]:
-    """rms misfit of the clone of every node, (N,); NaN of those that failed."""
+    """Return the rms misfit of the lines at every node, (N,); NaN where a node failed."""
     if isinstance(archive.recipe.fit, JointFit):
         return joint_misfits(archive)
     found = np.full(len(archive), np.nan)

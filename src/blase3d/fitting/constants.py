@@ -10,7 +10,7 @@ from ..model import grid_basis, interpolation, line_grid, residual
 from ..spectra import continuum
 from . import joint_fit, single_node
 
-VERSION_5 = "24e8f8d817a4"
+VERSION_5 = "2a04df4ccc6d"
 """`mark` of the constants of version 5, whose archives do not carry them."""
 
 
@@ -34,22 +34,22 @@ def constants() -> dict[str, float]:
         "line_grid.layout_nodes": line_grid._LAYOUT_NODES,
         "line_grid.least_root": line_grid._LEAST_ROOT,
         "single_node.reach_margin": single_node.REACH_MARGIN,
-        "single_node.drift": single_node.DRIFT,
+        "single_node.shift_unit": single_node.SHIFT_UNIT,
         "single_node.converged": single_node._CONVERGED,
         "single_node.most_lines": single_node._MOST_LINES,
-        "single_node.least_flux": single_node._SENSIBLE[0],
-        "single_node.greatest_flux": single_node._SENSIBLE[1],
+        "single_node.least_flux": single_node._FLUX_RANGE[0],
+        "single_node.greatest_flux": single_node._FLUX_RANGE[1],
         "single_node.unfitted": single_node._UNFITTED,
         "single_node.apart": single_node._APART,
         "single_node.most_flags": single_node._MOST_FLAGS,
-        "joint_fit.spread": joint_fit._SPREAD,
-        "joint_fit.ridge_new": joint_fit._NEW,
-        "joint_fit.ridge_found": joint_fit._FOUND,
+        "joint_fit.width_unit": joint_fit._WIDTH_UNIT,
+        "joint_fit.ridge_added": joint_fit._RIDGE_ADDED,
+        "joint_fit.ridge_detected": joint_fit._RIDGE_DETECTED,
         "joint_fit.faintest": joint_fit._FAINTEST,
-        "joint_fit.faintest_new": joint_fit._FAINTEST_NEW,
-        "joint_fit.rooted": joint_fit._ROOTED,
+        "joint_fit.faintest_added": joint_fit._FAINTEST_ADDED,
+        "joint_fit.stray_penalty": joint_fit._STRAY_PENALTY,
         "joint_fit.widened": joint_fit._WIDENED,
-        "joint_fit.adam_b2": joint_fit._B2,
+        "joint_fit.adam_b2": joint_fit._ADAM_B2,
         "joint_fit.least_epochs": joint_fit._LEAST_EPOCHS,
     }
 

@@ -1,4 +1,4 @@
-"""Cloning: lines are tuned by gradient descent until they render a spectrum."""
+"""Fit lines to one spectrum by gradient descent."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from ..recipe import Composition, Recipe
 from ..spectra.spectrum import Spectrum
 
 REACH_MARGIN = 1.3
-"""Windows are laid out before the fit: wings may grow this much in it."""
-DRIFT = 0.15
-"""A shift of this part of the first width counts like a change of 1 in ln area, so that one
-learning rate serves all four parameters."""
+"""Factor by which wings may grow in a fit: the pixels of a line are chosen before it."""
+SHIFT_UNIT = 0.15
+"""Shift, in units of the first width, that counts like a change of 1 in ln area: one learning rate
+then suits all four parameters."""
 _CONVERGED = 5e-4
 """A fit has converged if the second half of its steps lowered the rms misfit by less than this, in
 units of the continuum."""
 _MOST_LINES = 3
-"""Lines in all, as a multiple of those first detected."""
-_SENSIBLE = -1.0, 100.0
-"""Flux in units of the continuum that a spectrum may have."""
+"""Most lines, as a multiple of those first detected."""
+_FLUX_RANGE = -1.0, 100.0
+"""Flux that a spectrum may have, in units of the continuum."""
 _UNFITTED, _APART, _MOST_FLAGS = 0.03, 100, 5
-"""Least difference (units of the continuum) that is flagged, at most one in so many pixels, and
-at most so many."""
+"""Least difference (units of the continuum) that is flagged, least distance of two flags (pixels),
+and most flags."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,17 +64,17 @@ class Clone:
 
 
 def clone_spectrum(spectrum: Spectrum, recipe: Recipe) -> Clone:
-    """Lines that render a normalised spectrum.
+    """Detect and fit the lines of a normalised spectrum.
 
-    Lines are detected and tuned, and added for `rounds` of the recipe's fit where the clone absorbs
-    too little, up to three times as many in all.
+    In each of the recipe's rounds, lines are added where the fit absorbs too little, up to three
+    times as many as first detected, and all are fitted again.
 
     Parameters
     ----------
     spectrum : Spectrum
-        Normalised to the continuum (`normalise.normalise`).
+        In units of its continuum (`spectra.continuum.normalise`).
     recipe : Recipe
-        Settings.
+        Settings of a fit of single nodes.
 
     Raises
     ------
@@ -85,44 +85,44 @@ def clone_spectrum(spectrum: Spectrum, recipe: Recipe) -> Clone:
     first = detect_lines(spectrum, recipe)
     clone = fit_lines(spectrum, first, recipe)
     for _ in range(recipe.single.rounds):
-        room = _MOST_LINES * len(first) - len(clone.lines)
-        more = _strongest(missing_lines(spectrum, clone, recipe), room)
-        if len(more) == 0:
+        most = _MOST_LINES * len(first) - len(clone.lines)
+        added = _strongest(missing_lines(spectrum, clone, recipe), most)
+        if len(added) == 0:
             break
-        clone = fit_lines(spectrum, clone.lines.merged(more), recipe)
+        clone = fit_lines(spectrum, clone.lines.merged(added), recipe)
     return clone
 
 
 def _strongest(lines: Lines, count: int) -> Lines:
-    """So many of the lines of the largest areas, in order of wavelength."""
+    """Return the `count` lines of largest area, in order of wavelength."""
     return lines.take(np.sort(np.argsort(-lines.ln_area, kind="stable")[: max(count, 0)]))
 
 
 def detect_lines(spectrum: Spectrum, recipe: Recipe) -> Lines:
-    """First lines of a normalised spectrum."""
-    flux = _bridged(spectrum, spectrum.flux)
+    """Return the first lines of a normalised spectrum."""
+    flux = _interpolated(spectrum, spectrum.flux)
     return detect(spectrum.wavelength, flux, recipe.detection.prominence, recipe.detection.distance)
 
 
-def _bridged(spectrum: Spectrum, values: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Values (P,) with masked pixels drawn straight between their neighbours."""
+def _interpolated(spectrum: Spectrum, values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return values (P,) with masked pixels interpolated linearly."""
     good = spectrum.good
     return np.interp(spectrum.wavelength, spectrum.wavelength[good], values[good])
 
 
 def missing_lines(spectrum: Spectrum, clone: Clone, recipe: Recipe) -> Lines:
-    """Lines where a clone absorbs too little."""
+    """Return lines where a clone absorbs too little."""
     return detect_missing(
         spectrum.wavelength,
-        _bridged(spectrum, spectrum.flux),
-        _bridged(spectrum, clone.flux),
+        _interpolated(spectrum, spectrum.flux),
+        _interpolated(spectrum, clone.flux),
         recipe.detection.redetection,
         recipe.detection.distance,
     )
 
 
 def fit_lines(spectrum: Spectrum, start: Lines, recipe: Recipe) -> Clone:
-    """Tune all four parameters of every line of `start` to a normalised spectrum."""
+    """Fit all four parameters of the lines `start` to a normalised spectrum."""
     if len(start) == 0:
         return _clone(start, np.ones(spectrum.flux.size, np.float32), spectrum, ("no lines",))
     layout, settings = window_layout(spectrum.wavelength, start, recipe), recipe.single
@@ -153,14 +153,14 @@ def _clone(
 def misfit_flags(
     wavelength: NDArray[np.float64], difference: NDArray[np.floating]
 ) -> tuple[str, ...]:
-    """Where a clone differs from its spectrum by more than `_UNFITTED`, worst first, in words."""
+    """Return flags for misfits above 0.03 of the continuum, largest first."""
     peaks, found = find_peaks(np.abs(difference), height=_UNFITTED, distance=_APART)
     worst = peaks[np.argsort(-found["peak_heights"])][:_MOST_FLAGS]
     return tuple(f"misfit of {abs(difference[i]):.2g} at {wavelength[i]:.2f} Å" for i in worst)
 
 
 def window_layout(wavelength: NDArray[np.float64], lines: Lines, recipe: Recipe) -> Layout:
-    """The layout of lines with the windows that a recipe gives them."""
+    """Return the layout of lines that reach as far as the recipe says."""
     half = REACH_MARGIN * reach(lines.params, recipe.wing_tolerance, recipe.profile)
     if recipe.wing_cut:
         place = np.searchsorted(wavelength, lines.reference).clip(0, wavelength.size - 1)
@@ -170,7 +170,7 @@ def window_layout(wavelength: NDArray[np.float64], lines: Lines, recipe: Recipe)
 
 @cache
 def _optimiser(kind: str, learning_rate: float, epochs: int) -> optax.GradientTransformation:
-    """The optimiser of a recipe: one object for equal settings, so that one compilation serves."""
+    """Return the optimiser; equal settings share one object, and so one compilation."""
     if kind == "adam":
         return optax.amsgrad(learning_rate)
     schedule = optax.cosine_decay_schedule(learning_rate, epochs)
@@ -191,10 +191,10 @@ def _descend(
     optimiser: optax.GradientTransformation,
     epochs: int,
 ) -> tuple[Array, Array, Array]:
-    """Parameters (N, 4) after `epochs` steps down the mean squared error, their flux (P,), and
-    by how much the second half of the steps lowered the rms misfit."""
+    """Return parameters (N, 4) after `epochs` steps down the mean squared error, their flux (P,),
+    and the decrease of the rms misfit in the second half of the steps."""
     width = PROFILES[layout.profile].fwhm(params[:, 2], params[:, 3])
-    unit = jnp.ones_like(params).at[:, 0].set(DRIFT * width)
+    unit = jnp.ones_like(params).at[:, 0].set(SHIFT_UNIT * width)
 
     def loss(scaled: Array) -> Array:
         flux = render(scaled * unit, layout, composition)
@@ -215,7 +215,7 @@ def _descend(
 
 
 def check_normalised(spectrum: Spectrum) -> None:
-    """Raise CloneError unless the flux is that of a normalised spectrum."""
+    """Raise CloneError if the flux is not in units of the continuum."""
     good = spectrum.flux[spectrum.good]
     median = float(np.median(good))
     if not 0.05 < median < 5.0:
@@ -223,11 +223,11 @@ def check_normalised(spectrum: Spectrum) -> None:
             f"got a spectrum of median flux {median:.3g}, expected one normalised to its "
             "continuum; normalise it first."
         )
-    low, high = _SENSIBLE
-    absurd = np.flatnonzero(spectrum.good & ~((spectrum.flux > low) & (spectrum.flux < high)))
-    if absurd.size:
+    low, high = _FLUX_RANGE
+    wrong = np.flatnonzero(spectrum.good & ~((spectrum.flux > low) & (spectrum.flux < high)))
+    if wrong.size:
         raise CloneError(
-            f"got a flux of {spectrum.flux[absurd[0]]:.3g} continua at "
-            f"{spectrum.wavelength[absurd[0]]:.2f} Å, expected {low:g} to {high:g}; repair the "
+            f"got a flux of {spectrum.flux[wrong[0]]:.3g} continua at "
+            f"{spectrum.wavelength[wrong[0]]:.2f} Å, expected {low:g} to {high:g}; repair the "
             "spectrum, or leave it out."
         )

@@ -1,8 +1,8 @@
-"""Joint fits: the lines of all nodes at once, window by window of wavelength, in rounds.
+"""Joint fit of a whole archive, window by window of wavelength, in rounds.
 
-What a round starts from is what all windows ended with in the round before: their own lines, those
-of the margins, and those from farther away whose wings reach in. Windows are independent of each
-other and of who fits them.
+A round starts from the lines of all windows after the round before: those of the window and its
+margins, and those farther away whose wings reach in. The windows of a round are independent, so
+that the result does not depend on which process fits which.
 """
 
 from __future__ import annotations
@@ -20,160 +20,182 @@ from ..model.grid_basis import box_functions, own_functions
 from ..model.interpolation import box_place
 from ..model.line_grid import Surface, farthest, joined
 from ..model.residual import some_pixels, strengths_of
-from ..recipe import Recipe
+from ..recipe import JointFit, Recipe
+from ..runtime.arrays import Bools, Floats, Integers
 from ..runtime.executor import from_here, run
 from ..runtime.progress import Progress
 from .archive import Archive
-from .joint_fit import depth_of, detect_surface, fit_surface, with_missing
+from .joint_fit import add_missing_lines, detect_line_grid, fit_line_grid, total_depth
 
 
 @dataclass(frozen=True)
-class Window:
-    """Pixels that are fitted together: its `own`, and `fitted`, which reach beyond them."""
+class FitWindow:
+    """Pixels that are fitted together: `core`, and `fitted`, with the margins on either side."""
 
-    own: slice
+    core: slice
     fitted: slice
 
 
-def windows(n_pixels: int, recipe: Recipe) -> list[Window]:
-    """The windows of a spectrum: of one size, so that one compilation serves them."""
-    count = max(round(n_pixels / recipe.joint.window), 1)
-    size = -(-n_pixels // count)
-    count = -(-n_pixels // size)  # rounding up may have used up the last
-    wide = min(size + 2 * recipe.joint.margin, n_pixels)
-    found = []
-    for k in range(count):
-        first = min(max(k * size - recipe.joint.margin, 0), n_pixels - wide)
-        own = slice(k * size, min((k + 1) * size, n_pixels))
-        found.append(Window(own, slice(first, first + wide)))
-    return found
-
-
 def fit_windows(archive: Archive, executor: Executor | None, progress: Progress) -> None:
-    """Fit what has not been fitted of an archive whose nodes are there.
+    """Fit the lines of an archive that has all its nodes; what is there already is kept.
 
     Raises
     ------
     CloneError
         A window cannot be fitted, or no line is found in any.
     """
-    joint = WindowFits(archive)
-    _find_own_functions(joint, progress)
-    recipe = joint.recipe
-    rounds = recipe.joint.rounds
-    for number in range(rounds + 1):
-        stage = f"fit lines, round {number + 1} of {rounds + 1}"
-        done = sum(joint.found(k, number) is not None for k in range(len(joint.windows)))
-        progress(stage, done, len(joint.windows))
-        tasks = joint.tasks(number)
-        for item, result in run(partial(_fit_window, recipe=recipe), tasks, executor):
-            if isinstance(result, InputError):
-                low, high = item.wavelength[[0, -1]]
-                raise CloneError(f"the lines from {low:.0f} to {high:.0f} Å: {result}")
-            if joint.found(item.number, number) is None:
-                archive.write_window(item.number, number, *result)
-            done += 1
-            progress(stage, done, len(joint.windows))
-    if len(joint.surface(rounds)) == 0:
+    fits = WindowFits(archive)
+    _find_data_basis(fits, progress)
+    for number in range(fits.settings.rounds + 1):
+        _fit_round(fits, number, executor, progress)
+    if len(fits.lines(fits.settings.rounds)) == 0:
         raise CloneError(
-            f"no line deeper than {recipe.detection.prominence} was found at any node; "
+            f"no line deeper than {archive.recipe.detection.prominence} was found at any node; "
             "lower the prominence."
         )
 
 
-def _find_own_functions(joint: WindowFits, progress: Progress) -> None:
-    """Find the library's own functions, unless the archive has those of its nodes."""
-    archive, count = joint.archive, joint.archive.recipe.joint.data_functions
-    if count == 0 or joint.found_own() is not None:
+def _find_data_basis(fits: WindowFits, progress: Progress) -> None:
+    """Find the data-driven basis functions, unless the archive has those of its nodes."""
+    archive, count = fits.archive, fits.settings.data_functions
+    if count == 0 or fits.stored_data_basis() is not None:
         return
-    some, strengths = some_pixels(archive.wavelength.size), []
-    for i in joint.nodes:
-        strengths.append(strengths_of(archive.flux_part(i, some)))
-        progress("functions of the library", len(strengths), joint.nodes.size)
-    archive.write_own_functions(own_functions(joint.smooth, np.stack(strengths), count))
+    pixels, strengths = some_pixels(archive.wavelength.size), []
+    for i in fits.nodes:
+        strengths.append(strengths_of(archive.flux_part(i, pixels)))
+        progress("functions of the library", len(strengths), fits.nodes.size)
+    archive.write_data_basis(own_functions(fits.smooth_basis, np.stack(strengths), count))
+
+
+def _fit_round(
+    fits: WindowFits, number: int, executor: Executor | None, progress: Progress
+) -> None:
+    """Fit the windows that have not been fitted in this round."""
+    stage = f"fit lines, round {number + 1} of {fits.settings.rounds + 1}"
+    total = len(fits.windows)
+    done = sum(fits.window(k, number) is not None for k in range(total))
+    progress(stage, done, total)
+    fit = partial(_fit_window, recipe=fits.recipe)
+    for task, result in run(fit, fits.tasks(number), executor):
+        if isinstance(result, InputError):
+            low, high = task.wavelength[[0, -1]]
+            raise CloneError(f"the lines from {low:.0f} to {high:.0f} Å: {result}")
+        if fits.window(task.number, number) is None:
+            fits.archive.write_window(task.number, number, *result)
+        done += 1
+        progress(stage, done, total)
 
 
 @dataclass(frozen=True, eq=False)
 class _Task:
-    """One window in one round: its pixels at all nodes, and the lines to start from (None: they
-    are to be detected), with those from elsewhere that reach in."""
+    """The fit of one window in one round.
+
+    `flux` is (N, P) at the `wavelength` (P,) of its fitted pixels, of which `core` are its own;
+    `basis` (N, K). `start`: lines to start from (None: they are to be detected). `far`: lines from
+    elsewhere that reach in.
+    """
 
     number: int
     round_number: int
-    wavelength: NDArray[np.float64]
+    wavelength: Floats
     flux: NDArray[np.float32]
-    own: slice
-    modes: NDArray[np.float64]
+    core: slice
+    basis: Floats
     start: Surface | None
     far: Surface | None
 
 
+def _fit_window(task: _Task, recipe: Recipe) -> tuple[Surface, Floats]:
+    """Return the lines after a round, with those added for the next, and the summed squared misfit
+    of each node (N,) in the core of the window."""
+    wave, flux, basis = task.wavelength, task.flux, task.basis
+    start = task.start
+    if start is None:
+        start = detect_line_grid(wave, flux, basis, recipe)
+    background = None
+    if task.far is not None and len(task.far):
+        background = total_depth(task.far, wave, basis, recipe)
+    lines, model = fit_line_grid(
+        start, wave, flux, basis, recipe, background, seed=task.round_number
+    )
+    squares = np.sum((model - flux)[:, task.core].astype(np.float64) ** 2, axis=1)
+    if task.round_number < recipe.joint.rounds:
+        lines = add_missing_lines(lines, wave, flux, model, basis, recipe)
+    return lines, squares
+
+
 @dataclass(frozen=True, eq=False)
 class WindowFits:
-    """What an archive has of its joint fit, and what is to be done."""
+    """The joint fit of an archive: its basis functions, and its windows in every round."""
 
     archive: Archive
 
     @cached_property
-    def nodes(self) -> NDArray[np.int64]:
+    def nodes(self) -> Integers:
         """Indices of the nodes that could be cloned, (N,)."""
         return self.archive.nodes
 
     @cached_property
+    def settings(self) -> JointFit:
+        """Settings of the fit."""
+        return self.archive.recipe.joint
+
+    @cached_property
     def recipe(self) -> Recipe:
-        """That of the archive; widths follow no more functions than there are smooth ones."""
-        recipe = self.archive.recipe
-        count = min(recipe.joint.shape_functions, self.smooth.shape[1])
-        return recipe.replace(shape_functions=count)
+        """The recipe, with no more functions for shapes than there are smooth ones."""
+        count = min(self.settings.shape_functions, self.smooth_basis.shape[1])
+        return self.archive.recipe.replace(shape_functions=count)
 
     @cached_property
-    def modes(self) -> NDArray[np.float64]:
-        """The functions that lines follow, at those nodes, (N, K)."""
-        return np.concatenate([self.smooth, self.own], axis=1)
+    def basis(self) -> Floats:
+        """The basis functions at the nodes, smooth ones first, (N, K)."""
+        return np.concatenate([self.smooth_basis, self.data_basis], axis=1)
 
     @cached_property
-    def smooth(self) -> NDArray[np.float64]:
-        """Those that are smooth, the first ones."""
+    def smooth_basis(self) -> Floats:
+        """The smooth ones, (N, K − K')."""
         axes = self.archive.axes
         place = box_place(axes, self.archive.box_index[self.nodes])
         return box_functions(axes, self.archive.recipe)[place]
 
     @cached_property
-    def own(self) -> NDArray[np.float64]:
-        """Those that are the library's own, the last ones, (N, K').
+    def data_basis(self) -> Floats:
+        """The data-driven ones, (N, K').
 
         Raises
         ------
         CloneError
             They have not been found.
         """
-        if not self.archive.recipe.joint.data_functions:
+        if not self.settings.data_functions:
             return np.empty((self.nodes.size, 0))
-        kept = self.found_own()
-        if kept is None:
+        stored = self.stored_data_basis()
+        if stored is None:
             raise CloneError(
                 f"the functions of {self.archive.path} have not been found, or are damaged; run "
                 "blase3d clone again to finish."
             )
-        return kept
+        return stored
 
-    def found_own(self) -> NDArray[np.float64] | None:
-        """The library's own functions, if they were found of all of these nodes."""
-        kept = self.archive.own_functions()
-        return kept if kept is not None and len(kept) == self.nodes.size else None
+    def stored_data_basis(self) -> Floats | None:
+        """The data-driven functions in the archive, if they were found from these nodes."""
+        stored = self.archive.data_basis()
+        return stored if stored is not None and len(stored) == self.nodes.size else None
 
     @cached_property
-    def windows(self) -> list[Window]:
-        """The windows of the archive."""
-        return windows(self.archive.wavelength.size, self.archive.recipe)
+    def windows(self) -> list[FitWindow]:
+        """All windows, in order of wavelength."""
+        return windows(self.archive.wavelength.size, self.settings)
 
-    def found(self, number: int, round_number: int) -> tuple[Surface, NDArray[np.float64]] | None:
-        """The lines of a window after a round and the summed squared misfits of the nodes (N,),
-        if it was fitted to all of these nodes (one that could not be cloned may have come back)."""
-        kept = self.archive.window(number, round_number)
-        return kept if kept is not None and kept[1].size == self.nodes.size else None
+    def window(self, number: int, round_number: int) -> tuple[Surface, Floats] | None:
+        """The lines of a window after a round, and the summed squared misfits of the nodes (N,).
 
-    def surface(self, round_number: int) -> Surface:
+        None if it was not fitted to all of these nodes: one that failed may have come back.
+        """
+        stored = self.archive.window(number, round_number)
+        return stored if stored is not None and stored[1].size == self.nodes.size else None
+
+    def lines(self, round_number: int) -> Surface:
         """The lines of all windows after a round.
 
         Raises
@@ -181,73 +203,67 @@ class WindowFits:
         CloneError
             A window has not been fitted.
         """
-        return joined([self._own(k, round_number) for k in range(len(self.windows))])
+        return joined([self._core_lines(k, round_number) for k in range(len(self.windows))])
 
-    def _own(self, number: int, round_number: int) -> Surface:
-        kept = self.found(number, round_number)
-        if kept is None:
+    def _core_lines(self, number: int, round_number: int) -> Surface:
+        stored = self.window(number, round_number)
+        if stored is None:
             raise CloneError(
                 f"window {number} of {self.archive.path} has not been fitted, or is damaged; run "
                 "blase3d clone again to finish."
             )
-        surface, _ = kept
-        own = self.windows[number].own
-        return surface.take(_within(surface.reference, self.archive.wavelength, own))
+        lines, _ = stored
+        return lines.take(
+            _within(lines.reference, self.archive.wavelength, self.windows[number].core)
+        )
 
     def tasks(self, round_number: int) -> Iterator[_Task]:
-        """What is to be done in a round, of which the one before is complete."""
-        archive, wavelength = self.archive, self.archive.wavelength
-        whole = self.surface(round_number - 1) if round_number else None
-        reaching = None if whole is None else farthest(whole, self.modes, archive.recipe)
+        """The fits that remain in a round, when the round before is complete."""
+        wavelength = self.archive.wavelength
+        lines = self.lines(round_number - 1) if round_number else None
+        reach = None if lines is None else farthest(lines, self.basis, self.archive.recipe)
         for number, window in from_here(list(enumerate(self.windows))):
-            if self.found(number, round_number) is not None:
+            if self.window(number, round_number) is not None:
                 continue
-            part = wavelength[window.fitted]
+            wave = wavelength[window.fitted]
             start = far = None
-            if whole is not None and reaching is not None:
-                near = _within(whole.reference, wavelength, window.fitted)
-                start = whole.take(near)
-                low, high = whole.reference - reaching, whole.reference + reaching
-                far = whole.take((high > part[0]) & (low < part[-1]) & ~near)
-            flux = np.stack([archive.flux_part(i, window.fitted) for i in self.nodes])
+            if lines is not None and reach is not None:
+                near = _within(lines.reference, wavelength, window.fitted)
+                start = lines.take(near)
+                low, high = lines.reference - reach, lines.reference + reach
+                far = lines.take((high > wave[0]) & (low < wave[-1]) & ~near)
+            flux = np.stack([self.archive.flux_part(i, window.fitted) for i in self.nodes])
             first = window.fitted.start
-            own = slice(window.own.start - first, window.own.stop - first)
-            yield _Task(number, round_number, part, flux, own, self.modes, start, far)
+            core = slice(window.core.start - first, window.core.stop - first)
+            yield _Task(number, round_number, wave, flux, core, self.basis, start, far)
 
 
-def _within(
-    reference: NDArray[np.float64], wavelength: NDArray[np.float64], pixels: slice
-) -> NDArray[np.bool_]:
-    """Which lines belong to these pixels; those beyond the ends of all belong to the last."""
+def windows(n_pixels: int, settings: JointFit) -> list[FitWindow]:
+    """Return the windows of a spectrum, all of one size so that they share one compilation."""
+    count = max(round(n_pixels / settings.window), 1)
+    size = -(-n_pixels // count)
+    count = -(-n_pixels // size)  # rounding up may have used up the last
+    wide = min(size + 2 * settings.margin, n_pixels)
+    found = []
+    for k in range(count):
+        first = min(max(k * size - settings.margin, 0), n_pixels - wide)
+        core = slice(k * size, min((k + 1) * size, n_pixels))
+        found.append(FitWindow(core, slice(first, first + wide)))
+    return found
+
+
+def _within(reference: Floats, wavelength: Floats, pixels: slice) -> Bools:
+    """Mask the lines of these pixels; those beyond either end of the spectrum count to its end."""
     low = -np.inf if pixels.start == 0 else wavelength[pixels.start]
     high = np.inf if pixels.stop == wavelength.size else wavelength[pixels.stop]
     return (reference >= low) & (reference < high)
 
 
-def _fit_window(task: _Task, recipe: Recipe) -> tuple[Surface, NDArray[np.float64]]:
-    """The lines of a window after a round, those to be added for the next included, and the
-    summed squared misfit of each node in its own pixels."""
-    wave, flux, modes = task.wavelength, task.flux, task.modes
-    start = task.start
-    if start is None:
-        start = detect_surface(wave, flux, modes, recipe)
-    background = None
-    if task.far is not None and len(task.far):
-        background = depth_of(task.far, wave, modes, recipe)
-    fitted, model = fit_surface(
-        start, wave, flux, modes, recipe, background, seed=task.round_number
-    )
-    squares = np.sum((model - flux)[:, task.own].astype(np.float64) ** 2, axis=1)
-    if task.round_number < recipe.joint.rounds:
-        fitted = with_missing(fitted, wave, flux, model, modes, recipe)
-    return fitted, squares
-
-
-def joint_misfits(archive: Archive) -> NDArray[np.float64]:
-    """rms misfit of the lines of every node, (N,); NaN of those that failed or are not fitted."""
-    joint = WindowFits(archive)
+def joint_misfits(archive: Archive) -> Floats:
+    """Return the rms misfit of the lines at every node, (N,); NaN where there is no fit."""
+    fits = WindowFits(archive)
     rms = np.full(len(archive), np.nan)
-    kept = [joint.found(k, archive.recipe.joint.rounds) for k in range(len(joint.windows))]
-    squares = sum(done[1] for done in kept if done is not None)
-    rms[joint.nodes] = np.sqrt(squares / archive.wavelength.size)
+    stored = [fits.window(k, fits.settings.rounds) for k in range(len(fits.windows))]
+    squares = sum(window[1] for window in stored if window is not None)
+    rms[fits.nodes] = np.sqrt(squares / archive.wavelength.size)
     return rms
