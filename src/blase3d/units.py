@@ -21,6 +21,8 @@ ATOMIC_MASS = 1.66053906660e-27
 """kg (CODATA 2018)"""
 FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 """Full width at half maximum of a Gaussian of unit standard deviation."""
+SIGMA_PER_MAD = 1.4826
+"""Standard deviation over median absolute deviation, of a normal distribution."""
 
 
 def refractive_index(vacuum: ArrayLike) -> NDArray[np.float64]:

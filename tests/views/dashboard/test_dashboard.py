@@ -23,11 +23,11 @@ from blase3d.spectra.formats import read_spectrum
 from blase3d.spectra.spectrum import Spectrum
 from blase3d.views.dashboard import compiled_model, explore
 from blase3d.views.dashboard.compiled_model import CompiledModel
-from blase3d.views.dashboard.curves import MARGIN, thin_for_screen, window_slice, with_gaps
 from blase3d.views.dashboard.downloads import lines_file, model_file, star_file
 from blase3d.views.dashboard.frame import make_frame
 from blase3d.views.dashboard.html_text import line_html, message, model_summary
 from blase3d.views.dashboard.page import Page
+from blase3d.views.dashboard.screen import MARGIN, thin_for_screen, window_slice, with_gaps
 from blase3d.views.dashboard.session import make_session
 from blase3d.views.dashboard.star import interpolate_flux, show_star, star_curves, with_fit
 from blase3d.views.dashboard.state import (

@@ -1,5 +1,4 @@
-"""What is masked out to see whether changes of lines hold: runs of pixels within lines, and blocks
-wider than lines."""
+"""Cross-validation of changed lines: pixels are masked in runs within lines, and in blocks."""
 
 from __future__ import annotations
 
@@ -7,26 +6,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
+from ...runtime.arrays import Bools, Floats, Integers
 
 FOLDS = 4
+"""Number of folds: each masks a quarter of the pixels."""
 _RUN, _BLOCK = 0.5, 12.0
-"""Length of what is masked out in one go, in full widths of a usual line."""
+"""Length of a masked run and of a masked block, in full widths of a typical line."""
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The rms of data less model over pixels that were masked out, in units of the continuum.
+    """rms residuals over masked pixels, in units of the continuum.
 
     Attributes
     ----------
     untuned, tuned : float
-        With the lines as they were, and as they were changed to suit the other pixels.
+        With the lines of the library, and with lines tuned to the other pixels.
     length : float
-        Å that were masked out in one go.
+        Length of a masked run, Å.
     """
 
     untuned: float
@@ -34,20 +32,22 @@ class HeldOut:
     length: float
 
 
-def folds_of(wavelength: Floats, length: float) -> NDArray[np.int64]:
-    """The fold (P,) that pixels belong to: runs of `length` (Å) in turn."""
+def folds_of(wavelength: Floats, length: float) -> Integers:
+    """The fold (P,) of each pixel; runs of `length` (Å) belong to the folds in turn."""
     run = np.floor((wavelength - wavelength[0]) / length)
     return run.astype(np.int64) % FOLDS
 
 
 def run_length(width: float) -> float:
-    """Å of a run within a line, for lines of a full width (Å): half of each line remains, and what
-    goes on from pixel to pixel in the noise does not help."""
+    """Length (Å) of a run within a line of a full width (Å).
+
+    Half of each line remains, and the run is longer than correlations of the noise.
+    """
     return _RUN * width
 
 
 def block_length(width: float) -> float:
-    """Å of a block: whole lines and their wings."""
+    """Length (Å) of a block that masks whole lines with their wings."""
     return _BLOCK * width
 
 
@@ -57,16 +57,16 @@ def held_out(
     length: float,
     residual_without: Callable[[Bools], tuple[Floats, Floats]],
 ) -> HeldOut:
-    """The rms over every pixel, each masked out once.
+    """rms residuals over all pixels, each masked once.
 
-    `residual_without` gives data less model (P,), untuned and tuned, where pixels (P,) are masked.
+    `residual_without` returns data minus model (P,), untuned and tuned, with pixels (P,) masked.
     """
     fold = folds_of(wavelength, length)
     sums = np.zeros(2)
     for k in range(FOLDS):
         out = (fold == k) & good
         if out.any() and (good & ~out).any():
-            rests = residual_without(out)
-            sums += [float(np.sum(rest[out] ** 2)) for rest in rests]
+            residuals = residual_without(out)
+            sums += [float(np.sum(one[out] ** 2)) for one in residuals]
     untuned, tuned = np.sqrt(sums / good.sum())
     return HeldOut(float(untuned), float(tuned), float(length))

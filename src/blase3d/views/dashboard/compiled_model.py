@@ -18,7 +18,7 @@ from ...model.evaluate import Emulator
 from ...model.instrument import Broadening, observe
 from ...model.model import Model
 from ...parameters import parameter
-from .curves import Floats
+from ...runtime.arrays import Floats
 from .state import Interval, ViewState
 
 _FASTEST = parameter("rv").high + parameter("vsini").high

@@ -13,10 +13,10 @@ from astropy.table import Table
 
 from ...analysis.fisher import LineInformation
 from ...model.model import Model
+from ...runtime.arrays import Floats
 from ...runtime.files import plain
 from ...spectra.formats import write_spectrum
 from ...spectra.spectrum import Spectrum
-from .curves import Floats
 from .star import ShownStar
 from .state import ViewState
 from .visible_lines import LineNames, VisibleLines, species_of

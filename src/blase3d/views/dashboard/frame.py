@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ...runtime.arrays import Floats, Integers
 from .compiled_model import CompiledModel
-from .curves import Floats, thin_for_screen, window_slice
+from .screen import thin_for_screen, window_slice
 from .star import ShownStar, StarCurves, star_curves
 from .state import Interval, ViewState
 from .visible_lines import LineNames, VisibleLines, find_visible, species_of
@@ -47,7 +48,7 @@ class Frame:
     flux: NDArray[np.float32]
     star: StarCurves | None
     lines: VisibleLines
-    named: NDArray[np.int64]
+    named: Integers
     names: list[str]
     y: Interval
 
@@ -78,7 +79,7 @@ def make_frame(
     )
 
 
-def _named(lines: VisibleLines, state: ViewState, line: int | None) -> NDArray[np.int64]:
+def _named(lines: VisibleLines, state: ViewState, line: int | None) -> Integers:
     low, high = state.window
     count = int(np.clip(state.columns / _NAME_WIDTH, _FEWEST_NAMES, _MOST_NAMES))
     distance = _NAME_WIDTH * (high - low) / state.columns
@@ -88,7 +89,7 @@ def _named(lines: VisibleLines, state: ViewState, line: int | None) -> NDArray[n
 
 
 def name_texts(
-    lines: VisibleLines, chosen: NDArray[np.int64], names: LineNames, state: ViewState
+    lines: VisibleLines, chosen: Integers, names: LineNames, state: ViewState
 ) -> list[str]:
     """Names of lines, given by their positions in `lines`."""
     known = names.known(state)

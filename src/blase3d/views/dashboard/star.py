@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
 from ...errors import SpectrumError
-from ...inference.plots import gaps
+from ...inference.plots import gaps, positive_continuum
 from ...inference.result import Inference
 from ...model.model import Model, check_overlap
+from ...runtime.arrays import Bools, Floats, Integers
 from ...spectra.continuum import fit_continuum
 from ...spectra.spectrum import Spectrum, cut
-from .curves import Floats, thin_for_screen, window_slice, with_gaps
+from .screen import thin_for_screen, window_slice, with_gaps
 from .state import Interval, ViewState
 
 _DEGREE, _QUANTILE = 2, 0.9
@@ -47,8 +48,8 @@ class ShownStar:
     spectrum: Spectrum
     wavelength: Floats
     flux: Floats
-    order: NDArray[np.int64]
-    gap_before: NDArray[np.bool_]
+    order: Integers
+    gap_before: Bools
 
     @property
     def orders(self) -> list[slice]:
@@ -90,15 +91,15 @@ def show_star(name: str, spectrum: Spectrum, model: Model) -> ShownStar:
 
 def with_fit(star: ShownStar, inference: Inference) -> ShownStar:
     """The star by the continuum and the pixels of its fit."""
-    order, continuum = inference.order, inference.continuum
+    order = inference.order
     if order is None:
         order = np.zeros(inference.wavelength.size, np.int64)
-    flux = inference.flux if continuum is None else inference.flux / continuum
+    flux = inference.flux / positive_continuum(inference)
     return _in_orders(star.name, star.spectrum, inference.wavelength, flux, order)
 
 
 def _in_orders(
-    name: str, spectrum: Spectrum, wavelength: Floats, flux: Floats, order: NDArray[np.int64]
+    name: str, spectrum: Spectrum, wavelength: Floats, flux: Floats, order: Integers
 ) -> ShownStar:
     """Sort pixels (Q,) by order, and find the gaps."""
     sort = np.argsort(order, kind="stable")
@@ -158,7 +159,7 @@ def star_curves(
     return StarCurves(*_joined(fluxes), *_joined(residuals))
 
 
-def _thin(x: Floats, y: Floats, gap_before: NDArray[np.bool_], columns: int) -> Curve:
+def _thin(x: Floats, y: Floats, gap_before: Bools, columns: int) -> Curve:
     kept = thin_for_screen(y, columns)
     between = np.diff(np.cumsum(gap_before)[kept], prepend=0) > 0
     return with_gaps(x[kept], y[kept], between)

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...analysis.fisher import LineInformation, line_information
 from ...analysis.identify import UNIDENTIFIED, Identification, available, identify
 from ...lines.lines import Lines
 from ...model.model import Model
 from ...model.queries import label_mesh, line_over_labels, line_quantities, varying_labels
-from .curves import Floats
+from ...runtime.arrays import Floats, Integers
 from .state import ViewState
 
 DEEP = 0.005
@@ -43,12 +42,12 @@ class VisibleLines:
         All lines of the model.
     """
 
-    index: NDArray[np.int64]
+    index: Integers
     observed: Floats
     depth: Floats
     lines: Lines
 
-    def spaced(self, distance: float, count: int, first: int | None = None) -> NDArray[np.int64]:
+    def spaced(self, distance: float, count: int, first: int | None = None) -> Integers:
         """Positions of at most `count` lines that are `distance` (Å) apart, by falling depth.
 
         The line of index `first` is chosen before the others.

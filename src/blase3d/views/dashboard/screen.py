@@ -9,10 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ...runtime.arrays import Floats, Integers
 from ..curves import thinned
 from .state import Interval
-
-Floats = NDArray[np.float64]
 
 MARGIN = 0.25
 """Fraction of the window that is sent beyond each of its ends, for panning."""
@@ -25,7 +24,7 @@ def window_slice(wavelength: Floats, window: Interval) -> slice:
     return slice(max(int(first) - 1, 0), min(int(last) + 1, wavelength.size))
 
 
-def thin_for_screen(values: NDArray[np.floating], columns: int) -> NDArray[np.int64]:
+def thin_for_screen(values: NDArray[np.floating], columns: int) -> Integers:
     """Indices of the values (P,) to send for a window of `columns` screen pixels, margins included.
 
     There are at most about four per column.
