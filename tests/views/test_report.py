@@ -15,6 +15,7 @@ import pytest
 from toy_models import model_of, true_params
 
 import blase3d.inference.flags as flag_sources
+from blase3d.inference import Options
 from blase3d.inference.plots import DATA, MODEL, Section
 from blase3d.inference.result import Estimate, Inference
 from blase3d.libraries import toy
@@ -258,6 +259,37 @@ def test_a_line_tells_what_it_would_by_itself(model, page):
     best = int(found.top("teff", 1)[0])
     alone = found.sigma[0] / np.sqrt(found.share[best, 0])
     assert f"± {alone:.2g} K" in page.text
+
+
+def test_lines_are_those_of_the_star_as_it_was_observed(model):
+    """Uncertainties agree with finite differences of the flux with all effects that were fitted."""
+    inference = make_inference(model)
+    wavelength = inference.wavelength
+    resolving = np.linspace(25_000.0, 60_000.0, wavelength.size)
+    observation = {"rv": 12.0, "vsini": 6.0, "vmac": 8.0}
+    options = Options(limb_darkening=0.2, integrate=True)
+    fixed = {"vsini": 6.0, "vmac": 8.0}
+    observed = replace(inference, fixed=fixed, resolving=resolving, options=options)
+    data = make_report_data(observed, model)
+    labels = {name: estimate.value for name, estimate in FOUND.items()}
+    how = {"wavelength": wavelength, "resolution": resolving, "limb_darkening": 0.2}
+
+    def flux(**changed):
+        found = model.flux(**{**labels, **changed}, **observation, **how, integrate=True)
+        return np.asarray(found, np.float64)
+
+    jacobian = np.stack(
+        [
+            (flux(**{name: labels[name] + h}) - flux(**{name: labels[name] - h})) / (2 * h)
+            for name, h in (("teff", 20.0), ("logg", 0.03), ("feh", 0.03))
+        ]
+    )
+    expected = np.sqrt(np.diag(np.linalg.inv(jacobian @ jacobian.T))) * 0.01
+    assert data.information.sigma == pytest.approx(expected, rel=0.03)
+    plain = make_report_data(inference, model).information.sigma
+    assert (data.information.sigma > 1.2 * plain).all()
+    width = np.sqrt((10.0 / 299792.458) ** 2 + (1.0 / 42_500.0) ** 2)
+    assert data.width == pytest.approx(width, rel=1e-3)
 
 
 def test_without_flags_truth_command_and_errors(model, tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -110,47 +110,33 @@ class ReportData:
 
 def make_report_data(inference: Inference, model: Model) -> ReportData:
     """Collect the content of a report from an answer and its model."""
-    labels, observation = found_values(inference, model)
-    rv, vsini = observation.get("rv", 0.0), observation.get("vsini")
-    resolution = observation.get("resolution")
-    resolution = resolution if resolution is not None and np.isfinite(resolution) else None
-    vmac, options = observation.get("vmac"), inference.options or Options()
-    error = inference.error / positive_continuum(inference)
+    labels, values = found_values(inference, model)
+    options = inference.options or Options()
+    rv = values.get("rv", 0.0)
+    wavelength, error = _all_pixels(inference)
     information = line_information(
         model,
         labels,
         free=[name for name in model.label_names if name in inference.names] or None,
         rv=rv,
-        vsini=vsini,
-        resolution=resolution if inference.resolving is None else _resolving(inference),
-        wavelength=inference.wavelength,
-        error=np.where(error > 0, error, np.inf),
-        vmac=vmac,
+        vsini=values.get("vsini"),
+        vmac=values.get("vmac"),
+        resolution=_resolution(inference, values, wavelength),
         limb_darkening=options.limb_darkening,
         integrate=options.integrate,
+        wavelength=wavelength,
+        error=error,
     )
-    widths = 1.0 / resolution if resolution else 0.0, *_relative(vsini, vmac)
+    motion = np.hypot(values.get("vsini") or 0.0, values.get("vmac") or 0.0) / SPEED_OF_LIGHT
+    resolving = np.median(_resolution(inference, values, wavelength))
     return ReportData(
         inference,
         tuple(sections(inference)),
         information,
         labels,
         1.0 + rv / SPEED_OF_LIGHT,
-        float(np.linalg.norm(widths)),
+        float(np.hypot(motion, 1.0 / resolving)),
     )
-
-
-def _relative(*velocities: float | None) -> list[float]:
-    """Velocities (km/s, None for none) over that of light."""
-    return [(velocity or 0.0) / SPEED_OF_LIGHT for velocity in velocities]
-
-
-def _resolving(inference: Inference) -> Callable[[Floats], Floats]:
-    """The varying resolution as a function of the wavelength (Å)."""
-    assert inference.resolving is not None
-    sort = np.argsort(inference.wavelength, kind="stable")
-    wavelength, resolving = inference.wavelength[sort], inference.resolving[sort]
-    return lambda at: np.interp(at, wavelength, resolving)
 
 
 def found_values(inference: Inference, model: Model) -> tuple[dict[str, float], dict[str, float]]:
@@ -160,6 +146,28 @@ def found_values(inference: Inference, model: Model) -> tuple[dict[str, float], 
         for name, bounds in model.bounds.items()
     }
     return labels, {**inference.fixed, **{name: e.value for name, e in inference.nuisance.items()}}
+
+
+def _all_pixels(inference: Inference) -> tuple[Floats, Floats]:
+    """Return wavelength and error, in units of the continuum, of used and masked pixels.
+
+    Masked pixels, which have infinite errors, are between the others: widths of pixels are taken
+    from the distances of their neighbours.
+    """
+    error = inference.error / positive_continuum(inference)
+    wavelength = np.append(inference.wavelength, inference.masked)
+    order = np.argsort(wavelength, kind="stable")
+    error = np.where(error > 0, error, np.inf)
+    return wavelength[order], np.append(error, np.full(inference.masked.size, np.inf))[order]
+
+
+def _resolution(
+    inference: Inference, values: Mapping[str, float], wavelength: Floats
+) -> float | Floats:
+    """Return the resolution of the instrument, one for each wavelength (Q,) if it varies."""
+    if inference.resolving is None:
+        return values.get("resolution", np.inf)
+    return np.interp(wavelength, inference.wavelength, inference.resolving)
 
 
 def _overlapping(centers: Floats, windows: list[Range]) -> NDArray[np.bool_]:
