@@ -52,21 +52,19 @@ def star_file(model: Model, state: ViewState, star: ShownStar) -> str:
     """
     low, high = state.window
     inside = (star.wavelength >= low) & (star.wavelength <= high)
-    sort = np.flatnonzero(inside)[np.argsort(star.wavelength[inside], kind="stable")]
-    wavelength, flux = star.wavelength[sort], star.flux[sort]
+    wavelength, flux = star.wavelength[inside], star.flux[inside]
     expected = _flux(model, state, wavelength)
+    columns = {
+        "wavelength": wavelength * units.AA,
+        "flux": flux,
+        "model": expected,
+        "residual": flux - expected,
+    }
+    if len(star.orders) > 1:
+        columns["order"] = star.order[inside]
     meta = {**meta_of(model, state), "medium": "vacuum", "spectrum": star.name}
-    table = Table(
-        {
-            "wavelength": wavelength * units.AA,
-            "flux": flux,
-            "model": expected,
-            "residual": flux - expected,
-        },
-        meta=meta,
-    )
-    if np.unique(star.order).size > 1:
-        table["order"] = star.order[sort]
+    table = Table(columns, meta=meta)
+    table.sort("wavelength", kind="stable")
     return _text(table)
 
 

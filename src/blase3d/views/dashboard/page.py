@@ -279,7 +279,7 @@ class Page:
         self.panel.show_star(star.name)
         self.plots.show_star()
         resolution = star.spectrum.resolution or np.inf
-        low, high = star.range
+        low, high = star.wavelength.min(), star.wavelength.max()
         start, end = self.state.window
         if end < low or start > high:
             start, end = fit_window((low + high) / 2, min(end - start, high - low), model)

@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
 from ...errors import SpectrumError
-from ...inference.plots import gaps, positive_continuum
+from ...inference.plots import gaps, sections
 from ...inference.result import Inference
 from ...model.model import Model, check_overlap
 from ...runtime.arrays import Bools, Floats, Integers
 from ...spectra.continuum import fit_continuum
 from ...spectra.spectrum import Spectrum, cut
 from .screen import thin_for_screen, window_slice, with_gaps
-from .state import Interval, ViewState
+from .state import ViewState
 
 _DEGREE, _QUANTILE = 2, 0.9
 """Degree and quantile of the continuum that a spectrum is divided by until it is fitted."""
 
 Curve = tuple[Floats, NDArray[np.float32]]
 """x and y."""
+
+
+@dataclass(frozen=True, eq=False)
+class ShownOrder:
+    """The pixels shown of one echelle order, or of a spectrum without orders.
+
+    Attributes
+    ----------
+    number : int
+        Number of the order; zero without orders.
+    wavelength, flux : (Q,)
+        Å, increasing; units of the continuum.
+    gap_before : (Q,) bool
+        Pixels before which the curve is interrupted.
+    """
+
+    number: int
+    wavelength: Floats
+    flux: Floats
+    gap_before: Bools
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,35 +55,33 @@ class ShownStar:
         Name of its file.
     spectrum : Spectrum
         The spectrum as read, cut to the model.
-    wavelength, flux : (Q,)
-        The pixels shown, order after order; the flux is in units of the continuum.
-    order : (Q,) int
-        Echelle order; zero where there are none.
-    gap_before : (Q,) bool
-        Pixels before which the curve is interrupted.
+    orders : list of ShownOrder
+        Its pixels, order by order.
     """
 
     name: str
     spectrum: Spectrum
-    wavelength: Floats
-    flux: Floats
-    order: Integers
-    gap_before: Bools
+    orders: list[ShownOrder]
 
     @property
-    def orders(self) -> list[slice]:
-        """The slice of each order."""
-        starts = np.flatnonzero(np.diff(self.order)) + 1
-        return [slice(a, b) for a, b in pairwise([0, *starts.tolist(), self.order.size])]
+    def wavelength(self) -> Floats:
+        """Wavelengths (Q,) of all orders, one after the other, Å."""
+        return np.concatenate([order.wavelength for order in self.orders])
 
     @property
-    def range(self) -> Interval:
-        """Shortest and longest wavelength, Å."""
-        return float(self.wavelength.min()), float(self.wavelength.max())
+    def flux(self) -> Floats:
+        """Flux (Q,) of all orders, in units of the continuum."""
+        return np.concatenate([order.flux for order in self.orders])
+
+    @property
+    def order(self) -> Integers:
+        """Number (Q,) of the order of every pixel."""
+        numbers = [order.number for order in self.orders]
+        return np.repeat(numbers, [order.flux.size for order in self.orders])
 
 
 def show_star(name: str, spectrum: Spectrum, model: Model) -> ShownStar:
-    """Divide a spectrum by its continuum, or by a smooth curve through its upper parts.
+    """Divide a spectrum by its continuum, or by a smooth curve through its upper envelope.
 
     Raises
     ------
@@ -78,41 +95,28 @@ def show_star(name: str, spectrum: Spectrum, model: Model) -> ShownStar:
             "spectrum, or a model of its range."
         )
     spectrum = cut(spectrum, inside)
-    order = np.zeros(len(spectrum), np.int64) if spectrum.order is None else spectrum.order
-    continuum = spectrum.continuum
-    if continuum is None:
-        continuum = np.empty(len(spectrum))
-        for number in np.unique(order):
-            continuum[order == number] = _continuum(cut(spectrum, order == number))
-    good = spectrum.good
-    flux = spectrum.flux[good] / continuum[good]
-    return _in_orders(name, spectrum, spectrum.wavelength[good], flux, order[good])
+    numbers = np.zeros(len(spectrum), np.int64) if spectrum.order is None else spectrum.order
+    orders = []
+    for number in np.unique(numbers[spectrum.good]):
+        order = cut(spectrum, numbers == number)
+        continuum = _continuum(order) if order.continuum is None else order.continuum
+        wavelength, flux = order.wavelength[order.good], (order.flux / continuum)[order.good]
+        gap_before = np.append(True, gaps(wavelength))
+        orders.append(ShownOrder(int(number), wavelength, flux, gap_before))
+    return ShownStar(name, spectrum, orders)
 
 
 def with_fit(star: ShownStar, inference: Inference) -> ShownStar:
     """The star by the continuum and the pixels of its fit."""
-    order = inference.order
-    if order is None:
-        order = np.zeros(inference.wavelength.size, np.int64)
-    flux = inference.flux / positive_continuum(inference)
-    return _in_orders(star.name, star.spectrum, inference.wavelength, flux, order)
-
-
-def _in_orders(
-    name: str, spectrum: Spectrum, wavelength: Floats, flux: Floats, order: Integers
-) -> ShownStar:
-    """Sort pixels (Q,) by order, and find the gaps."""
-    sort = np.argsort(order, kind="stable")
-    wavelength, flux, order = wavelength[sort], flux[sort], order[sort]
-    gap_before = np.append(True, np.diff(order) != 0)
-    for number in np.unique(order):
-        index = np.flatnonzero(order == number)
-        gap_before[index[1:]] |= gaps(wavelength[index])
-    return ShownStar(name, spectrum, wavelength, flux, order, gap_before)
+    orders = [
+        ShownOrder(one.order or 0, one.wavelength, one.flux, one.gap_before)
+        for one in sections(inference)
+    ]
+    return replace(star, orders=orders)
 
 
 def _continuum(spectrum: Spectrum) -> Floats:
-    """A smooth curve through the upper parts, or a constant where there are too few pixels."""
+    """A smooth curve through the upper envelope, or a constant where there are too few pixels."""
     flux = np.where(spectrum.good, spectrum.flux, np.nan)
     try:
         return fit_continuum(spectrum.wavelength, flux, degree=_DEGREE, quantile=_QUANTILE)
@@ -147,15 +151,15 @@ def star_curves(
     star: ShownStar, pixels: Floats, model: NDArray[np.float32], state: ViewState
 ) -> StarCurves:
     """The star in the window, and its residuals from a model flux (P,) at `pixels` (P,)."""
-    fluxes, residuals = [], []
+    fluxes: list[Curve] = []
+    residuals: list[Curve] = []
     for order in star.orders:
-        here = window_slice(star.wavelength[order], state.window)
-        wavelength, flux = star.wavelength[order][here], star.flux[order][here]
+        here = window_slice(order.wavelength, state.window)
+        wavelength, flux = order.wavelength[here], order.flux[here]
         if wavelength.size:
             residual = flux - interpolate_flux(wavelength, pixels, model)
-            gap_before = star.gap_before[order][here]
-            fluxes.append(_thin(wavelength, flux, gap_before, state.columns))
-            residuals.append(_thin(wavelength, residual, gap_before, state.columns))
+            for curves, values in ((fluxes, flux), (residuals, residual)):
+                curves.append(_thin(wavelength, values, order.gap_before[here], state.columns))
     return StarCurves(*_joined(fluxes), *_joined(residuals))
 
 
