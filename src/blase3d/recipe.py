@@ -212,8 +212,8 @@ class JointFit(_Checked):
 
 
 @dataclass(frozen=True)
-class Residual(_Checked):
-    """Correction of the spectra by what the lines leave at the nodes.
+class ResidualSettings(_Checked):
+    """Correction of the spectra by the differences that the lines leave at the nodes.
 
     Attributes
     ----------
@@ -267,7 +267,7 @@ class Recipe(_Checked):
     detection: Detection = Detection()
     fit: SingleFit | JointFit = JointFit()
     interpolation: Literal["linear", "cubic", "spline", "ridge"] = "spline"
-    residual: Residual | None = Residual()
+    residual: ResidualSettings | None = ResidualSettings()
 
     @property
     def joint(self) -> JointFit:
@@ -480,7 +480,7 @@ def _other_fit(fit: SingleFit | JointFit, catalogue: Any) -> SingleFit | JointFi
 def _group(name: str, group: Any, value: Any) -> Any:
     """The value of a group or setting: itself, or of a JSON object, or of a tolerance."""
     if name == "residual" and _is_of(value, float):
-        return Residual(value) if value else None
+        return ResidualSettings(value) if value else None
     if not isinstance(value, dict):
         return value
     if name == "fit":
@@ -492,7 +492,7 @@ def _group(name: str, group: Any, value: Any) -> Any:
             )
         group = group if kind == group.kind else _FITS[kind]()
         value = {setting: value[setting] for setting in value if setting != "kind"}
-    return _replaced(Residual() if group is None else group, value)
+    return _replaced(ResidualSettings() if group is None else group, value)
 
 
 def _replaced(group: Any, settings: Mapping[str, Any]) -> Any:
@@ -524,7 +524,7 @@ _FORMER_NAMES = {*_GROUP_OF, *_FORMER, "catalogue"}
 
 
 def _former_setting(recipe: Recipe, name: str) -> Any:
-    """A setting that was the recipe's own in version 5."""
+    """Return a setting of version 5, and warn."""
     if name not in _FORMER_NAMES:
         raise AttributeError(f"'Recipe' object has no attribute {name!r}")
     if name == "catalogue":

@@ -9,7 +9,7 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
-from toy_models import model_of
+from toy_models import NODEWISE, model_of
 
 from blase3d.errors import ArchiveError, CloneError, GridError, LabelError
 from blase3d.fitting import archive
@@ -83,6 +83,17 @@ def test_true_lines_make_the_true_spectrum_everywhere(true_model, labels):
     lines, truth = true_model.lines(**labels), toy_lines(labels)
     np.testing.assert_allclose(lines.center, truth.center, atol=1e-5)
     np.testing.assert_allclose(lines.params[:, 1:], truth.params[:, 1:], atol=2e-3)
+
+
+def test_wings_are_cut_in_a_model_as_in_a_fit():
+    """A hundred pixels are two Å: the strong line at 8498 ends one Å from its centre."""
+    grid = toy_grid({"teff": (5500.0, 6000.0), "logg": (4.5,), "feh": (0.0,)})
+    labels = {"teff": 5700.0, "logg": 4.5, "feh": 0.0}
+    whole, cut = (model_of(grid, recipe=NODEWISE.replace(wing_cut=n)) for n in (0, 100))
+    lost = np.asarray(cut.flux(**labels)) - np.asarray(whole.flux(**labels))
+    distance = np.abs(WAVELENGTH - 8498.02)
+    assert lost[distance < 1.0].max() < 1e-3  # of other lines
+    assert lost[(distance > 3.6) & (distance < 4.0)].min() > 0.01  # a tile of 128 pixels beyond
 
 
 @pytest.mark.parametrize("rv", [-45.0, 0.0, 12.3])

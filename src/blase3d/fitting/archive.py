@@ -16,7 +16,7 @@
         └── squares         (N,) summed squared misfit of each node, in the window
 
 Every chunk has a CRC-32C checksum and is written under a temporary name first. The attributes of a
-group have a checksum too, and give the shapes and types of its arrays (`forms`), whose own metadata
+group have a checksum too, and give the shapes and types of its arrays (`forms`), whose metadata
 have none. A node or window counts as done only if its attributes are there and all of it can be
 read. Nothing that is done is written again, so that several processes can share an archive.
 """
@@ -148,7 +148,7 @@ class Archive:
         if not isinstance(node, NodeClone):
             raise ArchiveError(
                 f"got node {i} of {self.path}, whose lines are fitted to all nodes at once, "
-                "expected one with its own lines; build the model and ask it."
+                "expected one that was fitted by itself; build the model."
             )
         return node
 
@@ -387,9 +387,7 @@ def open_archive(path: str | Path) -> Archive:
     try:
         return Archive(group, location)
     except (AttributeError, KeyError, TypeError) as error:
-        raise ArchiveError(
-            f"{path} lacks {error}, which every clone archive has; it is damaged: clone again."
-        ) from None
+        raise ArchiveError(f"{path} is damaged (missing: {error}); clone again.") from None
     except (GridError, RecipeError) as error:
         raise ArchiveError(f"{path} is damaged ({first_line(error)}); clone again.") from None
 

@@ -196,7 +196,7 @@ def _line_flux(
 
 
 def _meta(archive: Archive, nodes: _Nodes) -> dict[str, object]:
-    """Return what a model states of its origin."""
+    """Return the origin of a model: library, versions, nodes and holes."""
     axes = nodes.axes.values()
     box = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))
     return {

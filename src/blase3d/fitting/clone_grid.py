@@ -40,7 +40,7 @@ def clone(
     executor: Executor | None = None,
     progress: Progress = silent,
 ) -> Archive:
-    """Fit lines to a grid, in an archive; what is already in it is kept.
+    """Fit lines to a grid, in an archive; what is done in it is not done again.
 
     Parameters
     ----------

@@ -18,6 +18,7 @@ from ..lines.detect import detect, detect_missing
 from ..lines.lines import Lines, padded
 from ..lines.profiles import PROFILES
 from ..lines.render import ONE_ORDER, Layout, make_layout, reach, render
+from ..model.line_grid import wing_limit
 from ..recipe import Composition, Recipe
 from ..spectra.spectrum import Spectrum
 
@@ -161,10 +162,8 @@ def misfit_flags(
 
 def window_layout(wavelength: NDArray[np.float64], lines: Lines, recipe: Recipe) -> Layout:
     """Return the layout of lines that reach as far as the recipe says."""
-    half = REACH_MARGIN * reach(lines.params, recipe.wing_tolerance, recipe.profile)
-    if recipe.wing_cut:
-        place = np.searchsorted(wavelength, lines.reference).clip(0, wavelength.size - 1)
-        half = np.minimum(half, 0.5 * recipe.wing_cut * np.gradient(wavelength)[place])
+    far = REACH_MARGIN * reach(lines.params, recipe.wing_tolerance, recipe.profile)
+    half = np.minimum(far, wing_limit(wavelength, lines.reference, recipe.wing_cut))
     return make_layout(wavelength, lines.reference, half, recipe.profile)
 
 

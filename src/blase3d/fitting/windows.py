@@ -37,7 +37,7 @@ class FitWindow:
 
 
 def fit_windows(archive: Archive, executor: Executor | None, progress: Progress) -> None:
-    """Fit the lines of an archive that has all its nodes; what is there already is kept.
+    """Fit the lines of an archive that has all its nodes; what is done is not done again.
 
     Raises
     ------
@@ -90,9 +90,9 @@ def _fit_round(
 class _Task:
     """The fit of one window in one round.
 
-    `flux` is (N, P) at the `wavelength` (P,) of its fitted pixels, of which `core` are its own;
-    `basis` (N, K). `start`: lines to start from (None: they are to be detected). `far`: lines from
-    elsewhere that reach in.
+    `flux` is (N, P) at the `wavelength` (P,) of its fitted pixels, `core` their core; `basis` is
+    (N, K). `start`: lines to start from (None: detect them). `far`: lines from elsewhere that reach
+    in.
     """
 
     number: int

@@ -159,7 +159,18 @@ def surface_layout(
 ) -> Layout:
     """The layout of lines that reach as far as anywhere among nodes spread over the grid."""
     far = margin * farthest(surface, modes, recipe)
-    return make_layout(wavelength, surface.reference, far, surface.profile)
+    half = np.minimum(far, wing_limit(wavelength, surface.reference, recipe.wing_cut))
+    return make_layout(wavelength, surface.reference, half, surface.profile)
+
+
+def wing_limit(
+    wavelength: NDArray[np.float64], reference: NDArray[np.float64], wing_cut: int
+) -> NDArray[np.float64]:
+    """Return half of `wing_cut` pixels (Å) at each line, (C,); infinity if it is 0."""
+    if not wing_cut:
+        return np.full(reference.size, np.inf)
+    pixel = np.searchsorted(wavelength, reference).clip(0, wavelength.size - 1)
+    return 0.5 * wing_cut * np.gradient(wavelength)[pixel]
 
 
 def farthest(
