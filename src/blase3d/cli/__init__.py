@@ -50,15 +50,12 @@ def main() -> None:
     try:
         app()
     except Blase3dError as error:
-        err.print(f"blase3d: {error}", style="red", highlight=False)
-        sys.exit(1)
+        sentence = str(error)
     except OSError as error:
-        err.print(f"blase3d: {error}; check the path and the disk.", style="red")
-        sys.exit(1)
+        sentence = f"{error}; check the path and the disk."
     except MemoryError as error:
-        err.print(
-            f"blase3d: out of memory ({error}); use fewer workers or a shorter range of "
-            "wavelengths (--wave).",
-            style="red",
-        )
-        sys.exit(1)
+        sentence = f"out of memory ({error}); use fewer workers or a shorter --wave."
+    else:
+        return
+    err.print(f"blase3d: {sentence}", style="red", highlight=False)
+    sys.exit(1)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from ..errors import Blase3dError, InputError
-from .support import ProgressBars, err, out, write_table
+from .support import err, out, progress_bars, write_table
 
 if TYPE_CHECKING:
     from ..analysis.comparison import Comparison
@@ -36,7 +36,7 @@ def compare_models(
     names = _model_names(model_paths)
     models = {name: load_model(path) for name, path in zip(names, model_paths, strict=True)}
     rows: list[dict[str, Any]] = []
-    with ProgressBars(err) as progress:
+    with progress_bars() as progress:
         for path in spectra:
             try:
                 result = compare(read_spectrum(path, medium), models, **settings)

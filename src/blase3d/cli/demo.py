@@ -12,7 +12,7 @@ from rich.table import Table
 
 from ..runtime.progress import Progress, silent
 from .options import Workers
-from .support import ProgressBars, err, executor, out
+from .support import err, executor, out, progress_bars
 
 if TYPE_CHECKING:
     from ..inference.result import Inference
@@ -30,7 +30,7 @@ def demo(
     """
     from ..libraries.packaged import SNR
 
-    with ProgressBars(err) as progress, executor(workers) as pool:
+    with progress_bars() as progress, executor(workers) as pool:
         inference, truth = run_demo(out_dir, pool, progress)
     table = Table(title=f"a star of S/N {SNR:g} between the nodes of the library")
     for column in ("", "truth", "answer", "error", "in sigmas"):

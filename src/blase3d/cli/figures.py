@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ..errors import InputError
 from . import options
-from .support import ProgressBars, err, out
+from .support import out, progress_bars
 
 
 class Ending(StrEnum):
@@ -64,7 +64,7 @@ def figures(
     from ..views.figures import Settings, draw_figures
 
     settings = Settings(_pair(over), line, depth, count, seed)
-    with ProgressBars(err) as progress:
+    with progress_bars() as progress:
         written = draw_figures(
             load_model(path),
             output,

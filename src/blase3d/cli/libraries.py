@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..parameters import parameter
 from ..runtime.files import printable
 from . import options
-from .support import ProgressBars, err, executor, out, print_json
+from .support import err, executor, out, print_json, progress_bars
 
 if TYPE_CHECKING:
     from ..libraries.grid import Grid
@@ -45,10 +45,7 @@ def fetch(
     feh: Annotated[str, _span_option("feh", "all")] = _ALL,
     alpha: Annotated[str, _span_option("alpha")] = "0:0",
     wave: options.Wave = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", help="Grid file to write, cut to --wave: .npz or .zarr."),
-    ] = None,
+    output: options.GridOutput = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and exit.")] = False,
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Download without asking for consent.")
@@ -77,7 +74,7 @@ def fetch(
     if output is not None:
         require_writable_grid(output)
     folder = library_server.cache_folder(cache)
-    with ProgressBars(err) as progress:
+    with progress_bars() as progress:
         plan = library_server.make_plan(
             box, folder, root, connections=connections, progress=progress
         )
@@ -90,7 +87,7 @@ def fetch(
             raise InputError("there is no terminal to ask for consent; give --yes, or --dry-run.")
         typer.confirm(f"Fetch them into {folder}?", abort=True, err=True)
     try:
-        with ProgressBars(err) as progress:
+        with progress_bars() as progress:
             done = library_server.fetch(plan, cut, connections=connections, progress=progress)
     except KeyboardInterrupt:
         err.print("Stopped; downloads are kept. Run the same command again to resume.")
@@ -115,9 +112,7 @@ def grid(
         str | None, typer.Option(help="Format of the library. Default: recognised from its files.")
     ] = None,
     wave: options.Wave = None,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Grid file to write: .npz or .zarr.")
-    ] = None,
+    output: options.GridOutput = None,
     as_json: options.Json = False,
 ) -> None:
     """Describe a library (axes, holes, wavelengths), and write it as a grid file.
@@ -175,9 +170,7 @@ def _print_grid(nodes: Grid, as_json: bool) -> None:
 
 def import_states(
     path: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of .pt files.")],
-    output: Annotated[
-        str, typer.Option("-o", "--output", help="Archive of clones: folder or URL.")
-    ],
+    output: options.ClonesOutput,
     wave: options.Wave = None,
     step: Annotated[
         float | None, typer.Option(help="Pixel spacing, Å. Default: the pixels of PHOENIX.")
@@ -197,7 +190,7 @@ def import_states(
     from ..fitting.original import importer
 
     span = None if wave is None else options.parse_range(wave, "--wave")
-    with ProgressBars(err) as progress, executor(workers) as pool:
+    with progress_bars() as progress, executor(workers) as pool:
         report = importer.import_states(
             path,
             output,

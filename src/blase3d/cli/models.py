@@ -12,14 +12,12 @@ from rich.table import Table
 from ..errors import InputError
 from ..runtime.files import require_writable
 from . import options
-from .support import ProgressBars, err, executor, out, print_json
+from .support import err, executor, out, print_json, progress_bars
 
 
 def clone(
     path: Annotated[Path, typer.Argument(metavar="GRID", help="Library: file or folder.")],
-    output: Annotated[
-        str, typer.Option("-o", "--output", help="Archive of clones: folder or URL.")
-    ],
+    output: options.ClonesOutput,
     recipe: Annotated[
         str, typer.Option(help="Recipe: default, single, paper, or a JSON file.")
     ] = "default",
@@ -42,7 +40,7 @@ def clone(
     nodes = open_grid(path, medium)
     if wave is not None:
         nodes = nodes.cut(*options.parse_range(wave, "--wave"))
-    with ProgressBars(err) as progress, executor(workers, scheduler) as pool:
+    with progress_bars() as progress, executor(workers, scheduler) as pool:
         archive = clone_grid.clone(nodes, output, settings, pool, progress)
     rms = clone_grid.misfits(archive)
     failed = archive.failed
@@ -79,7 +77,7 @@ def build(
     from ..model.model_file import save_model
 
     require_writable(output)
-    with ProgressBars(err) as progress:
+    with progress_bars() as progress:
         model = build_model(open_archive(path), progress, small=small)
     save_model(model, output)
     out.print(f"{output}: {len(model.reference)} lines, {output.stat().st_size / 1e6:.1f} MB.")
@@ -107,7 +105,7 @@ def validate(
 
     model = load_model(path)
     held = None if holdout is None else open_grid(holdout)
-    with ProgressBars(err) as progress:
+    with progress_bars() as progress:
         result = check(
             model,
             held,

@@ -89,6 +89,12 @@ Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Random seed.")]
 ModelArgument = Annotated[
     Path, typer.Argument(metavar="MODEL", help="Model file, from blase3d build.")
 ]
+ClonesOutput = Annotated[
+    str, typer.Option("-o", "--output", help="Archive of clones to write: folder or URL.")
+]
+GridOutput = Annotated[
+    Path | None, typer.Option("-o", "--output", help="Grid file to write: .npz or .zarr.")
+]
 MediumOption = Annotated[
     Medium | None,
     typer.Option("--medium", help="Medium of the wavelengths, where the file does not state it."),

@@ -15,15 +15,16 @@ from rich.table import Table
 from ..errors import Blase3dError, InputError
 from ..parameters import parameter
 from ..runtime.files import require_writable
+from ..runtime.progress import silent
 from ..units import SPEED_OF_LIGHT
 from . import options
 from .comparison import compare_models
 from .support import (
-    ProgressBars,
     err,
     executor,
     out,
     print_json,
+    progress_bars,
     write_table,
 )
 
@@ -196,7 +197,7 @@ def _infer_spectra(
     rows: dict[int, dict[str, Any]] = {}
     many = len(spectra) > 1
     with (
-        ProgressBars(err) if many else nullcontext() as progress,
+        progress_bars() if many else nullcontext(silent) as progress,
         executor(workers if many else 1) as pool,
     ):
         answers = infer_many(spectra, model, executor=pool, medium=medium, **settings)
@@ -210,8 +211,7 @@ def _infer_spectra(
                     from ..views.report import write_report  # loads Matplotlib
 
                     write_report(report, answer, model, name, shlex.join(sys.argv))
-            if progress is not None:
-                progress("infer", len(rows), len(spectra))
+            progress("infer", len(rows), len(spectra))
     ordered = [rows[index] for index in sorted(rows)]
     if output is not None:
         write_table(table_of_inferences(ordered, model.label_names), output)
@@ -267,7 +267,7 @@ def tune(
     if template is not None:
         require_writable_spectrum(template)
     constraints = options.fit_constraints(fix, prior, resolution)
-    with ProgressBars(err) as progress:
+    with progress_bars() as progress:
         found = adjust(
             read_spectrum(path, medium=medium),
             load_model(model_path),

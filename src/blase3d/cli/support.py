@@ -9,15 +9,22 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from ..errors import InputError, MissingExtra
 from ..runtime.files import cache_folder, replacing
+from ..runtime.progress import Progress as ProgressCallback
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -28,35 +35,19 @@ out = Console(width=None if sys.stdout.isatty() else 120, markup=False)
 err = Console(stderr=True, soft_wrap=True, markup=False)
 
 
-class ProgressBars:
-    """A progress bar for each stage: a context manager, and a `progress` argument of the chain."""
+@contextmanager
+def progress_bars() -> Iterator[ProgressCallback]:
+    """A bar for each stage, on stderr; yields the `progress` argument of the chain."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    stages: dict[str, TaskID] = {}
+    with Progress(*columns, TimeRemainingColumn(), console=err) as bars:
 
-    def __init__(self, console: Console):
-        self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-        )
-        self._stages: dict[str, Any] = {}
+        def show(stage: str, done: int, total: int) -> None:
+            if stage not in stages:
+                stages[stage] = bars.add_task(stage, total=total)
+            bars.update(stages[stage], completed=done, total=total)
 
-    def __enter__(self) -> ProgressBars:
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bars.stop()
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        if stage not in self._stages:
-            self._stages[stage] = self._bars.add_task(stage, total=total)
-        self._bars.update(self._stages[stage], completed=done, total=total)
+        yield show
 
 
 def keep_compilations() -> None:
