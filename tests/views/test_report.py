@@ -123,6 +123,7 @@ def make_inference(model, flags=(), stated=True):
         model=flux * continuum,
         error=0.01 * continuum,
         continuum=continuum,
+        options=Options(limb_darkening=0.25),
     )
 
 
@@ -201,6 +202,7 @@ def test_every_flag_has_its_advice():
 
 
 def test_everything_to_repeat_it_is_there(page, model):
+    assert "limb_darkening 0.25" in page.text
     for text in ("abc123", "A & B 2026", '"name": "nodewise"', '"prominence": 0.005', "jax 0.6"):
         assert text in page.text
     assert model_checksum(model) in page.text

@@ -1,4 +1,4 @@
-"""Everything that is needed to repeat an inference, as HTML."""
+"""Settings, versions and sources needed to reproduce an inference, as HTML."""
 
 from __future__ import annotations
 
@@ -16,30 +16,32 @@ from ...model.model import Model
 from ...parameters import parameter
 
 _WAVELENGTH_STEP = 1e-7
-"""Å: wavelengths are kept in files to this."""
+"""Resolution of wavelengths in model files, Å."""
 
 
 def model_checksum(model: Model) -> str:
-    """SHA-256 (hexadecimal) of what a model computes flux with: its recipe, labels, wavelengths,
-    lines and residual. Equal for a model and for every copy of its file, on every machine."""
+    """Return the SHA-256 (hexadecimal) of recipe, labels, wavelengths, lines and residual.
+
+    It is equal for a model and for every copy of its file, on every machine.
+    """
     total = hashlib.sha256(model.recipe.to_json().encode())
-    emulator, rest = model.emulator, model.emulator.residual
+    emulator, residual = model.emulator, model.emulator.residual
     wavelength = np.round(model.wavelength / _WAVELENGTH_STEP).astype(np.int64)
     arrays = [wavelength, model.reference, emulator.base, emulator.area, emulator.shape]
-    if rest is not None:
-        arrays += [rest.nodes, rest.pixels, rest.scale]
+    if residual is not None:
+        arrays += [residual.nodes, residual.pixels, residual.scale]
     for name, axis in model.axes.items():
         total.update(name.encode())
         arrays.append(axis)
     for values in arrays:
-        plain = np.ascontiguousarray(np.asarray(values)) + 0  # there is but one zero
+        plain = np.ascontiguousarray(np.asarray(values)) + 0  # no negative zeros
         total.update(f"{plain.shape}".encode())
         total.update(plain.astype(plain.dtype.newbyteorder("<")).tobytes())
     return total.hexdigest()
 
 
 def provenance(inference: Inference, model: Model, command: str | None) -> str:
-    """Command, what was assumed, model, library with its citation, recipe and versions."""
+    """Return command, method, model, library with its citation, recipe and versions."""
     library = model.meta.get("library", {})
     library = dict(library) if isinstance(library, Mapping) else {"library": library}
     citation = library.pop("citation", None)
@@ -49,22 +51,23 @@ def provenance(inference: Inference, model: Model, command: str | None) -> str:
     entries = [
         ("Command", _pre(command) if command else ""),
         ("Method", escape(_method(inference))),
-        ("Held", escape(_held(inference))),
+        ("Held fixed", escape(_held(inference))),
+        ("Options", escape(_options(inference))),
         ("Library", escape(name)),
         ("To cite", "".join(f"<div>{escape(str(work))}</div>" for work in cited)),
-        ("About the library", _folded("as its file says", _json(library)) if library else ""),
+        ("About the library", _folded("from its file", _json(library)) if library else ""),
         (
-            "Values of the labels in it",
+            "Label values of the library",
             _pre("\n".join(f"{n}: {_list(values)}" for n, values in axes.items())),
         ),
         (
             "Checksum of the model (blase3d.views.report.model_checksum)",
             _code(model_checksum(model)),
         ),
-        ("Mark of the library's content", _code(model.meta.get("fingerprint"))),
+        ("Fingerprint of the library", _code(model.meta.get("fingerprint"))),
         ("Recipe", _folded(model.recipe.name, _json(json.loads(model.recipe.to_json())))),
         ("Versions now", escape(_versions(software_versions()))),
-        ("Versions that made the model", _made(model.meta.get("versions", {}))),
+        ("Versions at cloning and building", _made(model.meta.get("versions", {}))),
     ]
     items = "\n".join(
         f"<div><dt>{escape(key)}</dt><dd>{text}</dd></div>" for key, text in entries if text
@@ -79,7 +82,7 @@ def _method(inference: Inference) -> str:
         chains, draws = inference.draws.shape[:2]
         parts.append(f"{chains} chains of {draws} draws")
     if inference.jitter > 0:
-        parts.append(f"error beside the stated ones: {inference.jitter:.3g} of the continuum")
+        parts.append(f"additional error: {inference.jitter:.3g} of the continuum")
     return "; ".join(parts)
 
 
@@ -90,6 +93,11 @@ def _held(inference: Inference) -> str:
         text = "none" if np.isinf(value) else f"{value:.8g} {short}".strip()
         held.append(f"{parameter(name).title}: {text}")
     return "; ".join(held)
+
+
+def _options(inference: Inference) -> str:
+    given = {} if inference.options is None else vars(inference.options)
+    return ", ".join(f"{name} {value}" for name, value in given.items())
 
 
 def _made(versions: Mapping[str, Any]) -> str:
