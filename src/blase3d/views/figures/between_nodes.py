@@ -142,9 +142,9 @@ def line_or_pixel(
     along = _long_label(model, along)
     axis = model.axes[along]
     middle = middle_node(model)
-    place = int(np.clip(np.searchsorted(axis, middle[along]), 1, axis.size - 2))
-    target = {**middle, along: float(axis[place])}
-    low, high = float(axis[place - 1]), float(axis[place + 1])
+    i = int(np.clip(np.searchsorted(axis, middle[along]), 1, axis.size - 2))
+    target = {**middle, along: float(axis[i])}
+    low, high = float(axis[i - 1]), float(axis[i + 1])
     truth = nodes.flux(target)
     found = _interpolations(model, nodes, target, along)
     index = choose_line(model, target, line)

@@ -179,9 +179,9 @@ def draw_figures(
     return written
 
 
-def _check(given: Sequence[str], known: Sequence[str], what: str) -> None:
+def _check(given: Sequence[str], known: Sequence[str], kind: str) -> None:
     if wrong := [name for name in given if name not in known]:
-        raise InputError(f"got the {what} {wrong[0]}, expected one of {', '.join(known)}.")
+        raise InputError(f"got the {kind} {wrong[0]}, expected one of {', '.join(known)}.")
 
 
 def _too_few_labels(model: Model) -> dict[str, str]:

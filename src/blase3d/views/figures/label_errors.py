@@ -148,11 +148,11 @@ def _node_spectra(model: Model, nodes: Nodes, rows: Floats) -> list[tuple[Floats
 
 def _held_out(model: Model, grid: Grid, rows: Floats) -> list[tuple[Floats, Spectrum]]:
     """Return held-out spectra in units of their continuum, with their labels."""
-    own = model.recipe.replace(continuum="library")
+    recipe = model.recipe.replace(continuum="library")
     found = []
     for i in choose_held_out(model, grid, rows).index:
         labels = grid.labels_of(i)
-        spectrum = normalise(grid[i], own, labels.get("teff"))
+        spectrum = normalise(grid[i], recipe, labels.get("teff"))
         inner = cut(spectrum, check_overlap(model, spectrum.wavelength))
         values = np.array([labels[name] for name in model.label_names])
         found.append((values, replace(inner, error=None)))

@@ -59,6 +59,7 @@ _CELL, _MARGIN = 1.45, 0.9
 _SPREAD = 3.5
 """Half of the range of such a panel, in standard deviations."""
 _BINS = 24
+"""Bins of a histogram in such a panel."""
 _MOST_DRAWS = 1000
 """Draws that are shown in the panel of two parameters."""
 
