@@ -121,9 +121,9 @@ class Panel:
 
 def make_panel(maps: MapPlots, labels: Sequence[str]) -> Panel:
     """Empty panels; `labels` are those that vary."""
-    style, cards = sheet(), InlineStyleSheet(css=text_of("cards.css"))
+    style, text = sheet(), InlineStyleSheet(css=text_of("text.css"))
     line = Div(
-        name="line", width=_LINE_WIDTH, sizing_mode="stretch_height", stylesheets=[cards], margin=0,
+        name="line", width=_LINE_WIDTH, sizing_mode="stretch_height", stylesheets=[text], margin=0,
         styles={"overflow-y": "auto"},
     )  # fmt: skip
     options = [(name, f"{title}: {note}") for name, (title, note) in QUANTITIES.items()]
@@ -149,10 +149,10 @@ def make_panel(maps: MapPlots, labels: Sequence[str]) -> Panel:
         source.js_on_change("data", CustomJS(args={"event": event}, code=text_of("announce.js")))
     buttons = {
         name: Button(
-            label=f"↓ {text}", stylesheets=[style], margin=0, name=f"save-{name}",
+            label=f"↓ {title}", stylesheets=[style], margin=0, name=f"save-{name}",
             disabled=name == "spectrum",
         )
-        for name, text in _FILES.items()
+        for name, title in _FILES.items()
     }  # fmt: skip
     return Panel(
         maps,
@@ -165,7 +165,7 @@ def make_panel(maps: MapPlots, labels: Sequence[str]) -> Panel:
         star,
         Button(label="Fit the spectrum", button_type="primary", disabled=True, name="fit-button",
                stylesheets=[style], sizing_mode="stretch_width", margin=(2, 0, 0, 0)),
-        Div(name="message", stylesheets=[cards], sizing_mode="stretch_width", margin=0),
+        Div(name="message", stylesheets=[text], sizing_mode="stretch_width", margin=0),
         buttons,
     )  # fmt: skip
 
