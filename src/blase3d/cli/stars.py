@@ -90,41 +90,45 @@ def _check_observation(values: dict[str, float | None]) -> None:
             )
 
 
+_Spectra = Annotated[list[Path], typer.Argument(metavar="SPECTRUM...", help="Observed spectra.")]
+_ModelPaths = Annotated[
+    list[Path], typer.Option("--model", help="Model file; repeat it to compare several models.")
+]
+_TeffGuess = Annotated[
+    float | None, typer.Option(help=f"Guess of Teff, K; sought within {_TEFF_GUESS:g} K of it.")
+]
+_Draws = Annotated[int, typer.Option(help="Draws of each of the four chains (posterior).")]
+_Robust = Annotated[bool, typer.Option(help="Give outliers less weight.")]
+_Jitter = Annotated[
+    bool, typer.Option(help="Fit an additional (jitter) error instead of rescaling the errors.")
+]
+_Integrate = Annotated[bool, typer.Option(help="Average the model flux over each pixel.")]
+_Report = Annotated[Path | None, typer.Option(help="HTML report (one spectrum only).")]
+_TableOutput = Annotated[
+    Path | None, typer.Option("-o", "--output", help="Table of the results, ECSV.")
+]
+
+
 def infer(
-    spectra: Annotated[list[Path], typer.Argument(metavar="SPECTRUM...", help="Observed spectra.")],
-    model_paths: Annotated[
-        list[Path],
-        typer.Option("--model", help="Model file; repeat it to compare several models."),
-    ],
+    spectra: _Spectra,
+    model_paths: _ModelPaths,
     method: options.MethodOption = options.Method.gradient,
     fix: options.Fix = None,
     prior: options.PriorOption = None,
-    teff_guess: Annotated[
-        float | None,
-        typer.Option(help=f"Guess of Teff, K; sought within {_TEFF_GUESS:g} K of it."),
-    ] = None,
+    teff_guess: _TeffGuess = None,
     medium: options.MediumOption = None,
     resolution: options.SpectrumResolution = None,
     continuum: options.Continuum = 3,
     seed: options.Seed = 0,
-    draws: Annotated[int, typer.Option(help="Draws of each of the four chains (posterior).")] = 200,
-    robust: Annotated[bool, typer.Option(help="Give outliers less weight.")] = True,
-    jitter: Annotated[
-        bool,
-        typer.Option(
-            help="Fit an additional (jitter) error instead of rescaling the stated errors."
-        ),
-    ] = False,
-    integrate: Annotated[
-        bool, typer.Option(help="Average the model flux over each pixel.")
-    ] = False,
+    draws: _Draws = 200,
+    robust: _Robust = True,
+    jitter: _Jitter = False,
+    integrate: _Integrate = False,
     telluric: options.Telluric = None,
     workers: options.Workers = 1,
     as_json: options.Json = False,
-    report: Annotated[Path | None, typer.Option(help="HTML report (one spectrum only).")] = None,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Table of the results, ECSV.")
-    ] = None,
+    report: _Report = None,
+    output: _TableOutput = None,
 ) -> None:
     """Infer labels and their uncertainties from one or many spectra.
 
