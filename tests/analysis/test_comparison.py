@@ -57,6 +57,7 @@ def test_equal_models_are_not_told_apart():
     assert "does not decide" in " ".join(found.warnings)
 
 
+@pytest.mark.long
 def test_an_edge_that_another_model_goes_beyond_is_named():
     hot = star(WIDER, teff=6300.0)
     found = compare(hot, {"narrow": TRUE, "wide": WIDER}, **SETTINGS)
@@ -72,6 +73,7 @@ def test_what_none_fits_is_said_to_be_so():
     assert any("fits poorly" in warning for warning in found.warnings)
 
 
+@pytest.mark.long
 def test_only_what_all_cover_is_compared():
     part = model_of(GRID.cut(WAVELENGTH[500], WAVELENGTH[1500]))
     found = compare(star(), {"whole": TRUE, "part": part}, **SETTINGS)
@@ -79,6 +81,7 @@ def test_only_what_all_cover_is_compared():
     assert found.to_dict()["pixels"] == found.n_pixels
 
 
+@pytest.mark.long
 def test_libraries_of_other_labels_are_compared():
     richer = model_of(toy_grid(AXES | {"alpha": (0.0, 0.2, 0.4)}))
     found = compare(star(richer, alpha=0.3), {"three": TRUE, "four": richer}, **SETTINGS)

@@ -110,6 +110,7 @@ def test_a_tuned_model_is_a_model(tuned, model, tmp_path):
     )  # what a file keeps
 
 
+@pytest.mark.long
 def test_a_star_without_changes_is_left_alone(model):
     """Noise alone does not change lines by more than it must."""
     star, flux = star_of(model)
@@ -149,6 +150,7 @@ def test_settings_that_are_none_are_refused(model):
         Scales(shift=-0.1)
 
 
+@pytest.mark.long
 def test_the_command_writes_model_and_template(model, tmp_path, monkeypatch, run):
     star, _ = star_of(model)
     write_spectrum(star, tmp_path / "star.npz")

@@ -114,6 +114,7 @@ def test_noise_adds_coverage_and_a_seed_repeats_it(model, holdout):
     assert first.holdout == second.holdout
 
 
+@pytest.mark.long
 def test_other_pixels_are_interpolated(model, noise_free):
     fine = toy.WAVELENGTH[100:-100] + 0.007
     labels = np.array([[5600.0, 4.41, 0.07]])
@@ -164,6 +165,7 @@ def test_a_residual_that_follows_a_label_has_a_share(exact):
     assert 0.001 < found.residual_share[0] < 0.5
 
 
+@pytest.mark.long
 def test_shares_of_lines_that_compose_as_a_product(exact):
     recipe = replace(exact.recipe, composition="product")
     product = replace(exact, recipe=recipe, emulator=replace(exact.emulator, composition="product"))

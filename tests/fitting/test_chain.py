@@ -229,6 +229,7 @@ def test_labels_are_recovered(model, labels, snr):
     assert "poor fit" not in answer.flags
 
 
+@pytest.mark.long
 def test_intervals_hold_the_truth_as_often_as_they_say(model):
     labels = OFF_NODES[1]
     pulls = []
@@ -261,6 +262,7 @@ def test_a_prior_and_a_fixed_label_are_heeded(model):
 
 
 @pytest.mark.lowest
+@pytest.mark.long
 def test_gp_finds_the_way(model, monkeypatch):
     monkeypatch.setattr(bayes_opt, "RANDOM", 15)
     monkeypatch.setattr(bayes_opt, "GUIDED", 1)
@@ -302,6 +304,7 @@ FIRST, SECOND = (f"fit lines, round {k} of 2" for k in (1, 2))
 
 
 @pytest.mark.parametrize(("stage", "after"), [("clone", 5), (FIRST, 1), (SECOND, 0), (SECOND, 1)])
+@pytest.mark.long
 def test_an_interrupted_run_goes_on_where_it_was(small, undisturbed, tmp_path, stage, after):
     path = tmp_path / "clones"
     with pytest.raises(KeyboardInterrupt):
@@ -334,6 +337,7 @@ class Doomed:
         return self.write(*arguments, **options)
 
 
+@pytest.mark.long
 def test_a_run_that_ends_at_every_other_write_gets_there(small, undisturbed, tmp_path, monkeypatch):
     path = tmp_path / "clones"
     for _ in range(60):
@@ -347,6 +351,7 @@ def test_a_run_that_ends_at_every_other_write_gets_there(small, undisturbed, tmp
     same_lines(again, undisturbed)
 
 
+@pytest.mark.long
 def test_a_node_that_failed_once_is_a_node_when_it_comes_back(tmp_path):
     axes = {"teff": (5500.0,), "logg": (4.0, 4.5, 5.0), "feh": (0.0,)}
     grid = grid_of_stars(axes).cut(*RANGE)
@@ -368,6 +373,7 @@ def test_a_node_that_failed_once_is_a_node_when_it_comes_back(tmp_path):
     assert len(build(again).meta["nodes"]) == 3
 
 
+@pytest.mark.long
 def test_a_finished_run_is_not_done_again(small, undisturbed, monkeypatch):
     monkeypatch.setattr(archive, "write_array", Doomed(1))
     clone(small, undisturbed.path, QUICK)
@@ -396,6 +402,7 @@ def with_faults(grid, nan):
     return grid_of(grid.wavelength, grid.labels, grid.label_names, flux, continuum, grid.meta)
 
 
+@pytest.mark.long
 def test_a_hole_and_a_node_that_is_not_finite(tmp_path):
     axes = {"teff": (5000.0, 5500.0, 6000.0, 6500.0), "logg": (4.0, 5.0), "feh": (-0.5, 0.5)}
     grid = grid_of_stars(axes, missing=[6]).cut(*RANGE)
@@ -427,6 +434,7 @@ def test_when_no_node_can_be_cloned(tmp_path):
         clone(with_faults(grid, nan=[0, 1]), tmp_path / "broken", QUICK)
 
 
+@pytest.mark.long
 def test_a_fourth_label(tmp_path):
     axes = {
         "teff": (5000.0, 5500.0, 6000.0),
@@ -444,6 +452,7 @@ def test_a_fourth_label(tmp_path):
     assert answer.labels["teff"].value == pytest.approx(5300.0, abs=60.0)
 
 
+@pytest.mark.long
 def test_the_paper_recipe_runs_through(tmp_path):
     axes = {"teff": (5500.0, 6000.0), "logg": (4.0, 4.5), "feh": (0.0, 0.5)}
     grid = toy_grid(axes).cut(*RANGE)

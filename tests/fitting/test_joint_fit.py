@@ -108,6 +108,7 @@ def test_the_flux_is_that_of_the_lines(come_back):
     np.testing.assert_allclose(np.exp(-line_depth(WAVELENGTH, params)), model[3], atol=5e-4)
 
 
+@pytest.mark.long
 def test_a_fit_is_the_same_every_time_and_depends_on_the_seed_little():
     short = TRUE.replace(epochs=4)
     one, two, other = (
@@ -143,6 +144,7 @@ def test_what_the_lines_lack_is_added_and_nothing_else():
     np.testing.assert_array_equal(again.reference, truth().reference)
 
 
+@pytest.mark.long
 def test_a_line_stays_where_it_was_found():
     """It does not serve in the place of another: there one is to be added."""
     one = truth().take(LINES[:, 0] == 8490.60)
@@ -178,6 +180,7 @@ def test_a_line_that_serves_as_a_wing_does_not_hide_that_one_lacks(gone):
     assert len(stays) == len(start)
 
 
+@pytest.mark.long
 def test_lines_from_elsewhere_are_background():
     """With the strong line at 8498 given, a window beside it is fitted as if it were there."""
     part = slice(920, 1200)  # 8498.4 to 8504, in its wing

@@ -69,6 +69,7 @@ def run(run, world, monkeypatch):
     return run
 
 
+@pytest.mark.long
 def test_a_star_is_found_and_reported(run, world):
     known = ("--fix", "resolution=inf", "--fix", "vsini=0")
     words = ("star.npz", "--model", "model.zip", *known, "--json")
@@ -85,6 +86,7 @@ def test_a_star_is_found_and_reported(run, world):
     assert all(name in (world / "star.ecsv").read_text() for name in AXES)
 
 
+@pytest.mark.long
 def test_a_spectrum_by_label_and_back(run, world):
     words = [text for name, value in STAR.items() for text in ("--label", f"{name}={value}")]
     assert run("synth", "model.zip", *words, "-o", "made.npz")[0] == 0
@@ -92,6 +94,7 @@ def test_a_spectrum_by_label_and_back(run, world):
     assert np.sqrt(np.mean((made.flux - flux_of(**STAR)) ** 2)) < 5e-3
 
 
+@pytest.mark.long
 def test_a_label_that_there_is_not_is_told_with_those_that_there_are(run):
     status, _, err = run("synth", "model.zip", "--teff", "5000", "-o", "made.npz")
     assert status == 1
@@ -99,6 +102,7 @@ def test_a_label_that_there_is_not_is_told_with_those_that_there_are(run):
     assert "--label NAME=VALUE" in err
 
 
+@pytest.mark.long
 def test_lines_and_validation_speak_of_these_labels(run):
     status, out, _ = run("lines", "model.zip", "--near", "8498", "--label", "co=0.8", "--json")
     assert status == 0

@@ -92,6 +92,7 @@ def test_the_wing_of_a_line_beyond_the_edge(detected, disturbed):
     assert np.abs(detected.flux - detected.target)[edge].max() < 0.005
 
 
+@pytest.mark.long
 def test_more_rounds_leave_less():
     """Strong lines first; what they do not explain is found in rounds."""
     strong = PATIENT.replace(prominence=0.2, rounds=0)
@@ -178,6 +179,7 @@ def test_every_composition_fits(composition):
 
 
 @pytest.mark.parametrize(("epochs", "cut_short"), [(20, True), (1000, False)])
+@pytest.mark.long
 def test_a_fit_that_was_cut_short_is_flagged(epochs, cut_short):
     clone = clone_spectrum(SPECTRUM, TRUE.replace(rounds=0, epochs=epochs))
     assert ("not converged" in clone.flags) == cut_short

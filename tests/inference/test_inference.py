@@ -175,6 +175,7 @@ def compilations():
     return sum(function._cache_size() for function in compiled)
 
 
+@pytest.mark.long
 def test_the_error_of_the_emulator_is_in_the_intervals(model, doubtful):
     """A mode that is what 30 K do to the flux makes Teff that much less certain."""
     up, down = (np.asarray(model.flux(**{**TRUTH, "teff": 5730.0 + d})) for d in (15.0, -15.0))
@@ -358,6 +359,7 @@ def test_spectra_on_the_models_own_pixels_share_what_is_compiled(model):
 
 
 @pytest.mark.lowest
+@pytest.mark.long
 def test_draws_agree_with_the_curvature(doubtful):
     pytest.importorskip("blackjax")
     part = cut(star(doubtful, snr=100.0), (INNER > 8494.0) & (INNER < 8504.0))

@@ -31,6 +31,7 @@ def observed(low, high):
 
 
 @pytest.mark.parametrize("span", [(8495.0, 8519.9), (8480.1, 8500.0), (8480.1, 8519.9)])
+@pytest.mark.long
 def test_the_overlap_is_used_and_the_rest_is_told(model, span):
     star = observed(*span)
     answer = infer(star, model, fixed=KNOWN)

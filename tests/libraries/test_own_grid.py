@@ -32,6 +32,7 @@ def ran(tmp_path_factory):
     return folder, names
 
 
+@pytest.mark.long
 def test_the_page_runs_and_finds_the_star(ran):
     _, names = ran
     for label, truth, near in (("teff", 5620, 25), ("logg", 4.37, 0.05), ("feh", -0.12, 0.03)):
@@ -39,6 +40,7 @@ def test_the_page_runs_and_finds_the_star(ran):
     assert names["grid"].holes() == []
 
 
+@pytest.mark.long
 def test_the_commands_of_the_page_run(ran, monkeypatch, run):
     folder, names = ran
     monkeypatch.chdir(folder)
@@ -58,6 +60,7 @@ def test_nothing_on_the_page_is_code_that_no_test_runs():
     assert len(blocks("toml")) == 1  # the entry point, below
 
 
+@pytest.mark.long
 def test_the_source_of_the_page_is_found_by_its_entry_point(ran, tmp_path, monkeypatch):
     """The last block as a package, with the entry point of the page."""
     site = tmp_path / "site"

@@ -83,6 +83,7 @@ def test_a_label_alone_borrows_nothing_and_the_whole_difference_counts():
     assert shares_of(model_of(two), two) == {}
 
 
+@pytest.mark.long
 def test_what_is_borrowed_counts_by_its_share(grid):
     """The difference of the models with it and without."""
     rates = borrow(grid.axes, strengths_of(grid))["feh"]

@@ -69,6 +69,7 @@ def parts_of_model(model: Model) -> dict[str, Any]:
     return {name: np.asarray(values).tobytes() for name, values in arrays.items()} | said
 
 
+@pytest.mark.long
 def test_a_flip_in_a_model_is_told_or_without_effect(world: World, tmp_path: Path) -> None:
     rng = np.random.default_rng(SEED)
     sound, data = parts_of_model(load_model(world.model)), world.model.read_bytes()
@@ -125,6 +126,7 @@ def flat(window: tuple[Surface, Any]) -> Iterator[Any]:
     yield from (surface.reference, surface.base, surface.area, surface.shape, squares)
 
 
+@pytest.mark.long
 def test_a_flip_in_an_archive_is_told_or_without_effect(world: World, tmp_path: Path) -> None:
     rng = np.random.default_rng(SEED + 1)
     clones = tmp_path / "c.zarr"
@@ -151,6 +153,7 @@ def test_a_flip_in_an_archive_is_told_or_without_effect(world: World, tmp_path: 
 
 
 @pytest.mark.parametrize("name", ["zarr.json", "nodes/1/zarr.json", "nodes/1/flux/zarr.json"])
+@pytest.mark.long
 def test_every_digit_of_the_metadata_counts(name: str, world: World, tmp_path: Path) -> None:
     """Metadata carry no checksum of Zarr's: a digit that is another digit is still JSON."""
     clones = tmp_path / "c.zarr"

@@ -53,6 +53,7 @@ def first(fixed_job, tmp_path_factory):
     return folder, numbers, called, (before, random_states())
 
 
+@pytest.mark.long
 def test_the_same_job_gives_the_same_to_the_last_bit(fixed_job, first, tmp_path):
     folder, numbers, _, _ = first
     random.seed(1)
@@ -64,6 +65,7 @@ def test_the_same_job_gives_the_same_to_the_last_bit(fixed_job, first, tmp_path)
                 np.testing.assert_array_equal(one[key], two[key])
 
 
+@pytest.mark.long
 def test_no_public_function_touches_the_shared_generators(first):
     _, _, called, (before, after) = first
     functions = {name for name in b3.__all__ if inspect.isfunction(getattr(b3, name))}
@@ -71,6 +73,7 @@ def test_no_public_function_touches_the_shared_generators(first):
     assert before == after
 
 
+@pytest.mark.long
 def test_another_seed_is_another_search(fixed_job, first):
     folder, numbers, _, _ = first
     model = b3.load_model(folder / "model.zip")
@@ -80,6 +83,7 @@ def test_another_seed_is_another_search(fixed_job, first):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.long
 def test_workers_find_what_one_process_finds(fixed_job, first, workers):
     folder, numbers, _, _ = first
     model = b3.load_model(folder / "model.zip")

@@ -140,6 +140,7 @@ def in_air(star):
 # --- Python ------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_the_quickstart_finds_the_star(quickstart):
     folder, names = quickstart
     for name, near in (("teff", 100), ("logg", 0.2), ("feh", 0.1)):
@@ -149,6 +150,7 @@ def test_the_quickstart_finds_the_star(quickstart):
 
 
 @pytest.mark.parametrize("page", [p for p in WITH_PYTHON if p not in (QUICKSTART, *ELSEWHERE)])
+@pytest.mark.long
 def test_blocks_run(page, world):
     if page in EXTRAS:
         pytest.importorskip(EXTRAS[page], reason="the page needs an extra")
@@ -161,6 +163,7 @@ def test_pages_that_run_elsewhere_do():
         assert Path(page).name in (ROOT / "tests" / module).read_text("utf-8")
 
 
+@pytest.mark.long
 def test_the_example_for_newcomers_finds_the_star(quickstart, tmp_path, monkeypatch, capsys):
     """On the clones of the quickstart, which are those that it would make."""
     folder, _ = quickstart
@@ -199,6 +202,7 @@ def test_wrong_commands_are_told(words):
 
 
 @pytest.mark.parametrize("page", [p for p in WITH_COMMANDS if p not in ELSEWHERE])
+@pytest.mark.long
 def test_quick_commands_run(page, world, monkeypatch, run):
     monkeypatch.chdir(world)
     for words, runs in commands(page):

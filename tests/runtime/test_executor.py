@@ -155,10 +155,12 @@ class TestAnyFarm:
         assert len(drawn) <= 8
         assert len(list(results)) == 99
 
+    @pytest.mark.long
     def test_the_clones_are_the_same(self, farm, undisturbed, tmp_path):
         same(clone(GRID, tmp_path / "clones", TINY, farm[0]), undisturbed)
 
     @pytest.mark.parametrize("stage", ["clone", "fit lines, round 1 of 2"])
+    @pytest.mark.long
     def test_a_killed_worker_stops_nothing(self, farm, undisturbed, tmp_path, stage):
         executor, processes = farm
         if executor is None:
@@ -176,6 +178,7 @@ class TestAnyFarm:
         same(archive, undisturbed)
 
 
+@pytest.mark.long
 def test_an_item_that_kills_every_worker_is_given_up():
     with local(2) as (pool, _):
         found = dict(run(squared, [2, 1300, 3], pool))
@@ -213,6 +216,7 @@ def begun(path):
     return len([*path.glob("nodes/*/flux"), *path.glob("rounds/*/*/squares")])
 
 
+@pytest.mark.long
 def test_a_farm_killed_again_and_again_loses_nothing(files, undisturbed, tmp_path):
     """SIGKILL to all of its processes, at moments of chance after the first result of each run."""
     path, rng = tmp_path / "clones", np.random.default_rng(20)
@@ -241,6 +245,7 @@ def test_a_farm_killed_again_and_again_loses_nothing(files, undisturbed, tmp_pat
     same(open_archive(path), undisturbed)
 
 
+@pytest.mark.long
 def test_two_farms_work_on_one_archive(files, undisturbed, tmp_path):
     both = [start(files, tmp_path / "clones", "--workers", "1") for _ in range(2)]
     for status, out, err in map(ended, both):
@@ -249,6 +254,7 @@ def test_two_farms_work_on_one_archive(files, undisturbed, tmp_path):
     same(open_archive(tmp_path / "clones"), undisturbed)
 
 
+@pytest.mark.long
 def test_a_scheduler_by_its_address(files, undisturbed, tmp_path):
     distributed = pytest.importorskip("distributed", reason="needs the extra cluster")
     with distributed.LocalCluster(
@@ -289,6 +295,7 @@ def with_faults(path):
     np.savez(path.with_name("faults.npz"), **{**content, "flux": flux})
 
 
+@pytest.mark.long
 def test_nodes_that_cannot_be_cloned_are_told_and_the_others_finish(files, tmp_path):
     with_faults(files / "grid.npz")
     path = tmp_path / "clones"
@@ -311,6 +318,7 @@ def test_nodes_that_cannot_be_cloned_are_told_and_the_others_finish(files, tmp_p
     assert np.sqrt(np.mean((node - archive[0].flux) ** 2)) < 1e-4
 
 
+@pytest.mark.long
 def test_when_no_node_can_be_cloned(files, tmp_path):
     with np.load(files / "grid.npz") as arrays:
         content = {**arrays, "flux": np.zeros_like(arrays["flux"])}

@@ -62,6 +62,7 @@ def test_default_range_is_that_of_fitted_lines(folder: Path, tmp_path: Path) -> 
         import_states(folder, tmp_path / "d.zarr")
 
 
+@pytest.mark.long
 def test_the_paper_s_way(folder: Path, tmp_path: Path) -> None:
     """Lines of equal detected centres are one; a node that lacks one has −1000."""
     short = toy_state(5500, 0.0)
@@ -102,6 +103,7 @@ def test_an_interrupted_run_goes_on(folder: Path, tmp_path: Path) -> None:
     assert import_states(folder, tmp_path / "c.zarr", wave=WAVE).imported == (2, 3)
 
 
+@pytest.mark.long
 def test_a_damaged_file_stops_no_other(folder: Path, tmp_path: Path) -> None:
     path = folder / toy_name(5500, 0.0)
     whole = path.read_bytes()
@@ -131,6 +133,7 @@ def test_the_grid_of_states(folder: Path) -> None:
     )
 
 
+@pytest.mark.long
 def test_from_files_to_a_star_by_the_command_line(run, tmp_path: Path) -> None:
     """A star between the nodes, made by the original's own form, and a spectrum of it."""
     for teff, feh in product((5000, 5250, 5500), (-0.5, -0.25, 0.0)):
@@ -156,6 +159,7 @@ def test_from_files_to_a_star_by_the_command_line(run, tmp_path: Path) -> None:
     assert found["logg"]["value"] == 4.5
 
 
+@pytest.mark.long
 def test_real_files_to_a_model(tmp_path: Path) -> None:
     folder = real_file(next(iter(REAL))).parent
     report = import_states(folder, tmp_path / "c.zarr", wave=(8480, 8520))
@@ -168,6 +172,7 @@ def test_real_files_to_a_model(tmp_path: Path) -> None:
         assert np.sqrt(np.mean((found - truth) ** 2)) < 1e-4
 
 
+@pytest.mark.long
 def test_real_files_become_clones_that_hold_the_original_s_flux(tmp_path: Path) -> None:
     folder = real_file(next(iter(REAL))).parent
     archive = import_states(folder, tmp_path / "c.zarr", wave=(8490, 8505)).archive
@@ -177,6 +182,7 @@ def test_real_files_become_clones_that_hold_the_original_s_flux(tmp_path: Path) 
         assert truth.min() < 0.5
 
 
+@pytest.mark.long
 def test_real_lines_in_our_form_are_close(tmp_path: Path) -> None:
     """Each node by itself: what is left for the residual is half a per cent."""
     folder = real_file(next(iter(REAL))).parent
@@ -188,6 +194,7 @@ def test_real_lines_in_our_form_are_close(tmp_path: Path) -> None:
 # --- the command -------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_command(run, folder: Path, tmp_path: Path) -> None:
     words = ("import-states", folder, "-o", tmp_path / "c.zarr")
     words += ("--wave", "9982:10018", "--step", "0.02")

@@ -82,6 +82,7 @@ def test_pixels() -> None:
 
 
 @pytest.mark.parametrize("file", REAL)
+@pytest.mark.long
 def test_real_files_render_as_the_brute_force_sum(file: str) -> None:
     """All lines, no windows; every 40th pixel of the whole range, and all around a strong line."""
     state = read_state(real_file(file))

@@ -81,6 +81,7 @@ PAPERS_HOLES = ((7200.0, 2.0, -0.5, 0.0), (8600.0, 4.5, -0.5, 0.0))
 """Those of the library's server in the paper's box."""
 
 
+@pytest.mark.long
 def test_the_papers_subset_becomes_a_grid_whose_holes_are_named(server, run, tmp_path):
     """73 temperatures, 9 gravities, 2 metallicities: 1,314 nodes, of which the server lacks two."""
     box = f.Box(teff=(2300, 12000), logg=(2, 6), feh=(-0.5, 0))

@@ -104,6 +104,7 @@ def test_a_full_disk_is_told_before(bring, monkeypatch):
 
 
 @pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.long
 def test_command_interrupted(run, server, tmp_path, blow):
     """Ctrl-C, or worse, in another process: the same command goes on where it was."""
     slow = sorted(set(server.files) - {WAVE_FILE})[4:]

@@ -25,10 +25,13 @@ from blase3d.spectra.formats import read_spectrum, write_spectrum
 from blase3d.spectra.spectrum import Spectrum
 from blase3d.views.dashboard.uploads import LARGEST
 
-pytestmark = pytest.mark.skipif(
-    not (shutil.which("chromium") and shutil.which("chromedriver")),
-    reason="Chromium with its driver is not installed",
-)
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(
+        not (shutil.which("chromium") and shutil.which("chromedriver")),
+        reason="Chromium with its driver is not installed",
+    ),
+]
 AXES = {"teff": (5250.0, 5750.0, 6250.0), "logg": (4.25, 4.75), "feh": (-0.25, 0.25)}
 TRUTH = {"teff": 5480.0, "logg": 4.42, "feh": 0.11}
 CALCIUM = 8498.02
