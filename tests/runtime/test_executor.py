@@ -28,7 +28,7 @@ AXES = {"teff": (5000.0, 5500.0, 6000.0), "logg": (4.0, 5.0), "feh": (-0.5, 0.5)
 GRID = toy_grid(AXES).cut(8480.0, 8496.0)
 TINY = DEFAULT.replace(name="tiny", rounds=1, epochs=4, window=400, margin=50)
 """Two windows, two rounds."""
-ROUNDS, WINDOWS = TINY.rounds + 1, len(windows(len(GRID.wavelength), TINY))
+ROUNDS, WINDOWS = TINY.fit.rounds + 1, len(windows(len(GRID.wavelength), TINY.fit))
 SURFACE = ("reference", "base", "area", "shape")
 
 
