@@ -1,5 +1,4 @@
-# One door for each chore; `make help` lists them. Only `env` needs Python alone, the rest an active
-# environment with `pip install -e '.[dev]'`.
+# Chores; `make help` lists them. All but `env` need an active environment with `pip install -e '.[dev]'`.
 .DEFAULT_GOAL := help
 .PHONY: help env test test-all test-long coverage lint format types docs serve-docs check ci bench images regression clean
 PYTHON ?= python3.11
@@ -17,20 +16,20 @@ env: ## Development environment in .venv, with the commit hooks if pre-commit is
 test: ## Short tests, as a newcomer runs them (about three minutes).
 	pytest $(ARGS)
 
-test-all: ## All tests, long ones included.
+test-all: ## All tests, with the long ones.
 	pytest -m "" $(ARGS)
 
 test-long: ## The long tests alone.
 	pytest -m long $(ARGS)
 
-coverage: ## All tests, with the lines of the package that they leave out.
+coverage: ## All tests; lists the lines of the package that none of them runs.
 	pytest -m "" --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 lint: ## Lint and check the format.
 	ruff check
 	ruff format --check
 
-format: ## Format, and mend what lint can mend.
+format: ## Format, and fix what lint can fix.
 	ruff check --fix
 	ruff format
 
@@ -40,23 +39,23 @@ types: ## Check types.
 docs: ## The documentation as a site, in site/.
 	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 
-serve-docs: ## The same at http://localhost:8000, rebuilt at every change.
+serve-docs: ## The site at http://localhost:8000, rebuilt at every change.
 	NO_MKDOCS_2_WARNING=1 mkdocs serve
 
-check: lint types test ## What a commit must pass.
+check: lint types test ## Lint, types and short tests.
 
-ci: ## Everything, in environments of its own, as on the server (about twenty minutes).
+ci: ## Everything, in environments of its own, as in CI (about twenty minutes).
 	.ci/run
 
 bench: ## One benchmark: make bench NAME=accuracy ARGS=--help
 	@test -n "$(NAME)" || { ls benchmarks/*.py | sed 's,.*/\(.*\)\.py,NAME=\1,'; exit 1; }
 	python benchmarks/$(NAME).py $(ARGS)
 
-images: ## Pictures of the documentation.
+images: ## Draw the pictures of the documentation.
 	python tools/make_images.py
 
-regression: ## Files in tests/regression, of a new form.
+regression: ## Write the files of tests/regression, of a new form.
 	python tools/make_regression.py
 
-clean: ## Remove what these chores leave.
+clean: ## Remove the files that these chores write.
 	rm -rf site .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
