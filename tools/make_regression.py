@@ -106,8 +106,8 @@ MADE: dict[str, Callable[[Path], None]] = {
         f"spectrum-{formats.VERSION}.{ending}": spectrum
         for ending in ("npz", "ecsv", "csv", "fits")
     },
-    f"clones-{archive.VERSION}.zip": clones,
-    f"model-{model_file.VERSION}.zip": model,
+    f"clones-{archive.FORMAT.latest}.zip": clones,
+    f"model-{model_file.FORMAT.latest}.zip": model,
 }
 
 

@@ -301,8 +301,9 @@ def test_writing_a_node_again_removes_nothing_meanwhile(archive, monkeypatch):
 
     def write_one(group, name, values, chunk=None, write=write_array):
         seen.append(done(archive))
-        return write(group, name, values, chunk)
+        form = write(group, name, values, chunk)
         seen.append(done(archive))
+        return form
 
     monkeypatch.setattr("blase3d.fitting.archive.write_array", write_one)
     archive.write(3, clone_of(3))

@@ -156,12 +156,12 @@ def copied(stored, keep=lambda entry: True, change=None):
 @pytest.mark.parametrize("name", ["wavelength", "area", "base", "residual_nodes", "error_modes"])
 def test_a_model_that_lacks_a_part_is_told(stored, name):
     left = copied(stored, lambda entry: not entry.startswith(f"{name}/"))
-    with pytest.raises(ArchiveError, match=r"build|anew"):
+    with pytest.raises(ArchiveError, match=r"build|make it again"):
         load_model(left)
 
 
 @pytest.mark.parametrize(
-    ("version", "way_out"), [(1, "make it anew with blase3d build"), (99, "upgrade blase3d")]
+    ("version", "way_out"), [(1, "make it again with blase3d build"), (99, "upgrade blase3d")]
 )
 def test_a_model_of_another_version_is_refused_with_the_way_out(stored, version, way_out):
     with pytest.raises(ArchiveError, match=f"version {version}.*{way_out}"):

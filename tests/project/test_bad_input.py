@@ -471,12 +471,12 @@ TABLE: dict[str, tuple[Feed, str, int]] = {
     ),
     "build: a node of petabytes": (
         bad_clones("nodes/1/flux/zarr.json", shaped([10**15], [10**15])),
-        "not of the form|anew",
+        "another shape or type|again",
         1,
     ),
     "build: a node cut short": (
         bad_clones("nodes/1/flux/zarr.json", shaped([2000], [2001])),
-        "not of the form",
+        "another shape or type",
         1,
     ),
     "build: a misfit made better": (
@@ -512,7 +512,7 @@ TABLE: dict[str, tuple[Feed, str, int]] = {
     ),
     "synth: axes of NaN": (
         bad_model("zarr.json", attribute("axes", {"teff": [float("nan")]})),
-        "not a complete model|build it again",
+        "not a complete blase3d-model file|blase3d build",
         1,
     ),
     "synth: axes that fall": (

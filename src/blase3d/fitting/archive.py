@@ -40,23 +40,20 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from ..errors import ArchiveError, GridError, RecipeError
+from ..errors import ArchiveError
 from ..libraries.grid import Grid
 from ..lines.lines import Lines
 from ..model.line_grid import Surface
 from ..recipe import GROUPED, JointFit, Recipe, recipe_from_json
 from ..runtime.arrays import Floats
-from ..runtime.files import first_line, plain
-from ..runtime.zarr_groups import open_zarr, read_array, store_of, write_array
+from ..runtime.files import plain
+from ..runtime.zarr_groups import Format, read_array, store_of, write_array
 from .constants import VERSION_5, constants, mark
 from .single_node import Clone
 
-FORMAT = "blase3d-clones"
-VERSION = GROUPED
+FORMAT = Format("blase3d-clones", 2, GROUPED, "blase3d clone")
 SEALED = 3
 """First version with checksums and forms in the attributes."""
-OLDEST = 2
-"""Oldest version that is read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -368,8 +365,7 @@ def _write_description(group: zarr.Group, grid: Grid, recipe: Recipe) -> None:
         "versions": software_versions(),
         "units": {"wavelength": "Angstrom", "params": "Angstrom and ln(Angstrom)"},
         "medium": "vacuum",
-        "format": FORMAT,
-        "version": VERSION,
+        **FORMAT.attributes,
     }
     group.attrs.update({**attributes, "sum": _sum(attributes)})
 
@@ -383,13 +379,9 @@ def open_archive(path: str | Path) -> Archive:
         It does not exist, is something else, is damaged, or has another version.
     """
     location = _location(path)
-    group = open_zarr(location, FORMAT, range(OLDEST, VERSION + 1), "blase3d clone")
-    try:
+    group = FORMAT.open(location)
+    with FORMAT.reading(path):
         return Archive(group, location)
-    except (AttributeError, KeyError, TypeError) as error:
-        raise ArchiveError(f"{path} is damaged (missing: {error}); clone again.") from None
-    except (GridError, RecipeError) as error:
-        raise ArchiveError(f"{path} is damaged ({first_line(error)}); clone again.") from None
 
 
 def software_versions() -> dict[str, str]:

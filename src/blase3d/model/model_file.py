@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import ArchiveError
 from ..recipe import GROUPED, JointFit, Recipe, recipe_from_json
 from ..runtime.files import replacing
-from ..runtime.zarr_groups import open_zarr, read_array, write_array
+from ..runtime.zarr_groups import Format, read_array, write_array
 from ..spectra.spectrum import check_wavelength
 from .evaluate import Residual
 from .grid_basis import OWN_STEP
@@ -28,11 +28,8 @@ from .line_grid import Surface, steps
 from .model import Model, make_model, own_of, rates_of
 from .residual import node_steps, scale_number, scale_of
 
-FORMAT = "blase3d-model"
-VERSION = GROUPED
-OLDEST = 3
-"""The oldest version that is read: nothing is borrowed in it, and before 5 no function is the
-library's own."""
+FORMAT = Format("blase3d-model", 3, GROUPED, "blase3d build")
+"""Version 3 has no cross derivatives, versions before 5 have no data-driven basis functions."""
 _WAVELENGTH_STEP = 1e-7
 """Å: wavelengths are kept as second differences in this unit."""
 _ERROR_STEP = 1e-5
@@ -50,8 +47,7 @@ def save_model(model: Model, path: str | Path) -> None:
 
 def _attributes(model: Model) -> dict[str, Any]:
     return {
-        "format": FORMAT,
-        "version": VERSION,
+        **FORMAT.attributes,
         "recipe": model.recipe.to_json(),
         "axes": {name: axis.tolist() for name, axis in model.axes.items()},
         "wavelength": np.round(model.wavelength[:2] / _WAVELENGTH_STEP).astype(int).tolist(),
@@ -126,15 +122,10 @@ def load_model(path: str | Path) -> Model:
         It does not exist, is something else, is damaged, or is of another version.
     """
     path = Path(path)
-    group = open_zarr(path, FORMAT, range(OLDEST, VERSION + 1), "blase3d build")
+    group = FORMAT.open(path)
     try:
-        return _read(group, dict(group.attrs))
-    except ArchiveError:
-        raise
-    except Exception as error:  # as many kinds as ways to damage a file
-        raise ArchiveError(
-            f"{path} is not a complete model ({type(error).__name__}: {error}); build it again."
-        ) from None
+        with FORMAT.reading(path):
+            return _read(group, dict(group.attrs))
     finally:
         group.store.close()
 

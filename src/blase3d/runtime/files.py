@@ -163,7 +163,7 @@ def check_version(
         return
     later = isinstance(number, int) and number > versions[-1]
     read = " or ".join(map(str, versions))
-    cure = "upgrade blase3d" if later else f"make it anew with {maker}"
+    cure = "upgrade blase3d" if later else f"make it again with {maker}"
     raise error(f"{path} has format version {number!r}, this blase3d reads {read}; {cure}.")
 
 

@@ -1,13 +1,15 @@
-"""Zarr groups of our own: opened with care, arrays with a checksum behind every chunk.
+"""Zarr groups that blase3D writes: models and archives of clones, in a folder, zip file or bucket.
 
-Models and archives of clones are such groups, in a folder, a zip file or a bucket. What is given
-to us may be damaged, or made to harm: nothing in it is run, read beyond it, or believed.
+Every chunk of an array has a checksum. What is read may be damaged or hostile: nothing in it is
+run, no link is followed, and no more is read than the file can hold.
 """
 
 from __future__ import annotations
 
 import zipfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import EllipsisType
 from typing import Any, Literal
@@ -21,53 +23,93 @@ from ..errors import ArchiveError, MissingExtra
 from .files import check_array, check_size, check_version, first_line, refuse_links
 
 Form = list[Any]
-"""Shape and kind of an array, as JSON keeps them."""
+"""Shape and dtype of an array, as JSON keeps them."""
 _MOST_UNPACKED = 100
-"""Times its size that a zip file may unpack to; what we write is not compressed by zip."""
+"""Largest ratio of unpacked to packed size of a zip file; ours do not compress by zip."""
+_COMPRESSOR = BloscCodec(cname="zstd", clevel=7, shuffle="bitshuffle")
 
 
-def store_of(place: str | Path, mode: Literal["r", "r+"]) -> Any:
-    """What zarr takes for a folder, a zip file or an address."""
-    if isinstance(place, Path):
-        return zarr.storage.ZipStore(place, mode="r") if place.is_file() else place
+@dataclass(frozen=True)
+class Format:
+    """A format of files, which their attributes state with a version."""
+
+    name: str
+    oldest: int
+    """Oldest version that is read."""
+    latest: int
+    """Version that is written."""
+    command: str
+    """The command that makes such files."""
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Attributes of a file that is written."""
+        return {"format": self.name, "version": self.latest}
+
+    def open(self, path: str | Path) -> zarr.Group:
+        """Open the group at `path` (folder, zip file or address).
+
+        It must be Zarr version 3: version 2 allows pickles.
+
+        Raises
+        ------
+        ArchiveError
+            It does not exist, is damaged, or has another format or version.
+        """
+        if isinstance(path, Path) and not path.exists():
+            raise ArchiveError(f"{path} does not exist; make it with {self.command}.")
+        mode: Literal["r", "r+"] = "r" if isinstance(path, Path) and path.is_file() else "r+"
+        try:
+            _refuse_hostile(path)
+            group = zarr.open_group(store_of(path, mode), mode=mode, zarr_format=3)
+            found, number = group.attrs.get("format"), group.attrs.get("version")
+        except (ArchiveError, MissingExtra):
+            raise
+        except Exception as error:  # zarr and zipfile raise many kinds on foreign files
+            raise ArchiveError(
+                f"{path} cannot be opened as a {self.name} file ({type(error).__name__}): it is "
+                f"damaged or foreign; make it again with {self.command}."
+            ) from None
+        if found != self.name:
+            raise ArchiveError(
+                f"{path} has format {found!r}, expected {self.name!r}; make one with "
+                f"{self.command}."
+            )
+        versions = range(self.oldest, self.latest + 1)
+        check_version(number, versions, path, self.command, ArchiveError)
+        return group
+
+    @contextmanager
+    def reading(self, path: str | Path) -> Iterator[None]:
+        """Turn any failure while the content is read into an `ArchiveError`."""
+        try:
+            yield
+        except ArchiveError:
+            raise
+        except Exception as error:  # as many kinds as there are ways to damage a file
+            raise ArchiveError(
+                f"{path} is not a complete {self.name} file ({type(error).__name__}: "
+                f"{first_line(error)}); make it again with {self.command}."
+            ) from None
+
+
+def store_of(location: str | Path, mode: Literal["r", "r+"]) -> Any:
+    """Return the store of a folder, zip file or address, for zarr."""
+    if isinstance(location, Path):
+        return zarr.storage.ZipStore(location, mode="r") if location.is_file() else location
     try:
-        return zarr.storage.FsspecStore.from_url(place, read_only=mode == "r")
+        return zarr.storage.FsspecStore.from_url(location, read_only=mode == "r")
     except ModuleNotFoundError as error:
-        raise MissingExtra(error.name or "fsspec", "cloud", f"the archive {place}") from None
-    except (ImportError, ValueError) as error:  # of the kind of bucket
+        raise MissingExtra(error.name or "fsspec", "cloud", f"the archive {location}") from None
+    except (ImportError, ValueError) as error:  # of the package for this kind of bucket
         raise ArchiveError(
-            f"the archive {place} cannot be reached ({first_line(error)}): correct the address, or "
-            "install what it takes."
+            f"the archive {location} cannot be reached ({first_line(error)}); correct the address, "
+            "or install the package for it."
         ) from None
-
-
-def open_zarr(path: str | Path, form: str, versions: range, maker: str) -> zarr.Group:
-    """The Zarr group at `path` (folder, zip or address) if it says that it is of this format and
-    one of these versions. It is of Zarr 3: in version 2, pickles may lie."""
-    if isinstance(path, Path) and not path.exists():
-        raise ArchiveError(f"{path} does not exist; make it with {maker}.")
-    mode: Literal["r", "r+"] = "r" if isinstance(path, Path) and path.is_file() else "r+"
-    try:
-        _refuse_hostile(path)
-        group = zarr.open_group(store_of(path, mode), mode=mode, zarr_format=3)
-        found, number = group.attrs.get("format"), group.attrs.get("version")
-    except (ArchiveError, MissingExtra):
-        raise
-    except Exception as error:  # zarr and zipfile raise a dozen kinds for what is not theirs
-        raise ArchiveError(
-            f"{path} cannot be opened as a {form} file ({type(error).__name__}); "
-            f"it is damaged or foreign: make it anew with {maker}."
-        ) from None
-    if found != form:
-        raise ArchiveError(
-            f"{path} is of the format {found!r}, expected {form!r}; make one with {maker}."
-        )
-    check_version(number, versions, path, maker, ArchiveError)
-    return group
 
 
 def _refuse_hostile(path: str | Path) -> None:
-    """Raise if a folder leads elsewhere, or a zip file unpacks to far more than it is."""
+    """Raise if a folder has links, or a zip file unpacks to far more than its size."""
     if isinstance(path, Path) and path.is_dir():
         refuse_links(path, ArchiveError)
     elif isinstance(path, Path):
@@ -79,35 +121,38 @@ def _refuse_hostile(path: str | Path) -> None:
 def read_array(
     group: zarr.Group, name: str, part: slice | EllipsisType = ..., form: Form | None = None
 ) -> NDArray[Any]:
-    """An array or part of it; damage is told by the checksum of its chunks, and by its `form`,
-    where that is known."""
+    """Read an array, or a slice of it.
+
+    Damage is detected by the checksums of its chunks and, where it is known, by its `form`.
+    """
     where = f"the array {name} of {group.store_path}"
     try:
         array: Any = group[name]
         if form is not None and [*array.shape, str(array.dtype)] != form:
-            raise ArchiveError(f"{where} is not of the form that it was written in; make it anew.")
+            raise ArchiveError(
+                f"{where} has another shape or type than was written; make it again."
+            )
         check_array(array, where, ArchiveError)
         if array.size and array.nchunks_initialized < array.nchunks:
-            raise ArchiveError(f"{where} is incomplete; make it anew.")
+            raise ArchiveError(f"{where} is incomplete; make it again.")
         return np.asarray(array[part])
     except ArchiveError:
         raise
     except KeyError:
-        raise ArchiveError(f"{group.store_path} lacks the array {name}; make it anew.") from None
-    except Exception as error:  # as many kinds as codecs
+        raise ArchiveError(f"{group.store_path} lacks the array {name}; make it again.") from None
+    except Exception as error:  # as many kinds as there are codecs
         raise ArchiveError(
-            f"{where} is damaged ({type(error).__name__}); make the file anew."
+            f"{where} is damaged ({type(error).__name__}); make the file again."
         ) from None
 
 
 def write_array(
     group: zarr.Group, name: str, values: NDArray[Any], chunk: int | None = None
 ) -> Form:
-    """Write an array as one chunk, or in chunks of so many rows: compressed, with a checksum
-    behind the compression. What is returned is its form.
+    """Write an array as one chunk, or in chunks of `chunk` rows; return its form.
 
-    One that is there already is filled anew, not removed: another farm may be reading it, or
-    writing the same.
+    Chunks are compressed, then given a checksum. An existing array is overwritten, not removed:
+    another process may be reading it, or writing the same.
     """
     rows = values.shape[:1] if chunk is None else (min(chunk, len(values)),)
     array = _array_of(
@@ -125,15 +170,12 @@ def write_array(
 
 
 def _array_of(group: zarr.Group, name: str, **form: Any) -> zarr.Array[Any]:
-    """The array of that name and form, made if need be."""
+    """The array of that name and form, created if it does not exist."""
     try:
         return group.create_array(name, **form)
-    except Exception:  # it is there, or what is there is damaged
+    except Exception:  # it exists, or what exists is damaged
         with suppress(Exception):
             found: Any = group[name]
             if all(getattr(found, key) == form[key] for key in ("shape", "chunks", "dtype")):
                 return found
     return group.create_array(name, overwrite=True, **form)
-
-
-_COMPRESSOR = BloscCodec(cname="zstd", clevel=7, shuffle="bitshuffle")
