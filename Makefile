@@ -52,7 +52,7 @@ bench: ## One benchmark: make bench NAME=accuracy ARGS=--help
 	python benchmarks/$(NAME).py $(ARGS)
 
 images: ## Draw the pictures of the documentation.
-	python tools/make_images.py
+	python tools/make_images.py blase3d-demo
 
 regression: ## Write the files of tests/regression, of a new form.
 	python tools/make_regression.py

@@ -1,12 +1,33 @@
-"""The public surface is this list, and importing the package costs little."""
+"""The public surface: complete, compatible with the last version, and cheap to import."""
 
 from __future__ import annotations
 
+import json
 import pkgutil
 import subprocess
 import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+from public_surface import commands, described, imported, public_surface
 
 import blase3d
+
+LAST: dict[str, Any] = json.loads(
+    (Path(__file__).parents[1] / "regression" / "public.json").read_text("utf-8")
+)
+"""The public surface of the last version, as `public_surface` makes it."""
+BUILT = {
+    "Archive": {"parameters", "own_functions", "write_own_functions", "write_window"},
+}
+"""What only the package itself calls, though its name has no underscore."""
+FORMER = {
+    "Recipe": "its settings are in groups; tests/fitting/test_recipe.py has the former ones",
+    "Spectrum": "takes `resolving` by name; tests/spectra/test_spectrum_readers.py",
+}
+"""Constructors that take former arguments by name and warn, with where this is tested."""
 
 
 def test_every_public_name_is_there_and_documented() -> None:
@@ -31,3 +52,69 @@ def test_import_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+# --- the last version ----------------------------------------------------------------------------
+
+
+def found(path: str) -> Any:
+    """A name of the last version; modules that have moved warn."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return imported(path)
+
+
+def compatible(before: list[list[Any]], after: list[list[Any]]) -> bool:
+    """Whether calls with the parameters `before` still work: further ones have defaults."""
+    positional = [p for p in before if p[1] == "POSITIONAL_OR_KEYWORD"]
+    by_name = {p[0]: p for p in after}
+    further = [p for p in after if p[0] not in {p[0] for p in before}]
+    return (
+        [p[0] for p in after][: len(positional)] == [p[0] for p in positional]
+        and all(by_name.get(p[0]) == p for p in before)
+        and all(p[2] is not None or p[1].startswith("VAR") for p in further)
+    )
+
+
+@pytest.mark.parametrize("path", LAST["names"])
+def test_a_name_of_the_last_version_is_there(path: str) -> None:
+    before, value = LAST["names"][path], found(path)
+    after, built = described(value), BUILT.get(path, set())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        gone = {
+            name
+            for name in before.get("attributes", ())
+            if name not in after["attributes"] and not hasattr(value, name)
+        }
+    # A record of settings keeps former ones as attributes of its instances (`DEFAULT`).
+    assert gone <= built or path == "Recipe"
+    if "parameters" in before and "parameters" not in built and path not in FORMER:
+        assert compatible(before["parameters"], after["parameters"])
+    for name, parameters in before.get("methods", {}).items():
+        if name not in built:
+            assert compatible(parameters, after["methods"][name]), name
+
+
+def test_commands_of_the_last_version_are_there() -> None:
+    now = commands()
+    for verb, options in LAST["commands"].items():
+        assert options.items() <= now[verb].items(), verb
+
+
+def test_scripts_entry_points_and_extras_of_the_last_version_are_there() -> None:
+    now = public_surface(())
+    assert set(LAST["scripts"]) <= set(now["scripts"])
+    assert set(LAST["extras"]) <= set(now["extras"])
+    assert LAST["entry_points"].keys() <= now["entry_points"].keys()
+
+
+def test_parameters_that_break_calls_are_seen() -> None:
+    a, b = ["a", "POSITIONAL_OR_KEYWORD", None], ["b", "POSITIONAL_OR_KEYWORD", "1"]
+    assert compatible([a], [a, b])
+    assert compatible([a, b], [a, b, ["c", "KEYWORD_ONLY", "2"]])
+    assert not compatible([a, b], [b, a])
+    assert not compatible([a, b], [a])
+    assert not compatible([a], [["a", "KEYWORD_ONLY", None]])
+    assert not compatible([b], [b, ["c", "KEYWORD_ONLY", None]])
+    assert not compatible([b], [["b", "POSITIONAL_OR_KEYWORD", "3"]])
