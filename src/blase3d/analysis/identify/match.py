@@ -35,8 +35,8 @@ from .expected import Expected
 class _Settings:
     """Errors of the comparison, as standard deviations, and its limits.
 
-    All were chosen so that the odds of lines of known origin agree with their frequencies
-    (`benchmarks/identify.py`).
+    `benchmarks/identify.py` measures how many lines are identified with them, and how many of those
+    by chance.
 
     Attributes
     ----------
