@@ -179,7 +179,7 @@ def adam(data: Path) -> Numbers:
     """100 epochs of Adam on the lines detected."""
     spectrum = wide_spectrum(data, ADAM)
     start = detect_lines(spectrum, ADAM)
-    return {**twice(lambda: fit_lines(spectrum, start, ADAM)), "epochs": ADAM.epochs}
+    return {**twice(lambda: fit_lines(spectrum, start, ADAM)), "epochs": ADAM.single.epochs}
 
 
 def single(data: Path) -> Numbers:

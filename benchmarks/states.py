@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from blase3d import build, clone
 from blase3d.fitting.archive import Archive, create_archive
 from blase3d.fitting.original.folder import native_wavelength
-from blase3d.fitting.original.importer import STATES
+from blase3d.fitting.original.importer import CLUSTER_WIDTH, STATES
 from blase3d.fitting.original.state_lines import at_shared, shared_lines, to_lines
 from blase3d.fitting.original.states import FWHM_PER_SIGMA, State, original_flux, read_state
 from blase3d.fitting.single_node import Clone
@@ -129,8 +129,8 @@ def between_nodes(data: Path, folder: Path) -> list[dict[str, Any]]:
     held: Grid = open_grid(data / "turbo-cat-offgrid.npz").select(**box).cut(*wave)
     nodes = clone(grid, folder / "paper.zarr", PAPER)
     lines = [nodes.clone(i).lines for i in range(len(nodes))]
-    shared = shared_lines(lines, STATES.tolerance)
-    matched = [at_shared(own, shared, STATES.tolerance) for own in lines]
+    shared = shared_lines(lines, CLUSTER_WIDTH)
+    matched = [at_shared(own, shared, CLUSTER_WIDTH) for own in lines]
     equal = STATES.replace(name="equality", interpolation="linear")
     truth = [normalise(held[i], PAPER, held.labels_of(i)["teff"]).flux for i in range(len(held))]
     rows = []

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -28,7 +26,7 @@ AXES = {"teff": (5000.0, 5500.0, 6000.0), "logg": (4.0, 5.0), "feh": (-0.5, 0.5)
 GRID = toy_grid(AXES).cut(8480.0, 8496.0)
 TINY = DEFAULT.replace(name="tiny", rounds=1, epochs=4, window=400, margin=50)
 """Two windows, two rounds."""
-ROUNDS, WINDOWS = TINY.fit.rounds + 1, len(windows(len(GRID.wavelength), TINY.fit))
+ROUNDS, WINDOWS = TINY.joint.rounds + 1, len(windows(len(GRID.wavelength), TINY.joint))
 SURFACE = ("reference", "base", "area", "shape")
 
 
@@ -73,7 +71,7 @@ def files(tmp_path_factory):
     """The grid and the recipe as files."""
     folder = tmp_path_factory.mktemp("farm")
     write_grid(GRID, folder / "grid.npz")
-    (folder / "tiny.json").write_text(json.dumps(asdict(TINY)))
+    (folder / "tiny.json").write_text(TINY.to_json())
     return folder
 
 

@@ -37,7 +37,7 @@ STATES = PAPER.replace(
 )
 """The recipe of imported clones: lines as the original composes them, the rest as `default`. All
 nodes have the same lines, so that those of equal name are one."""
-_CLUSTER_WIDTH = DEFAULT.joint.cluster_width
+CLUSTER_WIDTH = DEFAULT.joint.cluster_width
 """km/s."""
 
 
@@ -151,7 +151,7 @@ def _whole(span: tuple[float, float]) -> tuple[float, float]:
 def _shared(survey: _Survey, wavelength: Floats) -> Lines:
     """The lines that the nodes share; the same for the same files, so that nothing need be kept."""
     seen = [_within(lines, wavelength) for lines in survey.lines]
-    return shared_lines(seen, _CLUSTER_WIDTH)
+    return shared_lines(seen, CLUSTER_WIDTH)
 
 
 def _within(lines: Lines, wavelength: Floats) -> Lines:
@@ -178,7 +178,7 @@ class _Plan:
     def lines_of(self, state: State) -> Lines:
         """The lines that the archive is to have of a node."""
         lines = _within(to_lines(state), self.wavelength)
-        return lines if self.shared is None else at_shared(lines, self.shared, _CLUSTER_WIDTH)
+        return lines if self.shared is None else at_shared(lines, self.shared, CLUSTER_WIDTH)
 
 
 def _is_done(item: _Item, archive: Archive, plan: _Plan) -> bool:
