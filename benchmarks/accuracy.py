@@ -41,7 +41,7 @@ from blase3d.fitting.build import build
 from blase3d.fitting.clone_grid import clone
 from blase3d.libraries import open_grid
 from blase3d.libraries.grid import Grid
-from blase3d.model.evaluate import Residual, emulate
+from blase3d.model.evaluate import ForwardModel, PcaResidual, evaluate
 from blase3d.model.interpolation import coordinates, fill_holes
 from blase3d.model.model import Model
 from blase3d.model.model_file import load_model, save_model
@@ -198,12 +198,12 @@ def model_of(archive: Path, path: Path, recipe: Recipe) -> tuple[Model, float]:
     return load_model(path), time.perf_counter() - start
 
 
-def emulator_of(model: Model, path: Path, *, residual: bool = True) -> Emulator:
+def emulator_of(forward: ForwardModel, path: Path, *, residual: bool = True) -> Emulator:
     """A model as an emulator like all others."""
-    run = jax.jit(partial(emulate, residual=residual))
+    run = jax.jit(partial(evaluate, residual=residual))
 
     def flux(labels: Floats) -> Floats:
-        return np.asarray(run(model.emulator, jnp.asarray(labels, jnp.float32)))
+        return np.asarray(run(forward, jnp.asarray(labels, jnp.float32)))
 
     return Emulator(flux, path.stat().st_size)
 
@@ -235,11 +235,10 @@ def judge_ours(case: Case, name: str, args: argparse.Namespace) -> Numbers:
     model, seconds = model_of(archive, path, RECIPES[name])
 
     def left_out(teff: float) -> Emulator:
-        emulator = without_node(model, "teff", teff)
-        return emulator_of(replace(model, emulator=emulator), path)
+        return emulator_of(without_node(model, "teff", teff).forward, path)
 
-    numbers = judge(case, emulator_of(model, path), left_out, args)
-    lines = emulator_of(model, path, residual=False)
+    numbers = judge(case, emulator_of(model.forward, path), left_out, args)
+    lines = emulator_of(model.forward, path, residual=False)
     return {
         **numbers,
         "clone_seconds": clone_seconds,
@@ -396,7 +395,7 @@ def growth(case: Case, args: argparse.Namespace) -> Numbers:
     model, bare = default_model(case, args), args.out / f"{case.name}-bare.zip"
     lines, flux = lines_at_nodes(case, model, args), case.nodes.flux
 
-    def size_with(rest: Residual) -> int:
+    def size_with(rest: PcaResidual) -> int:
         save_model(with_rest(model, rest, DEFAULT.residual.tolerance), bare)
         return bare.stat().st_size
 
@@ -420,16 +419,16 @@ def default_model(case: Case, args: argparse.Namespace) -> Model:
     return load_model(path)
 
 
-def with_rest(model: Model, rest: Residual, allowed: float) -> Model:
+def with_rest(model: Model, rest: PcaResidual, allowed: float) -> Model:
     """A model with another residual."""
-    emulator = replace(model.emulator, residual=rest)
-    return replace(model, emulator=emulator, recipe=model.recipe.replace(residual=allowed))
+    return replace(model, residual=rest, recipe=model.recipe.replace(residual=allowed))
 
 
 def lines_at_nodes(case: Case, model: Model, args: argparse.Namespace) -> Floats:
     """What the lines render at the nodes to which the residual is added, (N, P)."""
-    bare = replace(model, emulator=replace(model.emulator, residual=None))
-    lines = emulator_of(bare, args.out / f"{case.name}-default.zip")
+    lines = emulator_of(
+        replace(model.forward, residual=None), args.out / f"{case.name}-default.zip"
+    )
     return np.stack([lines.flux(labels) for labels in case.nodes.labels])
 
 

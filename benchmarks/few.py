@@ -1,4 +1,4 @@
-"""What do labels of few values gain from what they borrow (`borrowing`)?
+"""What do labels of few values gain from what they fit_cross_derivatives (`borrowing`)?
 
     python benchmarks/few.py --json few.json
 

@@ -130,7 +130,7 @@ def seen(
     flux = flux if amplitudes is None else flux + amplitudes @ model.error_modes
     whole, place = model.split_places(wavelength)
     broadening = Broadening(rv=truth["rv"], vsini=truth["vsini"], resolution=RESOLUTION)
-    observed = apply_instrument(model.emulator, flux, place, broadening, whole=whole)
+    observed = apply_instrument(model.forward, flux, place, broadening, whole=whole)
     return np.asarray(observed, float)
 
 

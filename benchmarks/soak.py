@@ -24,8 +24,8 @@ import numpy as np
 
 import blase3d as b3
 from blase3d.libraries.toy import LINES, WAVELENGTH, toy_flux, toy_grid, toy_lines
-from blase3d.model.line_grid import Surface
-from blase3d.model.model import make_model
+from blase3d.model.line_grid import LineGrid
+from blase3d.model.model import Model
 
 SHARP = {"vsini": 0.0, "resolution": float("inf")}
 LENGTHS = 256, 384
@@ -56,9 +56,9 @@ def toy_model() -> b3.Model:
     grid = toy_grid()
     params = np.stack([toy_lines(labels).params for labels in grid.labels])
     base = np.zeros(params.shape[1:], np.float32)
-    surface = Surface(LINES[:, 0], base, params[:, :, 1], params[:, :, [0, 2, 3]])
+    surface = LineGrid(LINES[:, 0], base, params[:, :, 1], params[:, :, [0, 2, 3]])
     recipe = b3.get_recipe("default", catalogue="equality", composition="sum", residual=0.0)
-    return make_model(grid.wavelength, grid.axes, surface, None, recipe, {})
+    return Model(grid.wavelength, grid.axes, surface, recipe)
 
 
 def soak(model: b3.Model, count: int, rng: np.random.Generator) -> Iterator[dict[str, Any]]:

@@ -20,18 +20,17 @@ import argparse
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 import blase3d as b3
 from blase3d.analysis.tuning import QUANTITIES, Scales, Tuned, tune
-from blase3d.analysis.tuning.fit import changed
+from blase3d.analysis.tuning.fit import with_changes
 from blase3d.units import SPEED_OF_LIGHT
 
 SUN = Path("../shared/data/observed/sun-uves.npz")
@@ -107,7 +106,7 @@ def simulated(model: b3.Model, seed: int) -> dict[str, Any]:
     size = np.array([[usual.strength, usual.shift, usual.width]]) * 0.5
     truth = rng.normal(size=(model.reference.size, 3)) * size
     truth[:, 1] *= model.reference / SPEED_OF_LIGHT
-    other = replace(model, emulator=changed(model.emulator, jnp.asarray(truth, jnp.float32)))
+    other = with_changes(model, truth)
     flux = np.asarray(other.flux(**labels, resolution=RESOLUTION, rv=5.0), np.float64)
     star = b3.Spectrum(
         model.wavelength,

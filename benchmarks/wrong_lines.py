@@ -18,7 +18,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
@@ -78,11 +77,11 @@ def simulated(
     strength, gauss, lorentz = scales
     params = model.lines(**truth).params
     depth = np.exp(params[:, 1] - params[:, 2]) / np.sqrt(2.0 * np.pi)
-    base = np.array(model.emulator.base)
+    base = np.array(model.line_grid.base)
     base[:, 1] += strength * np.clip(KNOWN / depth, LEAST, 1.0) * rng.standard_t(4, len(base))
     base[:, 2] += gauss * rng.normal(size=len(base))
     base[:, 3] += lorentz * rng.normal(size=len(base))
-    other = replace(model, emulator=replace(model.emulator, base=jnp.asarray(base)))
+    other = model.with_lines(replace(model.line_grid, base=base))
     wavelength = model.wavelength[200:-200]
     flux = np.asarray(other.flux(**truth, **SEEN, wavelength=wavelength), np.float64)
     error = np.full(flux.size, 1.0 / snr)

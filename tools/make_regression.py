@@ -23,9 +23,9 @@ from blase3d.fitting.single_node import Clone
 from blase3d.libraries import grid_file, write_grid
 from blase3d.libraries.toy import toy_flux, toy_grid, toy_lines
 from blase3d.model import model_file
-from blase3d.model.evaluate import Residual
-from blase3d.model.line_grid import Surface
-from blase3d.model.model import make_model
+from blase3d.model.evaluate import PcaResidual
+from blase3d.model.line_grid import LineGrid
+from blase3d.model.model import Model
 from blase3d.model.model_file import save_model
 from blase3d.model.residual import scale_of
 from blase3d.recipe import DEFAULT, GROUPED, SINGLE
@@ -74,18 +74,18 @@ def clones(path: Path) -> None:
 
 def model(path: Path) -> None:
     """Lines that follow three smooth functions and one of the library's own, a residual of one
-    mode, one mode of the error; two labels borrow from each other."""
+    mode, one mode of the error; two labels fit_cross_derivatives from each other."""
     truth = toy_lines(GRID.labels[0])
     count, pixels = truth.reference.size, GRID.wavelength.size
     step = np.linspace(-0.1, 0.1, 4 * count, dtype=np.float32).reshape(4, count)
     shape = np.zeros((1, count, 3), np.float32)
     wave = np.arange(pixels)
-    residual = Residual(
+    residual = PcaResidual(
         np.array([[-1.0], [0.0], [1.0], [2.0]], np.float32),
         np.round(5 * np.sin(wave / 9.0))[None].astype(np.float32),
         scale_of(np.full(pixels, -40)),
     )
-    surface = Surface(truth.reference, truth.params, step, shape, DEFAULT.joint.area_root)
+    surface = LineGrid(truth.reference, truth.params, step, shape, DEFAULT.joint.area_root)
     meta = {
         "library": {"library": "toy", "citation": "closed formulas"},
         "nodes": GRID.labels.tolist(),
@@ -95,8 +95,8 @@ def model(path: Path) -> None:
     recipe = DEFAULT.replace(name="regression", smooth_functions=3, data_functions=1)
     own = np.array([[0.1], [-0.1], [-0.1], [0.1]])
     rates = {"teff": np.full((2, 1, 2), -0.5), "logg": np.full((2, 1, 2), -2.0)}
-    parts = (GRID.wavelength, GRID.axes, surface, residual, recipe, meta, errors, rates, own)
-    save_model(make_model(*parts), path)
+    model = Model(GRID.wavelength, GRID.axes, surface, recipe, meta, residual, errors, rates, own)
+    save_model(model, path)
 
 
 MADE: dict[str, Callable[[Path], None]] = {

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from blase3d.model.evaluate import flux_of_strength, strength
-from blase3d.model.interpolation import Manifold, make_manifold
-from blase3d.model.short_axes import borrow
+from blase3d.model.evaluate import flux_of_opacity_root, opacity_root
+from blase3d.model.interpolation import Interpolation, make_interpolation
+from blase3d.model.short_axes import fit_cross_derivatives
 
 from .library import DARKEST, Emulator, Floats, Library
 
@@ -30,8 +30,8 @@ SQRT_DEPTH = Space(
     lambda f: np.sqrt(np.maximum(-np.log(np.maximum(f, DARKEST)), 0.0)), lambda v: np.exp(-(v**2))
 )
 STRENGTH = Space(
-    lambda f: np.asarray(strength(jnp.maximum(f, DARKEST))),
-    lambda v: np.asarray(flux_of_strength(v)),
+    lambda f: np.asarray(opacity_root(jnp.maximum(f, DARKEST))),
+    lambda v: np.asarray(flux_of_opacity_root(v)),
 )
 """The space of our residual."""
 
@@ -41,18 +41,18 @@ def pixels(library: Library, work: Path, kind: str, space: Space) -> Emulator:
     manifold of ours: tensor splines, `cubic` where the axis has enough nodes, or natural quintic
     ones (`spline`); or a ridge regression."""
     table = library.box(space.forward(library.flux)).astype(np.float32)
-    return _interpolated(make_manifold(library.axes, kind), table, space)
+    return _interpolated(make_interpolation(library.axes, kind), table, space)
 
 
 def borrowed(library: Library, work: Path) -> Emulator:
     """Every pixel interpolated as the lines and the residual of our models are."""
     table = library.box(STRENGTH.forward(library.flux)).astype(np.float32)
     box = table.reshape(*(axis.size for axis in library.axes.values()), -1)
-    manifold = make_manifold(library.axes, "spline", borrow(library.axes, box))
+    manifold = make_interpolation(library.axes, "spline", fit_cross_derivatives(library.axes, box))
     return _interpolated(manifold, table, STRENGTH)
 
 
-def _interpolated(manifold: Manifold, table: Floats, space: Space) -> Emulator:
+def _interpolated(manifold: Interpolation, table: Floats, space: Space) -> Emulator:
     weights = jax.jit(manifold.weights)
     return Emulator(
         lambda labels: space.inverse(np.asarray(weights(jnp.asarray(labels, jnp.float32))) @ table),
@@ -62,7 +62,7 @@ def _interpolated(manifold: Manifold, table: Floats, space: Space) -> Emulator:
 
 def principal(library: Library, work: Path, count: int = 60) -> Emulator:
     """Principal components of the flux, their amplitudes by the cubic tensor spline."""
-    weights = jax.jit(make_manifold(library.axes, "cubic").weights)
+    weights = jax.jit(make_interpolation(library.axes, "cubic").weights)
     mean = library.flux.mean(axis=0)
     u, s, vt = np.linalg.svd(library.flux - mean, full_matrices=False)
     count = min(count, s.size)

@@ -19,8 +19,8 @@ from blase3d.analysis.identify.layer import (
 from blase3d.analysis.identify.transitions import SYMBOLS, Atoms, Transitions, load_atoms
 from blase3d.errors import InputError, MissingExtra
 from blase3d.libraries.grid import grid_of
-from blase3d.model.line_grid import Surface
-from blase3d.model.model import make_model
+from blase3d.model.line_grid import LineGrid
+from blase3d.model.model import Model
 from blase3d.units import BOLTZMANN, PLANCK, air_to_vacuum
 
 SUN = {"teff": 5772.0, "logg": 4.44, "feh": 0.0}
@@ -96,10 +96,10 @@ def model_of_atoms(rows, extra=(), *, merged=False):
     order = np.argsort(reference)
     params = params[:, order]
     base = np.zeros(params.shape[1:], np.float32)
-    surface = Surface(reference[order], base, params[:, :, 1], params[:, :, [0, 2, 3]])
+    surface = LineGrid(reference[order], base, params[:, :, 1], params[:, :, [0, 2, 3]])
     wavelength = np.arange(8600.0, 8660.0, 0.02)
     recipe = NODEWISE.replace(composition="opacity", residual=None)
-    return make_model(wavelength, AXES, surface, None, recipe, {})
+    return Model(wavelength, AXES, surface, recipe)
 
 
 def as_strong(row, other):
@@ -202,14 +202,14 @@ def test_moved_lists_explain_little():
 def test_a_model_without_temperature_is_refused():
     wavelength = np.arange(8600.0, 8610.0, 0.02)
     grid = grid_of(wavelength, [[0.0], [1.0]], ("age",), np.ones((2, wavelength.size)))
-    surface = Surface(
+    surface = LineGrid(
         np.array([8605.0]),
         np.zeros((1, 4), np.float32),
         np.zeros((2, 1), np.float32),
         np.zeros((2, 1, 3), np.float32),
     )
     recipe = NODEWISE.replace(residual=None)
-    model = make_model(wavelength, grid.axes, surface, None, recipe, {})
+    model = Model(wavelength, grid.axes, surface, recipe)
     with pytest.raises(InputError, match="teff"):
         identify(model, {"age": 0.5}, atoms=atoms_of(ROWS))
 

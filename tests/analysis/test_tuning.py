@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from toy_models import model_of
 
 from blase3d.analysis.tuning import TIMES, Scales, tune
-from blase3d.analysis.tuning.fit import changed, most_probable
+from blase3d.analysis.tuning.fit import most_probable, with_changes
 from blase3d.analysis.tuning.folds import FOLDS, folds_of, held_out
 from blase3d.errors import InputError
 from blase3d.inference.likelihood import line_errors
@@ -46,8 +44,7 @@ def star_of(model, seed=1):
 @pytest.fixture(scope="module")
 def tuned(model, changes):
     """The model tuned to a star whose lines differ from it, and the star's flux without noise."""
-    emulator = changed(model.emulator, jnp.asarray(changes, jnp.float32))
-    star, flux = star_of(replace(model, emulator=emulator))
+    star, flux = star_of(with_changes(model, changes))
     return tune(star, model, fixed=KNOWN), flux
 
 
@@ -72,8 +69,7 @@ def test_errors_of_lines_are_not_counted_twice(model, changes, monkeypatch):
         return most_probable(likelihood, theta, *rest)
 
     monkeypatch.setattr("blase3d.analysis.tuning.most_probable", look)
-    emulator = changed(model.emulator, jnp.asarray(changes, jnp.float32))
-    star, _ = star_of(replace(model, emulator=emulator))
+    star, _ = star_of(with_changes(model, changes))
     tune(star, model, fixed=KNOWN, times=0.1)
     here, in_inference = np.max(allowed, axis=0)
     assert here == 0.0

@@ -168,7 +168,7 @@ def test_a_residual_that_follows_a_label_has_a_share(exact):
 @pytest.mark.long
 def test_shares_of_lines_that_compose_as_a_product(exact):
     recipe = replace(exact.recipe, composition="product")
-    product = replace(exact, recipe=recipe, emulator=replace(exact.emulator, composition="product"))
+    product = replace(exact, recipe=recipe)
     found = line_information(product, INSIDE)
     np.testing.assert_allclose(found.share.sum(axis=0) + found.residual_share, 1.0, rtol=1e-6)
     as_sum = line_information(exact, INSIDE)

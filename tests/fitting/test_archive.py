@@ -20,7 +20,7 @@ from blase3d.fitting.single_node import Clone
 from blase3d.libraries.toy import WAVELENGTH, toy_flux, toy_grid, toy_lines
 from blase3d.lines import catalogue, detect
 from blase3d.model import grid_basis
-from blase3d.model.line_grid import Surface
+from blase3d.model.line_grid import LineGrid
 from blase3d.model.model_file import load_model
 from blase3d.recipe import DEFAULT, PAPER, SINGLE
 from blase3d.runtime.zarr_groups import write_array
@@ -101,7 +101,7 @@ def a_surface():
     rng = np.random.default_rng(3)
     shapes = ((26, 4), (2, 26), (1, 26, 3))
     parts = (rng.normal(size=shape).astype(np.float32) for shape in shapes)
-    return Surface(toy_lines(GRID.labels[0]).reference, *parts)
+    return LineGrid(toy_lines(GRID.labels[0]).reference, *parts)
 
 
 def test_windows_round_trip(joint):

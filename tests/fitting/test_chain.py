@@ -461,7 +461,7 @@ def test_the_paper_recipe_runs_through(tmp_path):
     counts = [len(clones[i].lines) for i in range(8)]
     model = build(clones)
     assert len(model.reference) >= max(counts)
-    assert model.emulator.residual is None
+    assert model.residual is None
     for labels in (
         {"teff": 5500.0, "logg": 4.0, "feh": 0.0},
         {"teff": 5800.0, "logg": 4.2, "feh": 0.2},

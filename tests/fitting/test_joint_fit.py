@@ -19,11 +19,12 @@ from blase3d.fitting.joint_fit import (
 from blase3d.libraries.toy import LINES, WAVELENGTH, line_depth, toy_flux, toy_grid, toy_params
 from blase3d.lines.lines import fwhm
 from blase3d.lines.render import make_layout
-from blase3d.model.interpolation import coordinates, smooth_modes
+from blase3d.model.grid_basis import smooth_basis
+from blase3d.model.interpolation import coordinates
 from blase3d.model.line_grid import (
-    Surface,
-    farthest,
+    LineGrid,
     joined,
+    largest_reach,
     ln_area_of,
     params_at,
     slope_of_ln_area,
@@ -35,7 +36,7 @@ from blase3d.recipe import DEFAULT
 AXES = {"teff": (5000.0, 5500.0, 6000.0, 6500.0), "logg": (4.0, 4.5, 5.0), "feh": (-0.5, 0.5)}
 GRID = toy_grid(AXES)
 FLUX = np.stack([toy_flux(labels, WAVELENGTH) for labels in GRID.labels]).astype(np.float32)
-MODES = smooth_modes(coordinates(GRID.axes), 1000)
+MODES = smooth_basis(coordinates(GRID.axes), 1000)
 TRUE = DEFAULT.replace(composition="sum", smooth_functions=1000, epochs=60)
 """Lines compose as in the toy universe."""
 DEEP = TRUE.replace(redetection=0.05)
@@ -54,7 +55,7 @@ def truth():
     found = np.linalg.lstsq(MODES, (params - base).reshape(len(params), -1), rcond=None)[0]
     found = found.reshape(-1, *base.shape).astype(np.float32)
     shape = found[: TRUE.joint.shape_functions][:, :, [0, 2, 3]]
-    return Surface(LINES[:, 0], base.astype(np.float32), found[:, :, 1], shape)
+    return LineGrid(LINES[:, 0], base.astype(np.float32), found[:, :, 1], shape)
 
 
 def rms(difference):
@@ -297,10 +298,10 @@ def test_rounding_is_to_the_steps_and_costs_little():
 
 
 def test_how_far_lines_reach_is_the_farthest_of_the_nodes():
-    far = farthest(truth(), MODES, TRUE)
+    far = largest_reach(truth(), MODES, TRUE)
     strongest = int(np.argmax(LINES[:, 1]))
     assert far.argmax() == strongest
     params = truth().at(MODES)
-    one = farthest(truth(), MODES[5:6], TRUE)
+    one = largest_reach(truth(), MODES[5:6], TRUE)
     assert (far >= 0.999 * one).all()
     assert params.shape == (len(GRID), len(LINES), 4)

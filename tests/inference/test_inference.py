@@ -19,8 +19,8 @@ from blase3d.inference.methods.nuts import effective_draws, split_r_hat
 from blase3d.inference.problem import Options, make_problem
 from blase3d.inference.start import starts
 from blase3d.libraries.toy import AXES, WAVELENGTH, toy_grid, toy_lines
-from blase3d.model.line_grid import Surface
-from blase3d.model.model import make_model
+from blase3d.model.line_grid import LineGrid
+from blase3d.model.model import Model
 from blase3d.recipe import PAPER
 from blase3d.spectra.formats import write_spectrum
 from blase3d.spectra.spectrum import Spectrum, cut
@@ -38,10 +38,10 @@ def model():
     grid = toy_grid()
     params = np.stack([toy_lines(labels).params for labels in grid.labels])
     reference = toy_lines(grid.labels[0]).reference
-    surface = Surface(reference, np.zeros_like(params[0]), params[..., 1], params[..., [0, 2, 3]])
+    surface = LineGrid(reference, np.zeros_like(params[0]), params[..., 1], params[..., [0, 2, 3]])
     recipe = PAPER.replace(interpolation="spline", composition="sum")
     axes = {name: np.array(axis) for name, axis in AXES.items()}
-    return make_model(WAVELENGTH, axes, surface, None, recipe, {"library": "toy"})
+    return Model(WAVELENGTH, axes, surface, recipe, {"library": "toy"})
 
 
 @pytest.fixture(scope="module")
@@ -487,9 +487,9 @@ def test_lines_of_wrong_strengths_and_shapes_are_allowed_for(model, monkeypatch)
         """Errors of the labels, and the same in units of those stated, rms over stars."""
         wrong, pulls = [], []
         for seed in range(4):
-            base = np.array(model.emulator.base)
+            base = np.array(model.line_grid.base)
             base[:, 1:3] += np.random.default_rng(seed).normal(0.0, 0.1, (len(base), 2))
-            other = replace(model, emulator=replace(model.emulator, base=jnp.asarray(base)))
+            other = model.with_lines(replace(model.line_grid, base=base))
             labels = infer(star(other, snr=500.0), model, fixed=fixed).labels
             wrong.append([labels[name].value - TRUTH[name] for name in TRUTH])
             pulls.append(np.divide(wrong[-1], [labels[name].sigma for name in TRUTH]))

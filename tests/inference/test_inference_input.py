@@ -9,8 +9,8 @@ import pytest
 from blase3d.errors import SpectrumError
 from blase3d.inference import infer
 from blase3d.libraries.toy import AXES, WAVELENGTH, toy_flux, toy_grid, toy_lines
-from blase3d.model.line_grid import Surface
-from blase3d.model.model import make_model
+from blase3d.model.line_grid import LineGrid
+from blase3d.model.model import Model
 from blase3d.recipe import PAPER
 from blase3d.spectra.spectrum import Spectrum
 
@@ -27,10 +27,10 @@ def model():
     grid = toy_grid()
     params = np.stack([toy_lines(labels).params for labels in grid.labels])
     reference = toy_lines(grid.labels[0]).reference
-    surface = Surface(reference, np.zeros_like(params[0]), params[..., 1], params[..., [0, 2, 3]])
+    surface = LineGrid(reference, np.zeros_like(params[0]), params[..., 1], params[..., [0, 2, 3]])
     recipe = PAPER.replace(interpolation="spline", composition="sum")
     axes = {name: np.array(axis) for name, axis in AXES.items()}
-    return make_model(WAVELENGTH, axes, surface, None, recipe, {"library": "toy"})
+    return Model(WAVELENGTH, axes, surface, recipe, {"library": "toy"})
 
 
 def changed(values, where, to):

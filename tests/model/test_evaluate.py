@@ -1,4 +1,4 @@
-"""The emulator: strength, residual, and what goes on smoothly from cell to cell."""
+"""The emulator: opacity_root, residual, and what goes on smoothly from cell to cell."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from toy_models import model_of, true_params
 
 from blase3d.libraries.toy import toy_grid
 from blase3d.model.evaluate import (
-    Residual,
-    emulate,
-    flux_of_strength,
-    strength,
-    with_residual,
+    PcaResidual,
+    add_residual,
+    evaluate,
+    flux_of_opacity_root,
+    opacity_root,
 )
 from blase3d.model.interpolation import coordinates, fill_holes
 from blase3d.model.residual import make_residual
@@ -27,35 +27,37 @@ FLUX = np.concatenate([np.geomspace(1e-4, 0.9, 50), 1.0 - np.geomspace(1e-7, 0.1
 
 def test_strength_and_flux_are_inverse():
     for flux in (FLUX, 1.0 / FLUX[30:]):  # emission too
-        np.testing.assert_allclose(flux_of_strength(strength(jnp.asarray(flux))), flux, rtol=2e-5)
+        np.testing.assert_allclose(
+            flux_of_opacity_root(opacity_root(jnp.asarray(flux))), flux, rtol=2e-5
+        )
 
 
 def test_strength_rises_with_what_is_absorbed_and_is_odd_in_it():
-    value = np.asarray(strength(jnp.asarray(np.sort(FLUX))))
+    value = np.asarray(opacity_root(jnp.asarray(np.sort(FLUX))))
     assert (np.diff(value) <= 0).all()
-    assert float(strength(jnp.float32(1.0))) == 0.0
+    assert float(opacity_root(jnp.float32(1.0))) == 0.0
     opacity = np.geomspace(1e-5, 0.5, 20)
-    above, below = (np.asarray(strength(jnp.asarray(1 / (1 + s * opacity)))) for s in (1, -1))
+    above, below = (np.asarray(opacity_root(jnp.asarray(1 / (1 + s * opacity)))) for s in (1, -1))
     np.testing.assert_allclose(above, -below, rtol=0.03, atol=3e-4)
 
 
 @pytest.mark.usefixtures("double")
 def test_slopes_are_finite_and_right_also_at_the_continuum():
     for flux in (1e-4, 0.3, 1.0 - 1e-4, 1.0, 1.0 + 1e-4, 1.5):
-        exact = float(jax.grad(strength)(flux))
+        exact = float(jax.grad(opacity_root)(flux))
         h = 1e-9
-        either = [float(strength(jnp.float64(flux + sign * h))) for sign in (1, -1)]
+        either = [float(opacity_root(jnp.float64(flux + sign * h))) for sign in (1, -1)]
         assert np.isfinite(exact)
         assert exact == pytest.approx((either[0] - either[1]) / (2 * h), rel=2e-3)
-        back = float(jax.grad(flux_of_strength)(float(strength(jnp.float64(flux)))))
+        back = float(jax.grad(flux_of_opacity_root)(float(opacity_root(jnp.float64(flux)))))
         assert back * exact == pytest.approx(1.0, rel=1e-9)
 
 
 def test_a_residual_of_nothing_changes_nothing():
-    rest = Residual(jnp.zeros((3, 1)), jnp.zeros((1, FLUX.size)), jnp.ones(FLUX.size))
+    rest = PcaResidual(jnp.zeros((3, 1)), jnp.zeros((1, FLUX.size)), jnp.ones(FLUX.size))
     world = model_of(toy_grid({"teff": (5500.0,), "logg": (4.5,), "feh": (0.0,)}), rest=None)
-    emulator = replace(world.emulator, residual=rest)
-    changed = with_residual(emulator, jnp.asarray(FLUX, jnp.float32), jnp.ones(3) / 3)
+    emulator = replace(world.forward, residual=rest)
+    changed = add_residual(emulator, jnp.asarray(FLUX, jnp.float32), jnp.ones(3) / 3)
     np.testing.assert_allclose(changed, FLUX, rtol=2e-5)
 
 
@@ -77,7 +79,9 @@ def lines_beside_the_truth(seed=0):
 def at_nodes(rest, lines, complete_only=slice(None)):
     """The flux of lines and residual at the nodes of the box."""
     change = (np.asarray(rest.nodes) @ np.asarray(rest.pixels)) * np.asarray(rest.scale)
-    return np.asarray(flux_of_strength(strength(jnp.asarray(lines)) + change[complete_only]))
+    return np.asarray(
+        flux_of_opacity_root(opacity_root(jnp.asarray(lines)) + change[complete_only])
+    )
 
 
 @pytest.mark.parametrize("allowed", [3e-5, 1e-4, 1e-3])
@@ -139,7 +143,7 @@ def world():
 def test_value_and_gradient_go_on_across_cell_faces(world, axis):
     """At an inner node value of each label, coming from either side."""
     emulator = jax.tree.map(
-        lambda v: v.astype(jnp.float64) if v.dtype == jnp.float32 else v, world.emulator
+        lambda v: v.astype(jnp.float64) if v.dtype == jnp.float32 else v, world.forward
     )
     face = [5500.0, 4.5, 0.0][axis]
     size = [500.0, 0.5, 0.5][axis]
@@ -147,7 +151,7 @@ def test_value_and_gradient_go_on_across_cell_faces(world, axis):
 
     @jax.jit
     def value_and_slope(labels):
-        return jax.value_and_grad(lambda at: emulate(emulator, at) @ pixels)(labels)
+        return jax.value_and_grad(lambda at: evaluate(emulator, at) @ pixels)(labels)
 
     for other in product((0.3, 0.8), repeat=2):
         labels = np.array([5000.0, 4.0, -0.5]) + np.insert(other, axis, 0.0) * [500.0, 0.5, 0.5]

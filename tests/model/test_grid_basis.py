@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from blase3d.model.grid_basis import (
-    OWN_STEP,
-    box_functions,
+    DATA_STEP,
+    data_basis,
     functions_with_residual,
-    own_functions,
+    grid_basis,
 )
-from blase3d.model.line_grid import Surface
+from blase3d.model.line_grid import LineGrid
 from blase3d.recipe import DEFAULT, SINGLE, SingleFit
 
 AXES = {
@@ -20,7 +20,7 @@ AXES = {
     "feh": np.array([-0.5, 0.0, 0.5]),
 }
 RECIPE = DEFAULT.replace(smooth_functions=12)
-SMOOTH = box_functions(AXES, RECIPE)
+SMOOTH = grid_basis(AXES, RECIPE)
 RNG = np.random.default_rng(5)
 FOLLOWING = SMOOTH @ RNG.normal(size=(12, 400))
 """Strengths of 400 pixels that follow the smooth functions."""
@@ -41,7 +41,7 @@ def beyond_smooth(values):
 
 def test_what_spectra_have_in_common_is_found():
     strengths = FOLLOWING + np.outer(CORNER, RNG.normal(size=400))
-    own = own_functions(SMOOTH, strengths, 30)
+    own = data_basis(SMOOTH, strengths, 30)
     assert own.shape == (105, 1)
     assert along(own[:, 0], beyond_smooth(CORNER)) > 1 - 1e-4
 
@@ -49,47 +49,47 @@ def test_what_spectra_have_in_common_is_found():
 def test_they_come_in_order_of_what_they_do():
     two = np.stack([CORNER, RNG.normal(size=105)])
     weights = RNG.normal(size=(2, 400)) * [[0.1], [1.0]]
-    own = own_functions(SMOOTH, FOLLOWING + two.T @ weights, 30)
+    own = data_basis(SMOOTH, FOLLOWING + two.T @ weights, 30)
     rms = np.sqrt(np.mean(own**2, axis=0))
     assert own.shape == (105, 2)
-    assert rms[0] > rms[1] >= 0.02 - OWN_STEP
+    assert rms[0] > rms[1] >= 0.02 - DATA_STEP
     assert along(own[:, 0], beyond_smooth(two[1])) > 0.99
-    np.testing.assert_array_equal(own_functions(SMOOTH, FOLLOWING + two.T @ weights, 1), own[:, :1])
+    np.testing.assert_array_equal(data_basis(SMOOTH, FOLLOWING + two.T @ weights, 1), own[:, :1])
 
 
 def test_they_are_orthogonal_to_the_smooth_ones_and_whole_steps():
-    own = own_functions(SMOOTH, FOLLOWING + RNG.normal(size=(105, 400)), 30)
+    own = data_basis(SMOOTH, FOLLOWING + RNG.normal(size=(105, 400)), 30)
     assert own.shape == (105, 30)
-    assert np.abs(SMOOTH.T @ own).max() < 105 * OWN_STEP
-    np.testing.assert_allclose(own / OWN_STEP, np.round(own / OWN_STEP), atol=1e-9)
+    assert np.abs(SMOOTH.T @ own).max() < 105 * DATA_STEP
+    np.testing.assert_allclose(own / DATA_STEP, np.round(own / DATA_STEP), atol=1e-9)
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_rounding_of_the_machine_does_not_show(order):
     strengths = FOLLOWING + RNG.normal(size=(105, 400))
     noise = 1e-13 * RNG.normal(size=strengths.shape)
-    found = own_functions(SMOOTH, np.asarray(strengths + noise, order=order), 5)
-    np.testing.assert_allclose(found, own_functions(SMOOTH, strengths, 5), atol=1e-9)
+    found = data_basis(SMOOTH, np.asarray(strengths + noise, order=order), 5)
+    np.testing.assert_allclose(found, data_basis(SMOOTH, strengths, 5), atol=1e-9)
 
 
 @pytest.mark.parametrize("strengths", [FOLLOWING, np.ones((105, 400)), FOLLOWING[:, :1]])
 def test_where_smooth_functions_say_all_there_are_none(strengths):
-    assert own_functions(SMOOTH, strengths, 30).shape == (105, 0)
+    assert data_basis(SMOOTH, strengths, 30).shape == (105, 0)
 
 
 def test_few_nodes():
     """More functions than nodes there cannot be."""
     axes = {"teff": np.array([5000.0, 6000.0]), "logg": np.array([4.0, 4.5])}
-    smooth = box_functions(axes, DEFAULT)
+    smooth = grid_basis(axes, DEFAULT)
     assert smooth.shape == (4, 4)
-    assert own_functions(smooth, RNG.normal(size=(4, 50)), 30).shape == (4, 0)
+    assert data_basis(smooth, RNG.normal(size=(4, 50)), 30).shape == (4, 0)
 
 
 def test_own_functions_come_last():
     own = np.full((105, 2), 0.5)
-    np.testing.assert_array_equal(box_functions(AXES, RECIPE, own)[:, :12], SMOOTH)
-    np.testing.assert_array_equal(box_functions(AXES, RECIPE, own)[:, 12:], own)
-    np.testing.assert_array_equal(box_functions(AXES, SINGLE), np.eye(105))
+    np.testing.assert_array_equal(grid_basis(AXES, RECIPE, own)[:, :12], SMOOTH)
+    np.testing.assert_array_equal(grid_basis(AXES, RECIPE, own)[:, 12:], own)
+    np.testing.assert_array_equal(grid_basis(AXES, SINGLE), np.eye(105))
 
 
 @pytest.mark.parametrize(
@@ -105,4 +105,4 @@ def test_own_functions_come_last():
 )
 def test_the_residual_is_added_to_smooth_functions(changes, every, own, widths, count):
     parts = np.zeros(1), np.zeros((1, 4)), np.zeros((every, 1)), np.zeros((widths, 1, 3))
-    assert functions_with_residual(Surface(*parts), DEFAULT.replace(**changes), own) == count
+    assert functions_with_residual(LineGrid(*parts), DEFAULT.replace(**changes), own) == count

@@ -9,12 +9,12 @@ import jax
 import numpy as np
 import pytest
 
+from blase3d.model.grid_basis import smooth_basis
 from blase3d.model.interpolation import (
-    Manifold,
+    Interpolation,
     coordinates,
     fill_holes,
-    make_manifold,
-    smooth_modes,
+    make_interpolation,
 )
 
 KINDS = ["linear", "cubic", "spline"]
@@ -27,9 +27,9 @@ ROOT = Path(__file__).parents[2]
 SURFACE = ROOT / "../shared/data/original/line-8185.51-feh0-657-nodes.csv"
 
 
-def manifold_of(axes, kind):
-    """The manifold of axes without names of a meaning."""
-    return make_manifold({f"x{k}": np.array(axis) for k, axis in enumerate(axes)}, kind)
+def interpolation_of(axes, kind):
+    """The interpolation of axes without names of a meaning."""
+    return make_interpolation({f"x{k}": np.array(axis) for k, axis in enumerate(axes)}, kind)
 
 
 def inner_points(axes, count=30):
@@ -39,27 +39,29 @@ def inner_points(axes, count=30):
     return lower + (upper - lower) * rng.uniform(0.01, 0.99, (count, len(axes)))
 
 
-_weights = jax.jit(jax.vmap(Manifold.weights, in_axes=(None, 0)))
-_slopes = jax.jit(jax.grad(lambda labels, manifold, values: manifold.weights(labels) @ values))
+_weights = jax.jit(jax.vmap(Interpolation.weights, in_axes=(None, 0)))
+_slopes = jax.jit(
+    jax.grad(lambda labels, interpolation, values: interpolation.weights(labels) @ values)
+)
 
 
-def interpolate(manifold, values, points):
+def interpolate(interpolation, values, points):
     """Values (N,) at the nodes, interpolated at points (M, L)."""
-    weights = _weights(manifold, np.asarray(points))
+    weights = _weights(interpolation, np.asarray(points))
     return np.asarray(weights, np.float64) @ values
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_exact_at_every_node(kind):
-    manifold = manifold_of(AXES, kind)
-    weights = _weights(manifold, BOX)
+    interpolation = interpolation_of(AXES, kind)
+    weights = _weights(interpolation, BOX)
     np.testing.assert_allclose(weights, np.eye(len(BOX)), atol=3e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_weights_sum_to_one(kind):
-    manifold = manifold_of(AXES, kind)
-    total = interpolate(manifold, np.ones(len(BOX)), inner_points(AXES))
+    interpolation = interpolation_of(AXES, kind)
+    total = interpolate(interpolation, np.ones(len(BOX)), inner_points(AXES))
     np.testing.assert_allclose(total, 1.0, atol=1e-5)
 
 
@@ -89,9 +91,9 @@ def polynomial(points, degrees):
     ],
 )
 def test_polynomials_of_its_degree_are_reproduced(kind, degrees, exact):
-    manifold = manifold_of(AXES, kind)
+    interpolation = interpolation_of(AXES, kind)
     points = inner_points(AXES)
-    got = interpolate(manifold, polynomial(BOX, degrees), points)
+    got = interpolate(interpolation, polynomial(BOX, degrees), points)
     error = np.abs(got - polynomial(points, degrees)).max()
     assert (error < 2e-4) == exact  # float32, values up to 30
 
@@ -100,7 +102,7 @@ def test_polynomials_of_its_degree_are_reproduced(kind, degrees, exact):
 def test_in_float64_to_the_last_digits():
     points = inner_points(AXES)
     for kind, degrees in (("cubic", (3, 2, 1)), ("spline", (2, 2, 1)), ("ridge", (1, 1, 1))):
-        got = interpolate(manifold_of(AXES, kind), polynomial(BOX, degrees), points)
+        got = interpolate(interpolation_of(AXES, kind), polynomial(BOX, degrees), points)
         np.testing.assert_allclose(got, polynomial(points, degrees), rtol=1e-10)
 
 
@@ -110,7 +112,7 @@ def test_no_function_through_the_values_bends_less_than_the_spline():
     x, fine = np.array(UNEQUAL), np.linspace(UNEQUAL[0], UNEQUAL[-1], 20_001)
     values = np.sin(np.arange(x.size) * 1.7)
     curves = {
-        kind: interpolate(manifold_of([UNEQUAL], kind), values, fine[:, None])
+        kind: interpolate(interpolation_of([UNEQUAL], kind), values, fine[:, None])
         for kind in ("cubic", "spline")
     }
     curves["polynomial"] = np.polyval(np.polyfit(x - x[0], values, x.size - 1), fine - x[0])
@@ -125,7 +127,7 @@ def test_a_ridge_averages_noise_that_a_spline_goes_through():
     noise = np.random.default_rng(3).normal(0.0, 0.1, (axis.size, 200))
     error = {}
     for kind in ("ridge", "spline"):
-        got = interpolate(manifold_of([axis], kind), np.sin(axis)[:, None] + noise, points)
+        got = interpolate(interpolation_of([axis], kind), np.sin(axis)[:, None] + noise, points)
         error[kind] = np.sqrt(np.mean((got - np.sin(points)) ** 2))
     assert error["ridge"] < 0.75 * error["spline"]
 
@@ -136,11 +138,11 @@ def test_a_ridge_averages_noise_that_a_spline_goes_through():
 @pytest.mark.usefixtures("double")
 def test_the_gradient_across_a_cell_edge(kind, smooth):
     """The spline's goes on; the linear one's jumps, which is what pulls fits to the edges."""
-    manifold = manifold_of([UNEQUAL], kind)
+    interpolation = interpolation_of([UNEQUAL], kind)
     values = np.sin(np.arange(len(UNEQUAL)) * 1.7)
 
     def slope(teff):
-        return _slopes(np.array([teff]), manifold, values)[0]
+        return _slopes(np.array([teff]), interpolation, values)[0]
 
     jumps = [abs(slope(edge + 1e-6) - slope(edge - 1e-6)) for edge in UNEQUAL[1:-1]]
     scale = np.abs(np.diff(values) / np.diff(UNEQUAL)).max()
@@ -150,29 +152,29 @@ def test_the_gradient_across_a_cell_edge(kind, smooth):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.usefixtures("double")
 def test_gradient_against_finite_differences(kind):
-    manifold = manifold_of(AXES, kind)
+    interpolation = interpolation_of(AXES, kind)
     values = np.cos(BOX @ [0.002, 1.3, 2.1])
     for point in inner_points(AXES, 5):
-        exact = _slopes(point, manifold, values)
+        exact = _slopes(point, interpolation, values)
         for k, step in enumerate((1e-3, 1e-6, 1e-6)):
             h = step * np.eye(3)[k]
-            either = interpolate(manifold, values, [point + h, point - h])
+            either = interpolate(interpolation, values, [point + h, point - h])
             assert exact[k] == pytest.approx((either[0] - either[1]) / (2 * step), rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_label_that_does_not_vary(kind):
-    manifold = manifold_of([(4000.0, 5000.0), (4.5,), (0.0, 0.5)], kind)
-    weights = manifold.weights(np.array([4250.0, 4.5, 0.0]))
+    interpolation = interpolation_of([(4000.0, 5000.0), (4.5,), (0.0, 0.5)], kind)
+    weights = interpolation.weights(np.array([4250.0, 4.5, 0.0]))
     np.testing.assert_allclose(weights, [0.75, 0.0, 0.25, 0.0], atol=1e-6)
 
 
 @pytest.mark.parametrize("axis", [(1.0, 2.0), (1.0, 1.5, 3.0), (1.0, 1.5, 3.0, 3.1)])
 def test_short_axes_get_the_degree_they_can_bear(axis):
-    manifold = manifold_of([axis], "cubic")
+    interpolation = interpolation_of([axis], "cubic")
     degree = len(axis) - 1
     points = np.linspace(axis[0], axis[-1], 17)[:, None]
-    got = interpolate(manifold, (np.array(axis) - 1.2) ** degree, points)
+    got = interpolate(interpolation, (np.array(axis) - 1.2) ** degree, points)
     np.testing.assert_allclose(got, (points[:, 0] - 1.2) ** degree, atol=2e-5)
 
 
@@ -226,8 +228,8 @@ def test_teff_enters_a_spline_by_its_logarithm():
     points = inner_points(list(axes.values()))
     errors = {}
     for kind in KINDS:
-        manifold = make_manifold(axes, kind)
-        got = interpolate(manifold, np.log(nodes[:, 0]) ** 2 + nodes[:, 1], points)
+        interpolation = make_interpolation(axes, kind)
+        got = interpolate(interpolation, np.log(nodes[:, 0]) ** 2 + nodes[:, 1], points)
         errors[kind] = np.abs(got - np.log(points[:, 0]) ** 2 - points[:, 1]).max()
     assert max(errors["spline"], errors["cubic"]) < 1e-9
     assert errors["linear"] > 1e-3
@@ -247,7 +249,7 @@ BOXES = [
 
 @pytest.mark.parametrize("axes", BOXES)
 def test_the_first_mode_is_constant_and_all_are_orthogonal(axes):
-    modes = smooth_modes(axes, 1000)
+    modes = smooth_basis(axes, 1000)
     box = int(np.prod([len(axis) for axis in axes]))
     assert len(modes) == box
     np.testing.assert_allclose(modes[:, 0], 1.0, rtol=1e-9)
@@ -259,7 +261,7 @@ def test_the_first_mode_is_constant_and_all_are_orthogonal(axes):
 
 @pytest.mark.parametrize("axes", BOXES)
 def test_the_last_function_along_an_axis_is_left_out(axes):
-    modes = smooth_modes(axes, 1000)
+    modes = smooth_basis(axes, 1000)
     left = [n - 1 if n > 2 else n for n in map(len, axes)]
     assert modes.shape[1] == np.prod(left)
     for k, axis in enumerate(axes):
@@ -273,7 +275,7 @@ def test_the_last_function_along_an_axis_is_left_out(axes):
 
 def test_fewer_modes_are_the_first_of_more():
     for axes in BOXES:
-        np.testing.assert_array_equal(smooth_modes(axes, 4), smooth_modes(axes, 1000)[:, :4])
+        np.testing.assert_array_equal(smooth_basis(axes, 4), smooth_basis(axes, 1000)[:, :4])
 
 
 def test_few_modes_carry_what_is_smooth():
@@ -281,7 +283,7 @@ def test_few_modes_carry_what_is_smooth():
     nodes = np.array(list(product(*axes)))
     smooth = np.sin(nodes[:, 0] / 3) * (1 + 0.1 * nodes[:, 1])
     noise = np.random.default_rng(2).normal(size=len(nodes))
-    modes = smooth_modes(axes, 15)
+    modes = smooth_basis(axes, 15)
     left = [
         np.std(values - modes @ np.linalg.lstsq(modes, values, rcond=None)[0]) / np.std(values)
         for values in (smooth, noise)
@@ -310,8 +312,8 @@ def test_a_real_surface_every_second_teff_held_out():
     points = np.array(list(product(teff[1::2], logg)))
     errors = {}
     for kind in KINDS:
-        manifold = manifold_of([teff[::2], logg], kind)
-        got = interpolate(manifold, values[::2].ravel(), points)
+        interpolation = interpolation_of([teff[::2], logg], kind)
+        got = interpolate(interpolation, values[::2].ravel(), points)
         errors[kind] = np.abs(got - values[1::2].ravel())
     x, y = (table["teff"] - 7000) / 5000, (table["logg"] - 4) / 2
     powers = np.stack([x**i * y**j for i in range(9) for j in range(9 - i)], axis=1)

@@ -9,10 +9,10 @@ from scipy.interpolate import make_interp_spline
 from toy_models import model_of
 
 from blase3d.libraries.toy import toy_grid
-from blase3d.model.evaluate import emulate, flux_of_strength, strength
+from blase3d.model.evaluate import evaluate, flux_of_opacity_root, opacity_root
 from blase3d.model.interpolation import coordinates
-from blase3d.model.interpolation_error import emulator_error, error_shares
-from blase3d.model.short_axes import borrow
+from blase3d.model.interpolation_error import error_shares, make_error_modes
+from blase3d.model.short_axes import fit_cross_derivatives
 
 AXES = {
     "teff": np.linspace(4800.0, 6800.0, 5),
@@ -36,17 +36,17 @@ def normalised(grid):
     return np.array([spectrum.flux / spectrum.continuum for spectrum in spectra])
 
 
-def strengths_of(grid):
+def opacity_roots(grid):
     flux = jnp.asarray(normalised(grid), jnp.float32)
-    return np.asarray(strength(flux)).reshape(*(len(axis) for axis in grid.axes.values()), -1)
+    return np.asarray(opacity_root(flux)).reshape(*(len(axis) for axis in grid.axes.values()), -1)
 
 
 def shares_of(model, grid):
-    return error_shares(model, strengths_of(grid))
+    return error_shares(model, opacity_roots(grid))
 
 
 def test_what_few_nodes_borrow_counts_twice(grid):
-    model = model_of(grid, rates=borrow(grid.axes, strengths_of(grid)))
+    model = model_of(grid, rates=fit_cross_derivatives(grid.axes, opacity_roots(grid)))
     shares = shares_of(model, grid)
     assert set(shares) == set(AXES)
     assert shares["logg"] == shares["feh"] == 2.0
@@ -58,19 +58,19 @@ def test_two_nodes_that_borrow_nothing_have_no_share(model, grid):
 
 def test_more_have_the_share_of_nodes_left_out(model, grid):
     """Against curves through four of the five: the spline of an axis of five, and the cubic."""
-    x, value = coordinates(AXES)[0], strengths_of(grid).astype(np.float64)
+    x, value = coordinates(AXES)[0], opacity_roots(grid).astype(np.float64)
 
     def without(i, degree):
         others = np.delete(np.arange(5), i)
         flat = [(k, np.zeros(value.shape[1:])) for k in (3, 4)]
         ends = (flat, flat) if degree == 5 else None
         curve = make_interp_spline(x[others], value[others], k=degree, bc_type=ends)
-        return np.asarray(flux_of_strength(jnp.asarray(curve(x[i]))))
+        return np.asarray(flux_of_opacity_root(jnp.asarray(curve(x[i]))))
 
     error = step = 0.0
     for i in (1, 2, 3):
         best, lowered = (without(i, degree) for degree in (5, 3))
-        error += np.sum((best - np.asarray(flux_of_strength(jnp.asarray(value[i])))) ** 2)
+        error += np.sum((best - np.asarray(flux_of_opacity_root(jnp.asarray(value[i])))) ** 2)
         step += np.sum((best - lowered) ** 2)
     assert shares_of(model, grid)["teff"] == pytest.approx(np.sqrt(error / step), rel=0.02)
 
@@ -86,31 +86,31 @@ def test_a_label_alone_borrows_nothing_and_the_whole_difference_counts():
 @pytest.mark.long
 def test_what_is_borrowed_counts_by_its_share(grid):
     """The difference of the models with it and without."""
-    rates = borrow(grid.axes, strengths_of(grid))["feh"]
+    rates = fit_cross_derivatives(grid.axes, opacity_roots(grid))["feh"]
     model = model_of(grid, rates={"feh": rates})
-    whole, half = (emulator_error(model, {"feh": share}) for share in (1.0, 0.5))
+    whole, half = (make_error_modes(model, {"feh": share}) for share in (1.0, 0.5))
     at = jnp.asarray([5050.0, 4.25, -0.25])
-    one, other = (np.asarray(emulate(m.emulator, at)) for m in (model, model_of(grid)))
+    one, other = (np.asarray(evaluate(m.forward, at)) for m in (model, model_of(grid)))
     np.testing.assert_allclose(4.0 * (half**2).sum(axis=0), (whole**2).sum(axis=0), rtol=1e-3)
     assert 0.2 < np.sqrt(np.mean((one - other) ** 2) / np.mean((whole**2).sum(axis=0))) < 5.0
 
 
 def test_modes_have_the_variance_of_the_differences(model):
     """Of the two splines, in the middle of the cells, times the shares."""
-    whole = emulator_error(model, {"teff": 1.0})
-    half = emulator_error(model, {"teff": 0.5})
+    whole = make_error_modes(model, {"teff": 1.0})
+    half = make_error_modes(model, {"teff": 0.5})
     assert whole.shape[1] == model.wavelength.size
     np.testing.assert_allclose((half**2).sum(axis=0), 0.25 * (whole**2).sum(axis=0), rtol=1e-3)
-    assert emulator_error(model, {}).shape == (0, model.wavelength.size)
+    assert make_error_modes(model, {}).shape == (0, model.wavelength.size)
 
 
 def test_expected_errors_are_about_as_large_as_true_ones(model, grid):
     """In the middle of the cells along Teff, where all else is at a node."""
-    expected = emulator_error(model, {"teff": shares_of(model, grid)["teff"]})
+    expected = make_error_modes(model, {"teff": shares_of(model, grid)["teff"]})
     middles = {**AXES, "teff": 0.5 * (AXES["teff"][1:] + AXES["teff"][:-1])}
     between = toy_grid(middles)
     found = [
-        np.asarray(emulate(model.emulator, jnp.asarray(list(labels.values()), jnp.float32)))
+        np.asarray(evaluate(model.forward, jnp.asarray(list(labels.values()), jnp.float32)))
         for labels in map(between.labels_of, range(len(between)))
     ]
     true = np.sqrt(np.mean((np.array(found) - normalised(between)) ** 2))

@@ -14,8 +14,8 @@ from blase3d.errors import ArchiveError
 from blase3d.fitting.archive import open_archive
 from blase3d.libraries.grid import grid_of
 from blase3d.libraries.toy import WAVELENGTH, toy_grid, toy_lines
-from blase3d.model.line_grid import Surface, steps
-from blase3d.model.model import make_model
+from blase3d.model.line_grid import LineGrid, steps
+from blase3d.model.model import Model
 from blase3d.model.model_file import load_model, save_model
 from blase3d.recipe import DEFAULT
 
@@ -39,7 +39,7 @@ def smooth():
     """A model of a joint recipe: lines follow smooth functions, the residual has two modes."""
     rng = np.random.default_rng(4)
     truth = toy_lines(GRID.labels[0])
-    surface = Surface(
+    surface = LineGrid(
         truth.reference,
         truth.params,
         rng.normal(0.0, 0.2, (4, 26)).astype(np.float32),
@@ -50,7 +50,7 @@ def smooth():
     rest = whole_residual(rng.normal(size=(6, 2)), pixels, step=1e-5)
     errors = rng.normal(0.0, 1e-4, (3, WAVELENGTH.size)).astype(np.float32)
     meta, rates = {"note": "x"}, {"logg": rng.normal(size=(3, 1, 2)).astype(np.float32)}
-    return make_model(WAVELENGTH, GRID.axes, surface, rest, DEFAULT, meta, errors, rates)
+    return Model(WAVELENGTH, GRID.axes, surface, DEFAULT, meta, rest, errors, rates)
 
 
 @pytest.fixture
@@ -76,13 +76,13 @@ def test_a_model_comes_back_the_same(model, stored):
 def test_coefficients_come_back_to_their_steps(smooth, tmp_path):
     save_model(smooth, tmp_path / "m")
     again = load_model(tmp_path / "m")
-    for name, step in zip(("area", "shape"), steps(np.asarray(smooth.emulator.base)), strict=True):
-        ours, theirs = (np.asarray(getattr(m.emulator, name)) for m in (smooth, again))
+    for name, step in zip(("area", "shape"), steps(np.asarray(smooth.line_grid.base)), strict=True):
+        ours, theirs = (np.asarray(getattr(m.line_grid, name)) for m in (smooth, again))
         assert (np.abs(ours - theirs) <= 0.501 * step).all()
         assert np.abs(ours - theirs).max() > 0
         np.testing.assert_allclose(theirs / step, np.round(theirs / step), atol=1e-3)
     for name in ("nodes", "pixels", "scale"):
-        ours, theirs = (getattr(m.emulator.residual, name) for m in (smooth, again))
+        ours, theirs = (getattr(m.residual, name) for m in (smooth, again))
         np.testing.assert_array_equal(ours, theirs)
     np.testing.assert_allclose(again.error_modes, smooth.error_modes, rtol=0, atol=5.01e-6)
     np.testing.assert_allclose(again.flux(**LABELS), smooth.flux(**LABELS), atol=0.01)

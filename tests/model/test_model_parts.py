@@ -8,9 +8,9 @@ import jax
 import numpy as np
 import pytest
 
-from blase3d.model.evaluate import Residual
-from blase3d.model.line_grid import Surface
-from blase3d.model.model import make_model
+from blase3d.model.evaluate import PcaResidual
+from blase3d.model.line_grid import LineGrid
+from blase3d.model.model import Model
 from blase3d.recipe import DEFAULT
 from blase3d.units import SPEED_OF_LIGHT
 
@@ -27,7 +27,7 @@ def model():
     base = np.tile(np.float32([0.0, np.log(0.05), np.log(0.06), np.log(0.03)]), (200, 1))
     area = rng.normal(0.0, 0.3, (4, 200)).astype(np.float32)
     shape = np.zeros((1, 200, 3), np.float32)
-    return make_model(WAVELENGTH, AXES, Surface(reference, base, area, shape), None, DEFAULT, {})
+    return Model(WAVELENGTH, AXES, LineGrid(reference, base, area, shape), DEFAULT)
 
 
 def test_a_part_has_fewer_pixels_and_lines(model):
@@ -100,18 +100,18 @@ def test_the_residual_is_added_to_the_smoothest_functions_alone():
     """Lines by themselves follow all functions; with a residual, of nothing, only the first."""
     rng = np.random.default_rng(2)
     axes = {"teff": np.linspace(5000.0, 6500.0, 6), "feh": AXES["feh"]}
-    surface = Surface(
+    surface = LineGrid(
         np.array([8100.0, 8200.0]),
         np.tile(np.float32([0.0, np.log(0.05), np.log(0.06), np.log(0.03)]), (2, 1)),
         rng.normal(0.0, 0.5, (8, 2)).astype(np.float32),
         np.zeros((1, 2, 3), np.float32),
     )
     pixels = WAVELENGTH.size
-    nothing = Residual(np.zeros((12, 1)), np.zeros((1, pixels)), np.ones(pixels))
+    nothing = PcaResidual(np.zeros((12, 1)), np.zeros((1, pixels)), np.ones(pixels))
     recipe = DEFAULT.replace(functions_with_residual=3)
-    both = make_model(WAVELENGTH, axes, surface, nothing, recipe, {})
-    few = make_model(WAVELENGTH, axes, surface.smoothed(3), None, recipe, {})
-    every = make_model(WAVELENGTH, axes, surface, None, recipe, {})
+    both = Model(WAVELENGTH, axes, surface, recipe, residual=nothing)
+    few = Model(WAVELENGTH, axes, surface.smoothed(3), recipe)
+    every = Model(WAVELENGTH, axes, surface, recipe)
     labels = {"teff": 5410.0, "feh": -0.2}
     np.testing.assert_allclose(both.flux(**labels), few.flux(**labels), atol=2e-5)  # of wings
     alone = both.flux(**labels, residual=False)
@@ -119,4 +119,4 @@ def test_the_residual_is_added_to_the_smoothest_functions_alone():
     assert np.abs(np.asarray(few.flux(**labels) - alone)).max() > 1e-3
     part = both.part(8095.0, 8105.0)
     assert part.wavelength.size < pixels
-    assert part.emulator.smooth == both.emulator.smooth == 3
+    assert part.forward.smooth_count == both.forward.smooth_count == 3

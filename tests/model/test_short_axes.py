@@ -1,4 +1,4 @@
-"""What labels of few values borrow: found where it holds, exact at nodes, better between them."""
+"""Cross derivatives: found where they hold, exact at nodes, better between them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from blase3d.libraries.toy import toy_grid
-from blase3d.model.evaluate import flux_of_strength, strength
-from blase3d.model.interpolation import Manifold, make_manifold
-from blase3d.model.short_axes import borrow
+from blase3d.model.evaluate import flux_of_opacity_root, opacity_root
+from blase3d.model.interpolation import Interpolation, make_interpolation
+from blase3d.model.short_axes import fit_cross_derivatives
 
 AXES = {
     "x": np.linspace(0.0, 6.0, 7),
@@ -41,13 +41,15 @@ def inner_points(count: int = 20, axes=AXES) -> np.ndarray:
     return low + (high - low) * rng.uniform(0.02, 0.98, (count, len(axes)))
 
 
-def interpolated(manifold: Manifold, values: np.ndarray, points: np.ndarray) -> np.ndarray:
-    weights = jax.vmap(manifold.weights)(jnp.asarray(points))
+def interpolated(
+    interpolation: Interpolation, values: np.ndarray, points: np.ndarray
+) -> np.ndarray:
+    weights = jax.vmap(interpolation.weights)(jnp.asarray(points))
     return np.asarray(weights, np.float64) @ values
 
 
 def test_labels_of_two_to_four_values_borrow():
-    rates = borrow(AXES, box_of(followed(BOX)))
+    rates = fit_cross_derivatives(AXES, box_of(followed(BOX)))
     assert {name: of.shape for name, of in rates.items()} == {"y": (7, 2, 2), "z": (7, 3, 2)}
 
 
@@ -55,7 +57,7 @@ def test_labels_of_two_to_four_values_borrow():
 def test_alone_a_label_has_none_to_borrow_from(axes):
     points = np.array(list(product(*axes.values())))
     strengths = 0.3 + points.sum(axis=1)[:, None] * PIXELS
-    assert borrow(axes, box_of(strengths, axes)) == {}
+    assert fit_cross_derivatives(axes, box_of(strengths, axes)) == {}
 
 
 @pytest.mark.usefixtures("double")
@@ -65,11 +67,12 @@ def test_where_all_follows_one_quantity_the_next_degree_is_exact():
     points = np.array(list(product(*axes.values())))
     at = np.insert(inner_points(axes=axes), 2, 0.0, axis=1)
     values = followed(np.insert(points, 2, 0.0, axis=1))
-    found = borrow(axes, box_of(values, axes))["y"]
+    found = fit_cross_derivatives(axes, box_of(values, axes))["y"]
     # one rate, in units of the spans: y changes the quantity 0.4 / 0.15 times as fast as x
     np.testing.assert_allclose(found, 0.4 / 0.15 * 2.0 / 6.0, rtol=1e-4)
     error = {
-        name: interpolated(make_manifold(axes, "cubic", rates), values, at[:, :2]) - followed(at)
+        name: interpolated(make_interpolation(axes, "cubic", rates), values, at[:, :2])
+        - followed(at)
         for name, rates in (("without", None), ("with", {"y": found}))
     }
     assert np.abs(error["with"]).max() < 1e-7 < 1e-4 < np.abs(error["without"]).max()
@@ -79,18 +82,18 @@ def test_where_all_follows_one_quantity_the_next_degree_is_exact():
 def test_nodes_stay_exact_and_constants_constant():
     rng = np.random.default_rng(2)
     rates = {"y": rng.normal(size=(7, 2, 2)), "z": rng.normal(size=(7, 3, 2))}
-    manifold = make_manifold(AXES, "spline", rates)
+    interpolation = make_interpolation(AXES, "spline", rates)
     eye = np.eye(len(BOX))
-    np.testing.assert_allclose(interpolated(manifold, eye, BOX), eye, atol=1e-9)
-    np.testing.assert_allclose(interpolated(manifold, np.ones(len(BOX)), inner_points()), 1.0)
+    np.testing.assert_allclose(interpolated(interpolation, eye, BOX), eye, atol=1e-9)
+    np.testing.assert_allclose(interpolated(interpolation, np.ones(len(BOX)), inner_points()), 1.0)
 
 
 @pytest.mark.usefixtures("double")
 def test_gradients_are_those_of_the_values_and_continuous_across_cells():
     rng = np.random.default_rng(2)
     rates = {"y": rng.normal(size=(7, 2, 2)), "z": rng.normal(size=(7, 3, 2))}
-    manifold, values = make_manifold(AXES, "spline", rates), rng.normal(size=len(BOX))
-    value = jax.jit(lambda labels: manifold.weights(labels) @ values)
+    interpolation, values = make_interpolation(AXES, "spline", rates), rng.normal(size=len(BOX))
+    value = jax.jit(lambda labels: interpolation.weights(labels) @ values)
     slope = jax.jit(jax.grad(value))
     for point in inner_points(5):
         for k, step in enumerate(1e-5 * np.eye(3)):
@@ -105,8 +108,8 @@ def test_what_others_do_not_tell_is_not_borrowed():
     """Of a label whose effect is its own at each pixel, beside nothing else."""
     rng = np.random.default_rng(6)
     own = rng.normal(0.0, 0.02, PIXELS.size) * np.sin(2.0 * BOX[:, 1])[:, None]
-    told = borrow(AXES, box_of(followed(BOX)))["y"]
-    untold = borrow(AXES, box_of(0.3 + own))["y"]
+    told = fit_cross_derivatives(AXES, box_of(followed(BOX)))["y"]
+    untold = fit_cross_derivatives(AXES, box_of(0.3 + own))["y"]
     assert np.abs(untold).max() < 1e-6 < 1e-2 < np.abs(told).max()
 
 
@@ -125,13 +128,13 @@ def test_between_the_nodes_spectra_are_nearer():
     """Pixels of the toy universe, whose lines each go their own way with the labels, in the middle
     of the cells."""
     grid = toy_grid(TOY).cut(8490.0, 8510.0)
-    strengths = np.asarray(strength(jnp.asarray(normalised(grid))))
-    rates = borrow(TOY, box_of(strengths, TOY))
+    strengths = np.asarray(opacity_root(jnp.asarray(normalised(grid))))
+    rates = fit_cross_derivatives(TOY, box_of(strengths, TOY))
     assert set(rates) == {"logg", "feh"}
     between = toy_grid({name: 0.5 * (axis[1:] + axis[:-1]) for name, axis in TOY.items()})
     truth, errors = normalised(between.cut(8490.0, 8510.0)), []
     for given in (None, rates):
-        found = interpolated(make_manifold(TOY, "spline", given), strengths, between.labels)
-        flux = flux_of_strength(jnp.asarray(found))
+        found = interpolated(make_interpolation(TOY, "spline", given), strengths, between.labels)
+        flux = flux_of_opacity_root(jnp.asarray(found))
         errors.append(np.sqrt(np.mean((np.asarray(flux) - truth) ** 2)))
     assert errors[1] < 0.7 * errors[0]

@@ -18,7 +18,7 @@ from bad_files import World, make_world
 
 from blase3d.errors import ArchiveError
 from blase3d.fitting.archive import Archive, open_archive
-from blase3d.model.line_grid import Surface
+from blase3d.model.line_grid import LineGrid
 from blase3d.model.model import Model
 from blase3d.model.model_file import load_model
 from blase3d.recipe import DEFAULT
@@ -33,7 +33,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     rng = np.random.default_rng(3)
     shapes = {"reference": (5,), "base": (5, 4), "area": (3, 5), "shape": (2, 5, 3)}
     parts = {name: rng.normal(size=shape) for name, shape in shapes.items()}
-    open_archive(made.clones).write_window(0, 1, Surface(**parts), np.arange(4.0))  # type: ignore[arg-type]
+    open_archive(made.clones).write_window(0, 1, LineGrid(**parts), np.arange(4.0))  # type: ignore[arg-type]
     return made
 
 
@@ -55,13 +55,14 @@ def flipped(data: bytes, rng: np.random.Generator) -> bytes:
 
 def parts_of_model(model: Model) -> dict[str, Any]:
     """Everything that an answer of the model can depend on."""
-    emulator, rest = model.emulator, model.emulator.residual
+    lines, rest = model.line_grid, model.residual
     assert rest is not None
     arrays = {
         "wavelength": model.wavelength,
         "reference": model.reference,
         "errors": model.error_modes,
-        **{name: getattr(emulator, name) for name in ("base", "area", "shape", "modes")},
+        **{name: getattr(lines, name) for name in ("base", "area", "shape")},
+        "basis": model.basis,
         **{name: getattr(rest, name) for name in ("nodes", "pixels", "scale")},
         **dict(model.axes),
     }
@@ -121,7 +122,7 @@ def node_of(archive: Archive, i: int) -> Any:
     return [array.tobytes() for array in arrays], node.misfit, node.flags, archive.failed.get(i)
 
 
-def flat(window: tuple[Surface, Any]) -> Iterator[Any]:
+def flat(window: tuple[LineGrid, Any]) -> Iterator[Any]:
     surface, squares = window
     yield from (surface.reference, surface.base, surface.area, surface.shape, squares)
 

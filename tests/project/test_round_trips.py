@@ -27,7 +27,7 @@ from blase3d.libraries import open_grid, write_grid
 from blase3d.libraries.grid import RESERVED, Grid, grid_of
 from blase3d.libraries.toy import LINES, toy_grid
 from blase3d.lines.lines import Lines
-from blase3d.model.line_grid import Surface
+from blase3d.model.line_grid import LineGrid
 from blase3d.model.model_file import load_model, save_model
 from blase3d.recipe import (
     DEFAULT,
@@ -217,7 +217,7 @@ def test_archive(folder: Folder, clone: Clone, window: int, round_: int, why: st
     rng = np.random.default_rng(window)
     shapes = {"reference": (3,), "base": (3, 4), "area": (2, 3), "shape": (1, 3, 3)}
     parts = {name: rng.normal(size=shape) for name, shape in shapes.items()}
-    surface = Surface(**parts, root=DEFAULT.joint.area_root)
+    surface = LineGrid(**parts, root=DEFAULT.joint.area_root)
     joint = create_archive(folder() / "joint", GRID, DEFAULT)
     joint.write_window(window, round_, surface, np.arange(4.0))
 
@@ -252,10 +252,10 @@ def test_model(folder: Folder, seed: int, scale: float, meta: Any) -> None:
     assert (again.meta, again.recipe, again.bounds) == (model.meta, model.recipe, model.bounds)
     np.testing.assert_allclose(again.wavelength, model.wavelength, rtol=0, atol=0.51e-7)
     for name in ("base", "area", "shape"):
-        ours, theirs = (np.asarray(getattr(m.emulator, name)) for m in (model, again))
+        ours, theirs = (np.asarray(getattr(m.line_grid, name)) for m in (model, again))
         np.testing.assert_array_equal(theirs, ours)
     for name in ("nodes", "pixels", "scale"):
-        ours, theirs = (np.asarray(getattr(m.emulator.residual, name)) for m in (model, again))
+        ours, theirs = (np.asarray(getattr(m.residual, name)) for m in (model, again))
         np.testing.assert_array_equal(theirs, ours)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from blase3d.libraries.toy import LINES, toy_lines
-from blase3d.model.evaluate import Residual
-from blase3d.model.line_grid import Surface
-from blase3d.model.model import make_model
+from blase3d.model.evaluate import PcaResidual
+from blase3d.model.line_grid import LineGrid
+from blase3d.model.model import Model
 from blase3d.model.residual import node_steps, scale_number, scale_of
 from blase3d.recipe import SINGLE
 
@@ -19,7 +19,7 @@ def nodewise_surface(params):
     """Lines of the toy universe whose parameters at the nodes of a box are `params` (box, C, 4)."""
     params = np.asarray(params, np.float32)
     base = np.zeros(params.shape[1:], np.float32)
-    return Surface(LINES[:, 0], base, params[:, :, 1], params[:, :, [0, 2, 3]])
+    return LineGrid(LINES[:, 0], base, params[:, :, 1], params[:, :, [0, 2, 3]])
 
 
 def true_params(grid):
@@ -32,18 +32,24 @@ def whole_residual(nodes, pixels, step):
     scale = scale_of(scale_number(np.full(pixels.shape[1], step)))
     whole = np.round(pixels / scale).astype(np.float32)
     steps = node_steps(whole)
-    return Residual((np.round(nodes / steps) * steps).astype(np.float32), whole, scale)
+    return PcaResidual((np.round(nodes / steps) * steps).astype(np.float32), whole, scale)
 
 
 def model_of(grid, params=None, rest=None, meta=None, recipe=NODEWISE, rates=None):
     """A model of a grid that is a full box: its lines (the true ones if None), and the `rest`
-    (N, P) in `strength` that they do not express; with `rates` of labels that borrow."""
+    (N, P) in `opacity_root` that they do not express; with `rates`, cross derivatives."""
     surface = nodewise_surface(true_params(grid) if params is None else params)
     residual = None
     if rest is not None:
         residual = whole_residual(np.eye(len(grid)), np.asarray(rest), step=1e-6)
     else:
         recipe = recipe.replace(residual=None)
-    return make_model(
-        grid.wavelength, grid.axes, surface, residual, recipe, meta or {}, rates=rates
+    return Model(
+        grid.wavelength,
+        grid.axes,
+        surface,
+        recipe,
+        meta or {},
+        residual,
+        cross_derivatives=rates or {},
     )

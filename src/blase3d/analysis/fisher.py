@@ -37,9 +37,9 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, LabelError
 from ..lines.lines import PARAMETERS, Lines
-from ..model.evaluate import Emulator, emulate, smooth_params
+from ..model.evaluate import ForwardModel, evaluate, smooth_line_params
 from ..model.instrument import Broadening, apply_instrument
-from ..model.line_derivatives import against, changes_along
+from ..model.line_derivatives import derivatives_along, project
 from ..model.model import Model
 from ..parameters import FITTED, LIMB_DARKENING, parameter
 from ..runtime.arrays import Floats
@@ -144,12 +144,12 @@ def line_information(
     observation = _observation(model, wavelength, values, integrate)
     weight = _weights(error, observation.pixel.size)
     span = np.array([np.ptp(axis) or 1.0 for axis in model.axes.values()])
-    params, slopes, change = _slopes(model.emulator, vector, jnp.asarray(span, jnp.float32))
-    observed = np.asarray(_observed(model.emulator, observation, change), np.float64)
+    params, slopes, change = _slopes(model.forward, vector, jnp.asarray(span, jnp.float32))
+    observed = np.asarray(_observed(model.forward, observation, change), np.float64)
     directions, variance = _directions(observed[columns] * weight)
     along = np.zeros((span.size, span.size))  # all labels: shapes do not depend on `free`
     along[np.ix_(columns, columns)] = directions
-    information = _divided(model.emulator, vector, along, slopes, change, weight, observation)
+    information = _divided(model.forward, vector, along, slopes, change, weight, observation)
     of_lines, of_residual = (one[columns] for one in information)
     total = of_lines.sum(axis=1) + of_residual
     known = np.isfinite(variance) & (total > 0)
@@ -298,7 +298,7 @@ class _Observation:
     broadening: Broadening
     native: bool
 
-    def __call__(self, emulator: Emulator, absorbed: Array) -> Array:
+    def __call__(self, emulator: ForwardModel, absorbed: Array) -> Array:
         """A change `absorbed` (P,) of the flux as it is observed, (Q,): B."""
         if self.native:
             return absorbed
@@ -315,7 +315,7 @@ def _observation(
     if integrate:
         widths = pixel_widths(np.asarray(at, np.float64))
         widths = np.clip(widths, 0.0, 2.0 * np.median(widths))  # at gaps, and where orders overlap
-        pixels = pixels_of(widths, model.emulator.velocity_step)
+        pixels = pixels_of(widths, model.forward.velocity_step)
     broadening = model.broadening(given, at, pixels)
     native = wavelength is None and broadening.neutral and "rv" not in given
     return _Observation(model.places(at), jax.tree.map(jnp.float32, broadening), native)
@@ -329,13 +329,13 @@ def _does_nothing(name: str, value: Any) -> bool:
 
 
 @jax.jit
-def _observed(emulator: Emulator, observation: _Observation, changes: Array) -> Array:
+def _observed(emulator: ForwardModel, observation: _Observation, changes: Array) -> Array:
     """Changes (K, P) of the flux as they are observed, (K, Q)."""
     return jax.vmap(partial(observation, emulator))(changes)
 
 
 @jax.jit
-def _observed_transpose(emulator: Emulator, observation: _Observation, values: Array) -> Array:
+def _observed_transpose(emulator: ForwardModel, observation: _Observation, values: Array) -> Array:
     """The transpose of `_observed`: from (K, Q) at observed pixels to (K, P)."""
     blank = jnp.zeros((len(values), emulator.layout.n_pixels))
     _, back = jax.vjp(jax.vmap(partial(observation, emulator)), blank)
@@ -343,11 +343,11 @@ def _observed_transpose(emulator: Emulator, observation: _Observation, values: A
 
 
 @jax.jit
-def _slopes(emulator: Emulator, labels: Array, span: Array) -> tuple[Array, Array, Array]:
+def _slopes(emulator: ForwardModel, labels: Array, span: Array) -> tuple[Array, Array, Array]:
     """Lines (C, 4), and the slopes of lines (L, C, 4) and flux (L, P), per `span` of each label."""
 
     def at(labels: Array) -> tuple[Array, Array]:
-        return smooth_params(emulator, labels), emulate(emulator, labels)
+        return smooth_line_params(emulator, labels), evaluate(emulator, labels)
 
     (params, _), push = jax.linearize(at, labels)
     slopes, change = jax.vmap(push)(jnp.diag(span))
@@ -355,7 +355,7 @@ def _slopes(emulator: Emulator, labels: Array, span: Array) -> tuple[Array, Arra
 
 
 def _divided(
-    emulator: Emulator,
+    emulator: ForwardModel,
     labels: Array,
     along: Floats,
     slopes: Array,
@@ -368,13 +368,15 @@ def _divided(
     `slopes` (L, C, 4) are those of the lines, and `change` (L, P) those of the flux.
     """
     matrix = jnp.asarray(along, jnp.float32)
-    lines, everything, of_residual, gain = changes_along(emulator, labels, matrix, slopes, change)
+    lines, everything, of_residual, gain = derivatives_along(
+        emulator, labels, matrix, slopes, change
+    )
     total = np.asarray(_observed(emulator, observation, everything), np.float64)
     net = np.asarray(_observed(emulator, observation, matrix @ change), np.float64)
     changes = total > _FAINT * total.max(axis=1, keepdims=True)
     relative = (net * weight / weight.max()) ** 2 / np.where(changes, total, 1.0)
     quotient = jnp.asarray(np.where(changes, relative, 0.0), jnp.float32)
     density = jnp.maximum(_observed_transpose(emulator, observation, quotient), 0.0)
-    of_lines = against(lines, density * jnp.abs(gain))
+    of_lines = project(lines, density * jnp.abs(gain))
     residual = np.sum(np.asarray(of_residual * density, np.float64), axis=1)
     return np.asarray(of_lines, np.float64), residual

@@ -364,7 +364,7 @@ def _seconds_per_spectrum(model: Model, seed: int) -> float:
 
 
 def _array_bytes(model: Model) -> int:
-    arrays = jax.tree_util.tree_leaves(model.emulator)
+    arrays = jax.tree_util.tree_leaves(model.forward)
     return sum(int(array.nbytes) for array in (*arrays, model.wavelength, model.reference))
 
 

@@ -43,7 +43,7 @@ from numpy.typing import NDArray
 from ..errors import ArchiveError
 from ..libraries.grid import Grid
 from ..lines.lines import Lines
-from ..model.line_grid import Surface
+from ..model.line_grid import LineGrid
 from ..recipe import GROUPED, JointFit, Recipe, recipe_from_json
 from ..runtime.arrays import Floats
 from ..runtime.files import plain
@@ -239,7 +239,7 @@ class Archive:
         name = self._cleared("functions")
         self._describe(name, {"forms": {"own": write_array(self._group, f"{name}/own", basis)}})
 
-    def window(self, number: int, round_number: int) -> tuple[Surface, Floats] | None:
+    def window(self, number: int, round_number: int) -> tuple[LineGrid, Floats] | None:
         """Return lines and summed squared misfits (N,) of a window after a round, or None."""
         group, attributes = self._group_of(f"rounds/{round_number}/{number}")
         if "nodes" not in attributes:
@@ -247,12 +247,14 @@ class Archive:
         try:
             parts = {name: _read(group, attributes, name) for name in _SURFACE}
             root = self.recipe.joint.area_root
-            lines = Surface(**parts, root=root, profile=self.recipe.profile)
+            lines = LineGrid(**parts, root=root, profile=self.recipe.profile)
             return lines, _read(group, attributes, "squares")
         except ArchiveError:
             return None
 
-    def write_window(self, number: int, round_number: int, lines: Surface, squares: Floats) -> None:
+    def write_window(
+        self, number: int, round_number: int, lines: LineGrid, squares: Floats
+    ) -> None:
         """Write the lines of a window after a round."""
         name = self._cleared(f"rounds/{round_number}/{number}")
         parts = {part: getattr(lines, part) for part in _SURFACE} | {"squares": squares}

@@ -20,14 +20,14 @@ from ..errors import ArchiveError
 from ..lines.catalogue import equal_lines
 from ..lines.lines import Lines
 from ..lines.render import optical_depth, transmitted
-from ..model.evaluate import Residual
-from ..model.grid_basis import box_functions, functions_with_residual, rounded
-from ..model.interpolation import box_place, coordinates, fill_holes
-from ..model.interpolation_error import emulator_error, error_shares
-from ..model.line_grid import Surface, surface_layout
-from ..model.model import Model, make_model
-from ..model.residual import make_residual, some_pixels, strengths_of
-from ..model.short_axes import borrow
+from ..model.evaluate import PcaResidual
+from ..model.grid_basis import functions_with_residual, grid_basis, rounded
+from ..model.interpolation import box_number, coordinates, fill_holes
+from ..model.interpolation_error import error_shares, make_error_modes
+from ..model.line_grid import LineGrid, line_grid_layout
+from ..model.model import Model
+from ..model.residual import make_residual, opacity_roots, pixel_sample
+from ..model.short_axes import fit_cross_derivatives
 from ..recipe import JointFit, Recipe
 from ..runtime.arrays import Floats, Integers
 from ..runtime.progress import Progress, silent
@@ -59,16 +59,16 @@ def build(archive: Archive, progress: Progress = silent, *, small: bool = False)
     nodes = _read_nodes(archive, progress)
     lines, data_basis = _lines(archive, nodes)
     residual = _residual(lines, data_basis, nodes, recipe, progress)
-    rates = borrow(nodes.axes, nodes.strengths) if recipe.interpolation == "spline" else {}
-    model = make_model(
+    spline = recipe.interpolation == "spline"
+    model = Model(
         nodes.wavelength,
         nodes.axes,
         lines,
-        residual,
         recipe,
         _meta(archive, nodes),
-        rates=rates,
-        own=data_basis,
+        residual,
+        cross_derivatives=fit_cross_derivatives(nodes.axes, nodes.opacity_roots) if spline else {},
+        data_basis=data_basis,
     )
     return _with_errors(model, nodes, progress)
 
@@ -108,10 +108,10 @@ class _Nodes:
     flux: NDArray[np.float32]
 
     @cached_property
-    def strengths(self) -> Floats:
-        """`model.evaluate.strength` of the box at some pixels, one dimension for each label."""
-        pixels = some_pixels(self.flux.shape[1])
-        values = self.complete @ strengths_of(self.flux[:, pixels])
+    def opacity_roots(self) -> Floats:
+        """`model.evaluate.opacity_root` of the box at some pixels, one dimension for each label."""
+        pixels = pixel_sample(self.flux.shape[1])
+        values = self.complete @ opacity_roots(self.flux[:, pixels])
         return values.reshape(*(axis.size for axis in self.axes.values()), -1)
 
 
@@ -129,13 +129,13 @@ def _read_nodes(archive: Archive, progress: Progress) -> _Nodes:
         axes,
         index,
         archive.labels[index],
-        box_place(axes, box_index),
+        box_number(axes, box_index),
         fill_holes(coordinates(axes), box_index),
         flux,
     )
 
 
-def _lines(archive: Archive, nodes: _Nodes) -> tuple[Surface, Floats]:
+def _lines(archive: Archive, nodes: _Nodes) -> tuple[LineGrid, Floats]:
     """Return the lines, and the data-driven basis functions at the nodes of the box, (box, K')."""
     recipe = archive.recipe
     if isinstance(recipe.fit, JointFit):
@@ -146,7 +146,7 @@ def _lines(archive: Archive, nodes: _Nodes) -> tuple[Surface, Floats]:
     box = np.tensordot(nodes.complete.astype(np.float32), tables, axes=1)
     base = np.zeros((reference.size, 4), np.float32)
     shape = box[:, :, [0, 2, 3]]
-    lines = Surface(reference, base, box[:, :, 1], shape, profile=recipe.profile)
+    lines = LineGrid(reference, base, box[:, :, 1], shape, profile=recipe.profile)
     return lines, np.empty((len(box), 0))
 
 
@@ -166,22 +166,22 @@ def _line_tables(lines: Sequence[Lines], recipe: Recipe) -> tuple[Floats, NDArra
 
 
 def _residual(
-    lines: Surface, data_basis: Floats, nodes: _Nodes, recipe: Recipe, progress: Progress
-) -> Residual | None:
+    lines: LineGrid, data_basis: Floats, nodes: _Nodes, recipe: Recipe, progress: Progress
+) -> PcaResidual | None:
     """Return the residual of the lines at the nodes, if the recipe has one."""
     if recipe.residual is None:
         return None
     smooth = lines.smoothed(functions_with_residual(lines, recipe, data_basis.shape[1]))
-    basis = box_functions(nodes.axes, recipe, data_basis)[nodes.place]
+    basis = grid_basis(nodes.axes, recipe, data_basis)[nodes.place]
     flux = _line_flux(nodes.wavelength, smooth, basis, recipe, progress)
     return make_residual(flux, nodes.flux, nodes.complete, recipe.residual.tolerance)
 
 
 def _line_flux(
-    wavelength: Floats, lines: Surface, basis: Floats, recipe: Recipe, progress: Progress
+    wavelength: Floats, lines: LineGrid, basis: Floats, recipe: Recipe, progress: Progress
 ) -> NDArray[np.float32]:
     """Return the flux (N, P) of the lines alone where the basis functions are `basis` (N, K)."""
-    layout = surface_layout(wavelength, lines, basis, recipe)
+    layout = line_grid_layout(wavelength, lines, basis, recipe)
 
     @jax.jit
     def render(params: Array) -> Array:
@@ -214,10 +214,10 @@ def _with_errors(model: Model, nodes: _Nodes, progress: Progress) -> Model:
         **model.meta,
         "node_rms": _node_errors(model, nodes, True, progress),
         "node_lines_rms": _node_errors(model, nodes, False, progress),
-        "error_shares": error_shares(model, nodes.strengths),
+        "error_shares": error_shares(model, nodes.opacity_roots),
     }
     progress("error model", 0, 1)
-    modes = emulator_error(model, meta["error_shares"])
+    modes = make_error_modes(model, meta["error_shares"])
     progress("error model", 1, 1)
     return replace(model, meta=meta, error_modes=modes)
 

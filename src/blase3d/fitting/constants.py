@@ -6,7 +6,7 @@ import hashlib
 import json
 
 from ..lines import catalogue, detect
-from ..model import grid_basis, interpolation, line_grid, residual
+from ..model import grid_basis, line_grid, residual
 from ..spectra import continuum
 from . import joint_fit, single_node
 
@@ -24,13 +24,13 @@ def constants() -> dict[str, float]:
         "detect.edge": detect._EDGE,
         "catalogue.bins_per_kernel": catalogue._BINS_PER_KERNEL,
         "catalogue.kernel_reach": catalogue._KERNEL_REACH,
-        "interpolation.least_mode": interpolation._LEAST_MODE,
-        "grid_basis.step": grid_basis.OWN_STEP,
+        "interpolation.least_mode": grid_basis._LEAST_SMOOTH,
+        "grid_basis.step": grid_basis.DATA_STEP,
         "grid_basis.power": grid_basis._POWER,
         "grid_basis.least": grid_basis._LEAST,
-        "grid_basis.nothing": grid_basis._NOTHING,
+        "grid_basis.nothing": grid_basis._NEGLIGIBLE,
         "residual.darkest": residual.DARKEST,
-        "residual.some": residual._SOME,
+        "residual.some": residual._SAMPLE,
         "line_grid.layout_nodes": line_grid._LAYOUT_NODES,
         "line_grid.least_root": line_grid._LEAST_ROOT,
         "single_node.reach_margin": single_node.REACH_MARGIN,

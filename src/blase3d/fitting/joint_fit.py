@@ -21,7 +21,14 @@ from ..lines.catalogue import cluster
 from ..lines.detect import detect, detect_missing
 from ..lines.lines import Lines, fwhm, padded
 from ..lines.render import ONE_ORDER, Layout, optical_depth, round_up, transmitted
-from ..model.line_grid import Surface, joined, params_at, slope_of_ln_area, surface_layout, total_of
+from ..model.line_grid import (
+    LineGrid,
+    joined,
+    line_grid_layout,
+    params_at,
+    slope_of_ln_area,
+    total_of,
+)
 from ..recipe import Composition, JointFit, Recipe
 from ..runtime.arrays import Floats
 from .single_node import REACH_MARGIN, SHIFT_UNIT
@@ -44,7 +51,7 @@ _LEAST_EPOCHS = 4
 
 def detect_line_grid(
     wavelength: Floats, flux: NDArray[np.float32], basis: Floats, recipe: Recipe
-) -> Surface:
+) -> LineGrid:
     """Return the first lines of a grid: detections at all nodes, clustered.
 
     A line starts with the width of its strongest detection, and its area follows the optical
@@ -69,13 +76,13 @@ def detect_line_grid(
 
 
 def add_missing_lines(
-    lines: Surface,
+    lines: LineGrid,
     wavelength: Floats,
     flux: NDArray[np.float32],
     model: NDArray[np.float32],
     basis: Floats,
     recipe: Recipe,
-) -> Surface:
+) -> LineGrid:
     """Return `lines` with more where their flux `model` (N, P) absorbs too little."""
     least, distance = recipe.detection.redetection, recipe.detection.distance
     pairs = zip(flux.astype(np.float64), model.astype(np.float64), strict=True)
@@ -86,7 +93,7 @@ def add_missing_lines(
     return joined([lines, _started(added, depth, basis, recipe, _FAINTEST_ADDED, _RIDGE_ADDED)])
 
 
-def _still_in_place(lines: Surface, basis: Floats) -> Lines:
+def _still_in_place(lines: LineGrid, basis: Floats) -> Lines:
     """Return the lines at their strongest node, without those that have widened.
 
     Some lines move or widen to model the wing of another. The feature they were detected for is
@@ -107,7 +114,7 @@ def _at(lines: Lines, wavelength: Floats, values: NDArray[np.float32]) -> Floats
 
 def _started(
     lines: Lines, depth: Floats, basis: Floats, recipe: Recipe, faintest: float, ridge: float
-) -> Surface:
+) -> LineGrid:
     """Return lines whose areas follow `depth` (N, C) as far as the basis functions can."""
     count, n_basis, root = len(lines), basis.shape[1], recipe.joint.area_root
     area: NDArray[np.floating] = np.zeros((n_basis, count))
@@ -117,25 +124,25 @@ def _started(
         normal = basis.T @ basis + ridge * np.eye(n_basis)
         area = np.linalg.solve(normal, basis.T @ total_of(ratio, root))
     shape = np.zeros((min(recipe.joint.shape_functions, n_basis), count, 3), np.float32)
-    return Surface(
+    return LineGrid(
         lines.reference, lines.params, area.astype(np.float32), shape, root, recipe.profile
     )
 
 
 def fit_line_grid(
-    start: Surface,
+    start: LineGrid,
     wavelength: Floats,
     flux: NDArray[np.float32],
     basis: Floats,
     recipe: Recipe,
     background: NDArray[np.float32] | None = None,
     seed: int = 0,
-) -> tuple[Surface, NDArray[np.float32]]:
+) -> tuple[LineGrid, NDArray[np.float32]]:
     """Fit lines to all nodes of a grid at once.
 
     Parameters
     ----------
-    start : Surface
+    start : LineGrid
         First values.
     wavelength : (P,)
         Å.
@@ -152,7 +159,7 @@ def fit_line_grid(
 
     Returns
     -------
-    Surface, (N, P) float32
+    LineGrid, (N, P) float32
         The fitted lines, and their flux at the nodes.
     """
     if background is None:
@@ -164,7 +171,7 @@ def fit_line_grid(
     fit = _Fit(
         jnp.asarray(whole.base),
         _units(whole),
-        surface_layout(wavelength, start, basis, recipe, REACH_MARGIN),
+        line_grid_layout(wavelength, start, basis, recipe, REACH_MARGIN),
         jnp.asarray(flux),
         jnp.asarray(background),
         jnp.asarray(basis, jnp.float32),
@@ -186,17 +193,17 @@ def fit_line_grid(
 
 
 def total_depth(
-    lines: Surface, wavelength: Floats, basis: Floats, recipe: Recipe
+    lines: LineGrid, wavelength: Floats, basis: Floats, recipe: Recipe
 ) -> NDArray[np.float32]:
     """Return the summed depth (N, P) of lines where the basis functions are `basis` (N, K)."""
-    layout = surface_layout(wavelength, lines, basis, recipe)
+    layout = line_grid_layout(wavelength, lines, basis, recipe)
     render = jax.jit(
         partial(optical_depth, composition=recipe.composition), compiler_options=ONE_ORDER
     )
     return np.stack([np.asarray(render(jnp.asarray(p), layout)) for p in lines.at(basis)])
 
 
-def _padded(lines: Surface) -> Surface:
+def _padded(lines: LineGrid) -> LineGrid:
     """Return more lines, without area, so that similar fits share one compilation."""
     count = round_up(len(lines), bits=3)
     more = count - len(lines)
@@ -209,7 +216,7 @@ def _padded(lines: Surface) -> Surface:
     )
 
 
-def _units(lines: Surface) -> Array:
+def _units(lines: LineGrid) -> Array:
     """Return the shift, ln sigma and ln gamma of a coefficient of one, (C, 3)."""
     width = jnp.asarray(fwhm(lines.base, lines.profile), jnp.float32)
     spread = jnp.full_like(width, _WIDTH_UNIT)

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CloneError, InputError
-from ..model.grid_basis import box_functions, own_functions
-from ..model.interpolation import box_place
-from ..model.line_grid import Surface, farthest, joined
-from ..model.residual import some_pixels, strengths_of
+from ..model.grid_basis import data_basis, grid_basis
+from ..model.interpolation import box_number
+from ..model.line_grid import LineGrid, joined, largest_reach
+from ..model.residual import opacity_roots, pixel_sample
 from ..recipe import JointFit, Recipe
 from ..runtime.arrays import Bools, Floats, Integers
 from ..runtime.executor import from_here, run
@@ -60,11 +60,11 @@ def _find_data_basis(fits: WindowFits, progress: Progress) -> None:
     archive, count = fits.archive, fits.settings.data_functions
     if count == 0 or fits.stored_data_basis() is not None:
         return
-    pixels, strengths = some_pixels(archive.wavelength.size), []
+    pixels, strengths = pixel_sample(archive.wavelength.size), []
     for i in fits.nodes:
-        strengths.append(strengths_of(archive.flux_part(i, pixels)))
+        strengths.append(opacity_roots(archive.flux_part(i, pixels)))
         progress("functions of the library", len(strengths), fits.nodes.size)
-    archive.write_data_basis(own_functions(fits.smooth_basis, np.stack(strengths), count))
+    archive.write_data_basis(data_basis(fits.smooth_basis, np.stack(strengths), count))
 
 
 def _fit_round(
@@ -101,11 +101,11 @@ class _Task:
     flux: NDArray[np.float32]
     core: slice
     basis: Floats
-    start: Surface | None
-    far: Surface | None
+    start: LineGrid | None
+    far: LineGrid | None
 
 
-def _fit_window(task: _Task, recipe: Recipe) -> tuple[Surface, Floats]:
+def _fit_window(task: _Task, recipe: Recipe) -> tuple[LineGrid, Floats]:
     """Return the lines after a round, with those added for the next, and the summed squared misfit
     of each node (N,) in the core of the window."""
     wave, flux, basis = task.wavelength, task.flux, task.basis
@@ -155,8 +155,8 @@ class WindowFits:
     def smooth_basis(self) -> Floats:
         """The smooth ones, (N, K − K')."""
         axes = self.archive.axes
-        place = box_place(axes, self.archive.box_index[self.nodes])
-        return box_functions(axes, self.archive.recipe)[place]
+        place = box_number(axes, self.archive.box_index[self.nodes])
+        return grid_basis(axes, self.archive.recipe)[place]
 
     @cached_property
     def data_basis(self) -> Floats:
@@ -187,7 +187,7 @@ class WindowFits:
         """All windows, in order of wavelength."""
         return windows(self.archive.wavelength.size, self.settings)
 
-    def window(self, number: int, round_number: int) -> tuple[Surface, Floats] | None:
+    def window(self, number: int, round_number: int) -> tuple[LineGrid, Floats] | None:
         """The lines of a window after a round, and the summed squared misfits of the nodes (N,).
 
         None if it was not fitted to all of these nodes: one that failed may have come back.
@@ -195,7 +195,7 @@ class WindowFits:
         stored = self.archive.window(number, round_number)
         return stored if stored is not None and stored[1].size == self.nodes.size else None
 
-    def lines(self, round_number: int) -> Surface:
+    def lines(self, round_number: int) -> LineGrid:
         """The lines of all windows after a round.
 
         Raises
@@ -205,7 +205,7 @@ class WindowFits:
         """
         return joined([self._core_lines(k, round_number) for k in range(len(self.windows))])
 
-    def _core_lines(self, number: int, round_number: int) -> Surface:
+    def _core_lines(self, number: int, round_number: int) -> LineGrid:
         stored = self.window(number, round_number)
         if stored is None:
             raise CloneError(
@@ -221,7 +221,7 @@ class WindowFits:
         """The fits that remain in a round, when the round before is complete."""
         wavelength = self.archive.wavelength
         lines = self.lines(round_number - 1) if round_number else None
-        reach = None if lines is None else farthest(lines, self.basis, self.archive.recipe)
+        reach = None if lines is None else largest_reach(lines, self.basis, self.archive.recipe)
         for number, window in from_here(list(enumerate(self.windows))):
             if self.window(number, round_number) is not None:
                 continue

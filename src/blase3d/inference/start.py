@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.ndimage import minimum_filter
 
-from ..model.interpolation import Manifold
+from ..model.interpolation import Interpolation
 from ..parameters import parameter
 from ..spectra.continuum import chebyshev_basis
 from ..units import FWHM_PER_SIGMA, SPEED_OF_LIGHT
@@ -182,7 +182,7 @@ def starts(problem: Problem) -> list[Floats]:
 
 
 @jax.jit
-def _weights(manifold: Manifold, points: Array) -> Array:
+def _weights(manifold: Interpolation, points: Array) -> Array:
     return jax.vmap(manifold.weights)(points)
 
 

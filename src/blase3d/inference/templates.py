@@ -18,8 +18,8 @@ from jax import Array
 from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft
 
-from ..model.interpolation import Manifold, make_manifold
-from ..model.model import Emulator, Model, emulate
+from ..model.interpolation import Interpolation, make_interpolation
+from ..model.model import ForwardModel, Model, evaluate
 from ..spectra.broaden import sample
 from ..units import SPEED_OF_LIGHT
 
@@ -42,7 +42,7 @@ class Coarse:
     first: float
     step: float
     lattice: tuple[Floats, ...]
-    manifold: Manifold
+    manifold: Interpolation
     templates: Single
     transformed: NDArray[np.complex64]
 
@@ -66,18 +66,18 @@ def coarse_of(model: Model) -> Coarse:
 
 def _make_coarse(model: Model) -> Coarse:
     lattice = _lattice(model)
-    velocity_step = model.emulator.velocity_step
+    velocity_step = model.forward.velocity_step
     width = max(round(_CELL / velocity_step), 1)
-    width = min(width, model.emulator.to_log.size)
+    width = min(width, model.forward.to_log.size)
     points = [jnp.asarray(point, jnp.float32) for point in product(*lattice)]
-    rows = [np.asarray(_cells(model.emulator, point, width)) for point in points]
+    rows = [np.asarray(_cells(model.forward, point, width)) for point in points]
     templates = np.stack(rows)
     first = np.log(model.wavelength[0]) + 0.5 * (width - 1) * velocity_step / SPEED_OF_LIGHT
     return Coarse(
         float(first),
         width * velocity_step,
         tuple(lattice),
-        make_manifold(dict(zip(model.axes, lattice, strict=True)), "spline"),
+        make_interpolation(dict(zip(model.axes, lattice, strict=True)), "spline"),
         templates,
         np.asarray(rfft(templates, _padded(templates)), np.complex64),
     )
@@ -90,9 +90,9 @@ def _padded(templates: Single) -> int:
 
 
 @partial(jax.jit, static_argnames="width")
-def _cells(emulator: Emulator, labels: Array, width: int) -> Array:
+def _cells(emulator: ForwardModel, labels: Array, width: int) -> Array:
     """Flux less one, averaged over cells of `width` steps in ln λ, (M,)."""
-    flux = sample(emulate(emulator, labels), emulator.to_log) - 1.0
+    flux = sample(evaluate(emulator, labels), emulator.to_log) - 1.0
     count = flux.size // width
     return flux[: count * width].reshape(count, width).mean(axis=1)
 

@@ -21,7 +21,7 @@ from jax.typing import ArrayLike
 from ..parameters import LIMB_DARKENING
 from ..spectra.broaden import Pixels, broaden, sample, sample_mean
 from ..units import SPEED_OF_LIGHT
-from .evaluate import Emulator, emulate
+from .evaluate import ForwardModel, evaluate
 
 
 @partial(
@@ -81,7 +81,7 @@ class Broadening:
 
 
 def observe(
-    emulator: Emulator,
+    forward: ForwardModel,
     labels: Array,
     pixel: Array,
     broadening: Broadening,
@@ -90,12 +90,12 @@ def observe(
     residual: bool = True,
 ) -> Array:
     """Flux (Q,) of a star of these labels as it is observed (`apply_instrument`)."""
-    flux = emulate(emulator, labels, residual=residual)
-    return apply_instrument(emulator, flux, pixel, broadening, whole=whole)
+    flux = evaluate(forward, labels, residual=residual)
+    return apply_instrument(forward, flux, pixel, broadening, whole=whole)
 
 
 def apply_instrument(
-    emulator: Emulator,
+    forward: ForwardModel,
     flux: Array,
     pixel: Array,
     broadening: Broadening,
@@ -111,8 +111,8 @@ def apply_instrument(
     whole : (Q,) int32, optional
         Added to `pixel`, where float32 could not hold the sum (`broaden.sample`).
     """
-    flux = sample(flux, emulator.to_log)
-    step, resolution, pixels = emulator.velocity_step, broadening.resolution, broadening.pixels
+    flux = sample(flux, forward.to_log)
+    step, resolution, pixels = forward.velocity_step, broadening.resolution, broadening.pixels
     shift = jnp.log1p(jnp.asarray(broadening.rv) / SPEED_OF_LIGHT) * SPEED_OF_LIGHT / step
     if resolution is not None and jnp.ndim(resolution):  # emitted at one step, observed at another
         resolution = jnp.interp(

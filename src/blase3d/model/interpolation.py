@@ -1,8 +1,8 @@
-"""Manifolds: functions of the labels that go through the nodes of a grid, or near them.
+"""Interpolation in the box of labels that the nodes of a grid span.
 
-Interpolation in a box is linear in the values at the nodes: what differs between kinds is only
-the weight that each node has at given labels. So a manifold is its weights, and whatever is known
-at the nodes (line parameters, residuals) is interpolated by one product, `weights @ table`.
+Interpolation is linear in the values at the nodes: the kinds differ only in the weight that each
+node has at given labels. Whatever is known at the nodes (line parameters, residuals) is
+interpolated by one product, `weights @ table`.
 
 The weights of a tensor product are products of one-dimensional ones, which are piecewise
 polynomials along an axis of n values:
@@ -13,7 +13,7 @@ polynomials along an axis of n values:
   ∫ f‴² (Schoenberg 1964); also the limit of a Gaussian process with a Matérn kernel of order 5/2
   whose length is far above the spacing. It was chosen by held-out error and by leaving nodes out
   (`benchmarks/accuracy.py`). Through up to four values goes one polynomial, with a next derivative
-  that is borrowed from the other labels (`Borrowed`).
+  that is estimated from the other labels (`CrossDerivative`).
 - `ridge`: not through the nodes: the regression on Chebyshev polynomials with a penalty on their
   coefficients from the second order on. For noisy nodes.
 """
@@ -38,11 +38,9 @@ Kind = Literal["linear", "cubic", "spline", "ridge"]
 _DEGREE = {"linear": 1, "cubic": 3, "spline": 5}
 _NATURAL = 5
 SHORT = 4
-"""Through so many values, at the most, goes one polynomial."""
+"""Largest number of values through which goes one polynomial."""
 _RIDGE, _RIDGE_DEGREE = 1e-3, 6
-"""Penalty of the regression, relative to the squared values, and its degree at the most."""
-_LEAST_MODE = 0.02
-"""The rougher modes are scaled down to this at the least."""
+"""Penalty of the regression, relative to the squared values, and its highest degree."""
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=("knots", "pieces"), meta_fields=())
@@ -57,21 +55,20 @@ class Axis:
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=("nodes", "difference", "slopes", "rates"),
+    data_fields=("nodes", "difference", "slopes", "coefficients"),
     meta_fields=("axis",),
 )
 @dataclass(frozen=True)
-class Borrowed:
+class CrossDerivative:
     """The n-th derivative along an axis of n values, which these leave open.
 
-    It is put together, at each node of the other axes, from what the values do tell: how the
-    derivative below changes along the other labels y,
+    At each node of the other axes it is estimated from how the derivative below changes along the
+    other labels y,
 
-        ∂ⁿf/∂xⁿ = Σₗ rₗ ∂/∂yₗ ∂ⁿ⁻¹f/∂xⁿ⁻¹,
+        ∂ⁿf/∂xⁿ = Σₗ cₗ ∂/∂yₗ ∂ⁿ⁻¹f/∂xⁿ⁻¹,
 
     and the polynomial through the values gets the term ∂ⁿf/∂xⁿ Π(x − xᵢ)/n!, which is zero at all
-    of them. That this holds, with rates r that are the same at all wavelengths, is so because line
-    strengths follow few quantities, which all labels change: see `borrowing`.
+    of them. Why this holds, with the same c at all wavelengths: see `short_axes`.
 
     Attributes
     ----------
@@ -80,9 +77,9 @@ class Borrowed:
     difference : (n,)
         Weights of the values in the derivative of order n − 1.
     slopes : tuple of (m, m)
-        Of every other axis, of m values: weights of its values in the derivative at each.
-    rates : (..., L − 1)
-        At the nodes of the other axes.
+        For every other axis, of m values: weights of its values in the derivative at each.
+    coefficients : (..., L − 1)
+        c at the nodes of the other axes.
     axis : int
         Number of the axis.
     """
@@ -90,16 +87,18 @@ class Borrowed:
     nodes: Array
     difference: Array
     slopes: tuple[Array, ...]
-    rates: Array
+    coefficients: Array
     axis: int
 
-    def weights(self, parts: Sequence[Array], x: Array) -> Array:
-        """What the term adds to the weights of the box at `x` along the axis, where the axes have
-        the weights `parts`."""
-        place = _product([part for k, part in enumerate(parts) if k != self.axis])
-        spread = jnp.zeros_like(place)
+    def weights(self, axis_weights: Sequence[Array], x: Array) -> Array:
+        """Weights of the box, (nodes,), that the term adds at `x` along its axis.
+
+        `axis_weights` are those of each axis.
+        """
+        others = _product([one for k, one in enumerate(axis_weights) if k != self.axis])
+        spread = jnp.zeros_like(others)
         for k, slopes in enumerate(self.slopes):
-            change = jnp.tensordot(place * self.rates[..., k], slopes, axes=(k, 0))
+            change = jnp.tensordot(others * self.coefficients[..., k], slopes, axes=(k, 0))
             spread += jnp.moveaxis(change, -1, k)
         term = 1.0 / math.factorial(self.nodes.size)
         for node in self.nodes:
@@ -110,39 +109,39 @@ class Borrowed:
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=("lower", "span", "axes", "borrowed"),
+    data_fields=("lower", "span", "axes", "cross_derivatives"),
     meta_fields=("logarithmic",),
 )
 @dataclass(frozen=True)
-class Manifold:
+class Interpolation:
     """Interpolation in a box of labels, some by their logarithm. Coordinates are scaled to run
     from 0 to 1 over the box."""
 
     lower: Array
     span: Array
     axes: tuple[Axis, ...]
-    borrowed: tuple[Borrowed, ...]
+    cross_derivatives: tuple[CrossDerivative, ...]
     logarithmic: tuple[bool, ...]
 
     def weights(self, labels: Array) -> Array:
         """Weight of every node of the box at labels (L,), last label fastest, (nodes,)."""
-        place = [jnp.log(x) if log else x for x, log in zip(labels, self.logarithmic, strict=True)]
-        return self.unit_weights((jnp.stack(place) - self.lower) / self.span)
+        point = [jnp.log(x) if log else x for x, log in zip(labels, self.logarithmic, strict=True)]
+        return self.unit_weights((jnp.stack(point) - self.lower) / self.span)
 
     def unit_weights(self, unit: Array) -> Array:
-        """The same at labels scaled to 0–1."""
-        parts = [_axis_weights(axis, x) for axis, x in zip(self.axes, unit, strict=True)]
-        weights = _product(parts).ravel()
-        for term in self.borrowed:
-            weights += term.weights(parts, unit[term.axis])
+        """Weight of every node at labels scaled to 0–1."""
+        along = [_axis_weights(axis, x) for axis, x in zip(self.axes, unit, strict=True)]
+        weights = _product(along).ravel()
+        for term in self.cross_derivatives:
+            weights += term.weights(along, unit[term.axis])
         return weights
 
 
-def _product(parts: Sequence[Array]) -> Array:
-    """The outer product of weights along axes."""
+def _product(axis_weights: Sequence[Array]) -> Array:
+    """Outer product of weights along axes."""
     box = jnp.ones(())
-    for part in parts:
-        box = jnp.multiply.outer(box, part)
+    for weights in axis_weights:
+        box = jnp.multiply.outer(box, weights)
     return box
 
 
@@ -151,58 +150,66 @@ LOGARITHMIC = frozenset({"teff"})
 
 
 def coordinates(axes: Mapping[str, NDArray[np.float64]]) -> list[NDArray[np.float64]]:
-    """The axes of a grid in the coordinates in which models are smooth."""
+    """Return the axes of a grid in the coordinates in which models are smooth."""
     return [np.log(axis) if name in LOGARITHMIC else axis for name, axis in axes.items()]
 
 
-def box_place(
+def box_number(
     axes: Mapping[str, NDArray[np.float64]], index: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Number in the box (N,), last label fastest, of nodes whose place on the axes is `index`
-    (N, L)."""
+    """Return the numbers in the box (N,), last label fastest, of nodes of these indices on the
+    axes, (N, L)."""
     return np.ravel_multi_index(tuple(index.T), tuple(len(axis) for axis in axes.values()))
 
 
-def make_manifold(
+def make_interpolation(
     axes: Mapping[str, NDArray[np.float64]],
     kind: Kind,
-    rates: Mapping[str, NDArray[np.floating]] | None = None,
+    cross_derivatives: Mapping[str, NDArray[np.floating]] | None = None,
     lowered: str | None = None,
-) -> Manifold:
-    """The manifold of the box spanned by `axes`: increasing values of each label.
+) -> Interpolation:
+    """Return the interpolation in a box.
 
-    A linear one is linear in the labels, the others are functions of their `coordinates`. `rates`
-    are those of labels that borrow (`Borrowed`). Along the label `lowered` a spline is the next
-    best: nothing is borrowed, or, where nothing was, it has a `lowered_degree`.
+    Parameters
+    ----------
+    axes : dict
+        Increasing values of each label.
+    kind : str
+        A linear one is linear in the labels, the others in their `coordinates`.
+    cross_derivatives : dict, optional
+        Coefficients of `CrossDerivative`, for labels of few values.
+    lowered : str, optional
+        A label along which a spline is the next best: without its cross derivatives, or, where it
+        has none, of the `lowered_degree`.
     """
-    rates = rates or {}
+    known = cross_derivatives or {}
     values = list(axes.values()) if kind == "linear" else coordinates(axes)
     logs = tuple(kind != "linear" and name in LOGARITHMIC for name in axes)
     lower = np.array([axis[0] for axis in values])
     span = np.array([_span(axis) for axis in values])
     units = [_unit(axis) for axis in values]
-    parts = [
-        _make_axis(unit, kind, name == lowered and name not in rates)
+    pieces = [
+        _make_axis(unit, kind, name == lowered and name not in known)
         for name, unit in zip(axes, units, strict=True)
     ]
     terms = [
-        _make_borrowed(units, k, rates[name])
+        _cross_derivative(units, k, known[name])
         for k, name in enumerate(axes)
-        if name in rates and name != lowered
+        if name in known and name != lowered
     ]
-    return Manifold(jnp.asarray(lower), jnp.asarray(span), tuple(parts), tuple(terms), logs)
+    return Interpolation(jnp.asarray(lower), jnp.asarray(span), tuple(pieces), tuple(terms), logs)
 
 
-def _make_borrowed(
-    units: Sequence[NDArray[np.float64]], k: int, rates: NDArray[np.floating]
-) -> Borrowed:
+def _cross_derivative(
+    units: Sequence[NDArray[np.float64]], k: int, coefficients: NDArray[np.floating]
+) -> CrossDerivative:
     slopes = [jnp.asarray(slopes_between(unit)) for i, unit in enumerate(units) if i != k]
     nodes, difference = jnp.asarray(units[k]), jnp.asarray(highest_difference(units[k]))
-    return Borrowed(nodes, difference, tuple(slopes), jnp.asarray(rates), k)
+    return CrossDerivative(nodes, difference, tuple(slopes), jnp.asarray(coefficients), k)
 
 
 def unit_axes(axes: Mapping[str, NDArray[np.float64]]) -> list[NDArray[np.float64]]:
-    """The coordinates of the axes scaled to run from 0 to 1."""
+    """Return the coordinates of the axes, scaled to run from 0 to 1."""
     return [_unit(axis) for axis in coordinates(axes)]
 
 
@@ -215,13 +222,13 @@ def _span(axis: NDArray[np.float64]) -> float:
 
 
 def highest_difference(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weights (n,) of values at x (n,) in the derivative of order n − 1 of the polynomial through
-    them."""
+    """Return the weights (n,) of values at x (n,) in the derivative of order n − 1 of their
+    polynomial."""
     return math.factorial(x.size - 1) * np.linalg.inv(np.vander(x))[0]
 
 
 def slopes_between(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weights of values at x (n,) in the derivatives at each of them, (n, n)."""
+    """Return the weights (n, n) of values at x (n,) in the derivatives at each of them."""
     if x.size == 1:
         return np.zeros((1, 1))
     return np.asarray(spline_through(x, np.eye(x.size), best_degree(x.size)).derivative()(x))
@@ -259,20 +266,20 @@ def _ridge_axis(unit: NDArray[np.float64]) -> Axis:
 
 
 def best_degree(count: int, kind: Kind = "spline") -> int:
-    """Degree of the spline through so many values."""
+    """Return the degree of the spline through this number of values."""
     if kind == "spline" and count > SHORT:
         return _NATURAL
     return min(_DEGREE[kind], count - 1)
 
 
 def lowered_degree(count: int) -> int:
-    """The next best degree for so many values (`error_model`)."""
+    """Return the next lower degree for this number of values (`interpolation_error`)."""
     return 3 if count > SHORT else count - 2
 
 
 def spline_through(x: NDArray[np.float64], values: NDArray[np.float64], degree: int) -> BSpline:
-    """The spline through values (n, ...) at x (n,): the natural one of degree 5, not-a-knot ones
-    of lower degrees."""
+    """Return the spline through values (n, ...) at x (n,): natural for degree 5, not-a-knot for
+    lower ones."""
     if degree < _NATURAL:
         return make_interp_spline(x, values, k=degree)
     flat = np.zeros(values.shape[1:])
@@ -281,7 +288,7 @@ def spline_through(x: NDArray[np.float64], values: NDArray[np.float64], degree: 
 
 
 def _axis_weights(axis: Axis, x: Array) -> Array:
-    """Horner's rule on the piece that holds x; beyond the ends the last piece goes on."""
+    """Weights (n,) at x, by Horner's rule; beyond the ends, the outer polynomial is continued."""
     last = axis.knots.shape[0] - 2
     piece = jnp.clip(jnp.searchsorted(axis.knots, x, side="right") - 1, 0, last)
     distance = x - axis.knots[piece]
@@ -294,69 +301,35 @@ def _axis_weights(axis: Axis, x: Array) -> Array:
 def fill_holes(
     axes: Sequence[NDArray[np.float64]], index: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """The matrix (box, nodes) that completes values at N nodes to the whole box.
+    """Return the matrix (box, N) that completes values at N nodes to the full box.
 
-    A missing node gets what makes the squared second differences along all labels smallest, in
-    units of the mean spacing; present ones keep their values exactly.
+    The values at missing nodes minimise the squared second differences along all labels, in units
+    of the mean spacing. Those at the N nodes stay as they are.
 
     Parameters
     ----------
     axes : sequence of arrays
         Values of each label.
     index : (N, L)
-        Place of every node on the axes.
+        Indices of every node on the axes.
     """
     shape = tuple(len(axis) for axis in axes)
-    place = np.ravel_multi_index(tuple(index.T), shape)
+    present = np.ravel_multi_index(tuple(index.T), shape)
     box = int(np.prod(shape))
-    complete = np.zeros((box, len(place)))
-    complete[place, np.arange(len(place))] = 1.0
-    missing = np.setdiff1d(np.arange(box), place)
+    complete = np.zeros((box, len(present)))
+    complete[present, np.arange(len(present))] = 1.0
+    missing = np.setdiff1d(np.arange(box), present)
     if missing.size:
-        rough = _roughness(axes)
-        known = rough[:, place]
+        rough = roughness(axes)
+        known = rough[:, present]
         solution, *_ = np.linalg.lstsq(rough[:, missing], -known, rcond=None)
         complete[missing] = solution
     return complete
 
 
-def smooth_modes(axes: Sequence[NDArray[np.float64]], count: int) -> NDArray[np.float64]:
-    """The `count` smoothest functions on the nodes of a box, (box, count), smoothest first.
-
-    They are the products of the eigenvectors, along each axis, of the roughness (squared second
-    differences between neighbours, and weakly squared first ones: Demmler & Reinsch 1975), in
-    order of the sum of their eigenvalues. The first is constant. Each has unit rms but for a
-    factor that falls with its roughness, so that coefficients of one size are a smooth function.
-    The last function along an axis of three nodes or more is left out: it alternates from node to
-    node, and says nothing of what is between them.
-    """
-    values, vectors = zip(*(_modes_of_axis(np.asarray(axis)) for axis in axes), strict=True)
-    shape = tuple(len(found) for found in values)
-    rough = np.add.reduce(np.meshgrid(*values, indexing="ij")).ravel()
-    chosen = np.argsort(rough, kind="stable")[:count]
-    places = np.unravel_index(chosen, shape)
-    modes = np.ones((1, len(chosen)))
-    for basis, place in zip(vectors, places, strict=True):
-        modes = (modes[:, None, :] * basis[None, :, place]).reshape(-1, len(chosen))
-    first = rough[chosen[1]] if len(chosen) > 1 else 1.0
-    return modes * np.maximum(1.0 / np.sqrt(1.0 + rough[chosen] / first), _LEAST_MODE)
-
-
-def _modes_of_axis(axis: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Roughness (m,) of the smoothest functions on n values, and the functions (n, m)."""
-    count = axis.size
-    rough = _roughness([axis], slope=0.1)
-    values, vectors = np.linalg.eigh(rough.T @ rough)
-    values, vectors = values[: max(2, count - 1)], vectors[:, : max(2, count - 1)]
-    sign = np.where(vectors[-1] < 0.0, -1.0, 1.0)  # the same on every machine
-    return np.maximum(values, 0.0), vectors * sign * np.sqrt(count)
-
-
-def _roughness(axes: Sequence[NDArray[np.float64]], slope: float = 1e-2) -> NDArray[np.float64]:
-    """Second differences along every axis, and first ones with weight `slope`, (rows, box).
-
-    The first ones decide, weakly, what second differences leave open.
-    """
+def roughness(axes: Sequence[NDArray[np.float64]], slope: float = 1e-2) -> NDArray[np.float64]:
+    """Return the second differences along every axis, and first ones with weight `slope`, which
+    settle what second ones leave open, (rows, box)."""
     eyes = [np.eye(len(axis)) for axis in axes]
     rows = [np.zeros((1, int(np.prod([len(axis) for axis in axes]))))]
     for k, axis in enumerate(axes):

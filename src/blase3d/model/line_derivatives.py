@@ -1,7 +1,7 @@
-"""How single lines change a spectrum, summed chunk by chunk of the layout.
+"""Derivatives of a spectrum by single lines, summed chunk by chunk of the layout.
 
-The changes of the optical depth by every line along some directions of the labels are as many
-numbers as there are pairs of a line and a pixel; they are summed on the way and never kept.
+The changes of the depth by every line, along some directions of the labels, are as many numbers as
+pairs of a line and a pixel. They are summed on the way and never stored.
 """
 
 from __future__ import annotations
@@ -16,66 +16,88 @@ from jax import Array
 from ..lines.compositions import COMPOSITIONS
 from ..lines.profiles import PROFILES
 from ..lines.render import TILE, line_columns, transmitted
-from .evaluate import Emulator, smooth_params, with_residual
+from .evaluate import ForwardModel, add_residual, smooth_line_params
 
 _AT_ONCE = 8
 """Chunks of the layout that are evaluated together, as in `render`."""
 
 
 @jax.jit
-def changes_along(
-    emulator: Emulator, labels: Array, along: Array, slopes: Array, change: Array
-) -> tuple[LineChanges, Array, Array, Array]:
-    """The lines and how they move; sizes of all changes of the flux together, and those of the
-    residual alone, (L, P); and the gain (P,)."""
+def derivatives_along(
+    forward: ForwardModel, labels: Array, along: Array, slopes: Array, change: Array
+) -> tuple[LineDerivatives, Array, Array, Array]:
+    """Return the derivatives of lines and flux along directions of the labels.
+
+    Parameters
+    ----------
+    labels : (L,)
+    along : (K, L)
+        The directions.
+    slopes : (L, C, 4)
+        Derivatives of the line parameters by the labels.
+    change : (L, P)
+        Derivatives of the flux by the labels.
+
+    Returns
+    -------
+    LineDerivatives
+        Of the lines.
+    (K, P), (K, P)
+        Sizes of all changes of the flux together, and those of the residual alone.
+    (P,)
+        Derivative of the flux by the summed depth of the lines.
+    """
     moved = jnp.tensordot(along, slopes, axes=1)
-    lines = LineChanges(emulator, *_columns(emulator, smooth_params(emulator, labels), moved))
+    lines = LineDerivatives(forward, *_columns(forward, smooth_line_params(forward, labels), moved))
     sizes, signed, depth = lines.summed()
-    gain = _gain(emulator, labels, depth)
+    gain = _gain(forward, labels, depth)
     of_residual = jnp.abs(along @ change - gain * signed)
     return lines, jnp.abs(gain) * sizes + of_residual, of_residual, gain
 
 
 @jax.jit
-def against(lines: LineChanges, density: Array) -> Array:
-    """Sizes of the changes of each line times `density` (K, P), summed over pixels, (K, C)."""
-    return lines.against(density)
+def project(lines: LineDerivatives, density: Array) -> Array:
+    """Return the sizes of the changes of each line times `density` (K, P), summed over pixels,
+    (K, C)."""
+    return lines.project(density)
 
 
-def _columns(emulator: Emulator, params: Array, moved: Array) -> tuple[Array, Array]:
+def _columns(forward: ForwardModel, params: Array, moved: Array) -> tuple[Array, Array]:
     """Columns of the lines (C + 1, 4), as `line_columns`, and their changes (L, C + 1, 4)."""
-    value, push = jax.linearize(partial(line_columns, profile=emulator.layout.profile), params)
+    value, push = jax.linearize(partial(line_columns, profile=forward.layout.profile), params)
     return value, jax.vmap(push)(moved)
 
 
-def _gain(emulator: Emulator, labels: Array, depth: Array) -> Array:
-    """Derivative of the flux by the optical depth of the lines, `depth`, at each pixel (P,)."""
-    weights = emulator.manifold.weights(labels)
+def _gain(forward: ForwardModel, labels: Array, depth: Array) -> Array:
+    """Derivative of the flux by the summed `depth` of the lines at each pixel (P,)."""
+    weights = forward.interpolation.weights(labels)
 
     def flux(depth: Array) -> Array:
-        return with_residual(emulator, transmitted(depth, emulator.composition), weights)
+        return add_residual(forward, transmitted(depth, forward.composition), weights)
 
     return jax.jvp(flux, (depth,), (jnp.ones_like(depth),))[1]
 
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=("emulator", "columns", "changes"),
+    data_fields=("forward", "columns", "changes"),
     meta_fields=(),
 )
 @dataclass(frozen=True, eq=False)
-class LineChanges:
-    """Changes of the optical depth by each line, evaluated chunk by chunk of the layout and never
-    kept: they are as many as pairs of a line and a pixel."""
+class LineDerivatives:
+    """Changes of the depth by each line, evaluated chunk by chunk of the layout.
 
-    emulator: Emulator
+    `columns` (C + 1, 4) of the lines as in `line_columns`, and their `changes` (K, C + 1, 4).
+    """
+
+    forward: ForwardModel
     columns: Array
     changes: Array
 
     def summed(self) -> tuple[Array, Array, Array]:
-        """Sums over the lines: of the sizes and of the signed changes, (K, P) both, and of the
-        optical depths themselves (P,)."""
-        layout = self.emulator.layout
+        """Return sums over the lines: sizes of the changes and signed changes, (K, P) both, and the
+        depths themselves (P,)."""
+        layout = self.forward.layout
 
         def of_chunk(chunk: tuple[Array, Array, Array]) -> Array:
             change, depth = self._of_chunk(*chunk)
@@ -89,9 +111,10 @@ class LineChanges:
         count = len(self.changes)
         return pixels[:count], pixels[count : 2 * count], pixels[-1]
 
-    def against(self, density: Array) -> Array:
-        """Sizes of the changes of each line times `density` (K, P), summed over pixels, (K, C)."""
-        layout = self.emulator.layout
+    def project(self, density: Array) -> Array:
+        """Return the sizes of the changes of each line times `density` (K, P), summed over pixels,
+        (K, C)."""
+        layout = self.forward.layout
         padding = self._n_tiles * TILE - layout.n_pixels
         padded = jnp.pad(density, ((0, 0), (0, padding)))
         tiles = jnp.moveaxis(padded.reshape(len(density), -1, TILE), 1, 0)
@@ -102,22 +125,22 @@ class LineChanges:
             return jnp.sum(jnp.abs(change) * tiles[tile][:, None], axis=2).T
 
         chunks = (layout.x, layout.slots, layout.offsets, layout.tile)
-        parts = jax.lax.map(of_chunk, chunks, batch_size=_AT_ONCE)  # (chunks, S, K)
+        projected = jax.lax.map(of_chunk, chunks, batch_size=_AT_ONCE)  # (chunks, S, K)
         count = self.columns.shape[0]
         slots = layout.slots.reshape(-1)
-        return jax.ops.segment_sum(parts.reshape(slots.size, -1), slots, count)[:-1].T
+        return jax.ops.segment_sum(projected.reshape(slots.size, -1), slots, count)[:-1].T
 
     @property
     def _n_tiles(self) -> int:
-        return -(-self.emulator.layout.n_pixels // TILE)
+        return -(-self.forward.layout.n_pixels // TILE)
 
     def _of_chunk(self, x: Array, slots: Array, offsets: Array) -> tuple[Array, Array]:
-        """Changes of the optical depth by the lines of one chunk at its pixels, (K, S, TILE), and
-        the optical depths (S, TILE)."""
-        profile = PROFILES[self.emulator.layout.profile]
+        """Changes of the depth by the lines of one chunk at its pixels, (K, S, TILE), and the
+        depths (S, TILE)."""
+        profile = PROFILES[self.forward.layout.profile]
         shift, area, *shape = (column[slots][:, None] for column in self.columns.T)
         value, *slopes = profile.partials(x - (offsets[:, None] + shift), *shape)
         d_shift, d_area, *d_shape = (self.changes[:, slots, k][..., None] for k in range(4))
         moved = sum(d * by for d, by in zip((d_shift, *d_shape), slopes, strict=True))
-        depth, slope = COMPOSITIONS[self.emulator.composition].depth(area * value)
+        depth, slope = COMPOSITIONS[self.forward.composition].depth(area * value)
         return slope * (d_area * value + area * moved), depth

@@ -1,12 +1,12 @@
-"""Lines over a whole grid: line parameters that are smooth functions of the labels.
+"""Lines over a grid: line parameters as functions of the labels.
 
 Every line has, over the nodes of a grid,
 
     ln a  = base + n ln(1 + Σₖ uₖ Aₖ / n)   k < K
     shift, ln σ, ln γ = base + Σₖ uₖ Sₖ     k < W, W < K
 
-with uₖ functions on the grid, smooth ones and the library's own (`functions`). The n-th roots of
-strengths follow the labels freely, widths and centres in the smooth ones. `surface_fit` fits them.
+with functions uₖ over the grid (`grid_basis`). The n-th roots of areas follow all of them, widths
+and centres the smoothest. `fitting.joint_fit` fits the coefficients.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from ..recipe import Recipe
 
 _AREA_STEP, _STRONG, _COARSEST = 0.004, 0.3, 8.0
 _SHAPE_STEPS = np.array([2e-4, 0.01, 0.01])
-"""Steps of the coefficients of ln area, and of those of shift (Å), ln sigma and ln gamma, in a
-model file: far below what a fit can tell. Those of ln area grow as a line absorbs less than
-`_STRONG` at its centre, up to `_COARSEST` times."""
+"""Steps of the coefficients of ln area, and of shift (Å), ln sigma and ln gamma, in a model file:
+far below the errors of a fit. Those of ln area grow, up to `_COARSEST` times, where a line absorbs
+less than `_STRONG` at its centre."""
 _LAYOUT_NODES = 24
-"""Nodes, at the most, whose lines say how far a line reaches."""
+"""Largest number of nodes at which the reach of a line is computed."""
 _LEAST_ROOT = 0.2
-"""Below this, relative to where no smooth function adds anything, the root of an area goes to zero
-along an exponential: areas stay above zero."""
+"""Root of an area, relative to its `base`, below which it goes to zero as an exponential: areas
+stay positive."""
 
 
 @dataclass(frozen=True, eq=False)
-class Surface:
+class LineGrid:
     """C lines over a grid.
 
     Attributes
@@ -51,7 +51,7 @@ class Surface:
     shape : (W, C, 3) float32
         Coefficients of shift (Å), ln sigma and ln gamma.
     root : int
-        n of the root of areas that is a sum of smooth functions; 0: it is their logarithm.
+        n of the root of areas that is a sum of the functions; 0: their logarithm is.
     profile : str
         Name of the profile of the lines.
     """
@@ -66,25 +66,25 @@ class Surface:
     def __len__(self) -> int:
         return self.reference.size
 
-    def at(self, modes: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Parameters (N, C, 4) at nodes where the smooth functions are `modes` (N, K)."""
-        change = np.einsum("nk,kcp->ncp", modes[:, : len(self.shape)], self.shape)
-        ln_area = ln_area_of(modes[:, : len(self.area)] @ self.area, self.root, np)
+    def at(self, basis: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return the parameters (N, C, 4) at nodes where the functions are `basis` (N, K)."""
+        change = np.einsum("nk,kcp->ncp", basis[:, : len(self.shape)], self.shape)
+        ln_area = ln_area_of(basis[:, : len(self.area)] @ self.area, self.root, np)
         columns = [change[..., 0], ln_area, change[..., 1], change[..., 2]]
         return (self.base + np.stack(columns, axis=-1)).astype(np.float32)
 
-    def rounded(self) -> Surface:
-        """The surface with coefficients that are multiples of `steps`, for a small file."""
+    def rounded(self) -> LineGrid:
+        """Return the lines with coefficients that are multiples of `steps`, for a small file."""
         area_steps, shape_steps = steps(self.base, self.profile)
         area = np.round(self.area / area_steps) * area_steps
         shape = np.round(self.shape / shape_steps) * shape_steps
         return replace(self, area=area.astype(np.float32), shape=shape.astype(np.float32))
 
-    def smoothed(self, count: int) -> Surface:
-        """The surface by the first `count` functions alone."""
+    def smoothed(self, count: int) -> LineGrid:
+        """Return the lines as they follow the first `count` functions alone."""
         return replace(self, area=self.area[:count])
 
-    def take(self, which: NDArray[np.int64] | NDArray[np.bool_]) -> Surface:
+    def take(self, which: NDArray[np.int64] | NDArray[np.bool_]) -> LineGrid:
         """The lines of these indices (or of this mask), in that order."""
         return replace(
             self,
@@ -98,51 +98,50 @@ class Surface:
 def steps(
     base: NDArray[np.float32], profile: str = DEFAULT_PROFILE
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Steps of the coefficients of lines of this `base` (C, 4): ln area (C,) and shape (3,)."""
+    """Return the steps of the coefficients of ln area (C,) and shape (3,), for lines of `base`."""
     depth = np.exp(base[:, 1].astype(np.float64)) / fwhm(base, profile)
     return _AREA_STEP * np.clip(_STRONG / depth, 1.0, _COARSEST), _SHAPE_STEPS
 
 
-def joined(parts: list[Surface]) -> Surface:
-    """All lines of several surfaces, in order of reference."""
-    together = _stacked(parts)
+def joined(grids: list[LineGrid]) -> LineGrid:
+    """Return all lines of several grids, in order of reference."""
+    together = replace(
+        grids[0],
+        reference=np.concatenate([grid.reference for grid in grids]),
+        base=np.concatenate([grid.base for grid in grids]),
+        area=np.concatenate([grid.area for grid in grids], axis=1),
+        shape=np.concatenate([grid.shape for grid in grids], axis=1),
+    )
     return together.take(np.argsort(together.reference, kind="stable"))
 
 
-def _stacked(parts: list[Surface]) -> Surface:
-    return replace(
-        parts[0],
-        reference=np.concatenate([part.reference for part in parts]),
-        base=np.concatenate([part.base for part in parts]),
-        area=np.concatenate([part.area for part in parts], axis=1),
-        shape=np.concatenate([part.shape for part in parts], axis=1),
-    )
-
-
-def params_at(base: Array, area: Array, shape: Array, modes: Array, root: int) -> Array:
-    """Line parameters (C, 4) where the smooth functions are `modes` (K,)."""
-    change = jnp.tensordot(modes[: shape.shape[0]], shape, axes=1)
-    columns = [change[:, 0], ln_area_of(modes @ area, root), change[:, 1], change[:, 2]]
+def params_at(base: Array, area: Array, shape: Array, basis: Array, root: int) -> Array:
+    """Return line parameters (C, 4) where the functions are `basis` (K,)."""
+    change = jnp.tensordot(basis[: shape.shape[0]], shape, axes=1)
+    columns = [change[:, 0], ln_area_of(basis @ area, root), change[:, 1], change[:, 2]]
     return base + jnp.stack(columns, axis=1)
 
 
 def ln_area_of(total: Any, root: int, lib: Any = jnp) -> Any:
-    """ln(area), from `base`, where the smooth functions add up to `total`, by JAX or by NumPy."""
+    """Return ln area, relative to `base`, where the functions add up to `total`.
+
+    `lib` is JAX's NumPy or NumPy itself.
+    """
     if not root:
         return total
     ratio = 1.0 + total / root
     faint = math.log(_LEAST_ROOT) + ratio / _LEAST_ROOT - 1.0
-    usual = lib.log(lib.maximum(ratio, _LEAST_ROOT))
-    return root * lib.where(ratio < _LEAST_ROOT, faint, usual)
+    logarithm = lib.log(lib.maximum(ratio, _LEAST_ROOT))
+    return root * lib.where(ratio < _LEAST_ROOT, faint, logarithm)
 
 
 def slope_of_ln_area(total: Array, root: int) -> Array:
-    """The derivative of `ln_area_of`."""
+    """Return the derivative of `ln_area_of`."""
     return 1.0 / jnp.maximum(1.0 + total / root, _LEAST_ROOT) if root else jnp.ones_like(total)
 
 
 def total_of(ln_area: NDArray[np.float64], root: int) -> NDArray[np.float64]:
-    """The inverse of `ln_area_of`."""
+    """Return the inverse of `ln_area_of`."""
     if not root:
         return ln_area
     below = ln_area / root - math.log(_LEAST_ROOT)
@@ -150,17 +149,20 @@ def total_of(ln_area: NDArray[np.float64], root: int) -> NDArray[np.float64]:
     return root * (ratio - 1.0)
 
 
-def surface_layout(
+def line_grid_layout(
     wavelength: NDArray[np.float64],
-    surface: Surface,
-    modes: NDArray[np.float64],
+    lines: LineGrid,
+    basis: NDArray[np.float64],
     recipe: Recipe,
     margin: float = 1.0,
 ) -> Layout:
-    """The layout of lines that reach as far as anywhere among nodes spread over the grid."""
-    far = margin * farthest(surface, modes, recipe)
-    half = np.minimum(far, wing_limit(wavelength, surface.reference, recipe.wing_cut))
-    return make_layout(wavelength, surface.reference, half, surface.profile)
+    """Return the layout of lines out to `margin` times their largest reach at these nodes.
+
+    `basis` (N, K) has the functions at the nodes.
+    """
+    far = margin * largest_reach(lines, basis, recipe)
+    half = np.minimum(far, wing_limit(wavelength, lines.reference, recipe.wing_cut))
+    return make_layout(wavelength, lines.reference, half, lines.profile)
 
 
 def wing_limit(
@@ -173,12 +175,15 @@ def wing_limit(
     return 0.5 * wing_cut * np.gradient(wavelength)[pixel]
 
 
-def farthest(
-    surface: Surface, modes: NDArray[np.float64], recipe: Recipe, most: int = _LAYOUT_NODES
+def largest_reach(
+    lines: LineGrid, basis: NDArray[np.float64], recipe: Recipe, most: int = _LAYOUT_NODES
 ) -> NDArray[np.float64]:
-    """How far (Å) each line reaches where it reaches farthest of at most so many nodes, (C,)."""
-    far = np.zeros(len(surface))
-    for node in modes[:: -(-len(modes) // most)]:
-        params = surface.at(node[None])[0]
-        far = np.maximum(far, reach(params, recipe.wing_tolerance, surface.profile))
+    """Return how far (Å) each line reaches at the node where it reaches farthest, (C,).
+
+    At most `most` of the nodes are taken, spread over the grid.
+    """
+    far = np.zeros(len(lines))
+    for node in basis[:: -(-len(basis) // most)]:
+        params = lines.at(node[None])[0]
+        far = np.maximum(far, reach(params, recipe.wing_tolerance, lines.profile))
     return far

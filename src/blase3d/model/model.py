@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -20,16 +22,18 @@ from ..parameters import LIMB_DARKENING
 from ..recipe import Recipe
 from ..spectra.broaden import Pixels, log_grid, pixel_widths, pixels_of
 from ..units import SPEED_OF_LIGHT
-from .evaluate import Emulator, Residual, emulate, line_params
-from .grid_basis import box_functions, functions_with_residual
+from .evaluate import ForwardModel, PcaResidual, evaluate, line_params
+from .grid_basis import functions_with_residual, grid_basis
 from .instrument import Broadening, observe
-from .interpolation import make_manifold
-from .line_grid import Surface, farthest, surface_layout
+from .interpolation import make_interpolation
+from .line_grid import LineGrid, largest_reach, line_grid_layout
 
 _SAME_PIXEL = 1e-6
 """Wavelengths this close (Å) are of one pixel."""
 _GRAIN, _SPARE = 2048, 4
-"""Parts of a model begin and end at multiples of so many pixels, with so many to spare."""
+"""Cuts of a model begin and end at multiples of so many pixels, with so many to spare."""
+_COARSEST = 32_768
+"""Pixels of a coarse cut that is not halved: it would not be worth its compilation."""
 _FASTEST, _BROADEST = 1000.0, 600.0
 """Velocity (km/s) that is taken where it is not known yet, and where spectra are broadened."""
 
@@ -44,26 +48,102 @@ class Model:
         The model's own pixels, Å in vacuum.
     axes : dict
         Values of each label at the nodes of the box.
-    reference : (C,) float64
-        Wavelengths that name the lines (Å, vacuum).
-    emulator : Emulator
-        The arrays behind.
+    line_grid : LineGrid
+        The C lines over the grid.
     recipe : Recipe
-        How it was made.
+        The settings it was made with.
     meta : dict
         Library with its citation, versions, units, nodes.
+    residual : PcaResidual or None
+        Correction of the flux by what the lines leave at the nodes.
     error_modes : (K, P) float32
-        The emulator's expected error: its covariance over pixels is the sum of their outer
-        products (`emulator_error`). No rows where no error is stated.
+        Expected error between the nodes: its covariance over pixels is the sum of the outer
+        products of these modes (`interpolation_error`). No rows where no error is stated.
+    cross_derivatives : dict
+        For labels of few values, the coefficients of their next derivative in those along the
+        other labels (`short_axes`).
+    data_basis : (box, K') or None
+        Functions over the grid from the library's own spectra (`grid_basis`).
     """
 
     wavelength: NDArray[np.float64]
     axes: Mapping[str, NDArray[np.float64]]
-    reference: NDArray[np.float64]
-    emulator: Emulator
+    line_grid: LineGrid
     recipe: Recipe
-    meta: Mapping[str, Any]
-    error_modes: NDArray[np.float32]
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    residual: PcaResidual | None = None
+    error_modes: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    cross_derivatives: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
+    data_basis: NDArray[np.floating] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.error_modes.size:
+            none = np.empty((0, self.wavelength.size), np.float32)
+            object.__setattr__(self, "error_modes", none)
+
+    @property
+    def reference(self) -> NDArray[np.float64]:
+        """Wavelengths that name the lines (Å, vacuum), (C,)."""
+        return self.line_grid.reference
+
+    @cached_property
+    def basis(self) -> NDArray[np.float64]:
+        """The functions that lines follow, at the nodes of the box, (box, K)."""
+        return grid_basis(self.axes, self.recipe, self.data_basis)
+
+    @cached_property
+    def forward(self) -> ForwardModel:
+        """The arrays that turn labels into flux, made when they are first needed."""
+        with jax.ensure_compile_time_eval():  # they stay, also if this is being traced
+            return self._make_forward()
+
+    def _make_forward(self) -> ForwardModel:
+        lines, ln = self.line_grid, log_grid(self.wavelength)
+        data_count = 0 if self.data_basis is None else self.data_basis.shape[1]
+        smooth_count = len(lines.area)
+        if self.residual is not None:
+            smooth_count = functions_with_residual(lines, self.recipe, data_count)
+        to_log = np.interp(np.exp(ln), self.wavelength, np.arange(self.wavelength.size))
+        return ForwardModel(
+            make_interpolation(self.axes, self.recipe.interpolation, self.cross_derivatives),
+            jnp.asarray(self.basis, jnp.float32),
+            jnp.asarray(lines.base),
+            jnp.asarray(lines.area),
+            jnp.asarray(lines.shape),
+            self.residual,
+            line_grid_layout(self.wavelength, lines, self.basis, self.recipe),
+            jnp.asarray(to_log, jnp.float32),
+            smooth_count,
+            lines.root,
+            self.recipe.composition,
+            SPEED_OF_LIGHT * float(ln[-1] - ln[0]) / (ln.size - 1),
+        )
+
+    @property
+    def emulator(self) -> ForwardModel:
+        """The former name of `forward`."""
+        warnings.warn("Model.emulator is now Model.forward", DeprecationWarning, stacklevel=2)
+        return self.forward
+
+    def with_lines(self, line_grid: LineGrid) -> Model:
+        """Return the model with slightly other parameters of its lines.
+
+        The lines keep their layout, and so their compiled code; `dataclasses.replace` makes a new
+        one.
+        """
+        forward = replace(
+            self.forward,
+            base=jnp.asarray(line_grid.base),
+            area=jnp.asarray(line_grid.area),
+            shape=jnp.asarray(line_grid.shape),
+        )
+        return replace(self, line_grid=line_grid).with_forward(forward)
+
+    def with_forward(self, forward: ForwardModel) -> Model:
+        """Return the model with its flux computed by other arrays."""
+        model = replace(self)
+        model.__dict__["forward"] = forward  # the cached property
+        return model
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -124,7 +204,7 @@ class Model:
         vector = self.label_vector(**labels)
         effects = (rv, vsini, resolution, wavelength, vmac)
         if all(effect is None for effect in effects) and not integrate:
-            return _emulate(self.emulator, vector, residual=residual)
+            return _evaluate(self.forward, vector, residual=residual)
         at = self.wavelength if wavelength is None else wavelength
         part = self
         if not isinstance(at, jax.core.Tracer) and np.size(at):
@@ -141,23 +221,37 @@ class Model:
         }
         pixels = part.pixels(np.asarray(at, np.float64)) if integrate else None
         broadening = part.broadening(values, at, pixels)
-        return _observe(part.emulator, vector, part.places(at), broadening, residual=residual)
+        return _observe(part.forward, vector, part.places(at), broadening, residual=residual)
 
-    def part(self, low: float, high: float, velocity: float = 0.0) -> Model:
-        """The model of what moves into the range from `low` to `high` (Å) at up to `velocity`
-        (km/s): evaluating it costs a part. Parts of nearly equal range are one, kept here."""
-        margin = 1.0 + velocity / SPEED_OF_LIGHT
-        start = np.searchsorted(self.wavelength, low / margin) - _SPARE
-        stop = np.searchsorted(self.wavelength, high * margin) + _SPARE
-        first = max(int(start) // _GRAIN * _GRAIN, 0)
-        last = min(-(-int(stop) // _GRAIN) * _GRAIN, self.wavelength.size)
-        if last - first >= self.wavelength.size or last - first < 2:
+    def part(
+        self, low: float, high: float, velocity: float = 0.0, *, coarse: bool = False
+    ) -> Model:
+        """The model cut to a range of wavelengths, which costs a fraction of the whole.
+
+        Cuts are kept: ranges that are nearly equal have the same one.
+
+        Parameters
+        ----------
+        low, high : float
+            Range, Å.
+        velocity : float
+            km/s by which the light in it may be shifted or broadened.
+        coarse : bool
+            Few cuts, for ranges that change often, since each cut is compiled once. The model is
+            halved as long as a half has the range; the halves of a level overlap by half of
+            their length, so that every range half as long lies in one.
+        """
+        margin, size = 1.0 + velocity / SPEED_OF_LIGHT, self.wavelength.size
+        first = max(int(np.searchsorted(self.wavelength, low / margin)) - _SPARE, 0)
+        last = min(int(np.searchsorted(self.wavelength, high * margin)) + _SPARE, size)
+        span = _coarse_span(first, last, size) if coarse else _fine_span(first, last, size)
+        if span[1] - span[0] >= size or span[1] - span[0] < 2:
             return self
-        parts = _PARTS.setdefault(self, {})
-        if (first, last) not in parts:
+        cuts = _CUTS.setdefault(self, {})
+        if span not in cuts:
             with jax.ensure_compile_time_eval():  # its arrays stay, also if this is being traced
-                parts[first, last] = _cut(self, slice(first, last))
-        return parts[first, last]
+                cuts[span] = _cut(self, slice(*span))
+        return cuts[span]
 
     def broadening(
         self, values: Mapping[str, Any], wavelength: ArrayLike, pixels: Pixels | None = None
@@ -178,7 +272,7 @@ class Model:
 
     def pixels(self, wavelength: NDArray[np.float64]) -> Pixels:
         """Pixels that touch midway between wavelengths (Q,) in Å."""
-        return pixels_of(pixel_widths(wavelength), self.emulator.velocity_step)
+        return pixels_of(pixel_widths(wavelength), self.forward.velocity_step)
 
     def line_spread(
         self,
@@ -189,8 +283,8 @@ class Model:
         it is taken to the model's steps in ln λ, (M,)."""
         if resolution is None or not (callable(resolution) or np.ndim(resolution)):
             return resolution
-        first, steps = float(np.log(self.wavelength[0])), np.arange(self.emulator.to_log.size)
-        grid = np.exp(first + steps * self.emulator.velocity_step / SPEED_OF_LIGHT)
+        first, steps = float(np.log(self.wavelength[0])), np.arange(self.forward.to_log.size)
+        grid = np.exp(first + steps * self.forward.velocity_step / SPEED_OF_LIGHT)
         if callable(resolution):
             return jnp.asarray(resolution(grid), jnp.float32)
         return jnp.interp(grid, jnp.asarray(wavelength), jnp.asarray(resolution))
@@ -202,13 +296,13 @@ class Model:
             ln = jnp.log(wavelength)
         else:  # in float64, as long as the wavelengths are known
             ln = np.log(np.asarray(wavelength, np.float64))
-        first, step = float(np.log(self.wavelength[0])), self.emulator.velocity_step
+        first, step = float(np.log(self.wavelength[0])), self.forward.velocity_step
         return jnp.asarray((ln - first) * (SPEED_OF_LIGHT / step), jnp.float32)
 
     def split_places(self, wavelength: NDArray[np.float64]) -> tuple[Array, Array]:
         """The same as whole pixels, int32, and what remains, float32: exact on long spectra."""
         ln = np.log(wavelength) - float(np.log(self.wavelength[0]))
-        place = ln * (SPEED_OF_LIGHT / self.emulator.velocity_step)
+        place = ln * (SPEED_OF_LIGHT / self.forward.velocity_step)
         whole = np.floor(place)
         return jnp.asarray(whole, jnp.int32), jnp.asarray(place - whole, jnp.float32)
 
@@ -256,8 +350,22 @@ class Model:
 
     def lines(self, **labels: float) -> Lines:
         """The lines at given labels."""
-        params = _line_params(self.emulator, self.label_vector(**labels))
+        params = _line_params(self.forward, self.label_vector(**labels))
         return Lines(self.reference, np.asarray(params), self.recipe.profile)
+
+
+def _fine_span(first: int, last: int, size: int) -> tuple[int, int]:
+    """The pixels from `first` to `last`, rounded outwards."""
+    return first // _GRAIN * _GRAIN, min(-(-last // _GRAIN) * _GRAIN, size)
+
+
+def _coarse_span(first: int, last: int, size: int) -> tuple[int, int]:
+    """The smallest span of repeated halving with the pixels from `first` to `last`."""
+    span, length = (0, size), size
+    while length > _COARSEST and 2 * (last - first) <= (length := length // 2):
+        start = first // (length // 2) * (length // 2)
+        span = start, min(start + length, size)
+    return span
 
 
 def _fastest(rv: ArrayLike | None) -> float:
@@ -267,89 +375,29 @@ def _fastest(rv: ArrayLike | None) -> float:
     return _FASTEST if isinstance(rv, jax.core.Tracer) else float(np.max(np.abs(rv)))
 
 
-def surface_of(reference: NDArray[np.float64], emulator: Emulator) -> Surface:
-    """The lines of an emulator, of which `reference` (C,) are the names."""
-    base, area, shape = (np.asarray(p) for p in (emulator.base, emulator.area, emulator.shape))
-    return Surface(reference, base, area, shape, emulator.root, emulator.layout.profile)
-
-
-def rates_of(model: Model) -> dict[str, NDArray[np.float32]]:
-    """The rates of the labels that borrow from the others, by label."""
-    terms = model.emulator.manifold.borrowed
-    return {model.label_names[term.axis]: np.asarray(term.rates) for term in terms}
-
-
-def own_of(model: Model) -> NDArray[np.float32]:
-    """The library's own functions at the nodes of the box, (box, K')."""
-    emulator = model.emulator
-    return np.asarray(emulator.modes)[:, emulator.modes.shape[1] - emulator.own :]
-
-
 def _cut(model: Model, pixels: slice) -> Model:
-    """The model of some of its pixels, with the lines that reach them."""
-    rest, surface = model.emulator.residual, surface_of(model.reference, model.emulator)
-    wavelength = model.wavelength[pixels]
-    far = farthest(surface, np.asarray(model.emulator.modes), model.recipe)
-    reaching = (model.reference + far > wavelength[0]) & (model.reference - far < wavelength[-1])
-    residual = None
-    if rest is not None:
-        residual = Residual(rest.nodes, rest.pixels[:, pixels], rest.scale[pixels])
-    return make_model(
-        wavelength,
-        model.axes,
-        surface.take(reaching),
-        residual,
-        model.recipe,
-        model.meta,
-        model.error_modes[:, pixels],
-        rates_of(model),
-        own_of(model),
+    """The model on some of its pixels, with the lines that reach them."""
+    lines, wavelength = model.line_grid, model.wavelength[pixels]
+    far = largest_reach(lines, model.basis, model.recipe)
+    reaching = (lines.reference + far > wavelength[0]) & (lines.reference - far < wavelength[-1])
+    residual = model.residual
+    if residual is not None:
+        residual = replace(
+            residual, pixels=residual.pixels[:, pixels], scale=residual.scale[pixels]
+        )
+    return replace(
+        model,
+        wavelength=wavelength,
+        line_grid=lines.take(reaching),
+        residual=residual,
+        error_modes=model.error_modes[:, pixels],
     )
 
 
-_PARTS: WeakKeyDictionary[Model, dict[tuple[int, int], Model]] = WeakKeyDictionary()
-_emulate = jax.jit(emulate, static_argnames="residual")
+_CUTS: WeakKeyDictionary[Model, dict[tuple[int, int], Model]] = WeakKeyDictionary()
+_evaluate = jax.jit(evaluate, static_argnames="residual")
 _observe = jax.jit(observe, static_argnames="residual")
 _line_params = jax.jit(line_params)
-
-
-def make_model(
-    wavelength: NDArray[np.float64],
-    axes: Mapping[str, NDArray[np.float64]],
-    surface: Surface,
-    residual: Residual | None,
-    recipe: Recipe,
-    meta: Mapping[str, Any],
-    error_modes: NDArray[np.float32] | None = None,
-    rates: Mapping[str, NDArray[np.floating]] | None = None,
-    own: NDArray[np.floating] | None = None,
-) -> Model:
-    """A model from its lines and its residual at the nodes of the box, the rates of labels that
-    borrow from the others (`manifold.Borrowed`), and the library's own functions (box, K')."""
-    if error_modes is None:
-        error_modes = np.empty((0, wavelength.size), np.float32)
-    modes = box_functions(axes, recipe, own)
-    own_count = 0 if own is None else own.shape[1]
-    with_rest = len(surface.area)
-    if residual is not None:
-        with_rest = functions_with_residual(surface, recipe, own_count)
-    ln = log_grid(wavelength)
-    emulator = Emulator(
-        make_manifold(axes, recipe.interpolation, rates),
-        jnp.asarray(modes, jnp.float32),
-        jnp.asarray(surface.base),
-        jnp.asarray(surface.area),
-        jnp.asarray(surface.shape),
-        residual,
-        surface_layout(wavelength, surface, modes, recipe),
-        jnp.asarray(np.interp(np.exp(ln), wavelength, np.arange(wavelength.size)), jnp.float32),
-        with_rest,
-        own_count,
-        surface.root,
-        recipe.composition,
-        SPEED_OF_LIGHT * float(ln[-1] - ln[0]) / (ln.size - 1),
-    )
-    return Model(wavelength, dict(axes), surface.reference, emulator, recipe, meta, error_modes)
 
 
 def check_overlap(model: Model, wavelength: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -22,18 +22,18 @@ from ..recipe import GROUPED, JointFit, Recipe, recipe_from_json
 from ..runtime.files import replacing
 from ..runtime.zarr_groups import Format, read_array, write_array
 from ..spectra.spectrum import check_wavelength
-from .evaluate import Residual
-from .grid_basis import OWN_STEP
-from .line_grid import Surface, steps
-from .model import Model, make_model, own_of, rates_of
+from .evaluate import PcaResidual
+from .grid_basis import DATA_STEP
+from .line_grid import LineGrid, steps
+from .model import Model
 from .residual import node_steps, scale_number, scale_of
 
 FORMAT = Format("blase3d-model", 3, GROUPED, "blase3d build")
 """Version 3 has no cross derivatives, versions before 5 have no data-driven basis functions."""
 _WAVELENGTH_STEP = 1e-7
-"""Å: wavelengths are kept as second differences in this unit."""
+"""Å: unit of the second differences in which wavelengths are stored."""
 _ERROR_STEP = 1e-5
-"""Of the error modes, in units of the continuum."""
+"""Step of the error modes, in units of the continuum."""
 
 
 def save_model(model: Model, path: str | Path) -> None:
@@ -61,18 +61,17 @@ def _write(group: zarr.Group, model: Model) -> None:
     whole = np.round(model.wavelength / _WAVELENGTH_STEP).astype(np.int64)
     write_array(group, "wavelength", _folded(np.diff(whole, 2)))
     write_array(group, "reference", model.reference)
-    emulator, residual = model.emulator, model.emulator.residual
-    base = np.asarray(emulator.base)
-    write_array(group, "base", base)
-    for name, step in _steps(model.recipe, base).items():
-        values = np.asarray(getattr(emulator, name))
+    lines, residual = model.line_grid, model.residual
+    write_array(group, "base", np.asarray(lines.base, np.float32))
+    for name, step in _steps(model.recipe, lines.base).items():
+        values = np.asarray(getattr(lines, name), np.float32)
         write_array(group, name, values if step is None else _coded(values, step))
     write_array(group, "error_modes", _coded(model.error_modes, _ERROR_STEP))
-    for name, rates in rates_of(model).items():
-        write_array(group, _place_of_rates(model.axes, name), rates)
-    own = own_of(model)
-    if own.size:
-        write_array(group, "own_functions", _coded(own, OWN_STEP))
+    for label, coefficients in model.cross_derivatives.items():
+        values = np.asarray(coefficients, np.float32)
+        write_array(group, _cross_derivatives_name(model.axes, label), values)
+    if model.data_basis is not None and model.data_basis.size:
+        write_array(group, "own_functions", _coded(model.data_basis, DATA_STEP))
     if residual is not None:
         pixels = np.asarray(residual.pixels)
         nodes = _coded(np.asarray(residual.nodes), node_steps(pixels))
@@ -81,13 +80,13 @@ def _write(group: zarr.Group, model: Model) -> None:
         write_array(group, "residual_scale", _folded(scale_number(np.asarray(residual.scale))))
 
 
-def _place_of_rates(axes: Mapping[str, Any], name: str) -> str:
-    """The array with the rates of a label, whatever characters its name has."""
-    return f"rates_{list(axes).index(name)}"
+def _cross_derivatives_name(axes: Mapping[str, Any], label: str) -> str:
+    """Name of the array of a label, whatever characters the label has."""
+    return f"rates_{list(axes).index(label)}"
 
 
 def _steps(recipe: Recipe, base: NDArray[np.float32]) -> dict[str, ArrayLike | None]:
-    """Steps of the coefficients of lines; None where they are kept as they are."""
+    """Steps of the coefficients of lines; None where they are stored as they are."""
     joint = isinstance(recipe.fit, JointFit)
     area, shape = steps(base, recipe.profile) if joint else (None, None)
     return {"area": area, "shape": shape}
@@ -98,7 +97,7 @@ def _coded(values: NDArray[np.floating], step: ArrayLike) -> NDArray[np.unsigned
 
 
 def _folded(whole: NDArray[np.int64]) -> NDArray[np.unsignedinteger]:
-    """Signs folded in, in the smallest type that holds them."""
+    """Whole numbers with their signs folded in, in the smallest type that holds them."""
     folded = np.where(whole < 0, -2 * whole - 1, 2 * whole).astype(np.uint64)
     kind = np.min_scalar_type(int(folded.max(initial=0)))
     return folded.astype(kind.str)  # not `kind`: of two names for 64 bits, Zarr knows one
@@ -133,71 +132,75 @@ def load_model(path: str | Path) -> Model:
 def _read(group: zarr.Group, attributes: dict[str, Any]) -> Model:
     recipe = recipe_from_json(attributes["recipe"], attributes["version"])
     axes = {name: np.asarray(axis) for name, axis in attributes["axes"].items()}
-    parts = {name: read_array(group, name) for name in ("reference", "base")}
-    for name, step in _steps(recipe, parts["base"]).items():
+    arrays = {name: read_array(group, name) for name in ("reference", "base")}
+    for name, step in _steps(recipe, arrays["base"]).items():
         values = read_array(group, name)
-        parts[name] = values if step is None else _decoded(values, step)
+        arrays[name] = values if step is None else _decoded(values, step)
     residual = _read_residual(group) if "residual_nodes" in group else None
     if residual is None and recipe.residual is not None:
         raise ValueError("the residual is missing")
     wavelength = _wavelengths(attributes["wavelength"], read_array(group, "wavelength"))
     check_wavelength(wavelength, ArchiveError)
     root = recipe.fit.area_root if isinstance(recipe.fit, JointFit) else 0
-    surface = Surface(**parts, root=root, profile=recipe.profile)
-    errors = _decoded(read_array(group, "error_modes"), _ERROR_STEP)
-    rates, own = _read_rates(group, axes), None
+    data_basis = None
     if "own_functions" in group:
-        own = _decoded(read_array(group, "own_functions"), OWN_STEP)
-    _check(wavelength, axes, surface, residual, errors, rates, own)
-    meta = attributes["meta"]
-    return make_model(wavelength, axes, surface, residual, recipe, meta, errors, rates, own)
+        data_basis = _decoded(read_array(group, "own_functions"), DATA_STEP)
+    model = Model(
+        wavelength,
+        axes,
+        LineGrid(**arrays, root=root, profile=recipe.profile),
+        recipe,
+        attributes["meta"],
+        residual,
+        _decoded(read_array(group, "error_modes"), _ERROR_STEP),
+        _read_cross_derivatives(group, axes),
+        data_basis,
+    )
+    _check(model)
+    model.forward  # noqa: B018  raises where numbers are absurd
+    return model
 
 
-def _read_rates(group: zarr.Group, axes: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
-    places = {name: _place_of_rates(axes, name) for name in axes}
-    return {name: read_array(group, place) for name, place in places.items() if place in group}
+def _read_cross_derivatives(
+    group: zarr.Group, axes: Mapping[str, Any]
+) -> dict[str, NDArray[np.float32]]:
+    names = {label: _cross_derivatives_name(axes, label) for label in axes}
+    return {label: read_array(group, name) for label, name in names.items() if name in group}
 
 
-def _check(
-    wavelength: NDArray[np.float64],
-    axes: dict[str, NDArray[np.float64]],
-    surface: Surface,
-    residual: Residual | None,
-    errors: NDArray[np.float32],
-    rates: dict[str, NDArray[np.float32]],
-    own: NDArray[np.float32] | None,
-) -> None:
-    """Raise ValueError unless the parts are of one model, and numbers."""
+def _check(model: Model) -> None:
+    """Raise ValueError unless the arrays of a model have matching shapes and finite values."""
+    axes, lines, residual = model.axes, model.line_grid, model.residual
     for name, axis in axes.items():
         if not (axis.ndim == 1 and axis.size and np.isfinite(axis).all()):
             raise ValueError(f"the values of {name} are no numbers")
         if not (np.diff(axis) > 0).all():
             raise ValueError(f"the values of {name} do not increase")
-    pixels, count = wavelength.size, surface.reference.size
+    pixels, count = model.wavelength.size, lines.reference.size
     box = math.prod(axis.size for axis in axes.values())
-    if max(len(surface.area), len(surface.shape)) > box:
+    if max(len(lines.area), len(lines.shape)) > box:
         raise ValueError("lines follow more functions than there are nodes")
-    parts: list[tuple[Any, tuple[int, ...]]] = [
-        (surface.reference, (count,)),
-        (surface.base, (count, 4)),
-        (surface.area, (len(surface.area), count)),
-        (surface.shape, (len(surface.shape), count, 3)),
-        (errors, (len(errors), pixels)),
+    expected: list[tuple[Any, tuple[int, ...]]] = [
+        (lines.reference, (count,)),
+        (lines.base, (count, 4)),
+        (lines.area, (len(lines.area), count)),
+        (lines.shape, (len(lines.shape), count, 3)),
+        (model.error_modes, (len(model.error_modes), pixels)),
     ]
-    for name, values in rates.items():
+    for name, coefficients in model.cross_derivatives.items():
         others = [axis.size for other, axis in axes.items() if other != name]
-        parts.append((values, (*others, len(others))))
-    if own is not None:
-        parts.append((own, (box, own.shape[-1])))
+        expected.append((coefficients, (*others, len(others))))
+    if model.data_basis is not None:
+        expected.append((model.data_basis, (box, model.data_basis.shape[-1])))
     if residual is not None:
         rank = len(residual.pixels)
         shapes = [(box, rank), (rank, pixels), (pixels,)]
-        parts += zip((residual.nodes, residual.pixels, residual.scale), shapes, strict=True)
-    for values, shape in parts:
+        expected += zip((residual.nodes, residual.pixels, residual.scale), shapes, strict=True)
+    for values, shape in expected:
         if np.shape(values) != shape:
-            raise ValueError(f"a part has the shape {np.shape(values)} instead of {shape}")
+            raise ValueError(f"an array has the shape {np.shape(values)} instead of {shape}")
         if not np.isfinite(values).all():
-            raise ValueError("a part has values that are not finite")
+            raise ValueError("an array has values that are not finite")
 
 
 def _wavelengths(first: list[int], bends: NDArray[np.unsignedinteger]) -> NDArray[np.float64]:
@@ -206,8 +209,8 @@ def _wavelengths(first: list[int], bends: NDArray[np.unsignedinteger]) -> NDArra
     return np.concatenate([[first[0]], first[0] + np.cumsum(steps)]) * _WAVELENGTH_STEP
 
 
-def _read_residual(group: zarr.Group) -> Residual:
+def _read_residual(group: zarr.Group) -> PcaResidual:
     pixels = _decoded(read_array(group, "residual_pixels"), 1.0)
     nodes = _decoded(read_array(group, "residual_nodes"), node_steps(pixels))
     scale = scale_of(_unfolded(read_array(group, "residual_scale")))
-    return Residual(jnp.asarray(nodes), jnp.asarray(pixels), jnp.asarray(scale))
+    return PcaResidual(jnp.asarray(nodes), jnp.asarray(pixels), jnp.asarray(scale))

@@ -14,9 +14,9 @@ from jax import Array
 from ..errors import InputError
 from ..lines.lines import Lines
 from ..runtime.arrays import Bools, Floats, Integers
-from .evaluate import Emulator, line_params
-from .interpolation import make_manifold
-from .model import Model, rates_of, surface_of
+from .evaluate import ForwardModel, line_params
+from .interpolation import make_interpolation
+from .model import Model
 
 PRESENT = -100.0
 """ln area below which a line is missing, as at some nodes of models of the recipe `paper`."""
@@ -89,10 +89,9 @@ def choose_line(model: Model, labels: Mapping[str, float], near: float | None = 
 
 def _count_nodes(model: Model) -> Integers:
     """Count the nodes of the box at which each line is present, (C,)."""
-    surface = surface_of(model.reference, model.emulator)
-    count = np.zeros(len(surface), np.int64)
-    for node in np.asarray(model.emulator.modes):
-        count += surface.at(node[None])[0, :, 1] > PRESENT
+    count = np.zeros(len(model.reference), np.int64)
+    for node in model.basis:
+        count += model.line_grid.at(node[None])[0, :, 1] > PRESENT
     return count
 
 
@@ -106,12 +105,12 @@ def line_over_labels(model: Model, line: int, labels: Floats) -> Floats:
 
     They are in the order of `lines.PARAMETERS`.
     """
-    emulator = model.emulator
+    forward = model.forward
     alone = replace(
-        emulator,
-        base=emulator.base[line : line + 1],
-        area=emulator.area[:, line : line + 1],
-        shape=emulator.shape[:, line : line + 1],
+        forward,
+        base=forward.base[line : line + 1],
+        area=forward.area[:, line : line + 1],
+        shape=forward.shape[:, line : line + 1],
     )
     params = np.array(_line_params(alone, jnp.asarray(labels, jnp.float32))[:, 0], np.float64)
     params[params[:, 1] < PRESENT] = np.nan
@@ -119,8 +118,8 @@ def line_over_labels(model: Model, line: int, labels: Floats) -> Floats:
 
 
 @jax.jit
-def _line_params(emulator: Emulator, labels: Array) -> Array:
-    return jax.vmap(partial(line_params, emulator))(labels)
+def _line_params(forward: ForwardModel, labels: Array) -> Array:
+    return jax.vmap(partial(line_params, forward))(labels)
 
 
 def label_mesh(model: Model, base: Mapping[str, float], values: Mapping[str, Floats]) -> Floats:
@@ -154,7 +153,7 @@ def count_lines(model: Model, labels: Floats, depth: float) -> Integers:
     counts = []
     for start in range(0, len(labels), _BATCH):
         vectors = jnp.asarray(labels[start : start + _BATCH], jnp.float32)
-        for params in np.asarray(_line_params(model.emulator, vectors)):
+        for params in np.asarray(_line_params(model.forward, vectors)):
             lines = Lines(model.reference, params, model.recipe.profile)
             deep = lines.central_depth(model.recipe.composition) >= depth
             inside = (lines.center >= low) & (lines.center <= high)
@@ -162,8 +161,8 @@ def count_lines(model: Model, labels: Floats, depth: float) -> Integers:
     return np.array(counts)
 
 
-def without_node(model: Model, name: str, value: float) -> Emulator:
-    """Return the emulator that interpolates without the nodes at one inner value of a label.
+def without_node(model: Model, name: str, value: float) -> Model:
+    """Return the model as it interpolates without the nodes at one inner value of a label.
 
     Cross derivatives of the other labels are kept; those of the label itself are dropped.
     """
@@ -171,17 +170,19 @@ def without_node(model: Model, name: str, value: float) -> Emulator:
     left = np.flatnonzero(~np.isclose(axes[name], value))
     rates = {
         label: values.take(left, axis=[other for other in axes if other != label].index(name))
-        for label, values in rates_of(model).items()
+        for label, values in model.cross_derivatives.items()
         if label != name
     }
     shape = tuple(axis.size for axis in axes.values())
     kept = np.arange(int(np.prod(shape))).reshape(shape)
     kept = kept.take(left, axis=list(axes).index(name)).ravel()
     axes[name] = axes[name][left]
-    emulator, residual = model.emulator, model.emulator.residual
-    return replace(
-        emulator,
-        manifold=make_manifold(axes, model.recipe.interpolation, rates),
-        modes=emulator.modes[kept],
-        residual=None if residual is None else replace(residual, nodes=residual.nodes[kept]),
+    forward, residual = model.forward, model.forward.residual
+    return model.with_forward(
+        replace(
+            forward,
+            interpolation=make_interpolation(axes, model.recipe.interpolation, rates),
+            basis=forward.basis[kept],
+            residual=None if residual is None else replace(residual, nodes=residual.nodes[kept]),
+        )
     )

@@ -229,7 +229,7 @@ def _model_lines(
 def _params_at(model: Model, points: Floats) -> jax.Array:
     """Line parameters (G, C, 4) at labels (G, L)."""
     return jax.lax.map(
-        lambda vector: line_params(model.emulator, vector), jnp.asarray(points, jnp.float32)
+        lambda vector: line_params(model.forward, vector), jnp.asarray(points, jnp.float32)
     )
 
 

@@ -22,11 +22,19 @@ from ...errors import InputError
 from ...inference import Inference, Options, Prior, infer
 from ...inference.likelihood.likelihood import Likelihood, make_likelihood
 from ...inference.problem import Problem, make_problem
-from ...model.model import Model, make_model, own_of, rates_of, surface_of
+from ...model.model import Model
 from ...runtime.progress import Progress, silent
 from ...spectra.spectrum import Spectrum
 from ...units import SPEED_OF_LIGHT
-from .fit import QUANTITIES, Freedom, Scales, changed, check_quantities, make_freedom, most_probable
+from .fit import (
+    QUANTITIES,
+    Freedom,
+    Scales,
+    check_quantities,
+    make_freedom,
+    most_probable,
+    with_changes,
+)
 from .folds import Bools, Floats, HeldOut, block_length, held_out, run_length
 
 __all__ = ["QUANTITIES", "HeldOut", "Scales", "Trial", "Tuned", "tune"]
@@ -171,18 +179,8 @@ def _tried(bench: _Bench, times: tuple[float, ...], progress: Progress) -> tuple
 
 def _tuned_model(model: Model, changes: Floats, meta: Mapping[str, Any]) -> Model:
     """The model with its lines changed; what is added to `base` holds everywhere over the grid."""
-    emulator = changed(model.emulator, jnp.asarray(changes, jnp.float32))
-    return make_model(
-        model.wavelength,
-        model.axes,
-        surface_of(model.reference, emulator),
-        emulator.residual,
-        model.recipe,
-        {**model.meta, "tuned": dict(meta)},
-        model.error_modes,
-        rates_of(model),
-        own_of(model),
-    )
+    lines = with_changes(model, changes).line_grid
+    return replace(model, line_grid=lines, meta={**model.meta, "tuned": dict(meta)})
 
 
 @dataclass(frozen=True, eq=False)
@@ -258,8 +256,7 @@ class _Bench:
 def _with_changes(likelihood: Likelihood, changes: Floats) -> Likelihood:
     """The likelihood with lines changed by (C, 3)."""
     problem = likelihood.problem
-    emulator = changed(problem.model.emulator, jnp.asarray(changes, jnp.float32))
-    model = replace(problem.model, emulator=emulator)
+    model = with_changes(problem.model, changes)
     return replace(likelihood, problem=replace(problem, model=model))
 
 

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from ...errors import InputError
 from ...inference.likelihood.data import Data, Form
 from ...inference.likelihood.likelihood import Likelihood, whitened_residual
-from ...model.evaluate import Emulator
+from ...model.evaluate import ForwardModel
 from ...model.model import Model
 from ...units import SPEED_OF_LIGHT
 
@@ -110,11 +110,21 @@ def make_freedom(
     return Freedom(jnp.asarray(per_line, jnp.float32), jnp.asarray(common, jnp.float32))
 
 
-def changed(emulator: Emulator, changes: Array) -> Emulator:
-    """The emulator with lines that are changed by (C, 3), everywhere over the grid alike."""
+def with_changes(model: Model, changes: Floats) -> Model:
+    """The model with its lines changed by (C, 3), equally at all labels."""
+    lines = model.line_grid
+    base = lines.base + np.asarray(_base_change(jnp.asarray(changes, jnp.float32)))
+    return model.with_lines(replace(lines, base=base))
+
+
+def _base_change(changes: Array) -> Array:
+    """Changes (C, 4) of the parameters of lines, from those of `QUANTITIES`, (C, 3)."""
     strength, shift, width = changes.T
-    moved = jnp.stack([shift, strength, width, width], axis=1)
-    return replace(emulator, base=emulator.base + moved)
+    return jnp.stack([shift, strength, width, width], axis=1)
+
+
+def _changed(emulator: ForwardModel, changes: Array) -> ForwardModel:
+    return replace(emulator, base=emulator.base + _base_change(changes))
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +163,7 @@ def most_probable(
 
 @partial(jax.jit, static_argnames="form")
 def _descend(
-    emulator: Emulator,
+    emulator: ForwardModel,
     data: Data,
     theta: Array,
     fixed: dict[str, Array],
@@ -167,7 +177,7 @@ def _descend(
     Unknown = tuple[Array, Array]
 
     def residual(unknown: Unknown) -> Array:
-        lines = changed(emulator, freedom.changes(unknown, times))
+        lines = _changed(emulator, freedom.changes(unknown, times))
         return whitened_residual(lines, data, theta, fixed, form)
 
     def cost(unknown: Unknown) -> Array:

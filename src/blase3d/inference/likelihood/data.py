@@ -179,7 +179,7 @@ def _pixels(problem: Problem, index: NDArray[np.int64], shape: tuple[int, int]) 
         widths[pixels] = pixel_widths(spectrum.wavelength[pixels])
     # a gap is no wide pixel
     widths = np.minimum(widths, 2.0 * np.median(widths))
-    found = pixels_of(widths, problem.model.emulator.velocity_step)
+    found = pixels_of(widths, problem.model.forward.velocity_step)
     if found.points == 0:
         return found
     return replace(found, width=_padded(np.asarray(found.width), index, shape))

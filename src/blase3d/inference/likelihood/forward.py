@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ...model.evaluate import Emulator, emulate
+from ...model.evaluate import ForwardModel, evaluate
 from ...model.instrument import Broadening, apply_instrument
 from .data import Data, Form
 
@@ -20,7 +20,7 @@ def values_of(theta: Array, fixed: dict[str, Array], form: Form) -> dict[str, Ar
 
 
 def seen_by(
-    emulator: Emulator, flux: Array, data: Data, value: dict[str, Array], form: Form
+    emulator: ForwardModel, flux: Array, data: Data, value: dict[str, Array], form: Form
 ) -> Array:
     """Flux of the model's own pixels as the data show it."""
     if form.native:
@@ -35,16 +35,16 @@ def seen_by(
 
 
 def predict(
-    emulator: Emulator, data: Data, theta: Array, fixed: dict[str, Array], form: Form
+    emulator: ForwardModel, data: Data, theta: Array, fixed: dict[str, Array], form: Form
 ) -> Array:
     """Normalised flux at θ on the padded pixels of the data."""
     value = values_of(theta, fixed, form)
     labels = jnp.stack([value[name] for name in form.labels])
-    return seen_by(emulator, emulate(emulator, labels), data, value, form)
+    return seen_by(emulator, evaluate(emulator, labels), data, value, form)
 
 
 def predict_with_slopes(
-    emulator: Emulator, data: Data, theta: Array, fixed: dict[str, Array], form: Form
+    emulator: ForwardModel, data: Data, theta: Array, fixed: dict[str, Array], form: Form
 ) -> tuple[Array, Array]:
     """The same (O·Q,), and its derivatives by θ (K, O·Q).
 
@@ -59,25 +59,25 @@ def predict_with_slopes(
 
 @partial(jax.jit, static_argnames="form")
 def _star_with_slopes(
-    emulator: Emulator, theta: Array, fixed: dict[str, Array], form: Form
+    emulator: ForwardModel, theta: Array, fixed: dict[str, Array], form: Form
 ) -> tuple[Array, Array]:
     """The star's own flux (P,), and its derivatives by θ (K, P)."""
     value = values_of(theta, fixed, form)
     labels = jnp.stack([value[name] for name in form.labels])
     rows = [k for k, name in enumerate(form.names) if name in form.labels]
     if not rows:
-        star = emulate(emulator, labels)
+        star = evaluate(emulator, labels)
         return star, jnp.zeros((len(form.names), star.size))
     moved = [form.labels.index(form.names[k]) for k in rows]
     directions = jnp.eye(len(form.labels))[jnp.asarray(moved)]
-    star, slopes = _pushed(partial(emulate, emulator), (labels,), (directions,))
+    star, slopes = _pushed(partial(evaluate, emulator), (labels,), (directions,))
     every = jnp.zeros((len(form.names), star.size))
     return star, every.at[jnp.asarray(rows)].set(slopes)
 
 
 @partial(jax.jit, static_argnames="form")
 def _seen_with_slopes(
-    emulator: Emulator,
+    emulator: ForwardModel,
     data: Data,
     star: Array,
     slopes: Array,

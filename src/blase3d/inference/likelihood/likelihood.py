@@ -40,7 +40,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from ...model.model import Emulator
+from ...model.model import ForwardModel
 from ..problem import Problem
 from .data import Data, Form, form_of, observe, unit_of_flux
 from .forward import predict, predict_with_slopes, seen_by, values_of
@@ -136,10 +136,10 @@ class Likelihood:
         """Chi-square at θ alone."""
         return float(_chi2(*self.arguments(theta), self.form))
 
-    def arguments(self, theta: Floats) -> tuple[Emulator, Data, Array, dict[str, Array]]:
+    def arguments(self, theta: Floats) -> tuple[ForwardModel, Data, Array, dict[str, Array]]:
         """What the compiled functions take."""
         at = np.maximum(theta, self.problem.floor)
-        emulator = self.problem.model.emulator
+        emulator = self.problem.model.forward
         return emulator, self.data, jnp.asarray(at, jnp.float32), self.fixed
 
     @property
@@ -244,7 +244,7 @@ def _picture(data: Data, flux: Array) -> tuple[Array, Array]:
 
 
 def whitened_residual(
-    emulator: Emulator, data: Data, theta: Array, fixed: dict[str, Array], form: Form
+    emulator: ForwardModel, data: Data, theta: Array, fixed: dict[str, Array], form: Form
 ) -> Array:
     """The residual (R,) alone, differentiable: its sum of squares is chi-square."""
     flux = predict(emulator, data, theta, fixed, form)
@@ -254,7 +254,7 @@ def whitened_residual(
 
 @partial(jax.jit, static_argnames="form")
 def _chi2(
-    emulator: Emulator, data: Data, theta: Array, fixed: dict[str, Array], form: Form
+    emulator: ForwardModel, data: Data, theta: Array, fixed: dict[str, Array], form: Form
 ) -> Array:
     return jnp.sum(whitened_residual(emulator, data, theta, fixed, form) ** 2)
 
@@ -299,7 +299,7 @@ def _gram(modes: Array) -> Array:
 @partial(jax.jit, static_argnames="form")
 def _see_modes(
     modes: Array,
-    emulator: Emulator,
+    emulator: ForwardModel,
     data: Data,
     theta: Array,
     fixed: dict[str, Array],

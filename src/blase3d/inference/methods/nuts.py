@@ -22,7 +22,7 @@ from jax import Array
 from numpy.typing import NDArray
 
 from ...errors import InputError, MissingExtra
-from ...model.model import Emulator
+from ...model.model import ForwardModel
 from ..likelihood.data import Data, Form
 from ..likelihood.likelihood import whitened_residual
 from .least_squares import Coordinates, Solution, normal_equations
@@ -138,7 +138,7 @@ def draw(
     likelihood = solution.likelihood
     theta, divergent, steps = _sample(
         blackjax,
-        likelihood.problem.model.emulator,
+        likelihood.problem.model.forward,
         likelihood.data,
         likelihood.fixed,
         _target(solution, scatter),
@@ -198,7 +198,7 @@ _residual = jax.jit(whitened_residual, static_argnames="form")
 
 
 def _log_density(
-    emulator: Emulator,
+    emulator: ForwardModel,
     data: Data,
     fixed: dict[str, Array],
     target: _Target,
@@ -215,7 +215,7 @@ def _log_density(
 @partial(jax.jit, static_argnums=0, static_argnames=("form", "draws"))
 def _sample(
     blackjax: Any,
-    emulator: Emulator,
+    emulator: ForwardModel,
     data: Data,
     fixed: dict[str, Array],
     target: _Target,

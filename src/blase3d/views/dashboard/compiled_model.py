@@ -1,7 +1,7 @@
 """The flux in a window, fast: of the smallest cut of the model that is compiled and covers it.
 
-`Model.part` makes few cuts. Each has shapes of its own and is compiled once, which takes seconds,
-in a thread. Until then the smallest compiled cut that covers the window is evaluated.
+`Model.part` makes few coarse cuts. Each has shapes of its own and is compiled once, which takes
+seconds, in a thread. Until then the smallest compiled cut that covers the window is evaluated.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from ...model.evaluate import Emulator
+from ...model.evaluate import ForwardModel
 from ...model.instrument import Broadening, observe
 from ...model.model import Model
 from ...parameters import parameter
@@ -43,7 +43,7 @@ class _Cut:
         labels = np.array([state.labels[name] for name in self.model.label_names], np.float32)
         observation = map(np.float32, (state.rv, state.vsini, state.resolution))
         return np.asarray(
-            _observe(self.model.emulator, labels, self.fraction, *observation, self.whole)
+            _observe(self.model.forward, labels, self.fraction, *observation, self.whole)
         )
 
 
@@ -70,7 +70,7 @@ class CompiledModel:
         self._compile(self._cut_for(window))
 
     def _cut_for(self, window: Interval) -> Model:
-        return self.model.part(*window, _FASTEST)
+        return self.model.part(*window, _FASTEST, coarse=True)
 
     def _compile(self, model: Model) -> _Cut:
         cut = _Cut(model, *model.split_places(model.wavelength))
@@ -82,7 +82,7 @@ class CompiledModel:
 
 @jax.jit
 def _observe(
-    emulator: Emulator,
+    emulator: ForwardModel,
     labels: Array,
     fraction: Array,
     rv: Array,

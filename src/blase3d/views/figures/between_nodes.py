@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ...errors import LabelError
-from ...model.interpolation import Kind, make_manifold
+from ...model.interpolation import Kind, make_interpolation
 from ...model.model import Model
 from ...model.queries import (
     between_nodes,
@@ -198,17 +198,17 @@ def _interpolations(
     axis = {along: np.asarray(kept)}
 
     def pixels(kind: Kind) -> Floats:
-        weights = make_manifold(axis, kind).weights(jnp.asarray([target[along]]))
+        weights = make_interpolation(axis, kind).weights(jnp.asarray([target[along]]))
         return np.asarray(weights, np.float64) @ table
 
-    smaller = replace(model, emulator=without_node(model, along, target[along]))
+    smaller = without_node(model, along, target[along])
     alone = flux_at(smaller, target, residual=False)
     found = [
         _Interpolated("linear pixels", pixels("linear"), AMBER, "solid"),
         _Interpolated("spline pixels", pixels("spline"), PINK, "solid"),
         _Interpolated("lines alone", alone, GREEN, "dashed"),
     ]
-    if smaller.emulator.residual is not None:
+    if model.residual is not None:
         full = flux_at(smaller, target)
         found.append(_Interpolated("lines and residual", full, BLUE, "solid"))
     return found

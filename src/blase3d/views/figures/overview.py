@@ -78,7 +78,7 @@ def process(model: Model, *, line: float | None = None, nodes: Nodes | None = No
         f"the area of the line at {center:.2f} Å (vacuum) over the labels, with the nodes as dots "
         f"and a point between them as a cross; and the spectrum at that point, {label_text(point)},"
         f" from all {model.reference.size:,} lines"
-        + ("." if model.emulator.residual is None else " and the residual.")
+        + ("." if model.residual is None else " and the residual.")
     )
     numbers = {"node": node, "place": point, "line": center, "lines_shown": shown}
     return Drawing("process", "From spectrum to lines and back", caption, figure, numbers)

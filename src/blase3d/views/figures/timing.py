@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
-from ...model.evaluate import Emulator, emulate
+from ...model.evaluate import ForwardModel, evaluate
 from ...model.model import Model
 from ...runtime.arrays import Floats
 from ...runtime.progress import Progress, silent
@@ -62,9 +62,9 @@ def speed(
         serial.append(_times(partial(_one_by_one, model, labels), clock))
         vectors = jnp.asarray(labels, jnp.float32)
         start = clock()
-        _together(model.emulator, vectors).block_until_ready()
+        _together(model.forward, vectors).block_until_ready()
         compiling.append(clock() - start)
-        batched.append(_times(partial(_together, model.emulator, vectors), clock))
+        batched.append(_times(partial(_together, model.forward, vectors), clock))
         progress("time", done + 1, len(counts))
     return _drawing(model, np.asarray(counts), np.array(serial), np.array(batched), compiling)
 
@@ -77,8 +77,8 @@ def _one_by_one(model: Model, labels: Floats) -> Array:
 
 
 @jax.jit
-def _together(emulator: Emulator, vectors: Array) -> Array:
-    return jax.vmap(partial(emulate, emulator))(vectors)
+def _together(emulator: ForwardModel, vectors: Array) -> Array:
+    return jax.vmap(partial(evaluate, emulator))(vectors)
 
 
 def _times(work: Callable[[], Array], clock: Callable[[], float]) -> list[float]:

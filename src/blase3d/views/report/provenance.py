@@ -25,9 +25,9 @@ def model_checksum(model: Model) -> str:
     It is equal for a model and for every copy of its file, on every machine.
     """
     total = hashlib.sha256(model.recipe.to_json().encode())
-    emulator, residual = model.emulator, model.emulator.residual
+    lines, residual = model.line_grid, model.residual
     wavelength = np.round(model.wavelength / _WAVELENGTH_STEP).astype(np.int64)
-    arrays = [wavelength, model.reference, emulator.base, emulator.area, emulator.shape]
+    arrays = [wavelength, model.reference, lines.base, lines.area, lines.shape]
     if residual is not None:
         arrays += [residual.nodes, residual.pixels, residual.scale]
     for name, axis in model.axes.items():
