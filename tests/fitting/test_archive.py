@@ -1,4 +1,4 @@
-"""Clones on disk: round trips, and damage of every kind told from a done node."""
+"""Clones on disk: round trips, and detection of every kind of damage."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def joint(tmp_path):
 
 
 def done(archive):
-    """Which nodes a new look at the archive finds done."""
+    """Nodes that are done when the archive is opened again."""
     opened = open_archive(archive.path)
     return [i for i in range(len(opened)) if opened.is_done(i)]
 
@@ -91,13 +91,13 @@ def test_failures(archive):
     assert done(archive) == list(range(6))
 
 
-def test_a_part_of_a_flux(archive):
+def test_a_slice_of_a_flux(archive):
     found = archive.flux_part(2, slice(300, 900))
     np.testing.assert_array_equal(found, clone_of(2).target[300:900])
 
 
 def a_surface():
-    """Lines of two coefficients of ln area and one of the others, with numbers of chance."""
+    """Lines of two coefficients of ln area and one of the others, random."""
     rng = np.random.default_rng(3)
     shapes = ((26, 4), (2, 26), (1, 26, 3))
     parts = (rng.normal(size=shape).astype(np.float32) for shape in shapes)
@@ -115,7 +115,7 @@ def test_windows_round_trip(joint):
     assert opened.window(2, 1) is None
 
 
-def test_the_data_basis_round_trip_and_damaged_ones_are_not_there(archive):
+def test_the_data_basis_round_trips_and_is_ignored_if_damaged(archive):
     assert archive.data_basis() is None
     own = np.arange(12.0).reshape(6, 2)
     archive.write_data_basis(own)
@@ -129,7 +129,7 @@ def test_the_data_basis_round_trip_and_damaged_ones_are_not_there(archive):
 
 @pytest.mark.parametrize("name", ["reference", "base", "area", "shape", "squares"])
 @pytest.mark.parametrize("damage", ["flip", "lose", "metadata"])
-def test_a_damaged_window_is_not_done_and_can_be_mended(joint, name, damage):
+def test_a_damaged_window_is_not_done_and_can_be_written_again(joint, name, damage):
     joint.write_window(0, 0, a_surface(), np.arange(6.0))
     folder = joint.path / "rounds/0/0" / name
     values = next(p for p in (folder / "c").rglob("*") if p.is_file())
@@ -152,11 +152,11 @@ def test_a_clone_without_lines(archive):
     assert 0 in done(archive)
 
 
-def test_the_same_work_goes_on(archive):
+def test_the_same_work_resumes(archive):
     assert create_archive(archive.path, GRID, SINGLE).is_done(2)
 
 
-def test_a_node_that_is_not_there_is_not_done(tmp_path):
+def test_a_missing_node_is_not_done(tmp_path):
     empty = create_archive(tmp_path / "clones", GRID, SINGLE)
     assert not empty.is_done(0)
     assert empty.window(0, 0) is None
@@ -248,7 +248,7 @@ def chunk(archive, i, name):
 
 
 def flip(path, place):
-    """Change one byte of a file, at a part of its length."""
+    """Change one byte of a file, at a fraction of its length."""
     data = bytearray(path.read_bytes())
     data[int(place * len(data))] ^= 0x10
     path.write_bytes(data)
@@ -256,7 +256,7 @@ def flip(path, place):
 
 @pytest.mark.parametrize("name", ["flux", "params", "reference"])
 @pytest.mark.parametrize("place", [0.0, 0.3, 0.6, 0.99])
-def test_a_flipped_byte_is_told(archive, name, place):
+def test_a_flipped_byte_is_detected(archive, name, place):
     flip(chunk(archive, 2, name), place)
     assert done(archive) == [0, 1, 3, 4, 5]
     with pytest.raises(ArchiveError, match=f"{name} .*damaged"):
@@ -264,14 +264,14 @@ def test_a_flipped_byte_is_told(archive, name, place):
 
 
 @pytest.mark.parametrize("left", [0, 10, 500])
-def test_a_truncated_chunk_is_told(archive, left):
+def test_a_truncated_chunk_is_detected(archive, left):
     path = chunk(archive, 2, "flux")
     path.write_bytes(path.read_bytes()[:left])
     assert done(archive) == [0, 1, 3, 4, 5]
 
 
 @pytest.mark.parametrize("name", ["flux", "params", "reference"])
-def test_a_lost_chunk_is_told(archive, name):
+def test_a_lost_chunk_is_detected(archive, name):
     chunk(archive, 2, name).unlink()
     assert done(archive) == [0, 1, 3, 4, 5]
     with pytest.raises(ArchiveError, match="incomplete"):
@@ -280,7 +280,7 @@ def test_a_lost_chunk_is_told(archive, name):
 
 @pytest.mark.parametrize("name", ["", "flux", "params"])
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
-def test_damaged_metadata_of_a_node_is_told_and_mended(archive, name, content):
+def test_damaged_metadata_of_a_node_is_detected_and_repaired(archive, name, content):
     (archive.path / "nodes/2" / name / "zarr.json").write_text(content)
     assert done(archive) == [0, 1, 3, 4, 5]
     open_archive(archive.path).write(2, clone_of(2))
@@ -288,7 +288,7 @@ def test_damaged_metadata_of_a_node_is_told_and_mended(archive, name, content):
 
 
 @pytest.mark.parametrize("name", ["", "flux", "params"])
-def test_lost_metadata_of_a_node_are_told_and_mended(archive, name):
+def test_lost_metadata_of_a_node_are_detected_and_repaired(archive, name):
     (archive.path / "nodes/2" / name / "zarr.json").unlink()
     assert done(archive) == [0, 1, 3, 4, 5]
     open_archive(archive.path).write(2, clone_of(2))
@@ -296,7 +296,7 @@ def test_lost_metadata_of_a_node_are_told_and_mended(archive, name):
 
 
 def test_writing_a_node_again_removes_nothing_meanwhile(archive, monkeypatch):
-    """A farm that reads a node while another one writes the same finds it whole at every step."""
+    """A process that reads a node while another writes the same finds it complete at every step."""
     seen = []
 
     def write_one(group, name, values, chunk=None, write=write_array):
@@ -310,8 +310,8 @@ def test_writing_a_node_again_removes_nothing_meanwhile(archive, monkeypatch):
     assert seen == [list(range(6))] * 6
 
 
-def test_swapped_arrays_are_told(archive):
-    """Chunks that are whole but belong to another array do not fit."""
+def test_swapped_arrays_are_detected(archive):
+    """Sound chunks of another array do not match."""
     flux, params = chunk(archive, 2, "flux"), chunk(archive, 2, "params")
     flux.write_bytes(params.read_bytes())
     assert done(archive) == [0, 1, 3, 4, 5]
@@ -337,7 +337,7 @@ def rewrite(archive, **attributes):
 
 
 def test_a_folder_appears_whole(tmp_path, monkeypatch):
-    """A run that ends while it makes the archive leaves nothing in the way of the next."""
+    """A run that ends while it creates the archive does not hinder the next."""
 
     def killed(group, name, values, chunk=None):
         raise KeyboardInterrupt
@@ -350,7 +350,7 @@ def test_a_folder_appears_whole(tmp_path, monkeypatch):
     assert len(create_archive(tmp_path / "clones", GRID, SINGLE)) == 6
 
 
-def test_other_things_are_told(tmp_path, archive):
+def test_other_files_are_refused(tmp_path, archive):
     with pytest.raises(ArchiveError, match="does not exist"):
         open_archive(tmp_path / "nowhere")
     (tmp_path / "text").write_text("no archive")
@@ -374,20 +374,20 @@ def test_other_things_are_told(tmp_path, archive):
     ("version", "way_out"),
     [(99, "upgrade"), (1, "blase3d clone"), (None, "blase3d clone"), ("one", "blase3d clone")],
 )
-def test_another_version_is_told(archive, version, way_out):
+def test_another_version_is_refused(archive, version, way_out):
     rewrite(archive, version=version)
     with pytest.raises(ArchiveError, match=f"version.*{way_out}"):
         open_archive(archive.path)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]"])
-def test_damaged_metadata_is_told(archive, content):
+def test_damaged_metadata_is_detected(archive, content):
     (archive.path / "zarr.json").write_text(content)
     with pytest.raises(ArchiveError):
         open_archive(archive.path)
 
 
-def test_a_lost_attribute_is_told(archive):
+def test_a_lost_attribute_is_detected(archive):
     path = archive.path / "zarr.json"
     content = json.loads(path.read_text())
     del content["attributes"]["label_names"]

@@ -166,7 +166,7 @@ def test_exact_at_every_node(chain):
     np.testing.assert_allclose(model.meta["node_rms"], errors, rtol=0.05)
 
 
-def test_lines_alone_come_close_at_the_nodes(chain):
+def test_lines_alone_are_close_at_the_nodes(chain):
     grid, clones, model = chain
     for i in range(0, 36, 5):
         alone = model.flux(**grid.labels_of(i), residual=False)
@@ -175,8 +175,8 @@ def test_lines_alone_come_close_at_the_nodes(chain):
         assert error == pytest.approx(misfits(clones)[i], rel=0.2)
 
 
-def test_own_functions_that_are_lost_are_found_again(chain, tmp_path):
-    """They are the same, so the lines that follow them are still good."""
+def test_a_lost_data_basis_is_found_again(chain, tmp_path):
+    """It is the same, so the lines that follow it are still valid."""
     grid, clones, model = chain
     again = tmp_path / "clones"
     shutil.copytree(clones.path, again)
@@ -230,7 +230,7 @@ def test_labels_are_recovered(model, labels, snr):
 
 
 @pytest.mark.long
-def test_intervals_hold_the_truth_as_often_as_they_say(model):
+def test_intervals_contain_the_truth_as_often_as_stated(model):
     labels = OFF_NODES[1]
     pulls = []
     for seed in range(8):
@@ -252,7 +252,7 @@ def test_masked_pixels_and_rotation(model):
         assert abs(estimate.value - labels[name]) < 4 * estimate.sigma
 
 
-def test_a_prior_and_a_fixed_label_are_heeded(model):
+def test_a_prior_and_a_fixed_label_have_effect(model):
     labels = OFF_NODES[0]
     star = observed(labels, snr=100.0)
     fixed = infer(star, model, fixed={**STILL, "logg": 4.3})
@@ -263,7 +263,7 @@ def test_a_prior_and_a_fixed_label_are_heeded(model):
 
 @pytest.mark.lowest
 @pytest.mark.long
-def test_gp_finds_the_way(model, monkeypatch):
+def test_gp_comes_close(model, monkeypatch):
     monkeypatch.setattr(bayes_opt, "RANDOM", 15)
     monkeypatch.setattr(bayes_opt, "GUIDED", 1)
     labels = OFF_NODES[1]
@@ -285,7 +285,7 @@ def small():
 
 @pytest.fixture(scope="module")
 def undisturbed(small, tmp_path_factory):
-    """Its clones, made in one go."""
+    """Its clones, made in one run."""
     return clone(small, tmp_path_factory.mktemp("small") / "clones", QUICK)
 
 
@@ -305,7 +305,7 @@ FIRST, SECOND = (f"fit lines, round {k} of 2" for k in (1, 2))
 
 @pytest.mark.parametrize(("stage", "after"), [("clone", 5), (FIRST, 1), (SECOND, 0), (SECOND, 1)])
 @pytest.mark.long
-def test_an_interrupted_run_goes_on_where_it_was(small, undisturbed, tmp_path, stage, after):
+def test_an_interrupted_run_resumes(small, undisturbed, tmp_path, stage, after):
     path = tmp_path / "clones"
     with pytest.raises(KeyboardInterrupt):
         clone(small, path, QUICK, progress=Impatient(stage, after))
@@ -338,7 +338,9 @@ class Doomed:
 
 
 @pytest.mark.long
-def test_a_run_that_ends_at_every_other_write_gets_there(small, undisturbed, tmp_path, monkeypatch):
+def test_a_run_that_is_interrupted_at_every_seventh_write_completes(
+    small, undisturbed, tmp_path, monkeypatch
+):
     path = tmp_path / "clones"
     for _ in range(60):
         with monkeypatch.context() as patch:
@@ -352,7 +354,7 @@ def test_a_run_that_ends_at_every_other_write_gets_there(small, undisturbed, tmp
 
 
 @pytest.mark.long
-def test_a_node_that_failed_once_is_a_node_when_it_comes_back(tmp_path):
+def test_a_node_that_failed_once_is_cloned_later(tmp_path):
     axes = {"teff": (5500.0,), "logg": (4.0, 4.5, 5.0), "feh": (0.0,)}
     grid = grid_of_stars(axes).cut(*RANGE)
     here = [False]
@@ -453,7 +455,7 @@ def test_a_fourth_label(tmp_path):
 
 
 @pytest.mark.long
-def test_the_paper_recipe_runs_through(tmp_path):
+def test_the_paper_recipe(tmp_path):
     axes = {"teff": (5500.0, 6000.0), "logg": (4.0, 4.5), "feh": (0.0, 0.5)}
     grid = toy_grid(axes).cut(*RANGE)
     clones = clone(grid, tmp_path / "clones", PAPER.replace(epochs=40))

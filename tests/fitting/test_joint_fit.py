@@ -48,7 +48,7 @@ STRONG = INSIDE & ~BLENDED & (LINES[:, 1] > 0.03)
 
 
 def truth():
-    """The toy lines as a surface: as far as the smooth functions can follow them."""
+    """The toy lines, as far as the smooth functions can follow them."""
     params = PARAMS.copy()
     params[:, :, 0] -= LINES[:, 0]
     base = params.mean(axis=0)
@@ -64,7 +64,7 @@ def rms(difference):
 
 
 def disturbed(size):
-    """The truth, with errors of chance in all coefficients."""
+    """The truth, with random errors in all coefficients."""
     start, rng = truth(), np.random.default_rng(1)
     area = (
         start.area
@@ -76,7 +76,7 @@ def disturbed(size):
 
 
 def test_the_smooth_functions_can_follow_the_toy_lines():
-    """But for the alternating one along each axis, which is left out."""
+    """Except for the alternating one along each axis, which is left out."""
     found = truth().at(MODES)
     np.testing.assert_allclose(found[:, :, 1], PARAMS[:, :, 1], atol=0.12)
     np.testing.assert_allclose(found[:, :, 0] + LINES[:, 0], PARAMS[:, :, 0], atol=2e-3)
@@ -84,7 +84,7 @@ def test_the_smooth_functions_can_follow_the_toy_lines():
 
 @pytest.fixture(scope="module")
 def come_back():
-    """A fit that starts beside the truth."""
+    """A fit that starts near the truth."""
     return fit_line_grid(disturbed(0.15), WAVELENGTH, FLUX, MODES, TRUE)
 
 
@@ -133,7 +133,7 @@ def test_detection_over_the_grid_finds_the_lines():
         assert np.corrcoef(area, PARAMS[:, n, 1])[0, 1] > 0.6
 
 
-def test_what_the_lines_lack_is_added_and_nothing_else():
+def test_a_missing_line_is_added_and_nothing_else():
     without = truth().take(LINES[:, 0] != 8490.60)
     model = np.exp(-total_depth(without, WAVELENGTH, MODES, TRUE))
     more = add_missing_lines(without, WAVELENGTH, FLUX, model, MODES, DEEP)
@@ -147,15 +147,15 @@ def test_what_the_lines_lack_is_added_and_nothing_else():
 
 @pytest.mark.long
 def test_a_line_stays_where_it_was_found():
-    """It does not serve in the place of another: there one is to be added."""
+    """It does not move to model another line, which is to be added instead."""
     one = truth().take(LINES[:, 0] == 8490.60)
     narrow = one.base - np.array([0.0, 0.0, 1.0, 1.0], np.float32)
     width = float(fwhm(narrow)[0])
     beside = replace(one, reference=one.reference + 2.5 * width, base=narrow)
     seen = np.abs(WAVELENGTH - 8490.60) < 1.2
 
-    def moved(firmness):
-        recipe = TRUE.replace(shape_ridge=firmness, epochs=1000)
+    def moved(ridge):
+        recipe = TRUE.replace(shape_ridge=ridge, epochs=1000)
         fitted, _ = fit_line_grid(beside, WAVELENGTH[seen], FLUX[:, seen], MODES, recipe)
         return abs(fitted.at(MODES)[:, 0, 0].mean()) / width
 
@@ -164,8 +164,8 @@ def test_a_line_stays_where_it_was_found():
 
 
 @pytest.mark.parametrize("gone", ["wide", "away"])
-def test_a_line_that_serves_as_a_wing_does_not_hide_that_one_lacks(gone):
-    """Neither where it was found, nor where it has gone."""
+def test_a_line_that_models_a_wing_does_not_hide_a_missing_line(gone):
+    """Neither where it was detected nor where it has moved."""
     start, here = truth(), LINES[:, 0] == 8490.60
     shape = start.shape.copy()
     shape[0, here] += [0.0, np.log(4.0), 0.0] if gone == "wide" else [3.0, 0.0, 0.0]
@@ -183,7 +183,7 @@ def test_a_line_that_serves_as_a_wing_does_not_hide_that_one_lacks(gone):
 
 @pytest.mark.long
 def test_lines_from_elsewhere_are_background():
-    """With the strong line at 8498 given, a window beside it is fitted as if it were there."""
+    """With the strong line at 8498 given, a window in its wing is fitted as well as with it."""
     part = slice(920, 1200)  # 8498.4 to 8504, in its wing
     far = truth().take(np.abs(LINES[:, 0] - 8498.02) < 0.01)
     near = (LINES[:, 0] > 8498.4) & (LINES[:, 0] < 8504.0)
@@ -206,7 +206,7 @@ def test_lines_from_elsewhere_are_background():
     assert errors[1] > 5 * errors[0]
 
 
-def test_without_lines_there_is_the_background():
+def test_without_lines_the_flux_is_that_of_the_background():
     none = truth().take(np.zeros(len(LINES), bool))
     depth = np.full((len(FLUX), 50), 0.2, np.float32)
     fitted, model = fit_line_grid(none, WAVELENGTH[:50], FLUX[:, :50], MODES, TRUE, depth)
@@ -219,8 +219,8 @@ def test_without_lines_there_is_the_background():
 
 @pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("root", [0, 8])
-def test_the_slope_that_the_descent_follows_is_that_of_the_misfit(monkeypatch, root):
-    """One step of plain descent, against finite differences of misfit plus firmness."""
+def test_the_gradient_of_the_descent_is_that_of_the_misfit(monkeypatch, root):
+    """One step of plain descent, against finite differences of misfit plus ridge penalty."""
     start = disturbed(0.1).take(np.flatnonzero(INSIDE)[:4])
     pixels, nodes = slice(0, 400), np.array([[3, 10, 17]])
     reach = 2.0 * np.ones(len(start))
@@ -233,11 +233,11 @@ def test_the_slope_that_the_descent_follows_is_that_of_the_misfit(monkeypatch, r
         jnp.asarray(MODES),
         root,
     )
-    firmness = 0.3
+    ridge = 0.3
     monkeypatch.setattr(joint_fit.optax, "scale_by_adam", lambda **_: joint_fit.optax.identity())
     descend = jax.jit(joint_fit._descend.__wrapped__, static_argnames="composition")
     area, shape = (jnp.asarray(v, jnp.float64) for v in (start.area, start.shape))
-    moved = descend(area, shape, fit, jnp.asarray(nodes), 1.0, firmness, "sum")
+    moved = descend(area, shape, fit, jnp.asarray(nodes), 1.0, ridge, "sum")
     slopes = area - moved[0], shape - moved[1]
 
     @jax.jit
@@ -247,7 +247,7 @@ def test_the_slope_that_the_descent_follows_is_that_of_the_misfit(monkeypatch, r
             params = params_at(fit.base, area, shape, fit.basis[node], root)
             flux = joint_fit._flux_of(params, fit, node, "sum")
             total += jnp.sum((flux - fit.flux[node]) ** 2) / nodes.size
-        return total + firmness * jnp.sum(shape[1:] ** 2)
+        return total + ridge * jnp.sum(shape[1:] ** 2)
 
     h = 1e-5
     for k, line in ((0, 1), (3, 2)):
@@ -263,7 +263,7 @@ def test_the_slope_that_the_descent_follows_is_that_of_the_misfit(monkeypatch, r
 @pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("root", [0, 1, 8])
 def test_areas_are_powers_of_sums(root):
-    """(1 + total/n)ⁿ, or the exponential; above zero wherever the total goes; one smooth curve."""
+    """(1 + total/n)ⁿ, or the exponential; positive for any total; one smooth curve."""
     total = np.linspace(-30.0, 20.0, 5001)
     ln_area = ln_area_of(total, root, np)
     np.testing.assert_allclose(ln_area_of(jnp.asarray(total), root), ln_area, rtol=1e-12)
@@ -275,7 +275,7 @@ def test_areas_are_powers_of_sums(root):
     np.testing.assert_allclose(total_of(ln_area, root), total, atol=1e-9)
 
 
-def test_parts_join_to_the_whole():
+def test_joined_lines_are_all_lines():
     whole = truth()
     odd = np.arange(len(whole)) % 2 == 1
     again = joined([whole.take(odd), whole.take(~odd)])
@@ -284,7 +284,7 @@ def test_parts_join_to_the_whole():
     np.testing.assert_array_equal(again.take(np.array([3, 1])).area, whole.area[:, [3, 1]])
 
 
-def test_rounding_is_to_the_steps_and_costs_little():
+def test_rounding_is_to_the_steps_and_changes_little():
     whole = truth()
     rounded = whole.rounded()
     for ours, theirs, step in zip(
@@ -297,7 +297,7 @@ def test_rounding_is_to_the_steps_and_costs_little():
     assert rms(flux[0] - flux[1]) < 6e-4
 
 
-def test_how_far_lines_reach_is_the_farthest_of_the_nodes():
+def test_lines_reach_as_far_as_at_any_node():
     far = largest_reach(truth(), MODES, TRUE)
     strongest = int(np.argmax(LINES[:, 1]))
     assert far.argmax() == strongest

@@ -1,4 +1,4 @@
-"""Cloning: lines of the toy universe are recovered from its spectra."""
+"""Fits of single spectra: the lines of the toy universe are recovered."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def fwhm(lines):
 
 @pytest.fixture(scope="module")
 def disturbed():
-    """A fit that starts beside the truth."""
+    """A fit that starts near the truth."""
     rng = np.random.default_rng(3)
     start = TRUTH.params + rng.normal(size=TRUTH.params.shape) * [0.01, 0.15, 0.1, 0.1]
     return fit_lines(SPECTRUM, Lines(TRUTH.reference, start), PATIENT)
@@ -42,7 +42,7 @@ def disturbed():
 
 @pytest.fixture(scope="module")
 def detected():
-    """A fit that finds its own lines."""
+    """A fit to detected lines."""
     return clone_spectrum(SPECTRUM, PATIENT)
 
 
@@ -54,7 +54,7 @@ def test_the_truth_stays_the_truth():
     assert clone.flags == ()
 
 
-def test_a_disturbed_start_comes_back(disturbed):
+def test_a_disturbed_start_returns_to_the_truth(disturbed):
     lines = disturbed.lines
     assert disturbed.misfit < 3e-4
     assert worst(lines, 0, INSIDE & ~BLENDED) < 0.001
@@ -71,7 +71,7 @@ def test_flux_and_misfit_are_those_of_the_lines(disturbed):
 
 
 def test_detected_lines_are_the_true_ones(detected):
-    """Every line that stands alone is there once, as it is; blends come as they may."""
+    """Every isolated line is found once, with its parameters; blends less accurately."""
     difference = (detected.flux - detected.target)[WAVELENGTH < 8519.0]  # see the test of the edge
     assert np.sqrt(np.mean(difference**2)) < 5e-4
     lines = detected.lines
@@ -94,7 +94,7 @@ def test_the_wing_of_a_line_beyond_the_edge(detected, disturbed):
 
 @pytest.mark.long
 def test_more_rounds_leave_less():
-    """Strong lines first; what they do not explain is found in rounds."""
+    """Strong lines first; the others are found in rounds."""
     strong = PATIENT.replace(prominence=0.2, rounds=0)
     once, again = (clone_spectrum(SPECTRUM, strong.replace(rounds=n)) for n in (0, 1))
     assert len(once.lines) < len(again.lines)
@@ -104,7 +104,7 @@ def test_more_rounds_leave_less():
     assert left[1] < left[0] / 2
 
 
-def test_a_fit_keeps_every_line_even_one_that_is_not_there():
+def test_a_fit_keeps_every_line_even_one_without_a_feature():
     absent = Lines([8500.0], np.float32([[0.0, np.log(0.02), np.log(0.07), np.log(0.02)]]))
     clone = fit_lines(SPECTRUM, TRUTH.merged(absent), PATIENT)
     assert len(clone.lines) == len(TRUTH) + 1
@@ -150,14 +150,14 @@ def test_a_spectrum_that_is_not_normalised_is_refused(scale):
 
 
 @pytest.mark.parametrize("value", [1e30, -1e30, -5.0, 1e4])
-def test_a_pixel_of_an_absurd_value_is_refused_with_its_place(value):
+def test_a_pixel_of_a_wrong_value_is_refused_with_its_wavelength(value):
     flux = SPECTRUM.flux.copy()
     flux[1000] = value
     with pytest.raises(CloneError, match=r"at 8500\.00 Å"):
         clone_spectrum(Spectrum(WAVELENGTH, flux), SINGLE)
 
 
-def test_the_paper_recipe_keeps_to_its_first_lines():
+def test_the_paper_recipe_adds_no_lines():
     clone = clone_spectrum(SPECTRUM, PAPER)
     assert len(clone.lines) <= len(TRUTH)
     assert clone.misfit < 0.03
@@ -185,7 +185,7 @@ def test_a_fit_that_was_cut_short_is_flagged(epochs, cut_short):
     assert ("not converged" in clone.flags) == cut_short
 
 
-def test_what_was_not_fitted_is_flagged_worst_first():
+def test_misfits_are_flagged_largest_first():
     difference = np.zeros(2001)
     difference[300], difference[310], difference[1000], difference[1500] = 0.08, 0.05, -0.2, 0.02
     found = misfit_flags(WAVELENGTH, difference)

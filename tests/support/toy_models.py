@@ -12,23 +12,23 @@ from blase3d.model.residual import node_steps, scale_number, scale_of
 from blase3d.recipe import SINGLE
 
 NODEWISE = SINGLE.replace(name="nodewise", composition="sum", missing_ln_area=-1000.0)
-"""The parameters of every node as they are, interpolated; lines compose as in the toy universe."""
+"""Lines with parameters at each node, interpolated; they compose as in the toy universe."""
 
 
 def nodewise_surface(params):
-    """Lines of the toy universe whose parameters at the nodes of a box are `params` (box, C, 4)."""
+    """Return toy lines with the parameters `params` (box, C, 4) at the nodes of a box."""
     params = np.asarray(params, np.float32)
     base = np.zeros(params.shape[1:], np.float32)
     return LineGrid(LINES[:, 0], base, params[:, :, 1], params[:, :, [0, 2, 3]])
 
 
 def true_params(grid):
-    """Parameters (N, C, 4) of the toy lines at the nodes of a grid."""
+    """Return the parameters (N, C, 4) of the toy lines at the nodes of a grid."""
     return np.stack([toy_lines(labels).params for labels in grid.labels])
 
 
 def whole_residual(nodes, pixels, step):
-    """A residual of `nodes` (N, R) and `pixels` (R, P), in the whole numbers of a model file."""
+    """Return a residual of `nodes` (N, R) and `pixels` (R, P), rounded as in a model file."""
     scale = scale_of(scale_number(np.full(pixels.shape[1], step)))
     whole = np.round(pixels / scale).astype(np.float32)
     steps = node_steps(whole)

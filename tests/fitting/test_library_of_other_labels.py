@@ -1,4 +1,4 @@
-"""Nothing in the chain knows the labels of a library: here they are C/O, mixing and clouds."""
+"""A library of other labels: C/O, mixing and clouds."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SIGMA = 1e-3
 
 
 def flux_of(co, logkzz, inv_fsed):
-    """Five lines, of which C/O, mixing and clouds change different ones."""
+    """Five lines, which C/O, mixing and clouds change differently."""
     turn = np.array([1, -1, 1, -1, 1])
     rank = np.arange(5) - 2
     strength = DEPTH * np.exp(0.8 * (co - 1) * turn + (logkzz - 5) / 12 * rank)
@@ -46,7 +46,7 @@ def write_library(folder, nodes):
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """A library, its model, made by the command line, spectra between its nodes, and a star."""
+    """A library, its model built by the command line, spectra between its nodes, and a star."""
     folder = tmp_path_factory.mktemp("labels")
     write_library(folder / "library", product(*AXES.values()))
     write_library(folder / "held", [(0.7, 3.5, 0.2), (1.2, 6.5, 0.3)])
@@ -64,13 +64,13 @@ def world(tmp_path_factory):
 
 @pytest.fixture
 def run(run, world, monkeypatch):
-    """A command in the folder of the world."""
+    """Run a command in the folder of these files."""
     monkeypatch.chdir(world)
     return run
 
 
 @pytest.mark.long
-def test_a_star_is_found_and_reported(run, world):
+def test_a_star_is_inferred_and_reported(run, world):
     known = ("--fix", "resolution=inf", "--fix", "vsini=0")
     words = ("star.npz", "--model", "model.zip", *known, "--json")
     status, out, _ = run("infer", *words, "--report", "star.html", "-o", "star.ecsv")
@@ -95,7 +95,7 @@ def test_a_spectrum_by_label_and_back(run, world):
 
 
 @pytest.mark.long
-def test_a_label_that_there_is_not_is_told_with_those_that_there_are(run):
+def test_an_unknown_label_is_refused_with_the_known_ones(run):
     status, _, err = run("synth", "model.zip", "--teff", "5000", "-o", "made.npz")
     assert status == 1
     assert "has the labels co, logkzz, inv_fsed (unknown: teff; missing: co" in err
@@ -103,7 +103,7 @@ def test_a_label_that_there_is_not_is_told_with_those_that_there_are(run):
 
 
 @pytest.mark.long
-def test_lines_and_validation_speak_of_these_labels(run):
+def test_lines_and_validation_name_these_labels(run):
     status, out, _ = run("lines", "model.zip", "--near", "8498", "--label", "co=0.8", "--json")
     assert status == 0
     assert all(name in out for name in AXES)
@@ -116,12 +116,12 @@ def test_lines_and_validation_speak_of_these_labels(run):
 
 
 @pytest.mark.parametrize("name", [*RESERVED, "", " "])
-def test_names_that_mean_something_else_are_no_labels(name):
+def test_reserved_names_are_refused_as_labels(name):
     flux = np.ones((2, WAVE.size))
     with pytest.raises(GridError, match=r"Got the label name .* choose another"):
         grid_of(WAVE, [[1.0], [2.0]], (name,), flux)
 
 
-def test_reserved_is_all_that_a_model_is_asked_for():
+def test_every_parameter_of_flux_is_reserved():
     parameters = inspect.signature(Model.flux).parameters.values()
     assert set(RESERVED) == {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
