@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import pkgutil
+import re
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from public_surface import commands, described, imported, public_surface
@@ -19,6 +23,17 @@ LAST: dict[str, Any] = json.loads(
     (Path(__file__).parents[1] / "regression" / "public.json").read_text("utf-8")
 )
 """The public surface of the last version, as `public_surface` makes it."""
+API = (Path(__file__).parents[2] / "docs" / "api.md").read_text("utf-8")
+PAGE = re.findall(r"^::: blase3d\.(\S+)$", API, re.M)
+"""Names on the page of names, without the package."""
+INNER = {
+    "blase3d.model.evaluate.Emulator",
+    "blase3d.model.instrument.Broadening",
+    "blase3d.model.line_grid.Surface",
+    "blase3d.model.line_grid.LineGrid",
+    "blase3d.spectra.broaden.Pixels",
+}
+"""Inner records of models and archives, which are not documented."""
 BUILT = {
     "Archive": {"parameters", "own_functions", "write_own_functions", "write_window"},
 }
@@ -52,6 +67,61 @@ def test_import_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+# --- the page of names ---------------------------------------------------------------------------
+
+
+def documented(path: str) -> Any:
+    """A name on the page: of a module, or a module."""
+    home, _, name = f"blase3d.{path}".rpartition(".")
+    return getattr(import_module(home), name, None) or import_module(f"blase3d.{path}")
+
+
+def records_of(value: Any) -> Iterator[type]:
+    """Classes of the package that a function returns, or that attributes and methods of a class
+    give."""
+    if not inspect.isclass(value):
+        yield from classes_in(hints(value).get("return"))
+        return
+    for name, hint in hints(value).items():
+        if not name.startswith("_"):
+            yield from classes_in(hint)
+    for name, member in vars(value).items():
+        for inner in ("fget", "func", "__func__"):
+            member = getattr(member, inner, member)
+        if not name.startswith("_") and inspect.isfunction(member):
+            yield from classes_in(hints(member).get("return"))
+
+
+def hints(value: Any) -> dict[str, Any]:
+    """Annotations; empty where they name what only a type checker imports."""
+    try:
+        return get_type_hints(value)
+    except (NameError, TypeError):
+        return {}
+
+
+def classes_in(hint: Any) -> Iterator[type]:
+    """Classes of the package within an annotation."""
+    if inspect.isclass(hint) and hint.__module__.startswith("blase3d"):
+        yield hint
+    for inner in get_args(hint):
+        yield from classes_in(inner)
+
+
+@pytest.mark.parametrize("path", PAGE)
+def test_what_a_public_name_gives_is_on_the_page(path: str) -> None:
+    value = documented(path)
+    given = set(records_of(value)) if callable(value) else set()
+    shown = [documented(other) for other in PAGE]
+    assert {f"{one.__module__}.{one.__name__}" for one in given if one not in shown} <= INNER
+
+
+def test_returned_records_are_seen() -> None:
+    assert documented("lines.lines.Lines") in set(records_of(blase3d.Model))
+    assert documented("inference.result.Estimate") in set(records_of(blase3d.Inference))
+    assert set(records_of(blase3d.open_grid)) == {blase3d.Grid}
 
 
 # --- the last version ----------------------------------------------------------------------------
