@@ -30,7 +30,7 @@ from astropy.io import fits
 
 from blase3d.libraries.fetch.listing import Box
 from blase3d.libraries.readers.phoenix import WAVE_FILE, phoenix_path
-from memory import measured
+from commands import measured
 
 BOX = Box(teff=(2300, 12000), logg=(2, 6), feh=(-0.5, 0))
 WORDS = ("--teff", "2300:12000", "--logg", "2:6", "--feh", "-0.5:0", "--wave", "8400:8500")

@@ -39,7 +39,7 @@ from blase3d.recipe import DEFAULT
 from blase3d.spectra.formats import write_spectrum
 from blase3d.spectra.spectrum import Spectrum
 from blase3d.units import BOLTZMANN, PLANCK, SPEED_OF_LIGHT
-from memory import measured
+from commands import measured
 
 STEPS = ((500, 3000, 0.1), (3000, 5000, 0.006), (5000, 10000, 0.01), (10000, 15000, 0.02),
          (15000, 25000, 0.04), (25000, 55000, 0.15))  # fmt: skip

@@ -48,7 +48,7 @@ from blase3d.recipe import PAPER, Recipe
 from blase3d.spectra.continuum import normalise
 from blase3d.spectra.formats import read_spectrum, write_spectrum
 from blase3d.spectra.spectrum import Spectrum
-from memory import measured
+from commands import measured
 
 Floats = NDArray[np.float64]
 THIN = 40
