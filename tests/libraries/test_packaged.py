@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from blase3d.libraries.packaged import packaged_grid
+
 NODES = "turbo-cat-45.npz"
 OFFGRID = "turbo-cat-offgrid-1.npz"
 SOURCES = {NODES: "turbo-cat.npz", OFFGRID: "turbo-cat-offgrid.npz"}
@@ -78,6 +80,40 @@ def test_offgrid_spectrum_lies_inside_the_box_and_off_every_axis_value():
     assert np.all(offgrid > nodes.min(axis=0))
     assert np.all(offgrid < nodes.max(axis=0))
     assert not np.any(nodes == offgrid)
+
+
+def normalised(name):
+    """Normalised flux of a packaged grid, as the package reads it, with its grid."""
+    grid = packaged_grid(name)
+    spectra = [grid[i] for i in range(len(grid))]
+    return np.array([one.flux / one.continuum for one in spectra]), grid
+
+
+@pytest.mark.parametrize("line", [8500.354, 8544.438, 8664.520])
+def test_the_calcium_triplet_is_where_the_laboratory_has_it(line):
+    """Ca II in vacuum (NIST): nothing else is as deep, and the cores are black at no node."""
+    flux, grid = normalised(NODES)
+    near = np.abs(grid.wavelength - line) < 1.0
+    assert np.abs(grid.wavelength[near][flux[:, near].argmin(axis=1)] - line).max() < 0.1
+    assert flux[:, near].min() > 0.15
+    assert flux[:, near].min(axis=1).max() < 0.4
+
+
+def test_lines_deepen_with_the_metals():
+    flux, grid = normalised(NODES)
+    box = np.lexsort(grid.labels.T[::-1])
+    depth = (1.0 - flux[box].mean(axis=1)).reshape(5, 3, 3)  # by Teff, log g, [Fe/H]
+    assert np.all(depth[..., 1:] > 1.3 * depth[..., :-1])
+
+
+def test_the_star_is_close_to_the_mean_of_the_nodes_around_it():
+    """Multilinear in the labels: 0.16 % of the continuum is what the curvature leaves."""
+    flux, grid = normalised(NODES)
+    star, labels = normalised(OFFGRID)[0][0], packaged_grid(OFFGRID).labels[0]
+    steps = np.array([250.0, 0.5, 0.5])
+    weights = np.prod(np.clip(1.0 - np.abs(grid.labels - labels) / steps, 0.0, None), axis=1)
+    assert weights.sum() == pytest.approx(1.0)
+    assert np.sqrt(np.mean((weights @ flux - star) ** 2)) < 2e-3
 
 
 @both
