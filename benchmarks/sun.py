@@ -88,7 +88,7 @@ def compared(
     del fixed["rv"]
     likelihood = make_likelihood(make_problem(star, model, {}, fixed, Options(telluric=True)))
     prediction = likelihood.predicted(np.array([LITERATURE["rv"]]))
-    lines = likelihood.line_errors(prediction, likelihood.picture(prediction))
+    lines = likelihood.line_errors(prediction, likelihood.fitted(prediction))
     rows: list[dict[str, float | int]] = []
     for low, high in pairwise(DEPTHS):
         strength = lines.change[0]

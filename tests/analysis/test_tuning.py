@@ -60,12 +60,12 @@ def test_changes_of_lines_are_found(tuned, changes):
 
 def test_errors_of_lines_are_not_counted_twice(model, changes, monkeypatch):
     """Inference allows for lines that are wrong; where their changes are sought, it must not."""
-    monkeypatch.setattr(line_errors, "_ALIKE", 10)  # the toy universe has few lines
+    monkeypatch.setattr(line_errors, "_CLASS", 10)  # the toy universe has few lines
     allowed = []
 
     def look(likelihood, theta, *rest):
         both = likelihood, likelihood.refined(likelihood.predicted(theta))
-        allowed.append([float(one.data.cells.loss.max()) for one in both])
+        allowed.append([float(one.data.errors.lines.loss.max()) for one in both])
         return most_probable(likelihood, theta, *rest)
 
     monkeypatch.setattr("blase3d.analysis.tuning.most_probable", look)

@@ -14,9 +14,10 @@ from blase3d.errors import InputError, MissingExtra, SpectrumError
 from blase3d.inference import Prior, infer, infer_many
 from blase3d.inference.likelihood import forward, likelihood, line_errors
 from blase3d.inference.likelihood.likelihood import make_likelihood
-from blase3d.inference.methods import least_squares
+from blase3d.inference.methods.least_squares import LeastSquares
 from blase3d.inference.methods.nuts import effective_draws, split_r_hat
 from blase3d.inference.problem import Options, make_problem
+from blase3d.inference.solution import covariance, misfit_covariance
 from blase3d.inference.start import starts
 from blase3d.libraries.toy import AXES, WAVELENGTH, toy_grid, toy_lines
 from blase3d.model.line_grid import LineGrid
@@ -121,10 +122,10 @@ def test_wide_pixels_average_the_flux(model):
 
 def dense_chi2(problem, likely, theta, modes):
     """min over c of (d − m T c)ᵀ N⁻¹ (d − m T c), in float64."""
-    spectrum, picture = problem.spectrum, likely.picture(likely.predicted(theta))
-    m = picture.flux / picture.continuum
+    spectrum, fit = problem.spectrum, likely.fitted(likely.predicted(theta))
+    m = fit.flux / fit.continuum
     covariance = np.diag(spectrum.error**2)
-    covariance += (modes.T * picture.continuum[:, None]) @ (modes * picture.continuum)
+    covariance += (modes.T * fit.continuum[:, None]) @ (modes * fit.continuum)
     x = np.linspace(-1, 1, len(spectrum))
     columns = np.polynomial.chebyshev.chebvander(x, problem.options.continuum_degree) * m[:, None]
     inverse = np.linalg.inv(covariance)
@@ -171,7 +172,7 @@ def test_similar_spectra_share_one_compilation(model):
 
 
 def compilations():
-    compiled = likelihood._products, forward._star_with_slopes, forward._seen_with_slopes
+    compiled = likelihood._products, forward._star_with_slopes, forward._observed_with_slopes
     return sum(function._cache_size() for function in compiled)
 
 
@@ -199,16 +200,16 @@ def test_intervals_do_not_rely_on_what_is_corrected(doubtful):
     problem = make_problem(
         spectrum, doubtful, fixed={**SHARP, "rv": SEEN["rv"]}, options=Options(robust=False)
     )
-    solution = least_squares.search(make_likelihood(problem))[0]
+    solution = LeastSquares().solve(make_likelihood(problem), seed=0).best
     steps = np.diag([2.0, 0.01, 0.01])
-    pictures = [
-        solution.likelihood.picture(solution.likelihood.predicted(solution.theta + step))
+    fits = [
+        solution.likelihood.fitted(solution.likelihood.predicted(solution.theta + step))
         for step in (*steps, *-steps)
     ]
-    flux = np.array([picture.flux / picture.continuum for picture in pictures])
+    flux = np.array([fit.flux / fit.continuum for fit in fits])
     slopes = (flux[:3] - flux[3:]) / (2.0 * np.diag(steps)[:, None])
-    continuum, x = solution.picture.continuum, np.linspace(-1, 1, len(spectrum))
-    smooth = np.polynomial.chebyshev.chebvander(x, 3) * solution.picture.flux[:, None]
+    continuum, x = solution.fitted.continuum, np.linspace(-1, 1, len(spectrum))
+    smooth = np.polynomial.chebyshev.chebvander(x, 3) * solution.fitted.flux[:, None]
     weight = 1.0 / spectrum.error
     basis = np.linalg.qr(smooth * weight[:, None])[0]
 
@@ -221,9 +222,9 @@ def test_intervals_do_not_rely_on_what_is_corrected(doubtful):
     inverse = np.linalg.inv(j.T @ j)
     moved = inverse @ j.T @ z
     expected = np.sqrt(np.diag(inverse + moved @ moved.T))
-    found = np.sqrt(np.diag(least_squares.covariance(solution) + solution.excess))
+    found = np.sqrt(np.diag(covariance(solution) + solution.excess))
     np.testing.assert_allclose(found, expected, rtol=0.1)
-    noise = np.sqrt(np.diag(least_squares.covariance(solution)))
+    noise = np.sqrt(np.diag(covariance(solution)))
     assert (found > 1.1 * noise).any()
 
 
@@ -262,7 +263,7 @@ def test_the_answer_keeps_what_it_knows(model):
     answer = infer(spectrum, model, continuum_degree=2, limb_darkening=0.3)
     np.testing.assert_array_equal(answer.order, order[~mask])
     np.testing.assert_array_equal(answer.masked, INNER[mask])
-    np.testing.assert_array_equal(answer.resolving, varying[~mask])
+    np.testing.assert_array_equal(answer.pixel_resolution, varying[~mask])
     assert answer.options == Options(continuum_degree=2, limb_darkening=0.3)
     x = (INNER - INNER.mean()) / np.ptp(INNER)
     np.testing.assert_allclose(answer.continuum, 3e-13 * (1.0 + 0.5 * x)[~mask], rtol=0.01)
@@ -297,7 +298,7 @@ def test_the_continuum_of_an_order_is_told_by_the_end_that_is_left_of_it(model):
     masked = (order == 2) & (np.arange(INNER.size) < INNER.size - 30)
     part = replace(spectrum, order=order, mask=masked)
     data = make_likelihood(make_problem(part, model, options=Options(continuum_degree=5))).data
-    columns = np.asarray(data.basis * data.weight.reshape(2, 1, -1), np.float64)
+    columns = np.asarray(data.basis * data.errors.noise.weight.reshape(2, 1, -1), np.float64)
     assert np.linalg.cond(columns[1] @ columns[1].T) < 100.0
     check(infer(part, model, continuum_degree=5))
 
@@ -447,14 +448,14 @@ def test_labels_may_all_be_known(model):
 
 def test_errors_that_go_together_widen_the_intervals(model):
     """Stretches that disagree by what white noise makes change nothing, by thrice that much."""
-    solution = least_squares.search(make_likelihood(make_problem(star(model), model)))[0]
+    solution = LeastSquares().solve(make_likelihood(make_problem(star(model), model)), seed=0).best
     white = np.random.default_rng(2).multivariate_normal(
         np.zeros(5), solution.fit.normal / 200, size=200
     )
-    usual = least_squares.covariance(solution)
+    usual = covariance(solution)
     for factor, wider in ((1.0, 1.0), (3.0, 3.0)):
         fit = replace(solution.fit, scores=factor * white)
-        found = least_squares.misfit_covariance(replace(solution, fit=fit), 1.0)
+        found = misfit_covariance(replace(solution, fit=fit), 1.0)
         ratio = np.sqrt(np.diag(found) / np.diag(usual))
         np.testing.assert_allclose(ratio, wider, rtol=0.0 if wider == 1.0 else 0.15)
 
@@ -480,7 +481,7 @@ def test_flux_of_the_model_takes_any_resolution(model):
 def test_lines_of_wrong_strengths_and_shapes_are_allowed_for(model, monkeypatch):
     """Stars whose lines are other ones than those of the model: labels are nearer to the truth than
     where all pixels count alike, and as far from it as their errors say."""
-    monkeypatch.setattr(line_errors, "_ALIKE", 8)  # the toy universe has few lines
+    monkeypatch.setattr(line_errors, "_CLASS", 8)  # the toy universe has few lines
     fixed = {"resolution": SEEN["resolution"]}
 
     def found() -> tuple[np.ndarray, np.ndarray]:

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from blase3d.inference.likelihood.line_errors import (
-    Cells,
+    LineWhitening,
     find_line_errors,
-    without_line_errors,
 )
 
 RNG = np.random.default_rng(4)
@@ -112,16 +111,16 @@ def test_what_labels_explain_is_no_error_of_lines():
 def test_rows_are_multiplied_by_the_root_of_the_inverse_covariance():
     """Against the dense matrix (f² + Σ m mᵀ)^(−1/2) of every cell."""
     found = compared(RNG.normal(0.0, 0.1, 100), shapes=RNG.normal(0.0, 0.1, 100))
-    cells = found.cells(WEIGHT, np.arange(PIXELS), PIXELS)
+    whitening = found.whitening(WEIGHT, np.arange(PIXELS), PIXELS)
     same = found.cell[:200, None] == found.cell[None, :200]
-    covariance = np.diag(1.0 / np.asarray(cells.trust[:200], np.float64) ** 2)
+    covariance = np.diag(1.0 / np.asarray(whitening.weight[:200], np.float64) ** 2)
     for sigma, pattern in zip(found.sigma, (ABSORBED, PATTERN), strict=True):
         m = (sigma[found.cell] * pattern * WEIGHT)[:200]
         covariance += same * np.outer(m, m)
     values, vectors = np.linalg.eigh(covariance)
     root = vectors @ np.diag(values**-0.5) @ vectors.T
     row = RNG.normal(size=PIXELS)
-    got = np.asarray(without_line_errors(cells, jnp.asarray(row[None], jnp.float32)))[0]
+    got = np.asarray(whitening(jnp.asarray(row[None], jnp.float32)))[0]
     whole = found.cell[:200] < found.cell[200]  # the last cell goes on
     np.testing.assert_allclose(got[:200][whole], (root @ row[:200])[whole], atol=2e-3)
 
@@ -135,24 +134,25 @@ def test_what_remains_of_a_cell_is_not_trusted():
     found = found_in(
         wrong + ripple + noise, ABSORBED, np.zeros((0, PIXELS)), PLACE, np.zeros(PIXELS, int)
     )
-    trust = np.asarray(found.cells(WEIGHT, np.arange(PIXELS), PIXELS).trust)[EVERY // 2 :: EVERY]
+    whitening = found.whitening(WEIGHT, np.arange(PIXELS), PIXELS)
+    weight = np.asarray(whitening.weight)[EVERY // 2 :: EVERY]
     expected = 1.0 / np.sqrt(EVERY * 20.0**2 / 2.0)
-    assert trust[50] == pytest.approx(expected, rel=0.2)
-    assert np.median(np.delete(trust, 50)) > 0.2
+    assert weight[50] == pytest.approx(expected, rel=0.2)
+    assert np.median(np.delete(weight, 50)) > 0.2
 
 
 def test_padded_pixels_change_nothing():
     found = compared(RNG.normal(0.0, 0.1, 100))
     index = np.arange(PIXELS) + np.where(np.arange(PIXELS) > 2_000, 300, 0)
-    plain = found.cells(WEIGHT, np.arange(PIXELS), PIXELS)
-    padded = found.cells(WEIGHT, index, PIXELS + 500)
-    assert isinstance(padded, Cells)
+    plain = found.whitening(WEIGHT, np.arange(PIXELS), PIXELS)
+    padded = found.whitening(WEIGHT, index, PIXELS + 500)
+    assert isinstance(padded, LineWhitening)
     assert (np.diff(np.asarray(padded.cell)) >= 0).all()
     row = RNG.normal(size=PIXELS)
     wide = np.zeros(PIXELS + 500)
     wide[index] = row
-    got = np.asarray(without_line_errors(padded, jnp.asarray(wide[None], jnp.float32)))[0]
-    expected = np.asarray(without_line_errors(plain, jnp.asarray(row[None], jnp.float32)))[0]
+    got = np.asarray(padded(jnp.asarray(wide[None], jnp.float32)))[0]
+    expected = np.asarray(plain(jnp.asarray(row[None], jnp.float32)))[0]
     np.testing.assert_allclose(got[index], expected, atol=1e-5)
 
 
@@ -182,5 +182,5 @@ def test_orders_that_interleave_are_cut_one_by_one():
     np.testing.assert_allclose(
         found.change[0, cell[PIXELS + EVERY :: EVERY]], changes[1][:-1], atol=0.01
     )
-    numbers = found.cells(np.full(2 * PIXELS, 1.0 / NOISE), place[mixed], 10_000)
+    numbers = found.whitening(np.full(2 * PIXELS, 1.0 / NOISE), place[mixed], 10_000)
     assert (np.diff(np.asarray(numbers.cell)) >= 0).all()

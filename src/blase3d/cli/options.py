@@ -11,18 +11,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InputError
+from ..inference.methods import METHODS
 from ..parameters import parameter
 
 if TYPE_CHECKING:
     from ..inference.prior import Prior
 
 
-class Method(StrEnum):
-    """Inference methods."""
+if TYPE_CHECKING:
 
-    gradient = "gradient"
-    gp = "gp"
-    posterior = "posterior"
+    class Method(StrEnum):
+        """Inference methods."""
+
+        gradient = "gradient"
+
+else:
+    Method = StrEnum("Method", {name: name for name in METHODS})
 
 
 class Medium(StrEnum):

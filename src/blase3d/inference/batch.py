@@ -1,4 +1,4 @@
-"""Many spectra: the same question for each, on any executor, none stopping the others."""
+"""Many stars: each inferred alike, on any executor; a failure stops no other."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ from ..runtime.executor import run
 from ..spectra.formats import read_spectrum
 from ..spectra.spectrum import Spectrum
 from .result import Inference
+from .single import infer
 
 _MODELS: dict[str, Model] = {}
-"""Models that this process was sent, so that what is compiled and cached for one is used again."""
+"""Model that this process was sent, by its token: compiled functions and caches stay with it."""
 _CHUNK = 8
-"""Spectra that are sent to an executor together: the model goes with each such chunk."""
+"""Spectra in one task of an executor: the model is sent with each task."""
 
 
 def infer_many(
@@ -31,26 +33,26 @@ def infer_many(
     medium: str | None = None,
     **settings: Any,
 ) -> Iterator[tuple[int, Inference | Blase3dError]]:
-    """Labels of many stars.
+    """Infer the labels of many stars.
 
     Parameters
     ----------
     spectra : iterable of Spectrum or paths
-        Files are read where they are fitted.
+        Observations. Files are read by the process that infers them.
     model : Model
-        The library.
+        Model of a library.
     executor : Executor, optional
-        Any of `concurrent.futures`, or a Dask client's; without one everything runs here.
+        An executor of `concurrent.futures`, or of a Dask client; None: this process.
     medium : str, optional
-        `air` or `vacuum`, for files that do not say.
+        `air` or `vacuum`, for files that do not state it.
     **settings
-        As for `infer`.
+        Arguments of `infer`.
 
     Yields
     ------
     (int, Inference or Blase3dError)
-        The place of the spectrum in the input, and its answer, or why it has none; in the order in
-        which they are finished.
+        Index of the spectrum in the input, and its answer or the reason why there is none; as they
+        are finished.
 
     Raises
     ------
@@ -59,39 +61,33 @@ def infer_many(
     """
     one = partial(_attempt, medium=medium, settings=settings)
     if executor is None:
-        for place, spectrum in enumerate(spectra):
-            yield place, _raised(one(model, spectrum))
+        for index, spectrum in enumerate(spectra):
+            yield index, _raised(one(model, spectrum))
         return
-    task = partial(_chunk, _Sent(model, uuid.uuid4().hex), one)
+    task = partial(_infer_chunk, _SentModel(model, uuid.uuid4().hex), one)
     for _, answers in run(task, _chunks(spectra), executor):
         if isinstance(answers, Blase3dError):
             raise answers
-        for place, answer in answers:
-            yield place, _raised(answer)
+        for index, answer in answers:
+            yield index, _raised(answer)
+
+
+def _chunks(spectra: Iterable[Any]) -> Iterator[list[tuple[int, Any]]]:
+    numbered = enumerate(spectra)
+    while chunk := list(islice(numbered, _CHUNK)):
+        yield chunk
 
 
 def _raised(answer: Inference | Blase3dError) -> Inference | Blase3dError:
-    if isinstance(answer, MissingExtra):  # the same for all of them
+    """The answer; a missing package is raised, since all spectra miss it."""
+    if isinstance(answer, MissingExtra):
         raise answer
     return answer
 
 
-def _chunks(
-    spectra: Iterable[Spectrum | str | Path],
-) -> Iterator[list[tuple[int, Spectrum | str | Path]]]:
-    chunk: list[tuple[int, Spectrum | str | Path]] = []
-    for item in enumerate(spectra):
-        chunk.append(item)
-        if len(chunk) == _CHUNK:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
-
-
 @dataclass(frozen=True, eq=False)
-class _Sent:
-    """A model on its way to other processes, which keep the first of each token."""
+class _SentModel:
+    """A model for other processes, each of which keeps the first that it receives of a token."""
 
     model: Model
     token: str
@@ -100,17 +96,17 @@ class _Sent:
         return _received, (self.model, self.token)
 
 
-def _received(model: Model, token: str) -> _Sent:
+def _received(model: Model, token: str) -> _SentModel:
     if token not in _MODELS:
         _MODELS.clear()
         _MODELS[token] = model
-    return _Sent(_MODELS[token], token)
+    return _SentModel(_MODELS[token], token)
 
 
-def _chunk(
-    sent: _Sent, one: Any, chunk: list[tuple[int, Any]]
+def _infer_chunk(
+    sent: _SentModel, one: Any, chunk: list[tuple[int, Any]]
 ) -> list[tuple[int, Inference | Blase3dError]]:
-    return [(place, one(sent.model, spectrum)) for place, spectrum in chunk]
+    return [(index, one(sent.model, spectrum)) for index, spectrum in chunk]
 
 
 def _attempt(
@@ -119,8 +115,6 @@ def _attempt(
     medium: str | None,
     settings: dict[str, Any],
 ) -> Inference | Blase3dError:
-    from . import infer
-
     try:
         if not isinstance(spectrum, Spectrum):
             spectrum = read_spectrum(spectrum, medium)

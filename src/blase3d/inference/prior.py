@@ -1,4 +1,4 @@
-"""Priors on labels and nuisance parameters."""
+"""Priors on labels and parameters of the observation, and how they are written."""
 
 from __future__ import annotations
 
@@ -17,7 +17,13 @@ _NORMAL = re.compile(rf"({_NUMBER})(?:\+-|±)({_NUMBER})")
 
 @dataclass(frozen=True)
 class Prior:
-    """Uniform between `low` and `high`, and within them normal if `sigma` is finite."""
+    """A prior: uniform between `low` and `high`; within them normal if `sigma` is finite.
+
+    Examples
+    --------
+    >>> Prior(5000.0, 6000.0).within(5500.0, 7000.0)
+    Prior(low=5500.0, high=6000.0, mean=0.0, sigma=inf)
+    """
 
     low: float
     high: float
@@ -32,7 +38,7 @@ class Prior:
             )
 
     def within(self, low: float, high: float) -> Prior:
-        """The same prior cut to a range (InputError if nothing is left)."""
+        """Return the prior cut to a range (InputError if nothing is left)."""
         cut = max(self.low, low), min(self.high, high)
         if not cut[0] < cut[1]:
             raise InputError(
@@ -43,12 +49,17 @@ class Prior:
 
 
 def parse_prior(text: str) -> Prior:
-    """LO:HI (uniform) or MEAN+-SIGMA (normal).
+    """Read a prior: LO:HI (uniform) or MEAN+-SIGMA (normal).
 
     Raises
     ------
     InputError
         The text is neither.
+
+    Examples
+    --------
+    >>> parse_prior("4.4+-0.1")
+    Prior(low=-inf, high=inf, mean=4.4, sigma=0.1)
     """
     if match := _UNIFORM.fullmatch(text.strip()):
         return Prior(float(match[1]), float(match[2]))
@@ -60,12 +71,12 @@ def parse_prior(text: str) -> Prior:
 
 
 def parse_assignments(items: list[str]) -> Mapping[str, str]:
-    """NAME=VALUE strings as a mapping.
+    """Return NAME=VALUE strings as a mapping.
 
     Raises
     ------
     InputError
-        One of them has no equals sign, or a name comes twice.
+        An item has no equals sign, or a name occurs twice.
     """
     pairs = [item.partition("=") for item in items]
     names = [name.strip() for name, _, _ in pairs]
@@ -75,7 +86,7 @@ def parse_assignments(items: list[str]) -> Mapping[str, str]:
 
 
 def parse_number(text: str) -> float:
-    """A number, inf included (InputError if it is none)."""
+    """Return the number in a text, inf included (InputError if there is none)."""
     try:
         return float(text)
     except ValueError:

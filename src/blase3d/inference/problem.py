@@ -1,4 +1,4 @@
-"""The problem that every method solves: the data, the model, and which parameters are free."""
+"""The problem that a method solves: the data, the model, and which parameters are free."""
 
 from __future__ import annotations
 
@@ -13,33 +13,37 @@ from ..model.model import Model, check_overlap
 from ..parameters import FITTED, LIMB_DARKENING, parameter
 from ..spectra.spectrum import Spectrum, cut
 from ..spectra.telluric import telluric_bands
+from .noise import NOISE_MODELS
+from .noise.noise import NoiseModel
 from .prior import Prior
 
-_LEAST_PIXELS = 20
-_SPARE = 3
-"""An order with fewer usable pixels than so many times the terms of its continuum is left out."""
+_FEWEST_PIXELS = 20
+"""Usable pixels must be more than this: a fit has up to ten parameters."""
+_PER_TERM = 3
+"""Usable pixels per term of the continuum, below which an order is left out."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What is assumed about the data.
+    """Assumptions about the data.
 
     Attributes
     ----------
     continuum_degree : int
-        Degree of the polynomial, one for every order, that the continuum may deviate by; −1: the
-        spectrum is normalised.
+        Degree of the continuum polynomial of each order; −1: the spectrum is normalised.
     robust : bool
-        Give less weight to pixels that no model comes near.
+        Reduce the weight of outliers.
     jitter : bool
-        Find an additional error, the same part of the continuum at every pixel, that brings
-        chi-square to its expectation, instead of scaling the errors.
+        Fit an additional error, the same fraction of the continuum at every pixel, instead of
+        scaling the errors. Short for noise="jitter".
     integrate : bool
-        The pixels average the flux over their widths, instead of sampling it.
+        Average the flux over the widths of the pixels, instead of sampling it.
     limb_darkening : float
         Linear coefficient of the rotation kernel.
     telluric : bool or None
-        Mask the bands of the Earth's atmosphere; None: if the file tells of a telescope.
+        Mask the bands of the Earth's atmosphere; None: if the file names a telescope.
+    noise : str
+        Noise model, one of `NOISE_MODELS`.
     """
 
     continuum_degree: int = 3
@@ -48,6 +52,7 @@ class Options:
     integrate: bool = False
     limb_darkening: float = LIMB_DARKENING
     telluric: bool | None = None
+    noise: str = "scaled"
 
     def __post_init__(self) -> None:
         if not -1 <= self.continuum_degree <= 30:
@@ -61,26 +66,38 @@ class Options:
                 f"got a limb darkening of {self.limb_darkening:g}, expected {low:g} to {high:g}; "
                 "correct it."
             )
+        if self.noise not in NOISE_MODELS:
+            raise InputError(
+                f"got the noise model {self.noise!r}, expected one of {', '.join(NOISE_MODELS)}; "
+                "choose one."
+            )
+        if self.jitter and self.noise not in ("scaled", "jitter"):
+            raise InputError(f"got jitter with the noise model {self.noise}; choose one of them.")
+
+    @property
+    def noise_model(self) -> NoiseModel:
+        """The noise model."""
+        return NOISE_MODELS["jitter" if self.jitter else self.noise]
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """One spectrum and one model.
+    """A spectrum and a model to compare it with.
 
     Attributes
     ----------
     model : Model
-        The model.
+        The model, cut to the spectrum.
     spectrum : Spectrum
         The observation, cut to the model.
     free : dict of Prior
         Free parameters in the order of θ.
     fixed : dict of float
-        The others.
+        Fixed parameters.
     options : Options
-        What is assumed about the data.
+        Assumptions about the data.
     notices : tuple of str
-        What was done to the spectrum.
+        Changes that were made to the spectrum, in words.
     """
 
     model: Model
@@ -112,7 +129,7 @@ class Problem:
 
     @property
     def continuum_terms(self) -> int:
-        """Free coefficients of the continuum, of all orders together."""
+        """Number of coefficients of the continuum, of all orders together."""
         orders = 1 if self.spectrum.order is None else np.unique(self.spectrum.order).size
         return orders * (self.options.continuum_degree + 1)
 
@@ -126,7 +143,7 @@ class Problem:
         return np.array([prior.sigma**-2.0 for prior in self.free.values()])
 
     def prior_chi2(self, theta: NDArray[np.float64]) -> float:
-        """What the normal priors add to chi-square at θ (K,)."""
+        """Contribution of the normal priors to chi-square at θ (K,)."""
         pairs = zip(theta, self.free.values(), strict=True)
         return sum(((value - prior.mean) / prior.sigma) ** 2 for value, prior in pairs)
 
@@ -138,17 +155,16 @@ def make_problem(
     fixed: Mapping[str, float] | None = None,
     options: Options | None = None,
 ) -> Problem:
-    """The problem of finding the labels of `spectrum` with `model`.
+    """Return the problem of inferring the labels of `spectrum` with `model`.
 
-    Velocity and rotation are free unless fixed. The resolution is the spectrum's own; a spectrum
-    that states none has it fitted, with the rotation then taken as zero unless a prior frees it.
-    Macroturbulence is zero unless a prior frees it. A label of which the library has one value has
-    this value.
+    Velocity and rotation are free unless fixed. The resolution is that of the spectrum; if the
+    spectrum states none, it is fitted, and the rotation is then zero unless a prior frees it.
+    Macroturbulence is zero unless a prior frees it. A label with one value in the library is fixed.
 
     Raises
     ------
     InputError
-        No overlap, an unknown name, or a value outside what is possible.
+        No overlap, an unknown name, or an impossible value.
     """
     priors, fixed, options = dict(priors or {}), dict(fixed or {}), options or Options()
     ranges = {**model.bounds, **{name: parameter(name).range for name in FITTED}}
@@ -159,18 +175,19 @@ def make_problem(
         for name, bounds in ranges.items()
         if name not in fixed
     }
-    part, notices = _overlap(spectrum, model)
-    part, more = _without_bands(part, options)
-    part = _with_full_orders(part, options)
-    low, high = (float(end) for end in part.wavelength[[0, -1]])
-    seen = model.part(low, high, _fastest(free, fixed) + parameter("vsini").high)
-    return Problem(seen, part, free, fixed, options, _corrected(part) + notices + more)
+    spectrum, notices = _overlap(spectrum, model)
+    spectrum, more = _without_bands(spectrum, options)
+    spectrum = _with_full_orders(spectrum, options)
+    low, high = (float(end) for end in spectrum.wavelength[[0, -1]])
+    section = model.part(low, high, _fastest(free, fixed) + parameter("vsini").high)
+    notices = _correction(spectrum) + notices + more
+    return Problem(section, spectrum, free, fixed, options, notices)
 
 
 def _with_assumed(
     fixed: dict[str, float], spectrum: Spectrum, model: Model, free: set[str]
 ) -> dict[str, float]:
-    """The fixed parameters, and those that are taken as known unless a prior sets them `free`."""
+    """The fixed parameters, and those that have an assumed value unless a prior frees them."""
     assumed = {name: low for name, (low, high) in model.bounds.items() if low == high}
     for name in FITTED:
         if (value := parameter(name).assumed) is not None:
@@ -184,7 +201,7 @@ def _with_assumed(
 
 
 def _fastest(free: Mapping[str, Prior], fixed: Mapping[str, float]) -> float:
-    """The largest radial velocity (km/s) that may come up."""
+    """Largest radial velocity (km/s) that is possible."""
     if "rv" in fixed:
         return abs(fixed["rv"])
     return max(abs(free["rv"].low), abs(free["rv"].high))
@@ -212,7 +229,8 @@ def _check_names(
             )
 
 
-def _corrected(spectrum: Spectrum) -> tuple[str, ...]:
+def _correction(spectrum: Spectrum) -> tuple[str, ...]:
+    """The notice that wavelengths were corrected for the motion of the Earth, if they were."""
     velocity = spectrum.meta.get("barycentric_correction")
     if not isinstance(velocity, float):
         return ()
@@ -220,6 +238,7 @@ def _corrected(spectrum: Spectrum) -> tuple[str, ...]:
 
 
 def _overlap(spectrum: Spectrum, model: Model) -> tuple[Spectrum, tuple[str, ...]]:
+    """The spectrum cut to the model, with a notice if anything was cut."""
     inside = check_overlap(model, spectrum.wavelength)
     _check_count((inside & spectrum.good).sum(), "lie within the model")
     if not spectrum.flux[inside & spectrum.good].any():
@@ -235,15 +254,15 @@ def _overlap(spectrum: Spectrum, model: Model) -> tuple[Spectrum, tuple[str, ...
 
 
 def _check_count(count: int, where: str) -> None:
-    if not count > _LEAST_PIXELS:
+    if not count > _FEWEST_PIXELS:
         raise SpectrumError(
-            f"only {count} usable pixels {where}, expected more than {_LEAST_PIXELS}; "
+            f"only {count} usable pixels {where}, expected more than {_FEWEST_PIXELS}; "
             "use a longer spectrum or another model."
         )
 
 
 def _without_bands(spectrum: Spectrum, options: Options) -> tuple[Spectrum, tuple[str, ...]]:
-    """The spectrum with the bands of the Earth's atmosphere masked, where that is wanted."""
+    """The spectrum with telluric bands masked, if wanted, and a notice if any pixel is."""
     wanted = options.telluric
     if wanted is None:
         wanted = bool(spectrum.meta.get("telescope"))
@@ -256,15 +275,15 @@ def _without_bands(spectrum: Spectrum, options: Options) -> tuple[Spectrum, tupl
 
 
 def _with_full_orders(spectrum: Spectrum, options: Options) -> Spectrum:
-    """The spectrum without orders that have too few usable pixels for a continuum."""
+    """The spectrum without the orders that have too few usable pixels for a continuum."""
     if spectrum.order is None:
         return spectrum
-    names, place = np.unique(spectrum.order, return_inverse=True)
-    count = np.bincount(place, spectrum.good)
-    enough = count >= max(_SPARE * (options.continuum_degree + 1), 2)
+    names, index = np.unique(spectrum.order, return_inverse=True)
+    count = np.bincount(index, spectrum.good)
+    enough = count >= max(_PER_TERM * (options.continuum_degree + 1), 2)
     if not enough.any():
         raise SpectrumError(
             f"none of the {names.size} orders has enough usable pixels for a continuum of degree "
             f"{options.continuum_degree}; lower the degree or use a longer spectrum."
         )
-    return spectrum if enough.all() else cut(spectrum, enough[place])
+    return spectrum if enough.all() else cut(spectrum, enough[index])

@@ -78,7 +78,7 @@ class Inference:
         The fitted continuum, in the unit of `flux`; None where it is not known.
     order : (Q,) int or None
         The echelle order of each pixel used; None without orders.
-    resolving : (Q,) or None
+    pixel_resolution : (Q,) or None
         λ/Δλ at each pixel used, at the answer, if it varies along the spectrum.
     masked : (M,)
         Wavelengths (Å) of the pixels that were masked: the `n_masked` of them, if known.
@@ -107,7 +107,7 @@ class Inference:
     diagnostics: dict[str, Any] = field(default_factory=dict)
     continuum: NDArray[np.float64] | None = None
     order: NDArray[np.int64] | None = None
-    resolving: NDArray[np.float64] | None = None
+    pixel_resolution: NDArray[np.float64] | None = None
     masked: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     options: Options | None = None
 

@@ -1,9 +1,9 @@
-"""Where a search starts: the spectrum against coarse templates of the whole library.
+"""Starts of a search: the spectrum compared with coarse templates of the whole model.
 
-The templates are those of `coarse`. A first velocity comes from cross-correlation with some of
-them: on equal steps in ln λ a shift is a velocity (Tonry & Davis 1979, AJ 84, 1511). Then
-chi-square, with the continuum solved for, is computed on a finer lattice of labels, whose coarse
-spectra are interpolated between the templates, and the search starts from its local minima.
+A first velocity comes from cross-correlation with some templates: on equal steps in ln λ a shift is
+a velocity (Tonry & Davis 1979, AJ 84, 1511). Then chi-square, with the continuum solved for, is
+computed on a finer lattice of labels, for which the templates are interpolated. The search starts
+at its local minima.
 """
 
 from __future__ import annotations
@@ -25,68 +25,93 @@ from ..parameters import parameter
 from ..spectra.continuum import chebyshev_basis
 from ..units import FWHM_PER_SIGMA, SPEED_OF_LIGHT
 from .problem import Problem
-from .templates import Coarse, coarse_of
+from .templates import Templates, templates_of
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 Single = NDArray[np.float32]
 
 _FINE = 300
-"""Points of the scan, at the most."""
-_CORRELATED = 24
-"""Templates, at the most, with which a velocity is sought."""
+"""Points of the scan, at most."""
+_FEWER = 24
+"""Templates with which a velocity, or a broadening, is sought, at most."""
 _STARTS = 3
-"""Starts that are proposed, at the most."""
+"""Starts, at most."""
 _WORTH = 1.5
-"""A local minimum of chi-square this much above the best is no start."""
+"""Chi-square of a start over the lowest, at most: a search hardly recovers from a higher one."""
 _ROTATION_SIGMA = 0.48
 """Standard deviation of the rotation kernel in units of v sin i, at a limb darkening of 0.6."""
+_TURBULENCE_SIGMA = 0.5
+"""Standard deviation of the macroturbulence kernel in units of vmac."""
 _CLIP = 5.0
+"""Typical deviations beyond which a pixel does not count for the smooth level."""
+_NORMAL = 1.4826
+"""Standard deviation over median absolute deviation of the normal distribution."""
+_CLIPPINGS = 4
+"""Fits of the smooth level."""
+_DARK = 0.05
+"""Smallest smooth level, in units of the median flux: lower values are replaced by that."""
+_RANGE = 0.5
+"""Fluxes are clipped to this far below zero and above one, in units of the smooth level."""
 
 
 # --- the spectrum ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
-class _Cells:
-    """The spectrum in the N cells that it fills: `place` (N,) among the cells of the model, `flux`
-    (N,) in units of its smooth level, `weight` (N,) inverse variances of it, `basis` (N, D) of the
-    continuum and `order` (N,)."""
+class _BinnedSpectrum:
+    """A spectrum in the N bins of the templates that hold its pixels.
 
-    place: NDArray[np.int64]
+    Attributes
+    ----------
+    position : (N,)
+        Index of the bin in the templates.
+    flux : (N,)
+        In units of the smooth level.
+    weight : (N,)
+        Inverse variance of the flux.
+    basis : (N, D)
+        Polynomials of the continuum.
+    order : (N,)
+        Index of the echelle order.
+    """
+
+    position: Integers
     flux: Floats
     weight: Floats
     basis: Floats
-    order: NDArray[np.int64]
+    order: Integers
 
 
-def _observed(problem: Problem, coarse: Coarse) -> _Cells:
+def _binned(problem: Problem, templates: Templates) -> _BinnedSpectrum:
     spectrum = problem.spectrum
     flux, weight, order = _levelled(problem)
     ln = np.log(spectrum.wavelength[spectrum.good])
-    cell = np.rint((ln - coarse.first) * SPEED_OF_LIGHT / coarse.step).astype(np.int64)
-    count = coarse.templates.shape[1]
-    cell = np.clip(cell, 0, count - 1)
-    keys, inverse = np.unique(order * count + cell, return_inverse=True)
+    position = np.rint((ln - templates.first) * SPEED_OF_LIGHT / templates.step).astype(np.int64)
+    count = templates.departure.shape[1]
+    position = np.clip(position, 0, count - 1)
+    keys, inverse = np.unique(order * count + position, return_inverse=True)
     total = np.asarray(np.bincount(inverse, weight), np.float64)
     mean = np.bincount(inverse, weight * flux) / total
-    place, of_order = np.divmod(keys, count)[::-1]
+    order, position = np.divmod(keys, count)
     degree = max(problem.options.continuum_degree, 0)
     basis = np.empty((keys.size, degree + 1))
-    for number in np.unique(of_order):
-        chosen = of_order == number
-        basis[chosen] = _basis(np.asarray(place[chosen], np.float64), degree)
-    return _Cells(place.astype(np.int64), mean, total, basis, of_order.astype(np.int64))
+    for number in np.unique(order):
+        chosen = order == number
+        basis[chosen] = _basis(np.asarray(position[chosen], np.float64), degree)
+    return _BinnedSpectrum(position.astype(np.int64), mean, total, basis, order.astype(np.int64))
 
 
-def _basis(place: Floats, degree: int) -> Floats:
-    if np.ptp(place) == 0.0:
-        return np.eye(1, degree + 1).repeat(place.size, axis=0)
-    return chebyshev_basis(place, degree)
+def _basis(x: Floats, degree: int) -> Floats:
+    """Chebyshev polynomials (N, D) over the range of x (N,); the constant alone if it has none."""
+    if np.ptp(x) == 0.0:
+        return np.eye(1, degree + 1).repeat(x.size, axis=0)
+    return chebyshev_basis(x, degree)
 
 
-def _levelled(problem: Problem) -> tuple[Floats, Floats, NDArray[np.int64]]:
-    """Usable pixels over a smooth polynomial, order by order, without spikes: flux, inverse
-    variance and number of the order."""
+def _levelled(problem: Problem) -> tuple[Floats, Floats, Integers]:
+    """Flux of the used pixels over a smooth level of each order, with spikes clipped, its inverse
+    variance, and the index of the order."""
     spectrum, good = problem.spectrum, problem.spectrum.good
     flux, order = spectrum.flux[good], np.zeros(int(good.sum()), np.int64)
     if spectrum.order is not None:
@@ -96,108 +121,114 @@ def _levelled(problem: Problem) -> tuple[Floats, Floats, NDArray[np.int64]]:
     if problem.options.continuum_degree >= 0:
         for number in range(order.max() + 1):
             chosen = order == number
-            level[chosen] = _smooth(spectrum.wavelength[good][chosen], flux[chosen], problem)
+            level[chosen] = _smooth_level(spectrum.wavelength[good][chosen], flux[chosen], problem)
     noise = np.zeros_like(flux) if spectrum.error is None else _CLIP * error / level
-    relative = np.clip(flux / level, -0.5 - noise, 1.5 + noise)
+    relative = np.clip(flux / level, -_RANGE - noise, 1.0 + _RANGE + noise)
     return relative, (level / error) ** 2, order
 
 
-def _smooth(wavelength: Floats, flux: Floats, problem: Problem) -> Floats:
-    """A polynomial through the flux (P,) that heeds no spikes, nowhere near zero."""
+def _smooth_level(wavelength: Floats, flux: Floats, problem: Problem) -> Floats:
+    """A polynomial through the flux (P,), fitted with outliers clipped, and clearly positive."""
     degree = min(problem.options.continuum_degree, max(wavelength.size // 20, 0))
     if np.ptp(wavelength) == 0.0:
         degree = 0
     basis = _basis(wavelength, degree)
     keep = np.ones(flux.size, bool)
     smooth = flux
-    for _ in range(4):
+    for _ in range(_CLIPPINGS):
         smooth = basis @ np.linalg.lstsq(basis[keep], flux[keep], rcond=None)[0]
         distance = np.abs(flux - smooth)
-        keep = distance <= _CLIP * 1.4826 * np.median(distance) + 1e-12
+        keep = distance <= _CLIP * _NORMAL * np.median(distance) + 1e-12
         if keep.sum() <= 2 * (degree + 1):
             break
-    usual = np.median(np.abs(flux)) or 1.0
-    return np.where(smooth > 0.05 * usual, smooth, usual)
+    typical = np.median(np.abs(flux)) or 1.0
+    return np.where(smooth > _DARK * typical, smooth, typical)
 
 
 # --- velocity ----------------------------------------------------------------------------------
 
 
-def _velocity(problem: Problem, coarse: Coarse, cells: _Cells, allowed: NDArray[np.int64]) -> float:
-    """The velocity (km/s) at which the spectrum resembles one of the templates most."""
+def _velocity(
+    problem: Problem, templates: Templates, binned: _BinnedSpectrum, allowed: Integers
+) -> float:
+    """Velocity (km/s) at the highest cross-correlation with any of the allowed templates."""
     prior = problem.free["rv"]
-    chosen = allowed[:: -(-len(allowed) // _CORRELATED)]
-    templates = coarse.templates[chosen]
-    templates = templates - templates.mean(axis=1, keepdims=True)
-    size = np.linalg.norm(templates, axis=1)
-    length = next_fast_len(2 * templates.shape[1], real=True)
-    departure = np.zeros(templates.shape[1])
-    total = np.bincount(cells.place, cells.weight, departure.size)
-    departure += np.bincount(cells.place, cells.weight * (cells.flux - 1.0), departure.size)
-    departure /= np.where(total > 0.0, total, 1.0)
-    velocity = np.fft.fftfreq(length, 1.0 / (length * coarse.step))
-    spectrum = rfft(departure, length)
-    correlation = irfft(spectrum * np.conj(rfft(templates, length)), length)
+    rows = templates.departure[_thinned(allowed)]
+    rows = rows - rows.mean(axis=1, keepdims=True)
+    size = np.linalg.norm(rows, axis=1)
+    length = next_fast_len(2 * rows.shape[1], real=True)
+    count = rows.shape[1]
+    total = np.bincount(binned.position, binned.weight, count)
+    excess = np.bincount(binned.position, binned.weight * (binned.flux - 1.0), count)
+    departure = excess / np.where(total > 0.0, total, 1.0)
+    velocity = np.fft.fftfreq(length, 1.0 / (length * templates.step))
+    transformed = rfft(departure, length)
+    correlation = irfft(transformed * np.conj(rfft(rows, length)), length)
     correlation /= np.where(size > 0.0, size, 1.0)[:, None]
     shift = SPEED_OF_LIGHT * np.expm1(velocity / SPEED_OF_LIGHT)
     inside = (shift >= prior.low) & (shift <= prior.high)
     if not inside.any():
         return 0.5 * (prior.low + prior.high)
     best = np.unravel_index(np.where(inside, correlation, -np.inf).argmax(), correlation.shape)
-    return float(
-        np.clip(_peak(correlation[best[0]], int(best[1]), velocity), prior.low, prior.high)
-    )
+    peak = _peak(correlation[best[0]], int(best[1]), velocity)
+    return float(np.clip(peak, prior.low, prior.high))
+
+
+def _thinned(allowed: Integers) -> Integers:
+    """At most `_FEWER` of the allowed templates, evenly chosen."""
+    return allowed[:: -(-len(allowed) // _FEWER)]
 
 
 def _peak(correlation: Floats, at: int, velocity: Floats) -> float:
-    """Top of the parabola through a maximum and its neighbours, as a velocity."""
+    """Velocity at the top of the parabola through a maximum and its neighbours."""
     left, middle, right = (correlation[(at + k) % correlation.size] for k in (-1, 0, 1))
     curvature = left - 2.0 * middle + right
-    part = 0.5 * (left - right) / curvature if curvature < 0.0 else 0.0
+    fraction = 0.5 * (left - right) / curvature if curvature < 0.0 else 0.0
     step = velocity[1] - velocity[0]
-    return float(SPEED_OF_LIGHT * np.expm1((velocity[at] + part * step) / SPEED_OF_LIGHT))
+    return float(SPEED_OF_LIGHT * np.expm1((velocity[at] + fraction * step) / SPEED_OF_LIGHT))
 
 
 # --- labels ------------------------------------------------------------------------------------
 
 
 def starts(problem: Problem) -> list[Floats]:
-    """Points θ from which to search, the most promising first."""
-    coarse = coarse_of(problem.model)
-    cells = _observed(problem, coarse)
-    allowed = _allowed(problem, coarse)
+    """Return points θ (K,) from which to search, that of the lowest chi-square first."""
+    templates = templates_of(problem.model)
+    binned = _binned(problem, templates)
+    allowed = _allowed(problem, templates)
     first: dict[str, float] = {}
     if "rv" in problem.free:
-        first["rv"] = _velocity(problem, coarse, cells, allowed)
-    first |= _sharpest(problem, coarse, cells, allowed, first)
+        first["rv"] = _velocity(problem, templates, binned, allowed)
+    first |= _broadening(problem, templates, binned, allowed, first)
     values = _label_values(problem)
     points = np.array(list(product(*values)))
-    templates = _shifted(coarse, cells, problem, first, slice(None))
-    weights = np.asarray(_weights(coarse.manifold, jnp.asarray(points, jnp.float32)))
-    chi2 = _chi2(cells, weights @ templates, problem.options.continuum_degree)
+    departure = _observed(templates, binned, problem, first, slice(None))
+    weights = np.asarray(_weights(templates.interpolation, jnp.asarray(points, jnp.float32)))
+    chi2 = _chi2(binned, weights @ departure, problem.options.continuum_degree)
     if problem.spectrum.error is None:
-        chi2 = chi2 * (cells.place.size / max(float(chi2.min()), 1e-12))
+        chi2 = chi2 * (binned.position.size / max(float(chi2.min()), 1e-12))
     chi2 = chi2 + [_label_prior(problem, point) for point in points]
     return [_theta(problem, point, first) for point in _minima(chi2, points, values)]
 
 
 @jax.jit
-def _weights(manifold: Interpolation, points: Array) -> Array:
-    return jax.vmap(manifold.weights)(points)
+def _weights(interpolation: Interpolation, points: Array) -> Array:
+    return jax.vmap(interpolation.weights)(points)
 
 
-def _allowed(problem: Problem, coarse: Coarse) -> NDArray[np.int64]:
-    """Templates within the range of the labels, or nearest to it."""
+def _allowed(problem: Problem, templates: Templates) -> Integers:
+    """Templates within the ranges of the labels, or nearest to them."""
     inside = []
-    for name, values in zip(problem.model.label_names, coarse.lattice, strict=True):
+    for name, values in zip(problem.model.label_names, templates.lattice, strict=True):
         low, high = _range(problem, name)
-        near = np.abs(values - 0.5 * (low + high))
-        inside.append(((values >= low) & (values <= high)) | (near == near.min()))
+        distance = np.abs(values - 0.5 * (low + high))
+        inside.append(((values >= low) & (values <= high)) | (distance == distance.min()))
     every = np.stack(np.meshgrid(*inside, indexing="ij")).all(axis=0).ravel()
     return np.flatnonzero(every)
 
 
 def _range(problem: Problem, name: str) -> tuple[float, float]:
+    """Range of a label in the scan: its prior's, or 3 sigma around the mean of a normal one."""
     if name in problem.fixed:
         return problem.fixed[name], problem.fixed[name]
     prior = problem.free[name]
@@ -209,7 +240,7 @@ def _range(problem: Problem, name: str) -> tuple[float, float]:
 
 
 def _label_values(problem: Problem) -> list[Floats]:
-    """Values of each label in the scan: the middles of equal parts of its range."""
+    """Values of each label in the scan: the middles of equal intervals of its range."""
     free = [name for name in problem.model.label_names if name in problem.free]
     counts = {name: min(2 * len(problem.model.axes[name]), 12) for name in free}
     while free and np.prod(list(counts.values())) > _FINE:
@@ -222,15 +253,15 @@ def _label_values(problem: Problem) -> list[Floats]:
     return values
 
 
-def _sharpest(
+def _broadening(
     problem: Problem,
-    coarse: Coarse,
-    cells: _Cells,
-    allowed: NDArray[np.int64],
+    templates: Templates,
+    binned: _BinnedSpectrum,
+    allowed: Integers,
     first: dict[str, float],
 ) -> dict[str, float]:
-    """Rotation, turbulence and resolution, as far as they are free, with which one of the allowed
-    templates fits best."""
+    """First guesses of rotation, turbulence and resolution, as far as they are free: those with
+    which any of the allowed templates fits best."""
     guesses = {
         name: sorted({float(np.clip(value, prior.low, prior.high)) for value in guessed})
         for name, prior in problem.free.items()
@@ -239,50 +270,50 @@ def _sharpest(
     trials = [dict(zip(guesses, values, strict=True)) for values in product(*guesses.values())]
     if len(trials) == 1:
         return trials[0]
-    chosen = allowed[:: -(-len(allowed) // _CORRELATED)]
-    degree = problem.options.continuum_degree
-    return min(
-        trials,
-        key=lambda trial: _chi2(
-            cells, _shifted(coarse, cells, problem, {**first, **trial}, chosen), degree
-        ).min(),
-    )
+    chosen, degree = _thinned(allowed), problem.options.continuum_degree
+
+    def chi2(trial: dict[str, float]) -> float:
+        departure = _observed(templates, binned, problem, {**first, **trial}, chosen)
+        return float(_chi2(binned, departure, degree).min())
+
+    return min(trials, key=chi2)
 
 
-def _shifted(
-    coarse: Coarse,
-    cells: _Cells,
+def _observed(
+    templates: Templates,
+    binned: _BinnedSpectrum,
     problem: Problem,
     first: dict[str, float],
-    chosen: NDArray[np.int64] | slice,
+    chosen: Integers | slice,
 ) -> Single:
-    """Templates (T, N), less one, as the cells of the spectrum show them."""
+    """Departures (T, N) of chosen templates in the bins of the spectrum, broadened and shifted."""
     value = {**problem.fixed, **first}
     sigma = np.hypot(
         _ROTATION_SIGMA * value["vsini"], SPEED_OF_LIGHT / FWHM_PER_SIGMA / value["resolution"]
     )
-    smooth = coarse.smoothed(float(np.hypot(sigma, value["vmac"] / 2.0)))[chosen]
-    shift = np.log1p(value["rv"] / SPEED_OF_LIGHT) * SPEED_OF_LIGHT / coarse.step
-    place = np.clip(cells.place - shift, 0.0, smooth.shape[1] - 1.001)
-    left = place.astype(np.int64)
-    part = (place - left).astype(np.float32)
-    return smooth[:, left] * (1.0 - part) + smooth[:, left + 1] * part
+    sigma = float(np.hypot(sigma, _TURBULENCE_SIGMA * value["vmac"]))
+    smooth = templates.smoothed(sigma)[chosen]
+    shift = np.log1p(value["rv"] / SPEED_OF_LIGHT) * SPEED_OF_LIGHT / templates.step
+    position = np.clip(binned.position - shift, 0.0, smooth.shape[1] - 1.001)
+    left = position.astype(np.int64)
+    fraction = (position - left).astype(np.float32)
+    return smooth[:, left] * (1.0 - fraction) + smooth[:, left + 1] * fraction
 
 
-def _chi2(cells: _Cells, departure: Single, degree: int) -> Floats:
-    """Chi-square (S,) of spectra 1 + departure (S, N) with the best continuum of each."""
+def _chi2(binned: _BinnedSpectrum, departure: Single, degree: int) -> Floats:
+    """Chi-square (S,) of spectra 1 + departure (S, N), each with its best continuum."""
     flux = departure + np.float32(1.0)
     if degree < 0:
-        return ((cells.flux - flux) ** 2) @ cells.weight
-    result = np.full(len(flux), float(np.sum(cells.weight * cells.flux**2)))
-    for number in np.unique(cells.order):
-        chosen = cells.order == number
-        basis, weight = cells.basis[chosen], cells.weight[chosen]
+        return ((binned.flux - flux) ** 2) @ binned.weight
+    result = np.full(len(flux), float(np.sum(binned.weight * binned.flux**2)))
+    for number in np.unique(binned.order):
+        chosen = binned.order == number
+        basis, weight = binned.basis[chosen], binned.weight[chosen]
         pairs = (basis[:, :, None] * basis[:, None, :]).reshape(len(basis), -1)
         model = flux[:, chosen]
         gram = (model**2 @ _single(weight[:, None] * pairs)).astype(np.float64)
         gram = gram.reshape(-1, basis.shape[1], basis.shape[1])
-        target = model @ _single((weight * cells.flux[chosen])[:, None] * basis)
+        target = model @ _single((weight * binned.flux[chosen])[:, None] * basis)
         ridge = 1e-9 * np.trace(gram, axis1=1, axis2=2)[:, None, None] * np.eye(basis.shape[1])
         solution = np.linalg.solve(gram + ridge, target[..., None])[..., 0]
         result -= np.sum(solution * target, axis=1)
@@ -294,6 +325,7 @@ def _single(values: Floats) -> Single:
 
 
 def _label_prior(problem: Problem, point: Floats) -> float:
+    """Contribution of the normal priors to chi-square at a point (L,) of the labels."""
     named = dict(zip(problem.model.label_names, point, strict=True))
     return sum(
         ((named[name] - prior.mean) / prior.sigma) ** 2
@@ -313,5 +345,6 @@ def _minima(chi2: Floats, points: Floats, values: list[Floats]) -> Iterator[Floa
 
 
 def _theta(problem: Problem, point: Floats, first: dict[str, float]) -> Floats:
+    """θ (K,) within the bounds, from labels (L,) and first guesses of the other parameters."""
     named = {**dict(zip(problem.model.label_names, map(float, point), strict=True)), **first}
     return np.clip([named[name] for name in problem.names], problem.lower, problem.upper)

@@ -1,7 +1,7 @@
-"""Coarse templates of a whole library, from which a search starts.
+"""Coarse templates of a model, with which a search starts.
 
-They are the model at a lattice of labels, averaged over cells of equal steps in ln λ, computed once
-for each model.
+They are spectra at a lattice of labels, averaged over bins of equal width in ln λ, and are computed
+once for each model.
 """
 
 from __future__ import annotations
@@ -18,87 +18,104 @@ from jax import Array
 from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft
 
+from ..model.evaluate import ForwardModel, evaluate
 from ..model.interpolation import Interpolation, make_interpolation
-from ..model.model import ForwardModel, Model, evaluate
+from ..model.model import Model
 from ..spectra.broaden import sample
 from ..units import SPEED_OF_LIGHT
 
 Floats = NDArray[np.float64]
 Single = NDArray[np.float32]
 
-_CELL = 5.0
-"""Width of a cell, km/s, at least."""
+_BIN = 5.0
+"""Width of a bin, km/s, at least: lines of a slow star at high resolution are about as wide."""
 _TEMPLATES = 150
-"""Labels of the lattice, at the most."""
+"""Points of the lattice, at most: each costs an evaluation of the model."""
 _VALUES = 7
-"""Values of one label in the lattice, at the most."""
+"""Values of one label in the lattice, at most."""
+_PADDING = 256
+"""Bins beyond the end, for the Fourier transform: broad lines do not wrap around."""
 
 
 @dataclass(frozen=True, eq=False)
-class Coarse:
-    """A model in cells: M cells from ln λ `first` in steps of `step` (km/s), `lattice` of labels
-    and the flux there, less one, (T, M), with its Fourier transform (T, F)."""
+class Templates:
+    """Spectra of a model on M bins.
+
+    Attributes
+    ----------
+    first : float
+        ln λ of the first bin.
+    step : float
+        Width of a bin, km/s.
+    lattice : tuple of arrays
+        Values of each label.
+    interpolation : Interpolation
+        Interpolation between the T points of the lattice.
+    departure : (T, M)
+        Normalised flux minus one.
+    transformed : (T, F)
+        Its Fourier transform.
+    """
 
     first: float
     step: float
     lattice: tuple[Floats, ...]
-    manifold: Interpolation
-    templates: Single
+    interpolation: Interpolation
+    departure: Single
     transformed: NDArray[np.complex64]
 
     def smoothed(self, sigma: float) -> Single:
-        """The templates convolved with a Gaussian of standard deviation `sigma` (km/s)."""
-        frequency = np.arange(self.transformed.shape[1]) / (_padded(self.templates) * self.step)
+        """The departures convolved with a Gaussian of standard deviation `sigma` (km/s)."""
+        length = _padded_length(self.departure)
+        frequency = np.arange(self.transformed.shape[1]) / (length * self.step)
         transfer = np.exp(-2.0 * (np.pi * frequency * sigma) ** 2).astype(np.float32)
-        smooth = irfft(self.transformed * transfer, _padded(self.templates))
-        return np.asarray(smooth[:, : self.templates.shape[1]], np.float32)
+        smooth = irfft(self.transformed * transfer, length)
+        return np.asarray(smooth[:, : self.departure.shape[1]], np.float32)
 
 
-_KNOWN: WeakKeyDictionary[Model, Coarse] = WeakKeyDictionary()
+_KNOWN: WeakKeyDictionary[Model, Templates] = WeakKeyDictionary()
 
 
-def coarse_of(model: Model) -> Coarse:
-    """The coarse templates of a model, computed when first asked for."""
+def templates_of(model: Model) -> Templates:
+    """Return the templates of a model, which are computed at the first call."""
     if model not in _KNOWN:
-        _KNOWN[model] = _make_coarse(model)
+        _KNOWN[model] = _make_templates(model)
     return _KNOWN[model]
 
 
-def _make_coarse(model: Model) -> Coarse:
+def _make_templates(model: Model) -> Templates:
     lattice = _lattice(model)
     velocity_step = model.forward.velocity_step
-    width = max(round(_CELL / velocity_step), 1)
+    width = max(round(_BIN / velocity_step), 1)
     width = min(width, model.forward.to_log.size)
     points = [jnp.asarray(point, jnp.float32) for point in product(*lattice)]
-    rows = [np.asarray(_cells(model.forward, point, width)) for point in points]
-    templates = np.stack(rows)
+    departure = np.stack([np.asarray(_binned(model.forward, p, width)) for p in points])
     first = np.log(model.wavelength[0]) + 0.5 * (width - 1) * velocity_step / SPEED_OF_LIGHT
-    return Coarse(
+    return Templates(
         float(first),
         width * velocity_step,
         tuple(lattice),
         make_interpolation(dict(zip(model.axes, lattice, strict=True)), "spline"),
-        templates,
-        np.asarray(rfft(templates, _padded(templates)), np.complex64),
+        departure,
+        np.asarray(rfft(departure, _padded_length(departure)), np.complex64),
     )
 
 
-def _padded(templates: Single) -> int:
-    """Length of the Fourier transform of templates (T, M): what leaves at one end does not come
-    in at the other."""
-    return int(next_fast_len(templates.shape[1] + 256, real=True))
+def _padded_length(departure: Single) -> int:
+    """Length of the Fourier transform of departures (T, M)."""
+    return int(next_fast_len(departure.shape[1] + _PADDING, real=True))
 
 
 @partial(jax.jit, static_argnames="width")
-def _cells(emulator: ForwardModel, labels: Array, width: int) -> Array:
-    """Flux less one, averaged over cells of `width` steps in ln λ, (M,)."""
-    flux = sample(evaluate(emulator, labels), emulator.to_log) - 1.0
+def _binned(forward: ForwardModel, labels: Array, width: int) -> Array:
+    """Flux minus one, averaged over bins of `width` steps in ln λ, (M,)."""
+    flux = sample(evaluate(forward, labels), forward.to_log) - 1.0
     count = flux.size // width
     return flux[: count * width].reshape(count, width).mean(axis=1)
 
 
 def _lattice(model: Model) -> list[Floats]:
-    """Values of each label: as many as at the nodes, but few enough altogether."""
+    """Values of each label: as many as the nodes have, within `_VALUES` and `_TEMPLATES`."""
     counts = [min(len(axis), _VALUES) for axis in model.axes.values()]
     while np.prod(counts) > _TEMPLATES:
         counts[int(np.argmax(counts))] -= 1

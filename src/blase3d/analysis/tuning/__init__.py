@@ -201,13 +201,8 @@ class _Bench:
 
     def without(self, out: Bools | None = None, error: Floats | None = None) -> Likelihood:
         """The likelihood without pixels (P,), with errors (P,) in the unit of the data."""
-        good = self.problem.spectrum.good
-        used = good if out is None else good & ~out
-        weight = np.where(used, self.likelihood.scale, 0.0)
-        padded = np.zeros(self.likelihood.data.place.size, np.float32)
-        padded[self.likelihood.index] = weight / (self.error if error is None else error)
-        data = replace(self.likelihood.data, weight=jnp.asarray(padded))
-        return replace(self.likelihood, data=data)
+        used = self.problem.spectrum.good if out is None else ~out
+        return self.likelihood.with_pixel_errors(self.error if error is None else error, used)
 
     def changes(self, times: float, out: Bools | None = None) -> Floats:
         """The most probable changes (C, 3) where pixels (P,) are masked; sought again with less
@@ -224,17 +219,17 @@ class _Bench:
         """Data less model (P,) in units of the continuum, and the continuum, both (P,)."""
         if changes is not None:
             likelihood = _with_changes(likelihood, changes)
-        picture = likelihood.picture(likelihood.predicted(self.theta))
-        return (self.problem.spectrum.flux - picture.flux) / picture.continuum, picture.continuum
+        fit = likelihood.fitted(likelihood.predicted(self.theta))
+        return (self.problem.spectrum.flux - fit.flux) / fit.continuum, fit.continuum
 
     def template(self, changes: Floats) -> Spectrum:
         """What the star shows with lines changed by (C, 3), without noise."""
         observed = self.problem.spectrum
         likelihood = _with_changes(self.without(), changes)
-        picture = likelihood.picture(likelihood.predicted(self.theta))
+        fit = likelihood.fitted(likelihood.predicted(self.theta))
         return Spectrum(
             observed.wavelength,
-            picture.flux / picture.continuum,
+            fit.flux / fit.continuum,
             resolution=observed.resolution,
             order=observed.order,
             meta={"medium": "vacuum", "template": "tuned, noiseless, in units of the continuum"},
@@ -285,9 +280,9 @@ def _error(likelihood: Likelihood, theta: Floats) -> Floats:
     """Errors (P,) of the pixels in the unit of the data: as stated, times what most pixels tell, so
     that lines which the model has wrong do not count as noise."""
     spectrum = likelihood.problem.spectrum
-    picture = likelihood.picture(likelihood.predicted(theta))
-    stated = np.abs(picture.continuum) if spectrum.error is None else spectrum.error
-    ratio = np.abs(spectrum.flux - picture.flux) / stated
+    fit = likelihood.fitted(likelihood.predicted(theta))
+    stated = np.abs(fit.continuum) if spectrum.error is None else spectrum.error
+    ratio = np.abs(spectrum.flux - fit.flux) / stated
     usual = _NORMAL * float(np.median(ratio[spectrum.good]))
     least = 1e-4 if spectrum.error is None else 1.0
     return stated * max(usual, least)

@@ -30,7 +30,7 @@ from jax.scipy.sparse.linalg import cg
 from numpy.typing import NDArray
 
 from ...errors import InputError
-from ...inference.likelihood.data import Data, Form
+from ...inference.likelihood.data import Data, ForwardForm
 from ...inference.likelihood.likelihood import Likelihood, whitened_residual
 from ...model.evaluate import ForwardModel
 from ...model.model import Model
@@ -171,7 +171,7 @@ def _descend(
     times: Array,
     start: tuple[Array, Array],
     steps: int,
-    form: Form,
+    form: ForwardForm,
 ) -> tuple[Array, Array]:
     """The unknowns after some Gauss–Newton steps."""
     Unknown = tuple[Array, Array]

@@ -1,4 +1,4 @@
-"""The observation as the compiled functions take it: arrays of stable shapes, in order."""
+"""The observation as the compiled functions take it: arrays of few distinct shapes, by order."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from ...spectra.broaden import Pixels, pixel_widths, pixels_of
 from ...spectra.continuum import chebyshev_basis
 from ...spectra.spectrum import Spectrum
 from ..problem import Problem
-from .line_errors import Cells, no_cells
+from .errors import ErrorArrays
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 
 _HUGE = 1e6
-"""Flux, in units of its median, beyond which one outlier is as good as another."""
+"""Flux, in units of the median, at which it is clipped: float32 must hold its square."""
 
 
 @partial(
@@ -30,137 +31,162 @@ _HUGE = 1e6
     data_fields=(
         "first",
         "whole",
-        "place",
+        "fraction",
         "flux",
-        "weight",
         "basis",
-        "modes",
-        "gram",
-        "cells",
-        "sharpness",
+        "errors",
+        "relative_resolution",
         "pixels",
-        "dark",
+        "limb_darkening",
     ),
     meta_fields=(),
 )
 @dataclass(frozen=True)
 class Data:
-    """The observation in its final form, padded with pixels of no weight to stable shapes.
+    """The observation, order after order, padded with pixels of zero weight.
 
-    `first` of the model's own pixels that the data stand on, if they do (`Form.native`); `whole` +
-    `place` (O·Q,) pixels on the model's steps in ln λ, order after order; `flux` in
-    units of its median; `weight`, inverse errors; `basis` (O, D, Q) of the continuum; `modes`
-    (E, O·Q) of the emulator's error, whitened, and their products `gram` (E, E); `cells`, what
-    single lines may be wrong by; `sharpness` (M,) how the resolution varies on the model's steps,
-    or None; `pixels` to average over, or None; `dark` limb darkening.
+    Attributes
+    ----------
+    first : int
+        First of the model's own pixels, if the data are on these (`ForwardForm.native`).
+    whole, fraction : (O·Q,)
+        Position of each pixel on the model's steps in ln λ, as a sum.
+    flux : (O·Q,)
+        Flux in the unit of the computation (`unit_of_flux`).
+    basis : (O, D, Q)
+        Chebyshev polynomials of the continuum.
+    errors : ErrorArrays
+        Errors of pixels, lines and model.
+    relative_resolution : (M,) or None
+        Resolution over its median, on the model's steps, where it varies.
+    pixels : Pixels or None
+        Widths of the pixels, where the flux is averaged over them.
+    limb_darkening : float
+        Coefficient of the rotation kernel.
     """
 
     first: Array
     whole: Array
-    place: Array
+    fraction: Array
     flux: Array
-    weight: Array
     basis: Array
-    modes: Array
-    gram: Array
-    cells: Cells
-    sharpness: Array | None
+    errors: ErrorArrays
+    relative_resolution: Array | None
     pixels: Pixels | None
-    dark: Array
+    limb_darkening: Array
+
+    @property
+    def size(self) -> int:
+        """Number of padded pixels, O·Q."""
+        return self.flux.size
 
 
 @dataclass(frozen=True)
-class Form:
-    """What decides the shape of the computation: names, and which effects take part.
+class ForwardForm:
+    """Static part of the forward model; another form is compiled again.
 
-    `native`: the data stand on the model's own pixels, and nothing moves or broadens them; then no
-    resampling takes place.
+    Attributes
+    ----------
+    names : tuple of str
+        The parameters in θ.
+    labels : tuple of str
+        The labels of the model.
+    neutral : tuple of str
+        Parameters of the observation that are fixed at values without effect.
+    native : bool
+        The data are on the model's own pixels, neither shifted nor broadened: nothing is resampled.
     """
 
     names: tuple[str, ...]
     labels: tuple[str, ...]
-    instrument: bool
-    rotation: bool
-    turbulence: bool
+    neutral: tuple[str, ...]
     native: bool
 
 
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """The pixels (P,) of a spectrum in arrays of orders, `shape` (O, Q), flattened: pixel i is at
+    `index[i]`. Q is rounded up, so that similar spectra share one compilation."""
+
+    index: Integers
+    shape: tuple[int, int]
+
+    @property
+    def size(self) -> int:
+        """Number of padded pixels, O·Q."""
+        return self.shape[0] * self.shape[1]
+
+    @property
+    def order(self) -> Integers:
+        """Index of the order of each pixel (P,)."""
+        return self.index // self.shape[1]
+
+    def pad(self, values: NDArray[np.floating]) -> Array:
+        """Values (P,) at their places among zeros, (O·Q,)."""
+        padded = np.zeros(self.size, np.float32)
+        padded[self.index] = values
+        return jnp.asarray(padded)
+
+
+def layout_of(spectrum: Spectrum) -> Layout:
+    """Return the arrangement of the pixels by order."""
+    if spectrum.order is None:
+        return Layout(np.arange(len(spectrum)), (1, round_up(len(spectrum))))
+    names, order = np.unique(spectrum.order, return_inverse=True)
+    count = np.bincount(order)
+    length = round_up(int(count.max()))
+    rank = np.empty(len(spectrum), np.int64)
+    rank[np.argsort(order, kind="stable")] = np.concatenate([np.arange(n) for n in count])
+    return Layout(order * length + rank, (names.size, length))
+
+
 def unit_of_flux(problem: Problem) -> float:
-    """The unit of flux in the computation, in that of the data."""
+    """Return the unit of flux of the computation, in the unit of the data: the median flux, or one
+    for a spectrum that is taken as normalised."""
     spectrum = problem.spectrum
     median = float(np.median(np.abs(spectrum.flux[spectrum.good])))
-    # a spectrum taken as normalised is not to be scaled
     return median if problem.options.continuum_degree >= 0 and median > 0.0 else 1.0
 
 
-def observe(problem: Problem, weight: Floats, scale: float) -> tuple[NDArray[np.int64], Data]:
-    """Where the pixels (P,) stand in the padded arrays, and these, with flux in units of `scale`,
-    inverse errors `weight` (P,) in that unit, and no modes of the emulator's error."""
+def make_data(problem: Problem, layout: Layout, unit: float, errors: ErrorArrays) -> Data:
+    """Return the data of a problem, with fluxes in units of `unit`."""
     spectrum, options = problem.spectrum, problem.options
-    index, shape = _arrangement(spectrum)
-    modes = len(problem.model.error_modes)
-    whole, place = problem.model.split_places(spectrum.wavelength)
-    return index, Data(
-        jnp.int32(_own_place(problem) or 0),
-        _padded(np.asarray(whole), index, shape).astype(jnp.int32),
-        _padded(np.asarray(place), index, shape),
-        _padded(_tamed(spectrum, scale), index, shape),
-        _padded(np.where(spectrum.good, weight, 0.0), index, shape),
-        _continuum_basis(spectrum, options.continuum_degree, index, shape),
-        jnp.zeros((modes, shape[0] * shape[1]), jnp.float32),
-        jnp.zeros((modes, modes), jnp.float32),
-        no_cells(shape[0] * shape[1]),
-        _sharpness(problem),
-        _pixels(problem, index, shape),
+    whole, fraction = problem.model.split_places(spectrum.wavelength)
+    flux = np.where(spectrum.good, np.clip(spectrum.flux / unit, -_HUGE, _HUGE), 0.0)
+    return Data(
+        jnp.int32(_first_native_pixel(problem) or 0),
+        layout.pad(np.asarray(whole)).astype(jnp.int32),
+        layout.pad(np.asarray(fraction)),
+        layout.pad(flux),
+        _continuum_basis(spectrum, options.continuum_degree, layout),
+        errors,
+        _relative_resolution(problem),
+        _pixels(problem, layout),
         jnp.float32(options.limb_darkening),
     )
 
 
-def _arrangement(spectrum: Spectrum) -> tuple[NDArray[np.int64], tuple[int, int]]:
-    """Where the pixels (P,) stand in an array of orders, and its shape (O, Q).
+def _continuum_basis(spectrum: Spectrum, degree: int, layout: Layout) -> Array:
+    """Chebyshev polynomials (O, D, Q), each order's on the range of its used pixels.
 
-    Q is rounded up so that similar spectra share one compilation.
+    On a wider range they are nearly parallel where few pixels are used. Outside it they are
+    constant.
     """
-    if spectrum.order is None:
-        return np.arange(len(spectrum)), (1, round_up(len(spectrum)))
-    names, place = np.unique(spectrum.order, return_inverse=True)
-    count = np.bincount(place)
-    length = round_up(int(count.max()))
-    rank = np.empty(len(spectrum), np.int64)
-    rank[np.argsort(place, kind="stable")] = np.concatenate([np.arange(n) for n in count])
-    return place * length + rank, (names.size, length)
-
-
-def _tamed(spectrum: Spectrum, scale: float) -> Floats:
-    """Flux (P,) in units of `scale`, without what float32 cannot hold."""
-    return np.where(spectrum.good, np.clip(spectrum.flux / scale, -_HUGE, _HUGE), 0.0)
-
-
-def _padded(values: Floats, index: NDArray[np.int64], shape: tuple[int, int]) -> Array:
-    padded = np.zeros(shape[0] * shape[1], np.float32)
-    padded[index] = values
-    return jnp.asarray(padded)
-
-
-def _continuum_basis(
-    spectrum: Spectrum, degree: int, index: NDArray[np.int64], shape: tuple[int, int]
-) -> Array:
-    """Chebyshev polynomials of each order on the range of its used pixels, (O, D, Q): on a wider
-    one they are nearly parallel where few pixels are left. Beyond it they stay as they are."""
-    basis = np.zeros((shape[0] * shape[1], degree + 1), np.float32)
+    basis = np.zeros((layout.size, degree + 1), np.float32)
     if degree >= 0:
-        order = index // shape[1]
-        for number in range(shape[0]):
+        order = layout.order
+        for number in range(layout.shape[0]):
             pixels = order == number
             wavelength, good = spectrum.wavelength[pixels], spectrum.good[pixels]
             used = wavelength[good] if good.sum() > 1 else wavelength
             ends = float(used.min()), float(used.max())
-            basis[index[pixels]] = chebyshev_basis(np.clip(wavelength, *ends), degree, ends)
-    return jnp.asarray(np.moveaxis(basis.reshape(*shape, degree + 1), 1, 2))
+            clipped = np.clip(wavelength, *ends)
+            basis[layout.index[pixels]] = chebyshev_basis(clipped, degree, ends)
+    return jnp.asarray(np.moveaxis(basis.reshape(*layout.shape, degree + 1), 1, 2))
 
 
-def _sharpness(problem: Problem) -> Array | None:
-    """Resolution over its usual value, (M,) on the model's steps."""
+def _relative_resolution(problem: Problem) -> Array | None:
+    """Resolution over its median, (M,) on the model's steps, where it varies."""
     varying = problem.spectrum.pixel_resolution
     if varying is None or problem.spectrum.resolution is None:
         return None
@@ -169,43 +195,38 @@ def _sharpness(problem: Problem) -> Array | None:
     return jnp.asarray(found, jnp.float32)
 
 
-def _pixels(problem: Problem, index: NDArray[np.int64], shape: tuple[int, int]) -> Pixels | None:
+def _pixels(problem: Problem, layout: Layout) -> Pixels | None:
     if not problem.options.integrate:
         return None
     spectrum = problem.spectrum
     widths = np.empty(len(spectrum))
-    for number in range(shape[0]):
-        pixels = index // shape[1] == number
+    for number in range(layout.shape[0]):
+        pixels = layout.order == number
         widths[pixels] = pixel_widths(spectrum.wavelength[pixels])
-    # a gap is no wide pixel
+    # a pixel beside a gap is not wide
     widths = np.minimum(widths, 2.0 * np.median(widths))
     found = pixels_of(widths, problem.model.forward.velocity_step)
     if found.points == 0:
         return found
-    return replace(found, width=_padded(np.asarray(found.width), index, shape))
+    return replace(found, width=layout.pad(np.asarray(found.width)))
 
 
-def form_of(problem: Problem) -> Form:
-    """Which effects take part in a problem."""
-
-    def works(name: str) -> bool:
-        return name in problem.free or problem.fixed[name] != parameter(name).neutral
-
-    return Form(
-        problem.names,
-        problem.model.label_names,
-        works("resolution"),
-        works("vsini"),
-        works("vmac"),
-        _own_place(problem) is not None,
-    )
+def form_of(problem: Problem) -> ForwardForm:
+    """Return the static part of the forward model of a problem."""
+    native = _first_native_pixel(problem) is not None
+    return ForwardForm(problem.names, problem.model.label_names, _neutral(problem), native)
 
 
-def _own_place(problem: Problem) -> int | None:
-    """The first of the model's own pixels that the data stand on; None if they do not, or not
-    always."""
-    plain = all(problem.fixed.get(name) == parameter(name).neutral for name in FITTED)
-    if not plain or problem.options.integrate or problem.spectrum.order is not None:
+def _neutral(problem: Problem) -> tuple[str, ...]:
+    """Parameters of the observation that are fixed at values without effect."""
+    fixed = problem.fixed
+    return tuple(name for name in FITTED if fixed.get(name) == parameter(name).neutral)
+
+
+def _first_native_pixel(problem: Problem) -> int | None:
+    """First of the model's pixels, if the data are on these, neither shifted nor broadened."""
+    broadened = _neutral(problem) != FITTED or problem.options.integrate
+    if broadened or problem.spectrum.order is not None:
         return None
-    own = problem.model.own_pixels(problem.spectrum.wavelength)
-    return None if own is None else own.start
+    native = problem.model.own_pixels(problem.spectrum.wavelength)
+    return None if native is None else native.start

@@ -1,4 +1,4 @@
-"""What a model predicts for the pixels of an observation, and its derivatives."""
+"""The forward model: parameters to flux on the pixels of the data, and its derivatives."""
 
 from __future__ import annotations
 
@@ -11,90 +11,88 @@ from jax import Array
 
 from ...model.evaluate import ForwardModel, evaluate
 from ...model.instrument import Broadening, apply_instrument
-from .data import Data, Form
+from .data import Data, ForwardForm
 
 
-def values_of(theta: Array, fixed: dict[str, Array], form: Form) -> dict[str, Array]:
-    """Every parameter by its name, of those at θ (K,) and the fixed ones."""
+def parameters_at(theta: Array, fixed: dict[str, Array], form: ForwardForm) -> dict[str, Array]:
+    """Return every parameter by name, from θ (K,) and the fixed ones."""
     return {**fixed, **dict(zip(form.names, theta, strict=True))}
 
 
-def seen_by(
-    emulator: ForwardModel, flux: Array, data: Data, value: dict[str, Array], form: Form
+def observed_flux(
+    forward: ForwardModel, flux: Array, data: Data, value: dict[str, Array], form: ForwardForm
 ) -> Array:
-    """Flux of the model's own pixels as the data show it."""
+    """Return the flux (P,) of the model's own pixels as observed, on the padded pixels (O·Q,)."""
     if form.native:
-        size = data.place.size
-        return jax.lax.dynamic_slice(jnp.pad(flux, (0, size)), (data.first,), (size,))
-    effects = {"resolution": form.instrument, "vsini": form.rotation, "vmac": form.turbulence}
-    value = {name: x for name, x in value.items() if effects.get(name, True)}
-    if form.instrument and data.sharpness is not None:
-        value["resolution"] = value["resolution"] * data.sharpness
-    broadening = Broadening.of({**value, "limb_darkening": data.dark}, data.pixels)
-    return apply_instrument(emulator, flux, data.place, broadening, whole=data.whole)
+        padded = jnp.pad(flux, (0, data.size))
+        return jax.lax.dynamic_slice(padded, (data.first,), (data.size,))
+    effects = {name: x for name, x in value.items() if name not in form.neutral}
+    if "resolution" in effects and data.relative_resolution is not None:
+        effects["resolution"] = effects["resolution"] * data.relative_resolution
+    effects["limb_darkening"] = data.limb_darkening
+    broadening = Broadening.of(effects, data.pixels)
+    return apply_instrument(forward, flux, data.fraction, broadening, whole=data.whole)
 
 
 def predict(
-    emulator: ForwardModel, data: Data, theta: Array, fixed: dict[str, Array], form: Form
+    forward: ForwardModel, data: Data, theta: Array, fixed: dict[str, Array], form: ForwardForm
 ) -> Array:
-    """Normalised flux at θ on the padded pixels of the data."""
-    value = values_of(theta, fixed, form)
+    """Return the normalised flux at θ on the padded pixels (O·Q,)."""
+    value = parameters_at(theta, fixed, form)
     labels = jnp.stack([value[name] for name in form.labels])
-    return seen_by(emulator, evaluate(emulator, labels), data, value, form)
+    return observed_flux(forward, evaluate(forward, labels), data, value, form)
 
 
 def predict_with_slopes(
-    emulator: ForwardModel, data: Data, theta: Array, fixed: dict[str, Array], form: Form
+    forward: ForwardModel, data: Data, theta: Array, fixed: dict[str, Array], form: ForwardForm
 ) -> tuple[Array, Array]:
-    """The same (O·Q,), and its derivatives by θ (K, O·Q).
+    """Return the normalised flux (O·Q,) and its derivatives by θ (K, O·Q).
 
-    Only labels change the star's own flux, so only they are followed through the lines.
+    Only labels change the flux that the star emits, so only they are propagated through the lines.
     """
-    star, slopes = _star_with_slopes(emulator, theta, fixed, form)
-    return _seen_with_slopes(emulator, data, star, slopes, theta, fixed, form)
-
-
-# compiled one by one: together they take a fifth longer
+    # compiled one by one: compiled together they take a fifth longer
+    star, slopes = _star_with_slopes(forward, theta, fixed, form)
+    return _observed_with_slopes(forward, data, star, slopes, theta, fixed, form)
 
 
 @partial(jax.jit, static_argnames="form")
 def _star_with_slopes(
-    emulator: ForwardModel, theta: Array, fixed: dict[str, Array], form: Form
+    forward: ForwardModel, theta: Array, fixed: dict[str, Array], form: ForwardForm
 ) -> tuple[Array, Array]:
-    """The star's own flux (P,), and its derivatives by θ (K, P)."""
-    value = values_of(theta, fixed, form)
+    """Flux on the model's own pixels (P,), and its derivatives by θ (K, P)."""
+    value = parameters_at(theta, fixed, form)
     labels = jnp.stack([value[name] for name in form.labels])
     rows = [k for k, name in enumerate(form.names) if name in form.labels]
     if not rows:
-        star = evaluate(emulator, labels)
+        star = evaluate(forward, labels)
         return star, jnp.zeros((len(form.names), star.size))
-    moved = [form.labels.index(form.names[k]) for k in rows]
-    directions = jnp.eye(len(form.labels))[jnp.asarray(moved)]
-    star, slopes = _pushed(partial(evaluate, emulator), (labels,), (directions,))
-    every = jnp.zeros((len(form.names), star.size))
-    return star, every.at[jnp.asarray(rows)].set(slopes)
+    free = [form.labels.index(form.names[k]) for k in rows]
+    directions = jnp.eye(len(form.labels))[jnp.asarray(free)]
+    star, of_labels = _pushed(partial(evaluate, forward), (labels,), (directions,))
+    slopes = jnp.zeros((len(form.names), star.size))
+    return star, slopes.at[jnp.asarray(rows)].set(of_labels)
 
 
 @partial(jax.jit, static_argnames="form")
-def _seen_with_slopes(
-    emulator: ForwardModel,
+def _observed_with_slopes(
+    forward: ForwardModel,
     data: Data,
     star: Array,
     slopes: Array,
     theta: Array,
     fixed: dict[str, Array],
-    form: Form,
+    form: ForwardForm,
 ) -> tuple[Array, Array]:
-    def seen(star: Array, theta: Array) -> Array:
-        return seen_by(emulator, star, data, values_of(theta, fixed, form), form)
+    def observed(star: Array, theta: Array) -> Array:
+        return observed_flux(forward, star, data, parameters_at(theta, fixed, form), form)
 
-    return _pushed(seen, (star, theta), (slopes, jnp.eye(len(form.names))))
+    return _pushed(observed, (star, theta), (slopes, jnp.eye(len(form.names))))
 
 
 def _pushed(
     function: Callable[..., Array], at: tuple[Array, ...], directions: tuple[Array, ...]
 ) -> tuple[Array, Array]:
-    """A function's value, and its derivatives along rows of directions."""
+    """Value of a function, and its derivatives along rows of directions."""
 
     def along(*direction: Array) -> tuple[Array, Array]:
         return jax.jvp(function, at, direction)

@@ -1,32 +1,32 @@
-"""The likelihood: chi-square of a problem at θ, with everything linear solved for.
+"""The likelihood: chi-square of a problem at θ, with all linear unknowns solved for.
 
-Data d with errors e are compared with m(θ) C + Σ a_k M_k: the model flux at labels, velocity,
-rotation and resolution θ times a smooth continuum C = T c (Chebyshev polynomials, of their own in
-every order), and what the emulator may be wrong by. The model states the covariance of its own
-error as Σ M_k M_kᵀ over a dozen modes; seen through the instrument and times the continuum, they
-are added to the errors of the pixels, N = diag(e²) + Σ M_k M_kᵀ. By Woodbury's identity,
+Data d with errors e are compared with m(θ) C + Σ a_k M_k: the model flux at the labels, velocity,
+rotation and resolution θ times a smooth continuum C = T c (Chebyshev polynomials, separate in each
+order), and the error of the model. The model states the covariance of its error as Σ M_k M_kᵀ over
+a dozen modes; observed like the flux and times the continuum, they are added to the covariance of
+the pixels, N = diag(e²) + Σ M_k M_kᵀ. By Woodbury's identity,
 
     rᵀ N⁻¹ r = min over a of |(r − Σ a_k M_k)/e|² + |a|²,
 
 so each mode is one more linear unknown with a normal prior of unit width. For given θ the best c
-and a are linear least squares; they are solved each time, not fitted away beforehand, and their
-uncertainty is in that of θ (variable projection: Golub & Pereyra 1973, in Kaufman's 1975
-approximation of the derivative). With Q the orthonormal columns of the weighted continuum,
-P = 1 − QQᵀ, Z = P M/e and J = P ∂r/∂θ,
+and a are linear least squares; they are solved each time, and their uncertainty is part of that of
+θ (variable projection: Golub & Pereyra 1973, in Kaufman's 1975 approximation of the derivative).
+With Q the orthonormal columns of the weighted continuum, P = 1 − QQᵀ, Z = P M/e and J = P ∂r/∂θ,
 
-    a = (1 + ZᵀZ)⁻¹ Zᵀ P r/e,      residual = [P r/e − Z a; −a],
+    a = (1 + ZᵀZ)⁻¹ Zᵀ P r/e,      whitened residual = [P r/e − Z a; −a],
 
 and the same for the columns of J in place of r. Chi-square and its curvature are the plain sums
-of squares of these longer vectors. The modes, the weights of outliers and the scale of the errors
-are held while θ is sought, and set anew at what was found (`Likelihood.refined`).
+of squares of these longer vectors. The errors (`errors.py`: noise, lines, modes) are held fixed
+while θ is sought, and estimated again at the θ that was found (`Likelihood.refined`).
 
-So the amplitudes a are read off all pixels, and what the modes do to θ is corrected. True errors
-have not those shapes alone, and the better the data, the less such a correction is to be relied on:
-it is made, but the covariance is given that θ has without it,
+So the amplitudes a are measured from all pixels, and θ is corrected for the modes. But real model
+errors are not spanned by these modes, and the better the data, the less such a correction can be
+relied on: it is made, but the stated covariance is the one that θ has without it,
 
-    (JᵀJ)⁻¹ + B Bᵀ,    B = (JᵀJ)⁻¹ JᵀZ,
+    (JᵀJ)⁻¹ + B Bᵀ,    B = (JᵀJ)⁻¹ JᵀZ.
 
-by what this exceeds the other by, `Likelihood.excess` (never negative: Gauss–Markov).
+`ErrorBudget.excess` is its excess over the covariance with the correction (never negative:
+Gauss–Markov).
 """
 
 from __future__ import annotations
@@ -40,24 +40,25 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from ...model.model import ForwardModel
+from ...model.evaluate import ForwardModel
+from ..noise.noise import Independent, Noise, Whitening, first_noise, noise_at
 from ..problem import Problem
-from .data import Data, Form, form_of, observe, unit_of_flux
-from .forward import predict, predict_with_slopes, seen_by, values_of
+from .data import Data, ForwardForm, Layout, form_of, layout_of, make_data, unit_of_flux
+from .errors import ErrorArrays, ErrorBudget, without_modes
+from .forward import observed_flux, parameters_at, predict, predict_with_slopes
 from .line_errors import LineErrors, find_line_errors
-from .marginal import linear_at, whitened_pixels
-from .noise import Noise, first_noise, noise_of
+from .marginal import linear_at
 
 Floats = NDArray[np.float64]
 
-_PART = 256
-"""Pixels whose products are summed in float32, at the most."""
+_SEGMENT = 256
+"""Pixels whose products are summed in float32, before float64 takes over."""
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What the data would be at θ (K,) but for the continuum, on their padded pixels: `flux`
-    (O·Q,) and its derivatives by θ, `slopes` (K, O·Q). Whatever the errors of the data are."""
+    """The flux at θ (K,) before the continuum, on the padded pixels: `flux` (O·Q,) and its
+    derivatives by θ, `slopes` (K, O·Q). It does not depend on the errors of the data."""
 
     theta: Floats
     flux: Array
@@ -66,9 +67,21 @@ class Prediction:
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """Chi-square at θ, and with r the residual and J its derivative by θ, both whitened and with
-    what is linear taken out: `normal` JᵀJ (K, K), `gradient` Jᵀr (K,), and the parts of this that
-    come from stretches of the spectrum, `scores` (parts, K)."""
+    """Chi-square at θ and its derivatives.
+
+    Attributes
+    ----------
+    prediction : Prediction
+        The flux at θ.
+    chi2 : float
+        |r|², with r the whitened residual.
+    normal : (K, K)
+        JᵀJ, with J the derivative of r by θ.
+    gradient : (K,)
+        Jᵀr.
+    scores : (S, K)
+        Contributions to the gradient by S segments of the spectrum.
+    """
 
     prediction: Prediction
     chi2: float
@@ -78,9 +91,9 @@ class Fit:
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
-    """What is predicted for the pixels of the spectrum (Q,): `flux` m C, and its `continuum` C, in
-    the unit of the data."""
+class FittedFlux:
+    """A prediction on the pixels of the spectrum (Q,), in the unit of the data: `flux` with its
+    best `continuum`, and this."""
 
     flux: Floats
     continuum: Floats
@@ -88,31 +101,28 @@ class Picture:
 
 @dataclass(frozen=True, eq=False)
 class Likelihood:
-    """A problem ready to be evaluated at θ. `made` by `make_likelihood`.
+    """The likelihood of a problem; `make_likelihood` builds it.
 
     Attributes
     ----------
     problem : Problem
         The problem.
-    scale : float
-        Unit of the flux in the computation, in that of the data.
-    index : (Q,)
-        Where the pixels of the spectrum stand in the padded arrays.
-    noise : Noise
-        Errors, weights and what was found about them, on the pixels of the spectrum.
-    excess : (K, K)
-        Covariance to be added to that of θ, for the emulator's error.
+    unit : float
+        Unit of the flux of the computation, in the unit of the data.
+    layout : Layout
+        Arrangement of the pixels in the padded arrays.
+    errors : ErrorBudget
+        Errors of pixels, lines and model.
     data, form, fixed
-        What goes into the compiled functions.
+        Arguments of the compiled functions; `data` has the arrays of `errors`.
     """
 
     problem: Problem
-    scale: float
-    index: NDArray[np.int64]
-    noise: Noise
-    excess: Floats
+    unit: float
+    layout: Layout
+    errors: ErrorBudget
     data: Data
-    form: Form
+    form: ForwardForm
     fixed: dict[str, Array]
 
     def predicted(self, theta: Floats) -> Prediction:
@@ -120,27 +130,27 @@ class Likelihood:
         return Prediction(theta, *predict_with_slopes(*self.arguments(theta), self.form))
 
     def fit(self, prediction: Prediction) -> Fit:
-        """Chi-square of a prediction and its first two derivatives."""
-        parts = np.asarray(_products(self.data, prediction.flux, prediction.slopes), np.float64)
-        products = parts.sum(axis=0)
-        scores = parts[:, 1:, 0]
+        """Chi-square of a prediction and its derivatives."""
+        segments = np.asarray(_products(self.data, prediction.flux, prediction.slopes), np.float64)
+        products = segments.sum(axis=0)
+        scores = segments[:, 1:, 0]
         return Fit(prediction, float(products[0, 0]), products[1:, 1:], products[1:, 0], scores)
 
-    def picture(self, prediction: Prediction) -> Picture:
-        """Flux and continuum of a prediction."""
-        flux, continuum = _picture(self.data, prediction.flux)
-        both = (np.asarray(values, np.float64)[self.index] for values in (flux, continuum))
-        return Picture(*(values * self.scale for values in both))
+    def fitted(self, prediction: Prediction) -> FittedFlux:
+        """A prediction with its best continuum, on the pixels of the spectrum."""
+        arrays = _fitted(self.data, prediction.flux)
+        return FittedFlux(
+            *(np.asarray(a, np.float64)[self.layout.index] * self.unit for a in arrays)
+        )
 
     def chi2(self, theta: Floats) -> float:
         """Chi-square at θ alone."""
         return float(_chi2(*self.arguments(theta), self.form))
 
     def arguments(self, theta: Floats) -> tuple[ForwardModel, Data, Array, dict[str, Array]]:
-        """What the compiled functions take."""
+        """Arguments of the compiled functions at θ (K,)."""
         at = np.maximum(theta, self.problem.floor)
-        emulator = self.problem.model.forward
-        return emulator, self.data, jnp.asarray(at, jnp.float32), self.fixed
+        return self.problem.model.forward, self.data, jnp.asarray(at, jnp.float32), self.fixed
 
     @property
     def flat_chi2(self) -> float:
@@ -149,77 +159,116 @@ class Likelihood:
 
     @property
     def n_used(self) -> int:
-        """Pixels that count."""
+        """Number of pixels that are not masked."""
         return int(self.problem.spectrum.good.sum())
 
     def freedom(self) -> int:
-        """Pixels less free parameters."""
+        """Degrees of freedom: pixels minus free parameters."""
         terms = len(self.problem.free) + self.problem.continuum_terms
         return max(self.n_used - terms, 1)
 
-    def refined(self, prediction: Prediction, *, outliers_only: bool = False) -> Likelihood:
-        """The same with weights, scale of the errors and modes as a prediction shows them."""
-        fit = self.picture(prediction)
-        if outliers_only:
-            noise = noise_of(self.problem, self.noise, fit.flux, fit.continuum)
-            noise = replace(self.noise, robust=noise.robust)
-            return self._weighted(noise, fit)
+    def refined(self, prediction: Prediction) -> Likelihood:
+        """The likelihood with all errors estimated at a prediction."""
+        return self._with_errors(self.error_budget(prediction))
+
+    def screened(self, prediction: Prediction) -> Likelihood:
+        """The likelihood with less weight for the outliers of a prediction; the errors stay."""
+        fit = self.fitted(prediction)
+        robust = self._noise_at(fit.flux, fit.continuum).robust
+        noise = replace(self.errors.noise, robust=robust)
+        arrays = replace(self.errors.arrays, noise=self._whitening(noise, fit.continuum))
+        return self._with_errors(replace(self.errors, noise=noise, arrays=arrays))
+
+    def with_pixel_errors(self, error: Floats, used: NDArray[np.bool_]) -> Likelihood:
+        """The likelihood with independent errors (Q,) in the unit of the data, and with pixels
+        masked where `used` (Q,) is false."""
+        noise = Independent(self._pad(np.where(used, self.unit, 0.0) / error))
+        arrays = replace(self.errors.arrays, noise=noise)
+        return self._with_errors(replace(self.errors, arrays=arrays))
+
+    def error_budget(self, prediction: Prediction) -> ErrorBudget:
+        """The errors at a prediction: of lines, then of pixels with lines corrected, then modes."""
+        fit = self.fitted(prediction)
         lines = self.line_errors(prediction, fit)
-        noise = noise_of(self.problem, self.noise, fit.flux + lines.correction, fit.continuum)
-        made = self._weighted(noise, fit)
+        noise = self._noise_at(fit.flux + lines.correction, fit.continuum)
         weight = noise.weight(fit.continuum) * noise.used
-        data = replace(made.data, cells=lines.cells(weight, self.index, self.data.place.size))
-        return made._with_modes(data, prediction, fit)
+        arrays = without_modes(
+            self._whitening(noise, fit.continuum),
+            lines.whitening(weight, self.layout.index, self.layout.size),
+            len(self.problem.model.error_modes),
+            self.layout.size,
+        )
+        excess, arrays = self._with_modes(arrays, prediction, fit)
+        return ErrorBudget(noise, lines, excess, arrays)
 
-    def _with_modes(self, data: Data, prediction: Prediction, fit: Picture) -> Likelihood:
-        """The same with these data, and the modes of the emulator's error at a prediction."""
-        modes = self.problem.model.error_modes
-        if not len(modes):
-            return replace(self, data=data)
-        at = self.arguments(prediction.theta)
-        seen = _see_modes(jnp.asarray(modes), *at, self.form)
-        rows = jnp.concatenate([prediction.slopes, seen]) * self._padded(fit.continuum / self.scale)
-        rows, products = _whitened(data, prediction.flux, rows)
-        excess = _excess(np.asarray(products, np.float64), self.problem.precision)
-        found = rows[len(excess) :]
-        return replace(self, excess=excess, data=replace(data, modes=found, gram=_gram(found)))
-
-    def _weighted(self, noise: Noise, fit: Picture) -> Likelihood:
-        """The same with other errors of the pixels."""
-        weight = self._padded(noise.weight(fit.continuum) * self.scale)
-        return replace(self, noise=noise, data=replace(self.data, weight=weight))
-
-    def line_errors(self, prediction: Prediction, fit: Picture) -> LineErrors:
-        """How the lines of a prediction, and its picture, compare with the data, every pixel taken
-        for good."""
-        noise = noise_of(self.problem, self.noise, fit.flux, fit.continuum)
+    def line_errors(self, prediction: Prediction, fit: FittedFlux) -> LineErrors:
+        """The lines of a prediction compared with the data, outliers at full weight."""
+        noise = self._noise_at(fit.flux, fit.continuum)
         weight = noise.used / noise.total(fit.continuum)
         residual = np.where(noise.used, self.problem.spectrum.flux - fit.flux, 0.0)
 
         def slopes() -> Floats:
             labels = [name in self.form.labels for name in self.form.names]
-            every = np.asarray(prediction.slopes, np.float64)[labels]
-            return every[:, self.index] * fit.continuum
+            of_labels = np.asarray(prediction.slopes, np.float64)[labels]
+            return of_labels[:, self.layout.index] * fit.continuum
 
-        order = self.index // self.data.basis.shape[-1]
-        return find_line_errors(
-            residual, fit.flux, fit.continuum, weight, self.index, order, slopes
-        )
+        position, order = self.layout.index, self.layout.order
+        return find_line_errors(residual, fit.flux, fit.continuum, weight, position, order, slopes)
 
-    def _padded(self, values: Floats) -> Array:
-        padded = np.zeros(self.data.place.size, np.float32)
-        padded[self.index] = np.where(self.problem.spectrum.good, values, 0.0)
-        return jnp.asarray(padded)
+    def _with_modes(
+        self, arrays: ErrorArrays, prediction: Prediction, fit: FittedFlux
+    ) -> tuple[Floats, ErrorArrays]:
+        """The excess (K, K), and the errors with the model's error modes at a prediction."""
+        modes = self.problem.model.error_modes
+        if not len(modes):
+            return np.zeros_like(self.errors.excess), arrays
+        observed = _observed_modes(jnp.asarray(modes), *self.arguments(prediction.theta), self.form)
+        rows = jnp.concatenate([prediction.slopes, observed])
+        rows *= self._pad(fit.continuum / self.unit)
+        data = replace(self.data, errors=arrays)
+        rows, products = _whitened(data, prediction.flux, rows)
+        excess = _excess(np.asarray(products, np.float64), self.problem.precision)
+        found = rows[len(excess) :]
+        return excess, replace(arrays, modes=found, gram=_gram(found))
+
+    def _noise_at(self, flux: Floats, continuum: Floats) -> Noise:
+        options = self.problem.options
+        noise = self.errors.noise
+        return noise_at(options.noise_model, noise, flux, continuum, options.robust)
+
+    def _whitening(self, noise: Noise, continuum: Floats) -> Whitening:
+        model = self.problem.options.noise_model
+        return model.whitening(noise, continuum, self.unit, self._pad)
+
+    def _with_errors(self, errors: ErrorBudget) -> Likelihood:
+        return replace(self, errors=errors, data=replace(self.data, errors=errors.arrays))
+
+    def _pad(self, values: Floats) -> Array:
+        """Values (Q,) on the padded pixels (O·Q,), zero for masked ones."""
+        return self.layout.pad(np.where(self.problem.spectrum.good, values, 0.0))
 
 
 def make_likelihood(problem: Problem) -> Likelihood:
-    """The likelihood of a problem before anything is known of θ: no modes, all weights equal."""
-    scale = unit_of_flux(problem)
-    noise = first_noise(problem, scale)
-    index, data = observe(problem, noise.first_weight * scale, scale)
-    fixed = {name: jnp.float32(value) for name, value in problem.fixed.items()}
+    """Return the likelihood of a problem before anything is known of θ: with the stated errors."""
+    unit, layout = unit_of_flux(problem), layout_of(problem.spectrum)
+    noise = first_noise(problem.spectrum, unit)
+
+    def pad(values: Floats) -> Array:
+        return layout.pad(np.where(problem.spectrum.good, values, 0.0))
+
+    unknown = np.zeros(len(problem.spectrum))
+    whitening = problem.options.noise_model.whitening(noise, unknown, unit, pad)
+    arrays = without_modes(whitening, None, len(problem.model.error_modes), layout.size)
     excess = np.zeros((len(problem.free), len(problem.free)))
-    return Likelihood(problem, scale, index, noise, excess, data, form_of(problem), fixed)
+    return Likelihood(
+        problem,
+        unit,
+        layout,
+        ErrorBudget(noise, None, excess, arrays),
+        make_data(problem, layout, unit, arrays),
+        form_of(problem),
+        {name: jnp.float32(value) for name, value in problem.fixed.items()},
+    )
 
 
 # --- compiled ----------------------------------------------------------------------------------
@@ -227,55 +276,56 @@ def make_likelihood(problem: Problem) -> Likelihood:
 
 @jax.jit
 def _products(data: Data, flux: Array, slopes: Array) -> Array:
-    """Products (parts, 1 + K, 1 + K) of residual and Jacobian with each other, in parts to be
-    summed in float64."""
+    """Products (S, 1 + K, 1 + K) of whitened residual and Jacobian with each other, of each of S
+    segments."""
     linear, continuum = linear_at(data, flux)
     pixels = jnp.concatenate([(data.flux - flux * continuum)[None], -slopes * continuum])
-    rows = linear.whitened(whitened_pixels(data, pixels))
-    rows = jnp.pad(rows, ((0, 0), (0, -rows.shape[1] % _PART)))
-    parts = rows.reshape(len(rows), -1, _PART)
-    return jnp.einsum("ipn,jpn->pij", parts, parts, precision="highest")
+    rows = linear.whitened(data.errors.whitened(pixels))
+    rows = jnp.pad(rows, ((0, 0), (0, -rows.shape[1] % _SEGMENT)))
+    segments = rows.reshape(len(rows), -1, _SEGMENT)
+    return jnp.einsum("ipn,jpn->pij", segments, segments, precision="highest")
 
 
 @jax.jit
-def _picture(data: Data, flux: Array) -> tuple[Array, Array]:
+def _fitted(data: Data, flux: Array) -> tuple[Array, Array]:
     _, continuum = linear_at(data, flux)
     return flux * continuum, continuum
 
 
 def whitened_residual(
-    emulator: ForwardModel, data: Data, theta: Array, fixed: dict[str, Array], form: Form
+    forward: ForwardModel, data: Data, theta: Array, fixed: dict[str, Array], form: ForwardForm
 ) -> Array:
-    """The residual (R,) alone, differentiable: its sum of squares is chi-square."""
-    flux = predict(emulator, data, theta, fixed, form)
+    """Return the whitened residual (R,), differentiable: its sum of squares is chi-square."""
+    flux = predict(forward, data, theta, fixed, form)
     linear, continuum = linear_at(data, flux)
-    return linear.whitened(whitened_pixels(data, (data.flux - flux * continuum)[None]))[0]
+    return linear.whitened(data.errors.whitened((data.flux - flux * continuum)[None]))[0]
 
 
 @partial(jax.jit, static_argnames="form")
 def _chi2(
-    emulator: ForwardModel, data: Data, theta: Array, fixed: dict[str, Array], form: Form
+    forward: ForwardModel, data: Data, theta: Array, fixed: dict[str, Array], form: ForwardForm
 ) -> Array:
-    return jnp.sum(whitened_residual(emulator, data, theta, fixed, form) ** 2)
+    return jnp.sum(whitened_residual(forward, data, theta, fixed, form) ** 2)
 
 
 @jax.jit
 def _flat_chi2(data: Data) -> Array:
     flux = jnp.ones_like(data.flux)
     linear, continuum = linear_at(data, flux)
-    return jnp.sum(linear.whitened(whitened_pixels(data, (data.flux - continuum)[None])) ** 2)
+    return jnp.sum(linear.whitened(data.errors.whitened((data.flux - continuum)[None])) ** 2)
 
 
 @jax.jit
 def _whitened(data: Data, flux: Array, rows: Array) -> tuple[Array, Array]:
-    """Whitened rows (N, O·Q), and their products (N, N) but for the continuum."""
+    """Whitened rows (N, O·Q), and the products (N, N) of their projections."""
     linear, _ = linear_at(data, flux)
-    rows = whitened_pixels(data, rows)
+    rows = data.errors.whitened(rows)
     return rows, _gram(linear.projected(rows))
 
 
 def _excess(products: Floats, precision: Floats) -> Floats:
-    """The excess (K, K), of products (K + E, K + E) of slopes and modes; prior precision (K,)."""
+    """The excess (K, K), from products (K + E, K + E) of slopes and modes and the precision (K,) of
+    the priors."""
     count = precision.size
     plain = products[:count, :count] + np.diag(precision)
     known = np.diag(plain) > 0.0
@@ -297,14 +347,18 @@ def _gram(modes: Array) -> Array:
 
 
 @partial(jax.jit, static_argnames="form")
-def _see_modes(
+def _observed_modes(
     modes: Array,
-    emulator: ForwardModel,
+    forward: ForwardModel,
     data: Data,
     theta: Array,
     fixed: dict[str, Array],
-    form: Form,
+    form: ForwardForm,
 ) -> Array:
-    """Modes (E, P) of the emulator's error as the data show them, (E, O·Q)."""
-    value = values_of(theta, fixed, form)
-    return jax.vmap(lambda mode: 1.0 - seen_by(emulator, 1.0 - mode, data, value, form))(modes)
+    """Error modes (E, P) of the model as observed, (E, O·Q)."""
+    value = parameters_at(theta, fixed, form)
+
+    def observed(mode: Array) -> Array:
+        return 1.0 - observed_flux(forward, 1.0 - mode, data, value, form)
+
+    return jax.vmap(observed)(modes)

@@ -10,53 +10,61 @@ import random
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..likelihood.likelihood import Likelihood
-from .least_squares import Solution
+from ..solution import Solution
+from .method import Outcome
 
 RANDOM = 100
+"""Random evaluations, as in the paper."""
 GUIDED = 20
+"""Evaluations that the surrogate chooses, as in the paper."""
+_NEAR = 1e-3
+"""Distance from a bound that counts as on it, relative to the range: the search never ends there
+exactly."""
 
 
-def search(likelihood: Likelihood, seed: int = 0) -> list[Solution]:
-    """The best of `RANDOM` + `GUIDED` evaluations within the priors' ranges, as one solution.
+@dataclass(frozen=True)
+class BayesianOptimisation:
+    """The best of `RANDOM` + `GUIDED` evaluations within the ranges of the priors."""
 
-    Its intervals are those of the curvature there, with errors and modes as they are there.
-    """
-    from skopt import gp_minimize  # scikit-learn takes a second to import
+    def solve(self, likelihood: Likelihood, seed: int) -> Outcome:
+        """Minimise the rms; intervals follow from the curvature at the minimum."""
+        from skopt import gp_minimize  # scikit-learn takes a second to import
 
-    problem = likelihood.problem
+        problem = likelihood.problem
 
-    def loss(theta: list[float]) -> float:
-        return float(np.sqrt(likelihood.chi2(np.asarray(theta)) / likelihood.n_used))
+        def loss(theta: list[float]) -> float:
+            return float(np.sqrt(likelihood.chi2(np.asarray(theta)) / likelihood.n_used))
 
-    box = list(zip(problem.lower, problem.upper, strict=True))
-    with warnings.catch_warnings(), _shared_generator_kept():
-        # a point chosen twice, or a kernel length at its bound, harms nothing here
-        warnings.simplefilter("ignore")
-        best = gp_minimize(
-            loss,
-            box,
-            n_calls=RANDOM + GUIDED,
-            n_initial_points=RANDOM,
-            initial_point_generator="random",
-            random_state=seed,
-        )
-    theta = np.asarray(best.x, np.float64)
-    near = 1e-3 * (problem.upper - problem.lower)
-    at_bound = (theta < problem.lower + near) | (theta > problem.upper - near)
-    prediction = likelihood.predicted(theta)
-    refined = likelihood.refined(prediction)
-    fit = refined.fit(prediction)
-    return [Solution(theta, refined, fit, fit.chi2, at_bound, True)]
+        box = list(zip(problem.lower, problem.upper, strict=True))
+        with warnings.catch_warnings(), _shared_generator_kept():
+            # a point chosen twice, or a kernel length at its bound, is harmless here
+            warnings.simplefilter("ignore")
+            best = gp_minimize(
+                loss,
+                box,
+                n_calls=RANDOM + GUIDED,
+                n_initial_points=RANDOM,
+                initial_point_generator="random",
+                random_state=seed,
+            )
+        theta = np.asarray(best.x, np.float64)
+        near = _NEAR * (problem.upper - problem.lower)
+        at_bound = (theta < problem.lower + near) | (theta > problem.upper - near)
+        prediction = likelihood.predicted(theta)
+        refined = likelihood.refined(prediction)
+        fit = refined.fit(prediction)
+        return Outcome([Solution(theta, refined, fit, fit.chi2, at_bound, True)], converged=True)
 
 
 @contextmanager
 def _shared_generator_kept() -> Iterator[None]:
-    """Python's shared generator as it was: something below scikit-optimize draws from it, though
-    no result depends on that."""
+    """Restore Python's shared random generator, from which a dependency of scikit-optimize draws,
+    though no result depends on it."""
     state = random.getstate()
     try:
         yield

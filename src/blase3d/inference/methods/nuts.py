@@ -1,16 +1,16 @@
 """Draws from the posterior by the No-U-Turn sampler (Hoffman & Gelman 2014, JMLR 15, 1593).
 
-The density is that of the likelihood at the solution of the gradient search: errors, weights of
-outliers and modes of the emulator's error are held as they are there, the continuum and the modes
-are solved for at every θ, and chi-square is divided by the same scatter. Parameters are mapped
-from their range to the whole line, u = ln(p/(1 − p)) with p the part of the range of ψ
-(`gradient.Coordinates`), and scaled by the Cholesky factor of their covariance, so that the
-sampler sees nearly a unit normal; what is left of it a short window adaptation learns. In float32,
-chi-square is summed as its difference from that of the solution.
+The density is that of the likelihood at the solution of `least_squares`: its errors are held fixed,
+continuum and error modes are solved for at every θ, and chi-square is divided by the scatter of the
+solution. Parameters are mapped from their range to the whole line, u = ln(p/(1 − p)) with p the
+fraction of the range of ψ (`Coordinates`), and scaled by the Cholesky factor of their covariance,
+so that the density is nearly a unit normal; a short window adaptation learns the rest. In float32,
+chi-square is summed as the difference from that of the solution.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,47 +22,100 @@ from jax import Array
 from numpy.typing import NDArray
 
 from ...errors import InputError, MissingExtra
-from ...model.model import ForwardModel
-from ..likelihood.data import Data, Form
-from ..likelihood.likelihood import whitened_residual
-from .least_squares import Coordinates, Solution, normal_equations
+from ...model.evaluate import ForwardModel
+from ..coordinates import Coordinates
+from ..likelihood.data import Data, ForwardForm
+from ..likelihood.likelihood import Likelihood, whitened_residual
+from ..solution import Solution, normal_equations
+from .least_squares import LeastSquares
+from .method import Outcome
 
 Floats = NDArray[np.float64]
 
-DRAWS = 200
-CHAINS = 4
-WARMUP = 80
-"""Steps of the adaptation, of one chain."""
-SETTLING = 25
-"""Steps of each chain that are thrown away."""
+_FEWEST_DRAWS, _FEWEST_CHAINS = 20, 2
+"""Draws of each chain, and chains, from which convergence can be judged."""
+_WARMUP = 80
+"""Steps of the adaptation, on one chain."""
+_BURN_IN = 25
+"""Steps of each chain that are discarded: chains start too wide."""
 _SPREAD = 1.2
-"""Chains start so many standard deviations wide."""
+"""Standard deviation of the starts of the chains, in that of the posterior."""
 _LARGEST_RHAT = 1.03
-_FEWEST = 100.0
-"""Effective draws, of all chains, below which a run has not converged."""
+"""Split-R̂ of a converged run, at most."""
+_FEWEST_EFFECTIVE = 100.0
+"""Effective draws of a converged run, of all chains, at least."""
 _DIVERGENT = 0.02
+"""Fraction of divergent draws of a converged run, at most."""
 _TINY = 1e-20
+"""Smallest ψ whose logarithm is taken: θ = ψ^(1/p) may be zero."""
 _DEEPEST = 6
-"""Doublings of a trajectory, at the most."""
+"""Doublings of a trajectory, at most: 64 steps."""
 
 
-@dataclass(frozen=True, eq=False)
-class Draws:
-    """`values` (chains, draws, K) of θ, and `diagnostics`: r_hat, ess (by name of the parameter)
-    and divergent (share of the draws)."""
+@dataclass(frozen=True)
+class NoUTurnSampler:
+    """The No-U-Turn sampler, started at the solution of least squares.
 
-    values: Floats
-    diagnostics: dict[str, Any]
+    Attributes
+    ----------
+    draws, chains : int
+        Draws kept of each chain, and chains.
 
-    @property
-    def converged(self) -> bool:
-        """Whether chains agree and are long enough."""
-        found = self.diagnostics
-        return bool(
-            max(found["r_hat"].values()) < _LARGEST_RHAT
-            and min(found["ess"].values()) > _FEWEST
-            and found["divergent"] <= _DIVERGENT
+    Raises
+    ------
+    InputError
+        The convergence of so few draws or chains cannot be judged.
+    MissingExtra
+        blackjax is not installed.
+    """
+
+    draws: int = 200
+    chains: int = 4
+
+    def __post_init__(self) -> None:
+        _blackjax()
+        if self.draws < _FEWEST_DRAWS or self.chains < _FEWEST_CHAINS:
+            raise InputError(
+                f"got {self.draws} draws of {self.chains} chains, expected at least "
+                f"{_FEWEST_DRAWS} of at least {_FEWEST_CHAINS}; take more, or the convergence "
+                "cannot be judged."
+            )
+
+    def solve(self, likelihood: Likelihood, seed: int) -> Outcome:
+        """Draw from the posterior around the best solution of least squares."""
+        start = LeastSquares().solve(likelihood, seed)
+        likelihood = start.best.likelihood
+        theta, divergent, steps = _sample(
+            _blackjax(),
+            likelihood.problem.model.forward,
+            likelihood.data,
+            likelihood.fixed,
+            _target(start.best),
+            jax.random.split(jax.random.key(seed), self.chains + 1),
+            form=likelihood.form,
+            draws=self.draws,
         )
+        values = np.asarray(theta, np.float64)
+        found = _diagnostics(likelihood.problem.names, values, divergent, steps)
+        converged = start.converged and _has_converged(found)
+        return Outcome(start.solutions, converged, _widened(values, start.best, seed), found)
+
+
+def _blackjax() -> Any:
+    try:
+        import blackjax
+    except ImportError:
+        raise MissingExtra("blackjax", "posterior", "the method posterior") from None
+    return blackjax
+
+
+def _has_converged(diagnostics: Mapping[str, Any]) -> bool:
+    """Whether chains agree and are long enough."""
+    return bool(
+        max(diagnostics["r_hat"].values()) < _LARGEST_RHAT
+        and min(diagnostics["ess"].values()) > _FEWEST_EFFECTIVE
+        and diagnostics["divergent"] <= _DIVERGENT
+    )
 
 
 @partial(
@@ -82,8 +135,9 @@ class Draws:
 )
 @dataclass(frozen=True, eq=False)
 class _Target:
-    """The range of ψ (K,) and its powers, the normal approximation in u (center (K,), Cholesky
-    factor (K, K)), the normal priors, the residual (R,) of the solution and the scatter."""
+    """The density: ranges (K,) and powers (K,) of ψ, the normal approximation in u with its centre
+    (K,) and Cholesky factor (K, K), the normal priors (K,), the whitened residual (R,) of the
+    solution, and the scatter."""
 
     low: Array
     span: Array
@@ -99,60 +153,20 @@ class _Target:
         """θ (K,) at a point z (K,) of the scaled space."""
         psi = self.low + self.span * jax.nn.sigmoid(self.center + self.factor @ z)
         plain = self.power == 1.0
-        bent = jnp.where(plain, 1.0, jnp.maximum(psi, _TINY)) ** (1.0 / self.power)
-        return jnp.where(plain, psi, bent)
+        root = jnp.where(plain, 1.0, jnp.maximum(psi, _TINY)) ** (1.0 / self.power)
+        return jnp.where(plain, psi, root)
 
     def log_volume(self, z: Array) -> Array:
-        """ln |dθ/dz| but for a constant: of the logistic function, and of θ = ψ^(1/p)."""
+        """ln |dθ/dz| but for a constant: the logistic function, and θ = ψ^(1/p)."""
         u = self.center + self.factor @ z
         psi = self.low + self.span * jax.nn.sigmoid(u)
-        bent = (1.0 / self.power - 1.0) * jnp.log(jnp.maximum(psi, _TINY))
-        of_power = jnp.where(self.power == 1.0, 0.0, bent)
+        slope = (1.0 / self.power - 1.0) * jnp.log(jnp.maximum(psi, _TINY))
+        of_power = jnp.where(self.power == 1.0, 0.0, slope)
         return jnp.sum(jax.nn.log_sigmoid(u) + jax.nn.log_sigmoid(-u) + of_power)
 
 
-def sampler() -> Any:
-    """The module blackjax (MissingExtra if it is not installed)."""
-    try:
-        import blackjax
-    except ImportError:
-        raise MissingExtra("blackjax", "posterior", "the method posterior") from None
-    return blackjax
-
-
-def draw(
-    blackjax: Any, solution: Solution, scatter: float, seed: int, draws: int, chains: int
-) -> Draws:
-    """Draws around a solution, from several chains.
-
-    Raises
-    ------
-    InputError
-        Fewer than two chains, or too few draws to judge them by.
-    """
-    if draws < 20 or chains < 2:
-        raise InputError(
-            f"got {draws} draws of {chains} chains, expected at least 20 of at least 2; "
-            "take more, or the convergence cannot be judged."
-        )
-    likelihood = solution.likelihood
-    theta, divergent, steps = _sample(
-        blackjax,
-        likelihood.problem.model.forward,
-        likelihood.data,
-        likelihood.fixed,
-        _target(solution, scatter),
-        jax.random.split(jax.random.key(seed), chains + 1),
-        form=likelihood.form,
-        draws=draws,
-    )
-    values = np.asarray(theta, np.float64)
-    diagnostics = _diagnostics(likelihood.problem.names, values, divergent, steps)
-    return Draws(_widened(values, solution, seed), diagnostics)
-
-
 def _widened(values: Floats, solution: Solution, seed: int) -> Floats:
-    """Draws (chains, N, K) widened by the excess for the emulator's error, within the bounds."""
+    """Draws (chains, N, K) widened by the excess for the model's error, within the bounds."""
     problem = solution.likelihood.problem
     normal = np.random.default_rng(seed).standard_normal(values.shape)
     sizes, vectors = np.linalg.eigh(solution.excess)
@@ -160,11 +174,12 @@ def _widened(values: Floats, solution: Solution, seed: int) -> Floats:
     return np.clip(moved, problem.lower, problem.upper)
 
 
-def _target(solution: Solution, scatter: float) -> _Target:
-    """The normal approximation at a solution, in ψ and from there in u.
+def _target(solution: Solution) -> _Target:
+    """The density around a solution, with its normal approximation in ψ and from there in u.
 
-    A parameter on a bound falls off from it as exp(−g ψ), with g the gradient of half chi-square.
+    For a parameter on a bound it decreases as exp(−g ψ), with g the gradient of half chi-square.
     """
+    scatter = solution.scatter
     likelihood, problem = solution.likelihood, solution.likelihood.problem
     coordinates = Coordinates(problem)
     low, high = coordinates.bounds
@@ -177,14 +192,14 @@ def _target(solution: Solution, scatter: float) -> _Target:
     covariance = np.linalg.inv(normal)
     sigma = np.sqrt(np.diag(covariance))
     edge = np.minimum(np.where(bound, 1.0, 0.5) * sigma / span, 0.25)
-    part = np.clip((coordinates.psi(solution.theta) - low) / span, edge, 1.0 - edge)
-    by_u = 1.0 / (span * part * (1.0 - part))
+    fraction = np.clip((coordinates.psi(solution.theta) - low) / span, edge, 1.0 - edge)
+    by_u = 1.0 / (span * fraction * (1.0 - fraction))
     priors = list(problem.free.values())
     arrays = (
         low,
         span,
         coordinates.power,
-        np.log(part / (1.0 - part)),
+        np.log(fraction / (1.0 - fraction)),
         np.linalg.cholesky(covariance * np.outer(by_u, by_u)),
         np.array([prior.mean for prior in priors]),
         problem.precision,
@@ -198,15 +213,15 @@ _residual = jax.jit(whitened_residual, static_argnames="form")
 
 
 def _log_density(
-    emulator: ForwardModel,
+    forward: ForwardModel,
     data: Data,
     fixed: dict[str, Array],
     target: _Target,
-    form: Form,
+    form: ForwardForm,
     z: Array,
 ) -> Array:
     theta = target.theta(z)
-    residual = whitened_residual(emulator, data, theta, fixed, form)
+    residual = whitened_residual(forward, data, theta, fixed, form)
     change = jnp.sum((residual - target.residual) * (residual + target.residual))
     of_prior = jnp.sum(target.precision * (theta - target.mean) ** 2)
     return -0.5 * (change / target.scatter + of_prior) + target.log_volume(z)
@@ -215,24 +230,24 @@ def _log_density(
 @partial(jax.jit, static_argnums=0, static_argnames=("form", "draws"))
 def _sample(
     blackjax: Any,
-    emulator: ForwardModel,
+    forward: ForwardModel,
     data: Data,
     fixed: dict[str, Array],
     target: _Target,
     keys: Array,
-    form: Form,
+    form: ForwardForm,
     draws: int,
 ) -> tuple[Array, ...]:
-    """θ (chains, draws, K), which of them diverged, and steps of each (chains, draws)."""
-    log_density = partial(_log_density, emulator, data, fixed, target, form)
+    """θ (chains, draws, K), whether each draw diverged, and its steps (chains, draws)."""
+    log_density = partial(_log_density, forward, data, fixed, target, form)
     dimension = target.low.size
     nuts = blackjax.nuts
     adapt = blackjax.window_adaptation(
         nuts, log_density, initial_step_size=0.7, max_num_doublings=_DEEPEST
     )
-    (state, settings), _ = adapt.run(keys[0], jnp.zeros(dimension), WARMUP)
+    (state, settings), _ = adapt.run(keys[0], jnp.zeros(dimension), _WARMUP)
     kernel = nuts(log_density, **settings)
-    # a long tail of one parameter is no place to start from
+    # not wider than the normal approximation: no chain starts far out in a long tail
     spread = _SPREAD * jnp.minimum(jnp.sqrt(settings["inverse_mass_matrix"]), 1.0)
 
     def step(state: Any, key: Array) -> tuple[Any, tuple[Array, ...]]:
@@ -242,9 +257,9 @@ def _sample(
     def chain(key: Array) -> tuple[Array, ...]:
         first, key = jax.random.split(key)
         offset = spread * jax.random.normal(first, (dimension,))
-        keys = jax.random.split(key, SETTLING + draws)
+        keys = jax.random.split(key, _BURN_IN + draws)
         _, found = jax.lax.scan(step, kernel.init(state.position + offset), keys)
-        return jax.tree.map(lambda values: values[SETTLING:], found)
+        return jax.tree.map(lambda values: values[_BURN_IN:], found)
 
     return jax.lax.map(chain, keys[1:])
 
@@ -261,18 +276,18 @@ def _diagnostics(
 
 
 def split_r_hat(values: Floats) -> float:
-    """Split-R̂ of draws (chains, N) (Gelman et al. 2013, Bayesian Data Analysis, eq. 11.4)."""
+    """Return split-R̂ of draws (chains, N): Gelman et al. (2013), Bayesian Data Analysis, 11.4."""
     half = values.shape[1] // 2
-    parts = np.concatenate([values[:, :half], values[:, half : 2 * half]])
-    within = parts.var(axis=1, ddof=1).mean()
-    between = half * parts.mean(axis=1).var(ddof=1)
+    halves = np.concatenate([values[:, :half], values[:, half : 2 * half]])
+    within = halves.var(axis=1, ddof=1).mean()
+    between = half * halves.mean(axis=1).var(ddof=1)
     if within == 0.0:
         return 1.0 if between == 0.0 else np.inf
     return float(np.sqrt((half - 1) / half + between / half / within))
 
 
 def effective_draws(values: Floats) -> float:
-    """Effective number of draws (chains, N), by Geyer's (1992) initial monotone sequence."""
+    """Return the effective number of draws (chains, N): Geyer's (1992) monotone sequence."""
     chains, count = values.shape
     centred = values - values.mean(axis=1, keepdims=True)
     spectrum = np.abs(np.fft.rfft(centred, 2 * count)) ** 2

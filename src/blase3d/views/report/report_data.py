@@ -165,9 +165,9 @@ def _resolution(
     inference: Inference, values: Mapping[str, float], wavelength: Floats
 ) -> float | Floats:
     """Return the resolution of the instrument, one for each wavelength (Q,) if it varies."""
-    if inference.resolving is None:
+    if inference.pixel_resolution is None:
         return values.get("resolution", np.inf)
-    return np.interp(wavelength, inference.wavelength, inference.resolving)
+    return np.interp(wavelength, inference.wavelength, inference.pixel_resolution)
 
 
 def _overlapping(centers: Floats, windows: list[Range]) -> NDArray[np.bool_]:

@@ -1,0 +1,157 @@
+"""Noise of the pixels: the record, outliers, and what a noise model has to provide.
+
+A pixel whose distance from the model exceeds `OUTLIER` typical deviations has the weight
+(OUTLIER × deviation / distance)² instead of one. As with the wings of Student's t distribution, its
+pull on the fit decreases with its distance. In normal noise this affects one pixel in two million.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
+
+import jax
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+
+from ...spectra.spectrum import Spectrum
+
+Floats = NDArray[np.float64]
+
+OUTLIER = 5.0
+"""Distance beyond which a pixel is an outlier, in typical deviations."""
+SMALL = 5e-3
+"""Distance within which no pixel is an outlier, in units of the continuum: models err that much."""
+_SMALLEST = 1e-4
+"""Smallest error of a spectrum that states none, in units of the continuum."""
+_NORMAL = 1.4826
+"""Standard deviation over median absolute deviation of the normal distribution."""
+
+
+@dataclass(frozen=True, eq=False)
+class Noise:
+    """Errors of the pixels (Q,) of a spectrum.
+
+    Attributes
+    ----------
+    spectrum : Spectrum
+        The spectrum, cut to the model.
+    error : (Q,)
+        Stated errors in the unit of the data; without stated errors, one value for all.
+    robust : (Q,)
+        Weights of the pixels: one, and less for outliers.
+    factor : float
+        Factor of the errors: one where they are stated.
+    jitter : float
+        Additional error, in units of the continuum.
+    """
+
+    spectrum: Spectrum
+    error: Floats
+    robust: Floats
+    factor: float = 1.0
+    jitter: float = 0.0
+
+    @property
+    def stated(self) -> bool:
+        """Whether the spectrum states its errors."""
+        return self.spectrum.error is not None
+
+    @property
+    def used(self) -> NDArray[np.bool_]:
+        """(Q,) False for masked pixels."""
+        return self.spectrum.good
+
+    def total(self, continuum: Floats) -> Floats:
+        """Errors (Q,) with the jitter, in the unit of the data."""
+        return np.hypot(self.error * self.factor, self.jitter * continuum)
+
+    def weight(self, continuum: Floats) -> Floats:
+        """Inverse errors (Q,), reduced for outliers."""
+        return np.sqrt(self.robust) / self.total(continuum)
+
+    @property
+    def n_outliers(self) -> int:
+        """Number of pixels of reduced weight."""
+        return int((self.robust[self.used] < 1.0).sum())
+
+
+Padding = Callable[[Floats], Array]
+"""Takes values (Q,) of the pixels to the padded arrays (O·Q,) of `Data`: zero for masked pixels."""
+Whitening = Callable[[Array], Array]
+"""Takes rows (N, O·Q) of the data, in the unit of the computation, to rows of independent pixels of
+unit variance; linear, and a pytree."""
+
+
+class NoiseModel(Protocol):
+    """A model of the noise: stated errors and misfit to errors, and these to whitened pixels."""
+
+    def estimate(self, noise: Noise, ratio: Floats, level: Floats) -> Noise:
+        """Return the noise at a misfit.
+
+        Parameters
+        ----------
+        noise : Noise
+            The noise so far, with the weights of outliers at this misfit.
+        ratio : (Q,)
+            Data minus model over the stated errors; zero for masked pixels.
+        level : (Q,)
+            Continuum over the stated errors.
+        """
+        ...
+
+    def whitening(self, noise: Noise, continuum: Floats, unit: float, pad: Padding) -> Whitening:
+        """Return the whitening of rows in units of `unit`, with a continuum (Q,) in that of the
+        data; masked pixels become zero."""
+        ...
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=("weight",), meta_fields=())
+@dataclass(frozen=True)
+class Independent:
+    """Whitening of independent pixels of inverse errors `weight` (O·Q,)."""
+
+    weight: Array
+
+    def __call__(self, rows: Array) -> Array:
+        """Rows (N, O·Q) in units of the errors."""
+        return rows * self.weight
+
+
+def independent(noise: Noise, continuum: Floats, unit: float, pad: Padding) -> Whitening:
+    """Return the whitening of independent pixels, as `NoiseModel.whitening` does."""
+    return Independent(pad(noise.weight(continuum) * unit))
+
+
+def first_noise(spectrum: Spectrum, unit: float) -> Noise:
+    """Return the stated errors, or `unit` for every pixel of a spectrum without errors."""
+    error = np.full(len(spectrum), unit) if spectrum.error is None else spectrum.error
+    return Noise(spectrum, error, np.ones(len(spectrum)))
+
+
+def noise_at(
+    model: NoiseModel, noise: Noise, flux: Floats, continuum: Floats, robust: bool = True
+) -> Noise:
+    """Return the noise at a fitted flux (Q,) with its continuum (Q,), in the unit of the data.
+
+    Without stated errors, the scatter of the pixels is their error under every noise model.
+    """
+    used = noise.used
+    ratio = np.where(used, noise.spectrum.flux - flux, 0.0) / noise.error
+    level = np.abs(continuum) / noise.error
+    typical_level = float(np.median(level[used]))
+    smallest = _SMALLEST * typical_level
+    deviation = _NORMAL * float(np.median(np.abs(ratio[used])))
+    deviation = max(deviation, 1.0 if noise.stated else smallest, 1e-30)
+    weights = np.ones_like(ratio)
+    if robust:
+        limit = max(OUTLIER * deviation, SMALL * typical_level)
+        weights = (limit / np.maximum(np.abs(ratio), limit)) ** 2
+    noise = replace(noise, robust=weights)
+    if noise.stated:
+        return model.estimate(noise, ratio, level)
+    scatter = float(np.sqrt(np.mean((weights * ratio**2)[used])))
+    return replace(noise, factor=max(scatter, smallest))

@@ -1,0 +1,169 @@
+"""Inference of one star: checks, the problem, a method, and the answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..model.model import Model
+from ..runtime.seed import check_seed
+from ..spectra.spectrum import Spectrum
+from .flags import flags_of
+from .likelihood.likelihood import make_likelihood
+from .methods import METHODS, Method, make_method, method_class, option_names
+from .methods.method import Outcome
+from .prior import Prior
+from .problem import Options, make_problem
+from .result import Estimate, Inference
+from .solution import Solution, misfit_covariance
+
+
+def infer(
+    spectrum: Spectrum,
+    model: Model,
+    *,
+    method: Method = "gradient",
+    priors: Mapping[str, Prior] | None = None,
+    fixed: Mapping[str, float] | None = None,
+    seed: int = 0,
+    draws: int = 200,
+    chains: int = 4,
+    **options: Any,
+) -> Inference:
+    """Infer the labels of a star, with uncertainties.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+        The observation, in vacuum wavelengths, in any flux unit.
+    model : Model
+        Model of a library.
+    method : str
+        `gradient`: coarse scan, then Levenberg–Marquardt from the best points; intervals from the
+        curvature. `posterior`: draws by the No-U-Turn sampler, started there (extra `posterior`).
+        `gp`: Bayesian optimisation of the rms, as in the paper.
+    priors, fixed : dict, optional
+        Priors and fixed values by name: labels, rv, vsini and vmac (km/s), resolution. The
+        resolution is that of the spectrum; if the spectrum states none, it is fitted.
+    seed : int
+        Random seed of `gp` and `posterior`.
+    draws, chains : int
+        For `posterior`: draws kept of each chain, and chains.
+    **options
+        Fields of `Options`: continuum_degree, robust, jitter, integrate, limb_darkening, telluric,
+        noise.
+
+    Returns
+    -------
+    Inference
+        Errors of the pixels are scaled by the root of reduced chi-square where that exceeds one
+        (or where the spectrum states no errors), so that the uncertainties include the misfit.
+        The error that the model states of itself is part of the likelihood.
+
+    Raises
+    ------
+    InputError
+        The spectrum cannot be compared with the model, or a setting is unknown or impossible.
+    MissingExtra
+        `posterior` without blackjax.
+    """
+    start = time.perf_counter()
+    _check(method, seed, draws, chains, options)
+    solver = make_method(method, {"draws": draws, "chains": chains, **options})
+    known = {field.name for field in fields(Options)}
+    settings = Options(**{name: options[name] for name in options if name in known})
+    problem = make_problem(spectrum, model, priors, fixed, settings)
+    if not problem.free:
+        raise InputError("every parameter is fixed; leave at least one free.")
+    outcome = solver.solve(make_likelihood(problem), seed)
+    return _answer(outcome, method, start)
+
+
+def _check(method: str, seed: int, draws: int, chains: int, options: Mapping[str, Any]) -> None:
+    if method not in METHODS:
+        raise InputError(
+            f"got the method {method!r}, expected one of {', '.join(METHODS)}; choose one."
+        )
+    known = [field.name for field in fields(Options)]
+    known += [
+        name for name in option_names(method_class(method)) if name not in ("draws", "chains")
+    ]
+    if unknown := [name for name in options if name not in known]:
+        raise InputError(
+            f"got the option {unknown[0]!r}, expected one of {', '.join(known)}; correct the name."
+        )
+    check_seed(seed)
+    if min(draws, chains) < 1:
+        raise InputError(f"got {draws} draws of {chains} chains, expected one or more of each.")
+
+
+def _answer(outcome: Outcome, method: str, start: float) -> Inference:
+    """The answer to an outcome; `start` is the time (s) at which the work began."""
+    best = outcome.best
+    likelihood, noise = best.likelihood, best.likelihood.errors.noise
+    problem, spectrum = likelihood.problem, likelihood.problem.spectrum
+    used = spectrum.good
+    covariance = misfit_covariance(best, best.scatter)
+    sigma = np.sqrt(np.diag(covariance))
+    sigma[best.at_bound] = np.nan
+    if outcome.draws is not None:
+        flat = outcome.draws.reshape(-1, len(problem.names))
+        covariance = np.atleast_2d(np.cov(flat.T))
+    labels = problem.model.label_names
+    estimates = _estimates(outcome, sigma)
+    return Inference(
+        labels={name: estimates[name] for name in labels},
+        nuisance={name: e for name, e in estimates.items() if name not in labels},
+        fixed=dict(problem.fixed),
+        names=problem.names,
+        covariance=covariance,
+        chi2_red=best.fit.chi2 / likelihood.freedom() if noise.stated else np.nan,
+        method=method,
+        seconds=time.perf_counter() - start,
+        flags=problem.notices + flags_of(outcome, sigma),
+        n_pixels=int(used.sum()),
+        n_masked=spectrum.n_masked,
+        wavelength=spectrum.wavelength[used],
+        flux=spectrum.flux[used],
+        model=best.fitted.flux[used],
+        error=noise.total(best.fitted.continuum)[used],
+        weight=noise.robust[used],
+        jitter=noise.jitter,
+        draws=outcome.draws,
+        diagnostics=dict(outcome.diagnostics),
+        continuum=best.fitted.continuum[used],
+        order=None if spectrum.order is None else spectrum.order[used],
+        pixel_resolution=_pixel_resolution(best),
+        masked=spectrum.wavelength[~used],
+        options=problem.options,
+    )
+
+
+def _estimates(outcome: Outcome, sigma: NDArray[np.float64]) -> dict[str, Estimate]:
+    """Estimates of the free parameters, and of the labels that are fixed."""
+    best, draws = outcome.best, outcome.draws
+    problem = best.likelihood.problem
+    if draws is None:
+        found = list(map(Estimate.normal, best.theta, sigma))
+    else:
+        found = [Estimate.of(draws[..., k]) for k in range(len(problem.names))]
+    estimates = dict(zip(problem.names, found, strict=True))
+    for name in set(problem.model.label_names) & set(problem.fixed):
+        estimates[name] = Estimate.normal(problem.fixed[name], 0.0)
+    return estimates
+
+
+def _pixel_resolution(best: Solution) -> NDArray[np.float64] | None:
+    """The resolution at each pixel used, if it varies."""
+    problem = best.likelihood.problem
+    spectrum = problem.spectrum
+    if spectrum.pixel_resolution is None or spectrum.resolution is None:
+        return None
+    found = problem.parameters(best.theta)["resolution"]
+    return spectrum.pixel_resolution[spectrum.good] * (found / spectrum.resolution)

@@ -1,0 +1,110 @@
+"""A solution: θ with its likelihood there, and the covariance of θ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .likelihood.likelihood import Fit, FittedFlux, Likelihood
+from .problem import Problem
+
+Floats = NDArray[np.float64]
+
+_WIDER = 2.0
+"""Ratio of the variances by which residuals must be correlated to widen the intervals: the estimate
+from segments scatters by tens of per cent where they are not."""
+_FEWEST_SEGMENTS = 20
+"""Segments of the spectrum from which that ratio is estimated, at least."""
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """Where a method ended.
+
+    Attributes
+    ----------
+    theta : (K,)
+        The free parameters.
+    likelihood : Likelihood
+        The likelihood, with its errors.
+    fit : Fit
+        Chi-square at θ and its derivatives.
+    chi2 : float
+        Chi-square with the priors.
+    at_bound : (K,) bool
+        Parameters on a bound, against which the gradient pushes them.
+    converged : bool
+        Whether the method converged.
+    """
+
+    theta: Floats
+    likelihood: Likelihood
+    fit: Fit
+    chi2: float
+    at_bound: NDArray[np.bool_]
+    converged: bool
+
+    @cached_property
+    def fitted(self) -> FittedFlux:
+        """Flux and continuum on the pixels of the spectrum."""
+        return self.likelihood.fitted(self.fit.prediction)
+
+    @property
+    def excess(self) -> Floats:
+        """Covariance (K, K) to be added for the model's error; zero for parameters on a bound."""
+        free = ~self.at_bound
+        return np.where(np.outer(free, free), self.likelihood.errors.excess, 0.0)
+
+    @property
+    def scatter(self) -> float:
+        """Factor of the errors' variances: reduced chi-square, at least one for stated errors."""
+        reduced = self.fit.chi2 / self.likelihood.freedom()
+        return max(reduced, 1.0 if self.likelihood.errors.noise.stated else 1e-12)
+
+
+def normal_equations(
+    problem: Problem, fit: Fit, theta: Floats, scatter: float = 1.0
+) -> tuple[Floats, Floats]:
+    """Return JᵀJ (K, K) and Jᵀr (K,) over `scatter`, priors included."""
+    precision = problem.precision
+    mean = np.array([prior.mean for prior in problem.free.values()])
+    return (
+        fit.normal / scatter + np.diag(precision),
+        fit.gradient / scatter + (theta - mean) * precision,
+    )
+
+
+def covariance(solution: Solution, scatter: float = 1.0) -> Floats:
+    """Return the covariance (K, K) of θ from the curvature of chi-square over `scatter` and the
+    priors; zero for parameters on a bound."""
+    problem = solution.likelihood.problem
+    normal, _ = normal_equations(problem, solution.fit, solution.theta, scatter)
+    free = ~solution.at_bound
+    result = np.zeros_like(normal)
+    scale = 1.0 / np.sqrt(np.maximum(np.diag(normal), 1e-300))[free]
+    inner = normal[np.ix_(free, free)] * np.outer(scale, scale)
+    result[np.ix_(free, free)] = np.linalg.pinv(inner, hermitian=True) * np.outer(scale, scale)
+    return result
+
+
+def misfit_covariance(solution: Solution, scatter: float) -> Floats:
+    """Return the covariance (K, K), widened for correlated residuals, with the model's error.
+
+    Where the model is wrong, neighbouring pixels are wrong together, and constrain θ less than
+    their number suggests. With g_p the contribution to Jᵀr of the p-th segment of the spectrum and
+    H the curvature, H⁻¹ Σ g_p g_pᵀ H⁻¹ estimates the covariance from the scatter between segments
+    (Huber 1967; White 1982, Econometrica 50, 1). For white noise its mean is that of `covariance`,
+    so it counts only where a variance is larger by `_WIDER`.
+    """
+    plain = covariance(solution, scatter)
+    scores = solution.fit.scores / scatter
+    used = np.abs(scores).sum(axis=1) > 0.0
+    if used.sum() < _FEWEST_SEGMENTS:
+        return plain + solution.excess
+    of_segments = plain @ (scores.T @ scores) @ plain
+    ratio = np.diag(of_segments) / np.where(np.diag(plain) > 0.0, np.diag(plain), np.inf)
+    wider = np.sqrt(np.where(ratio > _WIDER, ratio, 1.0))
+    return plain * np.outer(wider, wider) + solution.excess

@@ -1,0 +1,122 @@
+"""The contract of inference methods, for every member, and that of a new one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, is_dataclass
+
+import numpy as np
+import pytest
+from toy_models import model_of
+
+from blase3d.errors import InputError
+from blase3d.inference import infer
+from blase3d.inference.likelihood.likelihood import make_likelihood
+from blase3d.inference.methods import METHODS, Method, bayes_opt, make_method, method_class
+from blase3d.inference.methods.method import Outcome
+from blase3d.inference.problem import make_problem
+from blase3d.inference.solution import Solution
+from blase3d.libraries.toy import WAVELENGTH, toy_grid
+from blase3d.spectra.spectrum import Spectrum
+
+TRUTH = {"teff": 5730.0, "logg": 4.32, "feh": -0.13}
+KNOWN = {"rv": 0.0, "vsini": 0.0, "resolution": np.inf, "logg": 4.32, "feh": -0.13}
+OPTIONS = {"draws": 60, "chains": 2}
+NEEDED = {"posterior": "blackjax"}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return model_of(toy_grid().cut(8490.0, 8500.0))
+
+
+@pytest.fixture(scope="module")
+def star(model):
+    pixels = WAVELENGTH[(WAVELENGTH > 8491.0) & (WAVELENGTH < 8499.0)]
+    flux = np.asarray(model.flux(**TRUTH, wavelength=pixels), float)
+    noise = np.random.default_rng(4).normal(0.0, 0.01, flux.size)
+    return Spectrum(pixels, flux + noise, np.full(flux.size, 0.01))
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def outcomes(request, model, star):
+    """The same spectrum, twice by the same method."""
+    pytest.importorskip(NEEDED.get(request.param, "numpy"))
+    likelihood = make_likelihood(make_problem(star, model, fixed=KNOWN))
+    method = make_method(request.param, OPTIONS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bayes_opt, "RANDOM", 12)
+        patch.setattr(bayes_opt, "GUIDED", 1)
+        return [method.solve(likelihood, seed=5) for _ in range(2)]
+
+
+def test_the_solutions_are_ready_to_be_used(outcomes):
+    best = outcomes[0].best
+    assert best.theta.shape == best.at_bound.shape == (1,)
+    assert best.chi2 == pytest.approx(best.fit.chi2)
+    assert best.likelihood.errors.lines is not None
+    assert abs(best.theta[0] - TRUTH["teff"]) < 150.0
+    assert isinstance(outcomes[0].converged, bool)
+
+
+def test_draws_are_those_of_theta(outcomes):
+    outcome = outcomes[0]
+    if outcome.draws is None:
+        assert not outcome.diagnostics
+    else:
+        assert outcome.draws.shape == (2, 60, 1)
+        assert set(outcome.diagnostics["r_hat"]) == {"teff"}
+        assert abs(np.median(outcome.draws) - outcome.best.theta[0]) < 150.0
+
+
+def test_the_same_seed_gives_the_same_result(outcomes):
+    first, second = outcomes
+    np.testing.assert_array_equal(first.best.theta, second.best.theta)
+    if first.draws is not None:
+        np.testing.assert_array_equal(first.draws, second.draws)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_options_are_fields_of_a_frozen_record(name):
+    member = method_class(name)
+    assert is_dataclass(member)
+    assert member.__dataclass_params__.frozen
+    assert member.__doc__
+
+
+def test_names_are_those_of_the_registry():
+    assert Method.__args__ == tuple(METHODS)
+
+
+@dataclass(frozen=True)
+class GridSearch:
+    """The best of `points` equidistant values of the first free parameter."""
+
+    points: int = 20
+
+    def __post_init__(self):
+        if self.points < 2:
+            raise InputError(f"got {self.points} points, expected two or more; take more.")
+
+    def solve(self, likelihood, seed):
+        problem = likelihood.problem
+        values = np.linspace(problem.lower[0], problem.upper[0], self.points)
+        theta = min((np.array([value]) for value in values), key=likelihood.chi2)
+        prediction = likelihood.predicted(theta)
+        likelihood = likelihood.refined(prediction)
+        fit = likelihood.fit(prediction)
+        solution = Solution(theta, likelihood, fit, fit.chi2, np.array([False]), True)
+        return Outcome([solution], converged=True)
+
+
+def test_a_new_method_is_a_class_and_a_row(model, star, monkeypatch):
+    monkeypatch.setitem(METHODS, "grid", f"{__name__}:GridSearch")
+    answer = infer(star, model, fixed=KNOWN, method="grid", points=41)
+    assert answer.method == "grid"
+    assert answer.draws is None
+    assert abs(answer.labels["teff"].value - TRUTH["teff"]) < 60.0
+    with pytest.raises(InputError, match="two or more"):
+        infer(star, model, fixed=KNOWN, method="grid", points=1)
+    with pytest.raises(InputError, match="telluric, noise, points"):
+        infer(star, model, fixed=KNOWN, method="grid", steps=3)
+    with pytest.raises(InputError, match="got the option 'points'"):
+        infer(star, model, fixed=KNOWN, points=41)
