@@ -140,8 +140,8 @@ def moved(
     """The parameters of a star, moved by a draw of the error that looks like a change of them."""
     likelihood = make_likelihood(make_problem(star, model))
     theta = np.array([truth[name] for name in likelihood.problem.names])
-    excess = likelihood.refined(likelihood.predicted(theta)).errors.excess
-    step = rng.multivariate_normal(np.zeros(theta.size), excess, method="eigh")
+    errors = likelihood.refined(likelihood.predicted(theta)).errors
+    step = rng.multivariate_normal(np.zeros(theta.size), errors.model_covariance, method="eigh")
     return np.clip(theta + step, likelihood.problem.lower, likelihood.problem.upper)
 
 

@@ -222,7 +222,7 @@ def test_intervals_do_not_rely_on_what_is_corrected(doubtful):
     inverse = np.linalg.inv(j.T @ j)
     moved = inverse @ j.T @ z
     expected = np.sqrt(np.diag(inverse + moved @ moved.T))
-    found = np.sqrt(np.diag(covariance(solution) + solution.excess))
+    found = np.sqrt(np.diag(covariance(solution) + solution.model_covariance))
     np.testing.assert_allclose(found, expected, rtol=0.1)
     noise = np.sqrt(np.diag(covariance(solution)))
     assert (found > 1.1 * noise).any()

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..parameters import parameter
+from ..runtime.arrays import Bools, Floats
 from .problem import Problem
-
-Floats = NDArray[np.float64]
 
 
 class Coordinates:
@@ -33,7 +31,7 @@ class Coordinates:
         at = np.maximum(theta, self.floor)
         return np.where(self.power == 1.0, 1.0, at ** (1.0 - self.power) / self.power)
 
-    def pushed_out(self, theta: Floats, gradient: Floats) -> NDArray[np.bool_]:
+    def pushed_out(self, theta: Floats, gradient: Floats) -> Bools:
         """Parameters (K,) on a bound against which the gradient by ψ pushes them."""
         inwards = np.sign(self.power) * gradient
         low = (theta <= self.range[0]) & (inwards >= 0.0)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..runtime.arrays import Floats
 from .methods.method import Outcome
 from .solution import Solution
 
@@ -28,7 +28,7 @@ _UNCONSTRAINED = 0.8
 """Standard deviation over that of the prior, above which a label is not constrained."""
 
 
-def flags_of(outcome: Outcome, sigma: NDArray[np.float64]) -> tuple[str, ...]:
+def flags_of(outcome: Outcome, sigma: Floats) -> tuple[str, ...]:
     """Return the flags of an outcome, with the standard deviations (K,) of its best solution."""
     best = outcome.best
     problem, noise = best.likelihood.problem, best.likelihood.errors.noise
@@ -79,7 +79,7 @@ def _without_lines(best: Solution) -> bool:
     return bool(flat - fitted < NO_LINES * best.scatter)
 
 
-def _is_ambiguous(outcome: Outcome, sigma: NDArray[np.float64]) -> bool:
+def _is_ambiguous(outcome: Outcome, sigma: Floats) -> bool:
     """Whether another minimum is a distinct solution, and about as good.
 
     The minima are compared with each other before their errors are refined, when all have the same.
@@ -101,7 +101,7 @@ def _chi2_at(best: Solution, other: Solution) -> float:
     return fit.chi2 + best.likelihood.problem.prior_chi2(other.theta)
 
 
-def _unconstrained(best: Solution, sigma: NDArray[np.float64]) -> Iterator[str]:
+def _unconstrained(best: Solution, sigma: Floats) -> Iterator[str]:
     problem = best.likelihood.problem
     for k, (name, prior) in enumerate(problem.free.items()):
         of_prior = (prior.high - prior.low) / np.sqrt(12.0)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
 from ..errors import InputError
+from ..runtime.arrays import Bools, Floats, Integers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from .result import Inference
 
-Floats = NDArray[np.float64]
 
 DATA, MODEL, RESIDUAL, ERROR = "#000000", "#D55E00", "#6E6E6E", "#0072B2"
 OUTLIER, UNUSED = "#A0307A", "#E8E8E8"
@@ -59,8 +58,8 @@ class Section:
     flux: Floats
     model: Floats
     error: Floats
-    outlier: NDArray[np.bool_]
-    gap_before: NDArray[np.bool_]
+    outlier: Bools
+    gap_before: Bools
 
     @property
     def residual(self) -> Floats:
@@ -72,7 +71,7 @@ class Section:
         inside = (self.wavelength >= window[0]) & (self.wavelength <= window[1])
         return self.take(np.flatnonzero(inside))
 
-    def take(self, kept: NDArray[np.int64]) -> Section:
+    def take(self, kept: Integers) -> Section:
         """The section at some of its pixels, in their order; gaps between them remain."""
         return Section(
             self.order,
@@ -121,7 +120,7 @@ def positive_continuum(inference: Inference) -> Floats:
     return np.where(inference.continuum > _FAINT * typical, inference.continuum, typical)
 
 
-def gaps(wavelength: Floats) -> NDArray[np.bool_]:
+def gaps(wavelength: Floats) -> Bools:
     """Whether each step (Q − 1,) is longer than its neighbours: pixels are missing there."""
     return np.diff(wavelength) > _GAP * typical_steps(wavelength)
 

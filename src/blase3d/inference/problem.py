@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import InputError, SpectrumError
 from ..model.model import Model, check_overlap
 from ..parameters import FITTED, LIMB_DARKENING, parameter
+from ..runtime.arrays import Floats
 from ..spectra.spectrum import Spectrum, cut
 from ..spectra.telluric import telluric_bands
 from .noise import NOISE_MODELS
@@ -113,17 +113,17 @@ class Problem:
         return tuple(self.free)
 
     @property
-    def lower(self) -> NDArray[np.float64]:
+    def lower(self) -> Floats:
         """Lower bounds of θ."""
         return np.array([prior.low for prior in self.free.values()])
 
     @property
-    def upper(self) -> NDArray[np.float64]:
+    def upper(self) -> Floats:
         """Upper bounds of θ."""
         return np.array([prior.high for prior in self.free.values()])
 
     @property
-    def floor(self) -> NDArray[np.float64]:
+    def floor(self) -> Floats:
         """Smallest θ (K,) at which the model is evaluated."""
         return np.array([parameter(name).floor for name in self.free])
 
@@ -133,16 +133,16 @@ class Problem:
         orders = 1 if self.spectrum.order is None else np.unique(self.spectrum.order).size
         return orders * (self.options.continuum_degree + 1)
 
-    def parameters(self, theta: NDArray[np.float64]) -> dict[str, float]:
+    def parameters(self, theta: Floats) -> dict[str, float]:
         """All parameters by name at θ (K,)."""
         return {**self.fixed, **dict(zip(self.names, map(float, theta), strict=True))}
 
     @property
-    def precision(self) -> NDArray[np.float64]:
+    def precision(self) -> Floats:
         """Inverse variances (K,) of the normal priors."""
         return np.array([prior.sigma**-2.0 for prior in self.free.values()])
 
-    def prior_chi2(self, theta: NDArray[np.float64]) -> float:
+    def prior_chi2(self, theta: Floats) -> float:
         """Contribution of the normal priors to chi-square at θ (K,)."""
         pairs = zip(theta, self.free.values(), strict=True)
         return sum(((value - prior.mean) / prior.sigma) ** 2 for value, prior in pairs)

@@ -1,4 +1,4 @@
-"""What an inference returns."""
+"""The answer of an inference: estimates, flags, and the fit itself."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import InputError, MissingExtra
+from ..runtime.arrays import Floats, Integers
 from .problem import Options
 
 if TYPE_CHECKING:
@@ -28,91 +28,91 @@ class Estimate:
 
     @classmethod
     def normal(cls, value: float, sigma: float) -> Estimate:
-        """Mean and quantiles of a normal distribution."""
+        """Return the estimate of a normal distribution."""
         return cls(value, sigma, value - sigma, value, value + sigma)
 
     @classmethod
-    def of(cls, draws: NDArray[np.float64]) -> Estimate:
-        """Median, standard deviation and quantiles of draws of any shape."""
+    def of(cls, draws: Floats) -> Estimate:
+        """Return median, standard deviation and quantiles of draws of any shape."""
         q16, q50, q84 = (float(q) for q in np.quantile(draws, [0.158655, 0.5, 0.841345]))
         return cls(q50, float(np.std(draws)), q16, q50, q84)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Inference:
-    """The labels of a star.
+    """The labels of a star, with what they were inferred from.
 
     Attributes
     ----------
     labels : dict of Estimate
-        The labels of the library: teff (K), logg (dex of cm/s²), feh (dex), ...
+        Labels of the library: teff (K), logg (dex of cm/s²), feh (dex), ...
     nuisance : dict of Estimate
-        rv and vsini (km/s), resolution (λ/Δλ), as far as they were fitted.
+        Fitted parameters of the observation: rv, vsini and vmac (km/s), resolution (λ/Δλ).
     fixed : dict of float
-        Parameters that were held, rotation and instrument included.
+        Fixed parameters.
     names : tuple of str
-        Order of the free parameters in `covariance`.
+        Free parameters, in the order of `covariance`.
     covariance : (K, K)
-        Of the free parameters, in their units.
+        Covariance of the free parameters, in their units.
     chi2_red : float
         Reduced chi-square; NaN if the spectrum states no errors.
     method : str
-        gradient, gp or posterior.
+        Name of the method.
     seconds : float
         Wall time.
     flags : tuple of str
-        What speaks against the answer, in words; empty if nothing does.
+        Reasons to doubt the answer, in words; empty if there are none.
     n_pixels, n_masked : int
-        Pixels used and pixels ignored.
+        Numbers of pixels used and masked.
     wavelength, flux, model, error : (Q,)
-        The pixels used, in the frame and units of the observation.
-    weight : (Q,)
+        The pixels used, in the frame and unit of the observation.
+    weight : (Q,) or None
         Their weights: one, and less for outliers.
     jitter : float
-        The additional error that was found, in units of the continuum.
+        Fitted additional error, in units of the continuum.
     draws : (chains, draws, K) or None
-        Of the free parameters, from `posterior`.
+        Draws of the free parameters, from `posterior`.
     diagnostics : dict
-        Of these: r_hat and ess of every parameter, and the share that diverged.
+        Diagnostics of the draws: r_hat and ess of each parameter, and the fraction that diverged.
     continuum : (Q,) or None
-        The fitted continuum, in the unit of `flux`; None where it is not known.
+        Fitted continuum, in the unit of the observation; None where it is not known.
     order : (Q,) int or None
-        The echelle order of each pixel used; None without orders.
+        Echelle order of each pixel used; None without orders.
     pixel_resolution : (Q,) or None
-        λ/Δλ at each pixel used, at the answer, if it varies along the spectrum.
+        λ/Δλ at each pixel used, where it varies along the spectrum.
     masked : (M,)
-        Wavelengths (Å) of the pixels that were masked: the `n_masked` of them, if known.
+        Wavelengths (Å) of the masked pixels; empty where they are not known.
     options : Options or None
-        The options of `infer`; None where they are not known.
+        Options of `infer`; None where they are not known.
     """
 
     labels: dict[str, Estimate]
     nuisance: dict[str, Estimate]
     fixed: dict[str, float]
     names: tuple[str, ...]
-    covariance: NDArray[np.float64]
+    covariance: Floats
     chi2_red: float
     method: str
     seconds: float
     flags: tuple[str, ...]
     n_pixels: int
     n_masked: int
-    wavelength: NDArray[np.float64]
-    flux: NDArray[np.float64]
-    model: NDArray[np.float64]
-    error: NDArray[np.float64]
-    weight: NDArray[np.float64] | None = None
+    wavelength: Floats
+    flux: Floats
+    model: Floats
+    error: Floats
+    weight: Floats | None = None
     jitter: float = 0.0
-    draws: NDArray[np.float64] | None = None
+    draws: Floats | None = None
     diagnostics: dict[str, Any] = field(default_factory=dict)
-    continuum: NDArray[np.float64] | None = None
-    order: NDArray[np.int64] | None = None
-    pixel_resolution: NDArray[np.float64] | None = None
-    masked: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    continuum: Floats | None = None
+    order: Integers | None = None
+    pixel_resolution: Floats | None = None
+    masked: Floats = field(default_factory=lambda: np.empty(0))
     options: Options | None = None
 
     def __str__(self) -> str:
-        """The labels in one line, with the number of flags."""
+        """Labels in one line, with the number of flags."""
         found = (f"{name} {one.value:.6g} ± {one.sigma:.2g}" for name, one in self.labels.items())
         return f"{', '.join(found)} ({self.method}, flags: {len(self.flags)})"
 
@@ -120,8 +120,8 @@ class Inference:
         return f"<Inference: {self}>"
 
     @property
-    def posterior(self) -> dict[str, NDArray[np.float64]]:
-        """Draws (chains, draws) of every free parameter (InputError if there are none)."""
+    def posterior(self) -> dict[str, Floats]:
+        """Draws (chains, draws) of each free parameter (InputError if there are none)."""
         if self.draws is None:
             raise InputError(
                 f"the method {self.method} makes no draws, expected posterior; infer with that."
@@ -151,7 +151,7 @@ class Inference:
         return plot_inference(self, window)
 
     def to_arviz(self) -> Any:
-        """The draws as ArviZ has them: InferenceData of ArviZ 0.x, a DataTree of 1.x.
+        """Return the draws as InferenceData of ArviZ 0.x, or as a DataTree of ArviZ 1.x.
 
         Raises
         ------
@@ -172,7 +172,7 @@ class Inference:
         return arviz.from_dict({"posterior": draws})
 
     def to_dict(self) -> dict[str, Any]:
-        """The numbers, without spectra, as they go into JSON (NaN becomes None)."""
+        """Return the numbers, without spectra, as written to JSON (NaN becomes None)."""
 
         def plain(estimates: dict[str, Estimate]) -> dict[str, dict[str, float | None]]:
             return {
@@ -199,5 +199,5 @@ class Inference:
 
 
 def finite(value: float) -> float | None:
-    """The number, or None where JSON has none for it."""
+    """Return the number, or None if it is not finite: JSON has no NaN."""
     return float(value) if np.isfinite(value) else None

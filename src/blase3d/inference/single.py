@@ -8,10 +8,10 @@ from dataclasses import fields
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..model.model import Model
+from ..runtime.arrays import Floats
 from ..runtime.seed import check_seed
 from ..spectra.spectrum import Spectrum
 from .flags import flags_of
@@ -145,7 +145,7 @@ def _answer(outcome: Outcome, method: str, start: float) -> Inference:
     )
 
 
-def _estimates(outcome: Outcome, sigma: NDArray[np.float64]) -> dict[str, Estimate]:
+def _estimates(outcome: Outcome, sigma: Floats) -> dict[str, Estimate]:
     """Estimates of the free parameters, and of the labels that are fixed."""
     best, draws = outcome.best, outcome.draws
     problem = best.likelihood.problem
@@ -159,7 +159,7 @@ def _estimates(outcome: Outcome, sigma: NDArray[np.float64]) -> dict[str, Estima
     return estimates
 
 
-def _pixel_resolution(best: Solution) -> NDArray[np.float64] | None:
+def _pixel_resolution(best: Solution) -> Floats | None:
     """The resolution at each pixel used, if it varies."""
     problem = best.likelihood.problem
     spectrum = problem.spectrum

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..runtime.arrays import Bools, Floats
 from .likelihood.likelihood import Fit, FittedFlux, Likelihood
 from .problem import Problem
-
-Floats = NDArray[np.float64]
 
 _WIDER = 2.0
 """Ratio of the variances by which residuals must be correlated to widen the intervals: the estimate
@@ -44,7 +42,7 @@ class Solution:
     likelihood: Likelihood
     fit: Fit
     chi2: float
-    at_bound: NDArray[np.bool_]
+    at_bound: Bools
     converged: bool
 
     @cached_property
@@ -53,10 +51,10 @@ class Solution:
         return self.likelihood.fitted(self.fit.prediction)
 
     @property
-    def excess(self) -> Floats:
+    def model_covariance(self) -> Floats:
         """Covariance (K, K) to be added for the model's error; zero for parameters on a bound."""
         free = ~self.at_bound
-        return np.where(np.outer(free, free), self.likelihood.errors.excess, 0.0)
+        return np.where(np.outer(free, free), self.likelihood.errors.model_covariance, 0.0)
 
     @property
     def scatter(self) -> float:
@@ -103,8 +101,8 @@ def misfit_covariance(solution: Solution, scatter: float) -> Floats:
     scores = solution.fit.scores / scatter
     used = np.abs(scores).sum(axis=1) > 0.0
     if used.sum() < _FEWEST_SEGMENTS:
-        return plain + solution.excess
+        return plain + solution.model_covariance
     of_segments = plain @ (scores.T @ scores) @ plain
     ratio = np.diag(of_segments) / np.where(np.diag(plain) > 0.0, np.diag(plain), np.inf)
     wider = np.sqrt(np.where(ratio > _WIDER, ratio, 1.0))
-    return plain * np.outer(wider, wider) + solution.excess
+    return plain * np.outer(wider, wider) + solution.model_covariance

@@ -22,13 +22,12 @@ from scipy.ndimage import minimum_filter
 
 from ..model.interpolation import Interpolation
 from ..parameters import parameter
+from ..runtime.arrays import Floats, Integers
 from ..spectra.continuum import chebyshev_basis
 from ..units import FWHM_PER_SIGMA, SPEED_OF_LIGHT
 from .problem import Problem
 from .templates import Templates, templates_of
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 Single = NDArray[np.float32]
 
 _FINE = 300

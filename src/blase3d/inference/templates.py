@@ -21,10 +21,10 @@ from scipy.fft import irfft, next_fast_len, rfft
 from ..model.evaluate import ForwardModel, evaluate
 from ..model.interpolation import Interpolation, make_interpolation
 from ..model.model import Model
+from ..runtime.arrays import Floats
 from ..spectra.broaden import sample
 from ..units import SPEED_OF_LIGHT
 
-Floats = NDArray[np.float64]
 Single = NDArray[np.float32]
 
 _BIN = 5.0

@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from ...errors import InputError

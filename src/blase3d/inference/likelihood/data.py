@@ -13,14 +13,12 @@ from numpy.typing import NDArray
 
 from ...lines.render import round_up
 from ...parameters import FITTED, parameter
+from ...runtime.arrays import Integers
 from ...spectra.broaden import Pixels, pixel_widths, pixels_of
 from ...spectra.continuum import chebyshev_basis
 from ...spectra.spectrum import Spectrum
 from ..problem import Problem
 from .errors import ErrorArrays
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 _HUGE = 1e6
 """Flux, in units of the median, at which it is clipped: float32 must hold its square."""
@@ -48,7 +46,7 @@ class Data:
     Attributes
     ----------
     first : int
-        First of the model's own pixels, if the data are on these (`ForwardForm.native`).
+        First of the model's pixels, if the data are on these (`ForwardForm.native`).
     whole, fraction : (O·Q,)
         Position of each pixel on the model's steps in ln λ, as a sum.
     flux : (O·Q,)
@@ -94,7 +92,7 @@ class ForwardForm:
     neutral : tuple of str
         Parameters of the observation that are fixed at values without effect.
     native : bool
-        The data are on the model's own pixels, neither shifted nor broadened: nothing is resampled.
+        The data are on the model's pixels, neither shifted nor broadened: nothing is resampled.
     """
 
     names: tuple[str, ...]

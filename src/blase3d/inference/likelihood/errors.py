@@ -17,10 +17,9 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
-from numpy.typing import NDArray
 
+from ...runtime.arrays import Floats
 from ..noise.noise import Noise, Whitening
 from .line_errors import LineErrors, LineWhitening, right_lines
 
@@ -74,13 +73,13 @@ class ErrorBudget:
         Errors and weights of the pixels.
     lines : LineErrors or None
         Errors of single lines; None before θ is known.
-    excess : (K, K)
-        Covariance to be added to that of θ, for the model's error.
+    model_covariance : (K, K)
+        Covariance to be added to that of θ, for the error of the model.
     arrays : ErrorArrays
         The same for the compiled functions.
     """
 
     noise: Noise
     lines: LineErrors | None
-    excess: NDArray[np.float64]
+    model_covariance: Floats
     arrays: ErrorArrays

@@ -22,7 +22,7 @@ def parameters_at(theta: Array, fixed: dict[str, Array], form: ForwardForm) -> d
 def observed_flux(
     forward: ForwardModel, flux: Array, data: Data, value: dict[str, Array], form: ForwardForm
 ) -> Array:
-    """Return the flux (P,) of the model's own pixels as observed, on the padded pixels (O·Q,)."""
+    """Return the flux (P,) of the model's pixels as observed, on the padded pixels (O·Q,)."""
     if form.native:
         padded = jnp.pad(flux, (0, data.size))
         return jax.lax.dynamic_slice(padded, (data.first,), (data.size,))
@@ -59,7 +59,7 @@ def predict_with_slopes(
 def _star_with_slopes(
     forward: ForwardModel, theta: Array, fixed: dict[str, Array], form: ForwardForm
 ) -> tuple[Array, Array]:
-    """Flux on the model's own pixels (P,), and its derivatives by θ (K, P)."""
+    """Flux on the model's pixels (P,), and its derivatives by θ (K, P)."""
     value = parameters_at(theta, fixed, form)
     labels = jnp.stack([value[name] for name in form.labels])
     rows = [k for k, name in enumerate(form.names) if name in form.labels]

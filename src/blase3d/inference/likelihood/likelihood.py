@@ -25,8 +25,8 @@ relied on: it is made, but the stated covariance is the one that θ has without 
 
     (JᵀJ)⁻¹ + B Bᵀ,    B = (JᵀJ)⁻¹ JᵀZ.
 
-`ErrorBudget.excess` is its excess over the covariance with the correction (never negative:
-Gauss–Markov).
+`ErrorBudget.model_covariance` is its difference from the covariance with the correction (never
+negative: Gauss–Markov).
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from numpy.typing import NDArray
 
 from ...model.evaluate import ForwardModel
+from ...runtime.arrays import Bools, Floats
 from ..noise.noise import Independent, Noise, Whitening, first_noise, noise_at
 from ..problem import Problem
 from .data import Data, ForwardForm, Layout, form_of, layout_of, make_data, unit_of_flux
@@ -48,8 +48,6 @@ from .errors import ErrorArrays, ErrorBudget, without_modes
 from .forward import observed_flux, parameters_at, predict, predict_with_slopes
 from .line_errors import LineErrors, find_line_errors
 from .marginal import linear_at
-
-Floats = NDArray[np.float64]
 
 _SEGMENT = 256
 """Pixels whose products are summed in float32, before float64 takes over."""
@@ -179,7 +177,7 @@ class Likelihood:
         arrays = replace(self.errors.arrays, noise=self._whitening(noise, fit.continuum))
         return self._with_errors(replace(self.errors, noise=noise, arrays=arrays))
 
-    def with_pixel_errors(self, error: Floats, used: NDArray[np.bool_]) -> Likelihood:
+    def with_pixel_errors(self, error: Floats, used: Bools) -> Likelihood:
         """The likelihood with independent errors (Q,) in the unit of the data, and with pixels
         masked where `used` (Q,) is false."""
         noise = Independent(self._pad(np.where(used, self.unit, 0.0) / error))
@@ -198,8 +196,8 @@ class Likelihood:
             len(self.problem.model.error_modes),
             self.layout.size,
         )
-        excess, arrays = self._with_modes(arrays, prediction, fit)
-        return ErrorBudget(noise, lines, excess, arrays)
+        model_covariance, arrays = self._with_modes(arrays, prediction, fit)
+        return ErrorBudget(noise, lines, model_covariance, arrays)
 
     def line_errors(self, prediction: Prediction, fit: FittedFlux) -> LineErrors:
         """The lines of a prediction compared with the data, outliers at full weight."""
@@ -218,18 +216,18 @@ class Likelihood:
     def _with_modes(
         self, arrays: ErrorArrays, prediction: Prediction, fit: FittedFlux
     ) -> tuple[Floats, ErrorArrays]:
-        """The excess (K, K), and the errors with the model's error modes at a prediction."""
+        """The model covariance (K, K), and the errors with the error modes at a prediction."""
         modes = self.problem.model.error_modes
         if not len(modes):
-            return np.zeros_like(self.errors.excess), arrays
+            return np.zeros_like(self.errors.model_covariance), arrays
         observed = _observed_modes(jnp.asarray(modes), *self.arguments(prediction.theta), self.form)
         rows = jnp.concatenate([prediction.slopes, observed])
         rows *= self._pad(fit.continuum / self.unit)
         data = replace(self.data, errors=arrays)
         rows, products = _whitened(data, prediction.flux, rows)
-        excess = _excess(np.asarray(products, np.float64), self.problem.precision)
-        found = rows[len(excess) :]
-        return excess, replace(arrays, modes=found, gram=_gram(found))
+        covariance = _model_covariance(np.asarray(products, np.float64), self.problem.precision)
+        found = rows[len(covariance) :]
+        return covariance, replace(arrays, modes=found, gram=_gram(found))
 
     def _noise_at(self, flux: Floats, continuum: Floats) -> Noise:
         options = self.problem.options
@@ -259,12 +257,12 @@ def make_likelihood(problem: Problem) -> Likelihood:
     unknown = np.zeros(len(problem.spectrum))
     whitening = problem.options.noise_model.whitening(noise, unknown, unit, pad)
     arrays = without_modes(whitening, None, len(problem.model.error_modes), layout.size)
-    excess = np.zeros((len(problem.free), len(problem.free)))
+    no_covariance = np.zeros((len(problem.free), len(problem.free)))
     return Likelihood(
         problem,
         unit,
         layout,
-        ErrorBudget(noise, None, excess, arrays),
+        ErrorBudget(noise, None, no_covariance, arrays),
         make_data(problem, layout, unit, arrays),
         form_of(problem),
         {name: jnp.float32(value) for name, value in problem.fixed.items()},
@@ -323,9 +321,9 @@ def _whitened(data: Data, flux: Array, rows: Array) -> tuple[Array, Array]:
     return rows, _gram(linear.projected(rows))
 
 
-def _excess(products: Floats, precision: Floats) -> Floats:
-    """The excess (K, K), from products (K + E, K + E) of slopes and modes and the precision (K,) of
-    the priors."""
+def _model_covariance(products: Floats, precision: Floats) -> Floats:
+    """The model covariance (K, K), from the products (K + E, K + E) of slopes and modes, and the
+    precision (K,) of the priors."""
     count = precision.size
     plain = products[:count, :count] + np.diag(precision)
     known = np.diag(plain) > 0.0

@@ -40,11 +40,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from ...runtime.arrays import Floats, Integers
 
 _SMALLEST = 0.01
 """Smallest s (relative change of a line): smaller ones are errors of interpolation, which the model

@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...runtime.arrays import Bools, Floats
 from ..coordinates import Coordinates
 from ..likelihood.likelihood import Likelihood, Prediction
 from ..solution import Solution, covariance, normal_equations
 from ..start import starts
 from .method import Outcome
-
-Floats = NDArray[np.float64]
 
 _ITERATIONS = 40
 """Steps of a search, at most."""
@@ -105,9 +103,7 @@ def _descend(likelihood: Likelihood, start: Prediction, near: float = _CONVERGED
     return Solution(theta, likelihood, fit, chi2, at_bound, converged)
 
 
-def _damped_step(
-    normal: Floats, gradient: Floats, held: NDArray[np.bool_], damping: float
-) -> Floats:
+def _damped_step(normal: Floats, gradient: Floats, held: Bools, damping: float) -> Floats:
     """The step (K,) that minimises chi-square, damped; zero for parameters that are held."""
     step = np.zeros_like(gradient)
     free = ~held

@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, field
 from typing import Any, ClassVar, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from ...runtime.arrays import Floats
 from ..likelihood.likelihood import Likelihood
 from ..solution import Solution
 
@@ -32,7 +30,7 @@ class Outcome:
 
     solutions: Sequence[Solution]
     converged: bool
-    draws: NDArray[np.float64] | None = None
+    draws: Floats | None = None
     diagnostics: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -19,18 +19,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from numpy.typing import NDArray
 
 from ...errors import InputError, MissingExtra
 from ...model.evaluate import ForwardModel
+from ...runtime.arrays import Floats
 from ..coordinates import Coordinates
 from ..likelihood.data import Data, ForwardForm
 from ..likelihood.likelihood import Likelihood, whitened_residual
 from ..solution import Solution, normal_equations
 from .least_squares import LeastSquares
 from .method import Outcome
-
-Floats = NDArray[np.float64]
 
 _FEWEST_DRAWS, _FEWEST_CHAINS = 20, 2
 """Draws of each chain, and chains, from which convergence can be judged."""
@@ -166,10 +164,10 @@ class _Target:
 
 
 def _widened(values: Floats, solution: Solution, seed: int) -> Floats:
-    """Draws (chains, N, K) widened by the excess for the model's error, within the bounds."""
+    """Draws (chains, N, K) widened by the model covariance, within the bounds."""
     problem = solution.likelihood.problem
     normal = np.random.default_rng(seed).standard_normal(values.shape)
-    sizes, vectors = np.linalg.eigh(solution.excess)
+    sizes, vectors = np.linalg.eigh(solution.model_covariance)
     moved = values + normal @ (vectors * np.sqrt(np.maximum(sizes, 0.0))).T
     return np.clip(moved, problem.lower, problem.upper)
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 
+from ...runtime.arrays import Floats
 from .noise import Noise, independent
-
-Floats = NDArray[np.float64]
 
 
 class Jitter:

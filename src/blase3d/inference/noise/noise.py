@@ -15,11 +15,9 @@ from typing import Protocol
 import jax
 import numpy as np
 from jax import Array
-from numpy.typing import NDArray
 
+from ...runtime.arrays import Bools, Floats
 from ...spectra.spectrum import Spectrum
-
-Floats = NDArray[np.float64]
 
 OUTLIER = 5.0
 """Distance beyond which a pixel is an outlier, in typical deviations."""
@@ -61,7 +59,7 @@ class Noise:
         return self.spectrum.error is not None
 
     @property
-    def used(self) -> NDArray[np.bool_]:
+    def used(self) -> Bools:
         """(Q,) False for masked pixels."""
         return self.spectrum.good
 

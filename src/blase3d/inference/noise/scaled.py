@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
+from ...runtime.arrays import Floats
 from .noise import Noise, independent
 
 
@@ -17,8 +15,6 @@ class Scaled:
 
     whitening = staticmethod(independent)
 
-    def estimate(
-        self, noise: Noise, ratio: NDArray[np.float64], level: NDArray[np.float64]
-    ) -> Noise:
+    def estimate(self, noise: Noise, ratio: Floats, level: Floats) -> Noise:
         """Return the noise as it is."""
         return noise
