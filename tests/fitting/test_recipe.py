@@ -74,7 +74,7 @@ def test_settings_of_version_5_are_there_for_one_version():
     with pytest.warns(DeprecationWarning, match="missing_ln_area"):
         assert DEFAULT.missing == -1000.0
     with pytest.warns(DeprecationWarning, match="replace"):
-        recipe = replace(DEFAULT, rounds=0, ridge=0.1, residual=0.0)
+        recipe = replace(DEFAULT, rounds=0, firmness=0.1, residual=0.0)
     assert recipe == DEFAULT.replace(rounds=0, shape_ridge=0.1, residual=None)
     with pytest.warns(DeprecationWarning, match="catalogue"):
         single = Recipe("x", catalogue="equality")
