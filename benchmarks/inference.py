@@ -128,7 +128,7 @@ def seen(
     """The flux of a star, changed by the modes of the model's error times their amplitudes."""
     flux = model.flux(**{name: truth[name] for name in model.label_names})
     flux = flux if amplitudes is None else flux + amplitudes @ model.error_modes
-    whole, place = model.split_places(wavelength)
+    whole, place = model.split_log_pixels(wavelength)
     broadening = Broadening(rv=truth["rv"], vsini=truth["vsini"], resolution=RESOLUTION)
     observed = apply_instrument(model.forward, flux, place, broadening, whole=whole)
     return np.asarray(observed, float)

@@ -85,8 +85,35 @@ def test_a_part_first_asked_for_inside_jit_stays_usable(model):
     np.testing.assert_allclose(slope, difference, rtol=0.02)
 
 
-def test_what_is_beside_a_hole_is_known(model):
+def test_coarse_cuts_are_halves_of_halves_that_overlap(model, monkeypatch):
+    monkeypatch.setattr("blase3d.model.model._COARSEST", 2048)
+    ranges = [(8000.0 + 4.0 * k, 8003.0 + 4.0 * k) for k in range(99)]
+    cuts = {model.part(*ends, coarse=True) for ends in ranges}
+    assert len(cuts) <= 2 * WAVELENGTH.size / 1250
+    for low, high in ranges:
+        cut = model.part(low, high, coarse=True)
+        assert cut.wavelength[0] <= low
+        assert cut.wavelength[-1] >= high
+        assert cut.wavelength.size <= 1250
+    assert model.part(8000.0, 8390.0, coarse=True) is model
 
+
+def test_lines_are_replaced_on_the_same_layout_or_a_new_one(model):
+    lines = replace(model.line_grid, base=model.line_grid.base + np.float32([0, 0.1, 0, 0]))
+    same, new = model.with_lines(lines), replace(model, line_grid=lines)
+    assert same.forward.layout is model.forward.layout
+    np.testing.assert_allclose(same.flux(**LABELS), new.flux(**LABELS), atol=5e-5)
+    assert np.abs(np.asarray(same.flux(**LABELS) - model.flux(**LABELS))).max() > 1e-3
+
+
+def test_former_names_are_there_with_a_warning(model):
+    with pytest.warns(DeprecationWarning, match="forward"):
+        assert model.emulator is model.forward
+    with pytest.warns(DeprecationWarning, match="log_pixels"):
+        assert model.places == model.log_pixels
+
+
+def test_what_is_beside_a_hole_is_known(model):
     holed = replace(model, meta={"holes": [[5500.0, 0.0]]})
     assert holed.near_hole(teff=5600.0, feh=-0.1)
     assert holed.near_hole(teff=5400.0, feh=-0.4)

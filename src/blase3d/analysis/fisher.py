@@ -318,7 +318,7 @@ def _observation(
         pixels = pixels_of(widths, model.forward.velocity_step)
     broadening = model.broadening(given, at, pixels)
     native = wavelength is None and broadening.neutral and "rv" not in given
-    return _Observation(model.places(at), jax.tree.map(jnp.float32, broadening), native)
+    return _Observation(model.log_pixels(at), jax.tree.map(jnp.float32, broadening), native)
 
 
 def _does_nothing(name: str, value: Any) -> bool:

@@ -306,7 +306,7 @@ def _observed(spectrum: Spectrum, snr: float | None, rng: np.random.Generator) -
 
 def _flux_rms(model: Model, spectrum: Spectrum, labels: dict[str, float]) -> tuple[float, float]:
     """rms over pixels of model minus spectrum, with and without the residual of the model."""
-    native = model.own_pixels(spectrum.wavelength)
+    native = model.native_pixels(spectrum.wavelength)
     wavelength = spectrum.wavelength if native is None else None
     pixels = slice(None) if native is None else native
 

@@ -1,4 +1,4 @@
-"""The model: a library as a function of its labels, with all that is known of it."""
+"""The model of a library: its spectrum as a function of the labels."""
 
 from __future__ import annotations
 
@@ -29,13 +29,24 @@ from .interpolation import make_interpolation
 from .line_grid import LineGrid, largest_reach, line_grid_layout
 
 _SAME_PIXEL = 1e-6
-"""Wavelengths this close (Å) are of one pixel."""
+"""Largest difference (Å) of wavelengths of the same pixel."""
 _GRAIN, _SPARE = 2048, 4
 """Cuts of a model begin and end at multiples of so many pixels, with so many to spare."""
 _COARSEST = 32_768
 """Pixels of a coarse cut that is not halved: it would not be worth its compilation."""
 _FASTEST, _BROADEST = 1000.0, 600.0
-"""Velocity (km/s) that is taken where it is not known yet, and where spectra are broadened."""
+"""Velocities (km/s) by which a range is extended: for a radial velocity that is not known yet, and
+for broadening."""
+
+
+def _renamed(old: str, new: str) -> property:
+    """An attribute of `Model` under its former name."""
+
+    def get(model: Model) -> Any:
+        warnings.warn(f"Model.{old} is now Model.{new}", DeprecationWarning, stacklevel=2)
+        return getattr(model, new)
+
+    return property(get, doc=f"The former name of `{new}`.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,12 +130,6 @@ class Model:
             SPEED_OF_LIGHT * float(ln[-1] - ln[0]) / (ln.size - 1),
         )
 
-    @property
-    def emulator(self) -> ForwardModel:
-        """The former name of `forward`."""
-        warnings.warn("Model.emulator is now Model.forward", DeprecationWarning, stacklevel=2)
-        return self.forward
-
     def with_lines(self, line_grid: LineGrid) -> Model:
         """Return the model with slightly other parameters of its lines.
 
@@ -168,7 +173,7 @@ class Model:
         integrate: bool = False,
         **labels: ArrayLike,
     ) -> Array:
-        """Flux in units of the continuum at given labels; works in jit, grad and vmap.
+        """Return the flux in units of the continuum at given labels; works in jit, grad and vmap.
 
         Parameters
         ----------
@@ -178,17 +183,17 @@ class Model:
             λ/Δλ of the instrument: one for all, one for each of `wavelength`, or a function of
             the wavelength (Å); None for none.
         wavelength : (Q,) array, optional
-            Where the flux is wanted, Å in vacuum; the model's own pixels if None. Beyond the
-            range of the model the flux of its last pixel goes on.
+            Å in vacuum; the model's own pixels if None. Beyond the range of the model its last
+            pixel is repeated.
         residual : bool
-            False: the lines alone.
+            Whether the lines are corrected by the model's residual.
         vmac : float, optional
             Radial–tangential macroturbulence, km/s.
         limb_darkening : float
             Linear coefficient of the rotation kernel.
         integrate : bool
             Average the flux over pixels that touch midway between the wavelengths, instead of
-            giving it at the wavelengths. These then need to be known numbers.
+            sampling it. The wavelengths cannot be traced then.
         **labels : float
             One value for every label of the model, e.g. teff (K), logg (cgs), feh (dex).
 
@@ -208,7 +213,7 @@ class Model:
         at = self.wavelength if wavelength is None else wavelength
         part = self
         if not isinstance(at, jax.core.Tracer) and np.size(at):
-            # only what can be seen at these wavelengths is evaluated
+            # light of other wavelengths does not reach the observation
             broad = _BROADEST * any(effect is not None for effect in (vsini, resolution, vmac))
             part = self.part(float(np.min(at)), float(np.max(at)), _fastest(rv) + broad)
         values = {
@@ -219,14 +224,14 @@ class Model:
             "resolution": resolution,
             "limb_darkening": limb_darkening,
         }
-        pixels = part.pixels(np.asarray(at, np.float64)) if integrate else None
+        pixels = part.detector_pixels(np.asarray(at, np.float64)) if integrate else None
         broadening = part.broadening(values, at, pixels)
-        return _observe(part.forward, vector, part.places(at), broadening, residual=residual)
+        return _observe(part.forward, vector, part.log_pixels(at), broadening, residual=residual)
 
     def part(
         self, low: float, high: float, velocity: float = 0.0, *, coarse: bool = False
     ) -> Model:
-        """The model cut to a range of wavelengths, which costs a fraction of the whole.
+        """Return the model cut to a range of wavelengths, which is as much faster to evaluate.
 
         Cuts are kept: ranges that are nearly equal have the same one.
 
@@ -256,7 +261,7 @@ class Model:
     def broadening(
         self, values: Mapping[str, Any], wavelength: ArrayLike, pixels: Pixels | None = None
     ) -> Broadening:
-        """The broadening of an observation at wavelengths (Q,) in Å.
+        """Return the broadening of an observation at wavelengths (Q,) in Å.
 
         Parameters
         ----------
@@ -267,20 +272,23 @@ class Model:
         pixels : Pixels, optional
             Detector pixels over which the flux is averaged.
         """
-        resolution = self.line_spread(values.get("resolution"), wavelength)
+        resolution = self.log_resolution(values.get("resolution"), wavelength)
         return Broadening.of({**values, "resolution": resolution}, pixels)
 
-    def pixels(self, wavelength: NDArray[np.float64]) -> Pixels:
-        """Pixels that touch midway between wavelengths (Q,) in Å."""
+    def detector_pixels(self, wavelength: NDArray[np.float64]) -> Pixels:
+        """Return pixels that touch midway between wavelengths (Q,) in Å."""
         return pixels_of(pixel_widths(wavelength), self.forward.velocity_step)
 
-    def line_spread(
+    def log_resolution(
         self,
         resolution: ArrayLike | Callable[[NDArray[np.float64]], ArrayLike] | None,
         wavelength: ArrayLike,
     ) -> ArrayLike | None:
-        """A resolution as `Broadening` has it: given at wavelengths (Q,), or as a function of them,
-        it is taken to the model's steps in ln λ, (M,)."""
+        """Return a resolution as `Broadening` has it.
+
+        One that is given at wavelengths (Q,), or as a function of them, is interpolated to the
+        model's steps in ln λ, (M,).
+        """
         if resolution is None or not (callable(resolution) or np.ndim(resolution)):
             return resolution
         first, steps = float(np.log(self.wavelength[0])), np.arange(self.forward.to_log.size)
@@ -289,35 +297,38 @@ class Model:
             return jnp.asarray(resolution(grid), jnp.float32)
         return jnp.interp(grid, jnp.asarray(wavelength), jnp.asarray(resolution))
 
-    def places(self, wavelength: ArrayLike) -> Array:
-        """Fractional pixels, on the model's steps in ln λ, of wavelengths (Q,) in Å."""
+    def log_pixels(self, wavelength: ArrayLike) -> Array:
+        """Return the fractional pixels, on the model's steps in ln λ, of wavelengths (Q,) in Å."""
         ln: Any
         if isinstance(wavelength, jax.core.Tracer):
             ln = jnp.log(wavelength)
-        else:  # in float64, as long as the wavelengths are known
+        else:  # in float64, since the wavelengths are known
             ln = np.log(np.asarray(wavelength, np.float64))
         first, step = float(np.log(self.wavelength[0])), self.forward.velocity_step
         return jnp.asarray((ln - first) * (SPEED_OF_LIGHT / step), jnp.float32)
 
-    def split_places(self, wavelength: NDArray[np.float64]) -> tuple[Array, Array]:
-        """The same as whole pixels, int32, and what remains, float32: exact on long spectra."""
-        ln = np.log(wavelength) - float(np.log(self.wavelength[0]))
-        place = ln * (SPEED_OF_LIGHT / self.forward.velocity_step)
-        whole = np.floor(place)
-        return jnp.asarray(whole, jnp.int32), jnp.asarray(place - whole, jnp.float32)
+    def split_log_pixels(self, wavelength: NDArray[np.float64]) -> tuple[Array, Array]:
+        """Return `log_pixels` as whole pixels, int32, and fractions, float32.
 
-    def own_pixels(self, wavelength: NDArray[np.float64]) -> slice | None:
-        """Where these wavelengths (Q,) are among the model's own pixels; None if they are not."""
+        They are exact on long spectra, where a sum in float32 would not be.
+        """
+        ln = np.log(wavelength) - float(np.log(self.wavelength[0]))
+        pixel = ln * (SPEED_OF_LIGHT / self.forward.velocity_step)
+        whole = np.floor(pixel)
+        return jnp.asarray(whole, jnp.int32), jnp.asarray(pixel - whole, jnp.float32)
+
+    def native_pixels(self, wavelength: NDArray[np.float64]) -> slice | None:
+        """Return the pixels of the model at these wavelengths (Q,), None if they are others."""
         first = int(np.searchsorted(self.wavelength, wavelength[0] - _SAME_PIXEL))
-        place = slice(first, first + wavelength.size)
-        own = self.wavelength[place]
-        same = own.shape == wavelength.shape and np.allclose(
-            own, wavelength, rtol=0, atol=_SAME_PIXEL
+        pixels = slice(first, first + wavelength.size)
+        native = self.wavelength[pixels]
+        same = native.shape == wavelength.shape and np.allclose(
+            native, wavelength, rtol=0, atol=_SAME_PIXEL
         )
-        return place if same else None
+        return pixels if same else None
 
     def label_vector(self, **labels: ArrayLike) -> Array:
-        """Labels by name as one vector (L,), checked against the range of the library."""
+        """Return labels by name as one vector (L,), checked against the range of the library."""
         names = self.label_names
         if set(labels) != set(names):
             raise LabelError(
@@ -336,8 +347,10 @@ class Model:
         return jnp.stack([jnp.asarray(labels[name], jnp.float32) for name in names])
 
     def near_hole(self, **labels: float) -> bool:
-        """Whether a corner of the cell that labels are in is a node that the library lacks: there
-        the model is filled in from further away."""
+        """Whether a corner of the cell around these labels is a node missing from the library.
+
+        The model is extrapolated from other nodes there.
+        """
         corners = []
         for name, axis in self.axes.items():
             above = int(np.searchsorted(axis, labels[name]))
@@ -349,9 +362,16 @@ class Model:
         )
 
     def lines(self, **labels: float) -> Lines:
-        """The lines at given labels."""
+        """Return the lines at given labels."""
         params = _line_params(self.forward, self.label_vector(**labels))
         return Lines(self.reference, np.asarray(params), self.recipe.profile)
+
+    emulator = _renamed("emulator", "forward")
+    places = _renamed("places", "log_pixels")
+    split_places = _renamed("split_places", "split_log_pixels")
+    own_pixels = _renamed("own_pixels", "native_pixels")
+    line_spread = _renamed("line_spread", "log_resolution")
+    pixels = _renamed("pixels", "detector_pixels")
 
 
 def _fine_span(first: int, last: int, size: int) -> tuple[int, int]:
@@ -369,7 +389,7 @@ def _coarse_span(first: int, last: int, size: int) -> tuple[int, int]:
 
 
 def _fastest(rv: ArrayLike | None) -> float:
-    """The largest velocity (km/s) that may be meant."""
+    """The largest radial velocity (km/s) that `rv` can have."""
     if rv is None:
         return 0.0
     return _FASTEST if isinstance(rv, jax.core.Tracer) else float(np.max(np.abs(rv)))
@@ -401,7 +421,7 @@ _line_params = jax.jit(line_params)
 
 
 def check_overlap(model: Model, wavelength: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which wavelengths (P,) lie within the model (InputError if none does)."""
+    """Return which wavelengths (P,) lie within the model, or raise InputError if none does."""
     low, high = model.wavelength[[0, -1]]
     inside = (wavelength >= low) & (wavelength <= high)
     if not inside.any():

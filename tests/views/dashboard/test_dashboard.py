@@ -158,8 +158,9 @@ def long_model():
 
 @pytest.fixture
 def slow_stars(monkeypatch):
-    """Velocities that are small beside the range of the long model."""
+    """Velocities that are small beside the range of the long model, which has small cuts."""
     monkeypatch.setattr(compiled_model, "_FASTEST", 30.0)
+    monkeypatch.setattr("blase3d.model.model._COARSEST", 2048)
 
 
 def test_a_cut_shows_the_same_as_the_whole(long_model, slow_stars, settings):

@@ -149,7 +149,7 @@ def unit_of_flux(problem: Problem) -> float:
 def make_data(problem: Problem, layout: Layout, unit: float, errors: ErrorArrays) -> Data:
     """Return the data of a problem, with fluxes in units of `unit`."""
     spectrum, options = problem.spectrum, problem.options
-    whole, fraction = problem.model.split_places(spectrum.wavelength)
+    whole, fraction = problem.model.split_log_pixels(spectrum.wavelength)
     flux = np.where(spectrum.good, np.clip(spectrum.flux / unit, -_HUGE, _HUGE), 0.0)
     return Data(
         jnp.int32(_first_native_pixel(problem) or 0),
@@ -189,7 +189,7 @@ def _relative_resolution(problem: Problem) -> Array | None:
     if varying is None or problem.spectrum.resolution is None:
         return None
     relative = varying / problem.spectrum.resolution
-    found = problem.model.line_spread(relative, problem.spectrum.wavelength)
+    found = problem.model.log_resolution(relative, problem.spectrum.wavelength)
     return jnp.asarray(found, jnp.float32)
 
 
@@ -226,5 +226,5 @@ def _first_native_pixel(problem: Problem) -> int | None:
     broadened = _neutral(problem) != FITTED or problem.options.integrate
     if broadened or problem.spectrum.order is not None:
         return None
-    native = problem.model.own_pixels(problem.spectrum.wavelength)
+    native = problem.model.native_pixels(problem.spectrum.wavelength)
     return None if native is None else native.start

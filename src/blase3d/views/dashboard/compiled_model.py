@@ -27,7 +27,7 @@ _FASTEST = parameter("rv").high + parameter("vsini").high
 
 @dataclass(frozen=True, eq=False)
 class _Cut:
-    """A cut of the model, with its pixels as `Model.split_places` returns them."""
+    """A cut of the model, with its pixels as `Model.split_log_pixels` returns them."""
 
     model: Model
     whole: Array
@@ -73,7 +73,7 @@ class CompiledModel:
         return self.model.part(*window, _FASTEST, coarse=True)
 
     def _compile(self, model: Model) -> _Cut:
-        cut = _Cut(model, *model.split_places(model.wavelength))
+        cut = _Cut(model, *model.split_log_pixels(model.wavelength))
         low, high = model.wavelength[[0, -1]]
         cut.flux(ViewState({name: least for name, (least, _) in model.bounds.items()}, (low, high)))
         self._ready[model] = cut
