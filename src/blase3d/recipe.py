@@ -7,7 +7,7 @@
     ├── interpolation   between the nodes
     └── residual        correction of the nodes' spectra that the lines leave
 
-What holds for all of them (how lines compose, how far their wings reach) is in the recipe itself.
+Settings common to all stages (how lines compose, how far their wings reach) belong to no group.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import dataclasses
 import json
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
@@ -58,7 +58,7 @@ _RANGES: dict[str, tuple[float, float]] = {
 
 
 def _kinds(group: Any) -> dict[str, Any]:
-    """The type of each setting of a group."""
+    """Return the type of each setting of a group."""
     hints = get_type_hints(group)
     return {field.name: hints[field.name] for field in fields(group)}
 
@@ -302,7 +302,7 @@ class Recipe(_Checked):
         )
 
     def replace(self, **settings: Any) -> Recipe:
-        """The recipe with some settings changed.
+        """Return the recipe with some settings changed.
 
         Parameters
         ----------
@@ -318,7 +318,7 @@ class Recipe(_Checked):
         return _changed(self, settings)
 
     def to_json(self) -> str:
-        """The recipe as one JSON object, an object for each group."""
+        """Return the recipe as one JSON object, with an object for each group."""
         return json.dumps({**asdict(self), "fit": {"kind": self.fit.kind, **asdict(self.fit)}})
 
     if not TYPE_CHECKING:
@@ -342,7 +342,7 @@ RECIPES = {recipe.name: recipe for recipe in (DEFAULT, SINGLE, PAPER)}
 
 
 def get_recipe(name: str, **changes: Any) -> Recipe:
-    """A recipe by name, or from a JSON file of one, with some settings changed.
+    """Return a recipe by name, or from a JSON file, with some settings changed.
 
     Parameters
     ----------
@@ -380,7 +380,7 @@ _ROOTS, _DATA = 4, 5
 
 
 def recipe_from_json(text: str, version: int = GROUPED) -> Recipe:
-    """The recipe that `Recipe.to_json` wrote, in this version or an earlier one.
+    """Return the recipe that `Recipe.to_json` wrote, in this version or an earlier one.
 
     Parameters
     ----------
@@ -398,10 +398,12 @@ def recipe_from_json(text: str, version: int = GROUPED) -> Recipe:
         settings = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise RecipeError(
-            f"the recipe is not JSON ({error}): write it as an object of settings."
+            f"got a recipe that is not JSON ({error}), expected an object of settings; write one."
         ) from None
     if not isinstance(settings, dict):
-        raise RecipeError(f"got the recipe {settings!r}, expected an object of settings; correct.")
+        raise RecipeError(
+            f"got the recipe {settings!r}, expected an object of settings; write one."
+        )
     if version < _ROOTS:
         settings |= {"root": 0, "smooth": 0}
     if version < _DATA:
@@ -429,7 +431,7 @@ _FORMER = {
 
 
 def _changed(recipe: Recipe, settings: Mapping[str, Any], drop: bool = False) -> Recipe:
-    """A recipe with some settings changed, in groups or by their names alone.
+    """Return a recipe with some settings changed, in groups or by their names alone.
 
     Settings of the other fit are refused, or dropped: before version 6 every recipe had them.
     """
@@ -445,11 +447,8 @@ def _changed(recipe: Recipe, settings: Mapping[str, Any], drop: bool = False) ->
         groups[name] = _replaced(groups[name], {setting: changes.pop(setting) for setting in known})
     if drop:
         changes = {name: value for name, value in changes.items() if name not in _SETTINGS}
-    if changes:
-        raise RecipeError(
-            f"got the recipe settings {sorted(changes)}, expected only "
-            f"{', '.join(_names(groups))}; remove or rename the others."
-        )
+    inner = [_kinds(type(group)) for group in groups.values() if is_dataclass(group)]
+    _refuse(changes, [*groups, *(name for names in inner for name in names if name != "tolerance")])
     return Recipe(**groups)
 
 
@@ -457,14 +456,16 @@ _SETTINGS = {*_kinds(SingleFit), *_kinds(JointFit)}
 """Settings of either fit."""
 
 
-def _names(groups: Mapping[str, Any]) -> list[str]:
-    """Names of all groups and settings."""
-    inner = [_kinds(type(group)) for group in groups.values() if is_dataclass(group)]
-    return [*groups, *(name for names in inner for name in names if name != "tolerance")]
+def _refuse(strange: Iterable[str], known: Iterable[str]) -> None:
+    if names := sorted(strange):
+        raise RecipeError(
+            f"got the recipe settings {names}, expected only {', '.join(known)}; "
+            "remove or rename the others."
+        )
 
 
 def _other_fit(fit: SingleFit | JointFit, catalogue: Any) -> SingleFit | JointFit:
-    """The fit that version 5 called by this `catalogue`, with the settings common to both."""
+    """Return the fit that version 5 called `catalogue`, with the settings common to both."""
     kinds = [kind for name, kind in _CATALOGUES.items() if name == catalogue]
     if not kinds:
         raise RecipeError(
@@ -478,7 +479,7 @@ def _other_fit(fit: SingleFit | JointFit, catalogue: Any) -> SingleFit | JointFi
 
 
 def _group(name: str, group: Any, value: Any) -> Any:
-    """The value of a group or setting: itself, or of a JSON object, or of a tolerance."""
+    """Return the value of a group or setting, also from a JSON object or a tolerance."""
     if name == "residual" and _is_of(value, float):
         return ResidualSettings(value) if value else None
     if not isinstance(value, dict):
@@ -496,15 +497,11 @@ def _group(name: str, group: Any, value: Any) -> Any:
 
 
 def _replaced(group: Any, settings: Mapping[str, Any]) -> Any:
-    """A group with some settings changed."""
+    """Return a group with some settings changed."""
     if not settings:
         return group
     known = _kinds(type(group)) if is_dataclass(group) else {}
-    if strange := sorted(settings.keys() - known.keys()):
-        raise RecipeError(
-            f"got the recipe settings {strange}, expected only {', '.join(known)}; "
-            "remove or rename the others."
-        )
+    _refuse(settings.keys() - known.keys(), known)
     return dataclasses.replace(group, **settings)
 
 
@@ -548,7 +545,7 @@ def _warn(message: str) -> None:
 
 
 def _accepting_former(init: Callable[..., None]) -> Callable[..., None]:
-    """`Recipe.__init__`, which also takes the settings of version 5 by name."""
+    """Return `Recipe.__init__`, accepting also the settings of version 5 by name."""
 
     @wraps(init)
     def accepting(self: Recipe, *args: Any, **settings: Any) -> None:
