@@ -142,7 +142,7 @@ def test_settings_that_are_none_are_refused(model):
         tune(star, model, adjust=("depth",))
     with pytest.raises(InputError, match="zero or more"):
         tune(star, model, times=-1.0)
-    with pytest.raises(InputError, match="usual error of shift"):
+    with pytest.raises(InputError, match="typical error of shift"):
         Scales(shift=-0.1)
 
 

@@ -298,11 +298,11 @@ class _Observation:
     broadening: Broadening
     native: bool
 
-    def __call__(self, emulator: ForwardModel, absorbed: Array) -> Array:
+    def __call__(self, forward: ForwardModel, absorbed: Array) -> Array:
         """A change `absorbed` (P,) of the flux as it is observed, (Q,): B."""
         if self.native:
             return absorbed
-        return 1.0 - apply_instrument(emulator, 1.0 - absorbed, self.pixel, self.broadening)
+        return 1.0 - apply_instrument(forward, 1.0 - absorbed, self.pixel, self.broadening)
 
 
 def _observation(
@@ -329,25 +329,25 @@ def _does_nothing(name: str, value: Any) -> bool:
 
 
 @jax.jit
-def _observed(emulator: ForwardModel, observation: _Observation, changes: Array) -> Array:
+def _observed(forward: ForwardModel, observation: _Observation, changes: Array) -> Array:
     """Changes (K, P) of the flux as they are observed, (K, Q)."""
-    return jax.vmap(partial(observation, emulator))(changes)
+    return jax.vmap(partial(observation, forward))(changes)
 
 
 @jax.jit
-def _observed_transpose(emulator: ForwardModel, observation: _Observation, values: Array) -> Array:
+def _observed_transpose(forward: ForwardModel, observation: _Observation, values: Array) -> Array:
     """The transpose of `_observed`: from (K, Q) at observed pixels to (K, P)."""
-    blank = jnp.zeros((len(values), emulator.layout.n_pixels))
-    _, back = jax.vjp(jax.vmap(partial(observation, emulator)), blank)
+    blank = jnp.zeros((len(values), forward.layout.n_pixels))
+    _, back = jax.vjp(jax.vmap(partial(observation, forward)), blank)
     return back(values)[0]
 
 
 @jax.jit
-def _slopes(emulator: ForwardModel, labels: Array, span: Array) -> tuple[Array, Array, Array]:
+def _slopes(forward: ForwardModel, labels: Array, span: Array) -> tuple[Array, Array, Array]:
     """Lines (C, 4), and the slopes of lines (L, C, 4) and flux (L, P), per `span` of each label."""
 
     def at(labels: Array) -> tuple[Array, Array]:
-        return smooth_line_params(emulator, labels), evaluate(emulator, labels)
+        return smooth_line_params(forward, labels), evaluate(forward, labels)
 
     (params, _), push = jax.linearize(at, labels)
     slopes, change = jax.vmap(push)(jnp.diag(span))
@@ -355,7 +355,7 @@ def _slopes(emulator: ForwardModel, labels: Array, span: Array) -> tuple[Array, 
 
 
 def _divided(
-    emulator: ForwardModel,
+    forward: ForwardModel,
     labels: Array,
     along: Floats,
     slopes: Array,
@@ -369,14 +369,14 @@ def _divided(
     """
     matrix = jnp.asarray(along, jnp.float32)
     lines, everything, of_residual, gain = derivatives_along(
-        emulator, labels, matrix, slopes, change
+        forward, labels, matrix, slopes, change
     )
-    total = np.asarray(_observed(emulator, observation, everything), np.float64)
-    net = np.asarray(_observed(emulator, observation, matrix @ change), np.float64)
+    total = np.asarray(_observed(forward, observation, everything), np.float64)
+    net = np.asarray(_observed(forward, observation, matrix @ change), np.float64)
     changes = total > _FAINT * total.max(axis=1, keepdims=True)
     relative = (net * weight / weight.max()) ** 2 / np.where(changes, total, 1.0)
     quotient = jnp.asarray(np.where(changes, relative, 0.0), jnp.float32)
-    density = jnp.maximum(_observed_transpose(emulator, observation, quotient), 0.0)
+    density = jnp.maximum(_observed_transpose(forward, observation, quotient), 0.0)
     of_lines = project(lines, density * jnp.abs(gain))
     residual = np.sum(np.asarray(of_residual * density, np.float64), axis=1)
     return np.asarray(of_lines, np.float64), residual

@@ -1,12 +1,12 @@
-"""Tuning: the lines of a model adjusted to one observed star, and its spectrum without noise.
+"""Tuning: the lines of a model adjusted to one observed star, and a noise-free template of it.
 
     spectrum ─► infer ─► labels ─► changes of lines (`fit`) ─► model, template
                                         ▲
-                     pixels masked out (`folds`) say how far lines may change
+                     cross-validation (`folds`) sets the size of the changes
 
-Every model gets some lines wrong: strengths, places and widths of transitions are uncertain. The
-changes that suit a star belong to the transitions, so the tuned model is corrected for stars of its
-kind. How far lines may change is chosen by pixels that are masked out.
+Every model has some lines wrong: strengths, wavelengths and widths of transitions are uncertain.
+The changes found for one star belong to the transitions, so the tuned model is better for similar
+stars. How far lines may change is chosen by cross-validation on masked pixels.
 """
 
 from __future__ import annotations
@@ -22,35 +22,40 @@ from ...inference import Inference, Options, Prior, infer
 from ...inference.likelihood.likelihood import Likelihood, make_likelihood
 from ...inference.problem import Problem, make_problem
 from ...model.model import Model
+from ...runtime.arrays import Bools, Floats
 from ...runtime.progress import Progress, silent
 from ...spectra.spectrum import Spectrum
-from ...units import SPEED_OF_LIGHT
+from ...units import SIGMA_PER_MAD, SPEED_OF_LIGHT
 from .fit import (
     QUANTITIES,
-    Freedom,
+    AllowedChanges,
     Scales,
+    allowed_changes,
     check_quantities,
-    make_freedom,
     most_probable,
     with_changes,
 )
-from .folds import Bools, Floats, HeldOut, block_length, held_out, run_length
+from .folds import HeldOut, block_length, held_out, run_length
 
 __all__ = ["QUANTITIES", "HeldOut", "Scales", "Trial", "Tuned", "tune"]
 
 TIMES = (0.0, 0.1, 0.3, 1.0)
-"""What the usual errors of single lines are multiplied by, to be chosen from."""
-_NORMAL = 1.4826
+"""Factors of the typical errors of single lines that are tried."""
 _OUTLIER = 6.0
-"""Pixels that even tuned lines miss by so many errors count less: lines that the model lacks."""
-_SEEN = 0.05
-"""Depth of lines whose widths are usual."""
+"""Residual of the tuned model, in errors, beyond which a pixel gets less weight: lines that are
+missing in the model."""
+_DEEP, _WIDTH = 0.05, 0.1
+"""Least depth of the lines whose median width is the typical one, and the width without any, Å."""
+_LEAST_ERROR = 1e-4
+"""Least error of a spectrum without stated errors, in units of the continuum."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What the usual errors of single lines were multiplied by, and how pixels came out that were
-    masked: runs shorter than a line, and blocks of whole lines."""
+    """One factor of the typical errors of single lines, and its cross-validation.
+
+    Masked are runs of pixels shorter than a line, and blocks of whole lines.
+    """
 
     times: float
     runs: HeldOut
@@ -58,7 +63,7 @@ class Trial:
 
     @property
     def holds(self) -> bool:
-        """Whether changes help within lines, and do no harm to lines that were masked out."""
+        """Whether the changes improve masked runs, and do not worsen masked lines."""
         return self.runs.tuned < self.runs.untuned and self.blocks.tuned <= self.blocks.untuned
 
 
@@ -69,20 +74,20 @@ class Tuned:
     Attributes
     ----------
     model : Model
-        The library with its lines changed, everywhere over the grid alike.
+        The model with its lines changed, equally at all labels.
     inference : Inference
-        The star, by the model as it was.
+        The labels of the star, by the untuned model.
     reference : (C,)
         Wavelengths that name the lines, Å in vacuum.
     changes : (C, 3)
-        Of ln area, place (Å) and ln width of every line.
+        Changes of ln area, wavelength (Å) and ln width of every line.
     trials : tuple of Trial
-        What was tried.
+        All factors that were tried.
     best : Trial or None
-        What was chosen: of those that hold, the one with the least error over runs. None: none
-        holds, and the lines are as they were.
+        The chosen one: the least error over runs of those that hold. None: none holds, and the
+        lines are unchanged.
     template : Spectrum
-        The tuned model on the pixels of the star, without noise, in units of the continuum.
+        The tuned model on the pixels of the star, in units of the continuum.
     """
 
     model: Model
@@ -94,7 +99,7 @@ class Tuned:
     template: Spectrum
 
     def to_dict(self) -> dict[str, Any]:
-        """The numbers as they go into JSON and into the meta of the model."""
+        """The numbers, for JSON and for the meta of the model."""
         sizes = map(float, np.sqrt(np.mean(self.changes**2, axis=0)))
         return {
             "labels": {name: e.value for name, e in self.inference.labels.items()},
@@ -126,15 +131,15 @@ def tune(
     spectrum : Spectrum
         The observation, in vacuum wavelengths, in any flux unit.
     model : Model
-        The library.
+        The model.
     priors, fixed, **options
-        As for `infer`, which says first what star it is.
+        As for `infer`, which finds the labels first.
     scales : Scales, optional
-        Usual errors of the lines of the library.
+        Typical errors of the lines of the library.
     adjust : tuple of str
-        What may change of lines, of `QUANTITIES`.
+        Quantities that may change, of `QUANTITIES`.
     times : float, optional
-        What the usual errors are multiplied by; None: what suits masked-out pixels best.
+        Factor of the typical errors; None: the best one in cross-validation.
 
     Returns
     -------
@@ -143,33 +148,33 @@ def tune(
     Raises
     ------
     InputError
-        The spectrum cannot be compared with the model, or a setting is none.
+        The spectrum cannot be compared with the model, or a setting is impossible.
     """
     check_quantities(adjust)
     if times is not None and not 0.0 <= times < np.inf:
         raise InputError(
-            f"got {times:g} times the usual errors, expected zero or more; correct it."
+            f"got {times:g} times the typical errors, expected zero or more; correct it."
         )
     answer = infer(spectrum, model, priors=priors, fixed=fixed, **options)
-    bench = _bench(spectrum, model, answer, priors, fixed, options, scales or Scales(), adjust)
-    trials = _tried(bench, TIMES if times is None else (times,), progress)
+    star = _tuning_star(spectrum, model, answer, priors, fixed, options, scales or Scales(), adjust)
+    trials = _tried(star, TIMES if times is None else (times,), progress)
     holding = [trial for trial in trials if trial.holds]
     best = min(holding, key=lambda trial: trial.runs.tuned) if holding else None
-    nothing = np.zeros((len(bench.problem.model.reference), len(QUANTITIES)))
-    part = nothing if best is None else bench.changes(best.times)
+    nothing = np.zeros((len(star.problem.model.reference), len(QUANTITIES)))
+    found = nothing if best is None else star.changes(best.times)
     changes = np.zeros((model.reference.size, len(QUANTITIES)))
-    changes[np.isin(model.reference, bench.problem.model.reference)] = part
-    template = bench.template(part)
-    found = Tuned(model, answer, model.reference, changes, trials, best, template)
-    return replace(found, model=_tuned_model(model, changes, found.to_dict()))
+    changes[np.isin(model.reference, star.problem.model.reference)] = found
+    template = star.template(found)
+    tuned = Tuned(model, answer, model.reference, changes, trials, best, template)
+    return replace(tuned, model=_tuned_model(model, changes, tuned.to_dict()))
 
 
-def _tried(bench: _Bench, times: tuple[float, ...], progress: Progress) -> tuple[Trial, ...]:
+def _tried(star: _TuningStar, times: tuple[float, ...], progress: Progress) -> tuple[Trial, ...]:
     trials = []
     for done, value in enumerate(times):
         progress("masked-out pixels", done, len(times))
         runs, blocks = (
-            bench.judged(length(bench.width), value) for length in (run_length, block_length)
+            star.validated(length(star.width), value) for length in (run_length, block_length)
         )
         trials.append(Trial(value, runs, blocks))
     progress("masked-out pixels", len(times), len(times))
@@ -177,52 +182,57 @@ def _tried(bench: _Bench, times: tuple[float, ...], progress: Progress) -> tuple
 
 
 def _tuned_model(model: Model, changes: Floats, meta: Mapping[str, Any]) -> Model:
-    """The model with its lines changed; what is added to `base` holds everywhere over the grid."""
+    """The model with its lines changed, equally at all labels."""
     lines = with_changes(model, changes).line_grid
     return replace(model, line_grid=lines, meta={**model.meta, "tuned": dict(meta)})
 
 
 @dataclass(frozen=True, eq=False)
-class _Bench:
-    """A star with its labels, ready for lines to be changed: the likelihood there with errors as
-    they are without what lines get wrong, and the full width (Å) of a usual line."""
+class _TuningStar:
+    """A star at its labels, whose lines can be changed.
+
+    `error` (P,) has the errors of the pixels, without those of lines, in the unit of the data, and
+    `width` the full width of a typical line, Å.
+    """
 
     likelihood: Likelihood
     theta: Floats
-    freedom: Freedom
+    allowed: AllowedChanges
     error: Floats
     width: float
 
     @property
     def problem(self) -> Problem:
-        """The star and the model that reaches it."""
+        """The star, and the model cut to it."""
         return self.likelihood.problem
 
     def without(self, out: Bools | None = None, error: Floats | None = None) -> Likelihood:
-        """The likelihood without pixels (P,), with errors (P,) in the unit of the data."""
+        """The likelihood without masked pixels (P,), with errors (P,) in the unit of the data."""
         used = self.problem.spectrum.good if out is None else ~out
         return self.likelihood.with_pixel_errors(self.error if error is None else error, used)
 
     def changes(self, times: float, out: Bools | None = None) -> Floats:
-        """The most probable changes (C, 3) where pixels (P,) are masked; sought again with less
-        weight for what tuned lines do not come near to."""
+        """The most probable changes (C, 3) with pixels (P,) masked.
+
+        They are fitted twice, the second time with less weight for outliers of the first fit.
+        """
         likelihood = self.without(out)
-        first = most_probable(likelihood, self.theta, self.freedom, times)
-        rest, continuum = self.residual(likelihood, first.changes)
-        distance = np.abs(rest * continuum) / self.error
+        first = most_probable(likelihood, self.theta, self.allowed, times)
+        residual, continuum = self.residual(likelihood, first.changes)
+        distance = np.abs(residual * continuum) / self.error
         error = self.error * np.maximum(distance / _OUTLIER, 1.0)
         again = self.without(out, error)
-        return most_probable(again, self.theta, self.freedom, times, first).changes
+        return most_probable(again, self.theta, self.allowed, times, first).changes
 
     def residual(self, likelihood: Likelihood, changes: Floats | None) -> tuple[Floats, Floats]:
-        """Data less model (P,) in units of the continuum, and the continuum, both (P,)."""
+        """Data minus model in units of the continuum, and the continuum, both (P,)."""
         if changes is not None:
             likelihood = _with_changes(likelihood, changes)
         fit = likelihood.fitted(likelihood.predicted(self.theta))
         return (self.problem.spectrum.flux - fit.flux) / fit.continuum, fit.continuum
 
     def template(self, changes: Floats) -> Spectrum:
-        """What the star shows with lines changed by (C, 3), without noise."""
+        """The spectrum of the star with lines changed by (C, 3), without noise."""
         observed = self.problem.spectrum
         likelihood = _with_changes(self.without(), changes)
         fit = likelihood.fitted(likelihood.predicted(self.theta))
@@ -234,8 +244,8 @@ class _Bench:
             meta={"medium": "vacuum", "template": "tuned, noiseless, in units of the continuum"},
         )
 
-    def judged(self, length: float, times: float) -> HeldOut:
-        """Errors over runs of pixels of a length (Å), each masked out once."""
+    def validated(self, length: float, times: float) -> HeldOut:
+        """Residuals over runs of pixels of a length (Å), each masked once."""
 
         def residual_without(out: Bools) -> tuple[Floats, Floats]:
             likelihood = self.without(out)
@@ -254,7 +264,7 @@ def _with_changes(likelihood: Likelihood, changes: Floats) -> Likelihood:
     return replace(likelihood, problem=replace(problem, model=model))
 
 
-def _bench(
+def _tuning_star(
     spectrum: Spectrum,
     model: Model,
     answer: Inference,
@@ -263,38 +273,40 @@ def _bench(
     options: Mapping[str, Any],
     scales: Scales,
     adjust: tuple[str, ...],
-) -> _Bench:
+) -> _TuningStar:
     problem = make_problem(spectrum, model, priors, fixed, Options(**options))
     values = {**answer.labels, **answer.nuisance}
     theta = np.array([values[name].value for name in problem.names])
-    # not `refined`, which allows for lines that are wrong: their changes are sought here
+    # Without the errors of lines, which are what is fitted here.
     likelihood = make_likelihood(problem)
     labels = {name: answer.labels[name].value for name in model.label_names}
-    freedom = make_freedom(problem.model, labels, scales, adjust)
+    allowed = allowed_changes(problem.model, labels, scales, adjust)
     error = _error(likelihood, theta)
-    return _Bench(likelihood, theta, freedom, error, _usual_width(problem, theta, labels))
+    return _TuningStar(likelihood, theta, allowed, error, _typical_width(problem, theta, labels))
 
 
 def _error(likelihood: Likelihood, theta: Floats) -> Floats:
-    """Errors (P,) of the pixels in the unit of the data: as stated, times what most pixels tell, so
-    that lines which the model has wrong do not count as noise."""
+    """Errors (P,) of the pixels in the unit of the data.
+
+    The stated errors are scaled by the median residual, so that wrong lines do not count as noise.
+    """
     spectrum = likelihood.problem.spectrum
     fit = likelihood.fitted(likelihood.predicted(theta))
     stated = np.abs(fit.continuum) if spectrum.error is None else spectrum.error
     ratio = np.abs(spectrum.flux - fit.flux) / stated
-    usual = _NORMAL * float(np.median(ratio[spectrum.good]))
-    least = 1e-4 if spectrum.error is None else 1.0
-    return stated * max(usual, least)
+    scale = SIGMA_PER_MAD * float(np.median(ratio[spectrum.good]))
+    least = _LEAST_ERROR if spectrum.error is None else 1.0
+    return stated * max(scale, least)
 
 
-def _usual_width(problem: Problem, theta: Floats, labels: Mapping[str, float]) -> float:
-    """Full width (Å) of a usual line as the star shows it."""
+def _typical_width(problem: Problem, theta: Floats, labels: Mapping[str, float]) -> float:
+    """Full width (Å) of a typical line in the spectrum: intrinsic, resolution and velocities."""
     model = problem.model
     lines = model.lines(**labels)
-    deep = lines.central_depth(model.recipe.composition) > _SEEN
-    width = float(np.median(lines.fwhm[deep])) if deep.any() else 0.1
+    deep = lines.central_depth(model.recipe.composition) > _DEEP
+    width = float(np.median(lines.fwhm[deep])) if deep.any() else _WIDTH
     values = problem.parameters(theta)
     middle = float(np.median(problem.spectrum.wavelength))
-    seen = [width, middle / values["resolution"]]
-    seen += [middle * values[name] / SPEED_OF_LIGHT for name in ("vsini", "vmac")]
-    return float(np.sqrt(np.sum(np.square(seen))))
+    widths = [width, middle / values["resolution"]]
+    widths += [middle * values[name] / SPEED_OF_LIGHT for name in ("vsini", "vmac")]
+    return float(np.sqrt(np.sum(np.square(widths))))

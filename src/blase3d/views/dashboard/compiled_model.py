@@ -82,7 +82,7 @@ class CompiledModel:
 
 @jax.jit
 def _observe(
-    emulator: ForwardModel,
+    forward: ForwardModel,
     labels: Array,
     fraction: Array,
     rv: Array,
@@ -91,5 +91,5 @@ def _observe(
     whole: Array,
 ) -> Array:
     broadening = Broadening(rv=rv, vsini=vsini, resolution=resolution)
-    flux = observe(emulator, labels, fraction, broadening, whole=whole)
+    flux = observe(forward, labels, fraction, broadening, whole=whole)
     return jnp.asarray(flux, jnp.float32)
