@@ -156,14 +156,27 @@ def long_model():
     return model_of(SimpleNamespace(wavelength=pixels, axes=grid.axes, labels=grid.labels))
 
 
-@pytest.fixture
-def slow_stars(monkeypatch):
-    """Velocities that are small beside the range of the long model, which has small cuts."""
-    monkeypatch.setattr(compiled_model, "_FASTEST", 30.0)
-    monkeypatch.setattr("blase3d.model.model._COARSEST", 2048)
+@pytest.fixture(scope="module")
+def small_cuts():
+    """Velocities and cuts that are small beside the range of the long model."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("blase3d.model.model._COARSEST", 2048)
+        patch.setattr(compiled_model, "_FASTEST", 30.0)
+        yield
 
 
-def test_a_cut_shows_the_same_as_the_whole(long_model, slow_stars, settings):
+@patient
+@given(st.floats(0.0, 1.0), st.floats(0.001, 1.0))
+def test_a_cut_has_all_that_its_window_needs(long_model, small_cuts, middle, width):
+    window = fit_window(8480 + 40 * middle, 40 * width, long_model)
+    pixels, cut = long_model.wavelength, CompiledModel(long_model)._cut_for(window).wavelength
+    low, high = max(window[0] / (1 + 1e-4), pixels[0]), min(window[1] * (1 + 1e-4), pixels[-1])
+    assert cut[0] <= low < high <= cut[-1]
+    needed = ((pixels >= low) & (pixels <= high)).sum()
+    assert cut.size <= max(4 * (needed + 10), 4096)
+
+
+def test_a_cut_shows_the_same_as_the_whole(long_model, small_cuts, settings):
     near = replace(settings, window=(8497.0, 8499.0), rv=12.0, vsini=4.0, resolution=30_000.0)
     compiled = CompiledModel(long_model)
     whole = compiled.flux(near)
