@@ -116,7 +116,7 @@ RESERVED = frozenset(
 )
 """Names that no label of a library can have: other arguments of `Model.flux`."""
 
-_KNOWN = {parameter.name: parameter for parameter in (*LABELS, *OBSERVATION)}
+_BY_NAME = {parameter.name: parameter for parameter in (*LABELS, *OBSERVATION)}
 
 
 def parameter(name: str) -> Parameter:
@@ -129,4 +129,4 @@ def parameter(name: str) -> Parameter:
     >>> parameter("c_to_o").title
     'c_to_o'
     """
-    return _KNOWN.get(name) or Parameter(name, name, name.replace("$", r"\$"))
+    return _BY_NAME.get(name) or Parameter(name, name, name.replace("$", r"\$"))

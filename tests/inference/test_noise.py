@@ -9,9 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from toy_models import model_of
 
+from blase3d.errors import InputError
+from blase3d.inference import infer
 from blase3d.inference.noise import NOISE_MODELS
 from blase3d.inference.noise.noise import first_noise, noise_at
+from blase3d.libraries.toy import toy_grid
 from blase3d.spectra.spectrum import Spectrum
 
 RNG = np.random.default_rng(1)
@@ -129,7 +133,7 @@ class Autoregressive:
         return Differences(pad(noise.weight(continuum) * scale), jnp.float32(self.ratio))
 
 
-def test_correlated_noise_needs_no_more_than_a_member():
+def test_correlated_noise_is_whitened_by_one_member():
     star = Spectrum(WAVELENGTH, CONTINUUM, np.full(WAVELENGTH.size, 0.05))
     rows = RNG.normal(0.0, 0.05 * 0.8, (10, WAVELENGTH.size))
     for k in range(1, WAVELENGTH.size):
@@ -139,3 +143,28 @@ def test_correlated_noise_needs_no_more_than_a_member():
     white = np.asarray(whitening(jnp.asarray(rows / UNIT)))[:, 1:]
     assert np.var(white) == pytest.approx(1.0, abs=0.05)
     assert abs(np.mean(white[:, 1:] * white[:, :-1])) < 0.02
+
+
+def test_a_new_noise_model_is_a_class_and_a_row(monkeypatch):
+    """Correlated noise: chi-square is one, and the intervals are wider than for white noise."""
+    monkeypatch.setitem(NOISE_MODELS, "autoregressive", Autoregressive())
+    model = model_of(toy_grid().cut(8490.0, 8500.0))
+    pixels = model.wavelength[20:-20]
+    noise = RNG.normal(0.0, 0.01 * 0.8, pixels.size)
+    for k in range(1, pixels.size):
+        noise[k] += 0.6 * noise[k - 1]
+    truth = {"teff": 5730.0, "logg": 4.32, "feh": -0.13}
+    flux = np.asarray(model.flux(**truth, wavelength=pixels), float) + noise
+    star = Spectrum(pixels, flux, np.full(pixels.size, 0.01))
+    fixed = {"rv": 0.0, "vsini": 0.0, "resolution": np.inf, "logg": 4.32, "feh": -0.13}
+    found, white = (
+        infer(star, model, fixed=fixed, noise=name) for name in ("autoregressive", "scaled")
+    )
+    assert found.options.noise == "autoregressive"
+    assert found.chi2_red == pytest.approx(1.0, abs=0.2)
+    assert found.labels["teff"].sigma > 1.2 * white.labels["teff"].sigma
+    assert abs(found.labels["teff"].value - truth["teff"]) < 4.0 * found.labels["teff"].sigma
+    with pytest.raises(InputError, match="scaled, jitter, autoregressive"):
+        infer(star, model, fixed=fixed, noise="pink")
+    with pytest.raises(InputError, match="jitter with the noise model"):
+        infer(star, model, fixed=fixed, noise="autoregressive", jitter=True)

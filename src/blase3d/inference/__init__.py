@@ -32,6 +32,7 @@ _HOMES = {
     "infer": "single",
     "infer_many": "batch",
 }
+"""Module of each public name."""
 
 __all__ = ["Inference", "Method", "Options", "Prior", "infer", "infer_many"]
 

@@ -13,6 +13,7 @@ from ..errors import InputError
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _UNIFORM = re.compile(rf"({_NUMBER}):({_NUMBER})")
 _NORMAL = re.compile(rf"({_NUMBER})(?:\+-|±)({_NUMBER})")
+"""LO:HI, and MEAN+-SIGMA."""
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ class Problem:
         Fixed parameters.
     options : Options
         Assumptions about the data.
-    notices : tuple of str
+    messages : tuple of str
         Changes that were made to the spectrum, in words.
     """
 
@@ -105,7 +105,7 @@ class Problem:
     free: dict[str, Prior]
     fixed: dict[str, float]
     options: Options = field(default_factory=Options)
-    notices: tuple[str, ...] = ()
+    messages: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -175,13 +175,13 @@ def make_problem(
         for name, bounds in ranges.items()
         if name not in fixed
     }
-    spectrum, notices = _overlap(spectrum, model)
+    spectrum, messages = _overlap(spectrum, model)
     spectrum, more = _without_bands(spectrum, options)
     spectrum = _with_full_orders(spectrum, options)
     low, high = (float(end) for end in spectrum.wavelength[[0, -1]])
     section = model.part(low, high, _fastest(free, fixed) + parameter("vsini").high)
-    notices = _correction(spectrum) + notices + more
-    return Problem(section, spectrum, free, fixed, options, notices)
+    messages = _correction(spectrum) + messages + more
+    return Problem(section, spectrum, free, fixed, options, messages)
 
 
 def _with_assumed(

@@ -126,7 +126,7 @@ def _answer(outcome: Outcome, method: str, start: float) -> Inference:
         chi2_red=best.fit.chi2 / likelihood.freedom() if noise.stated else np.nan,
         method=method,
         seconds=time.perf_counter() - start,
-        flags=problem.notices + flags_of(outcome, sigma),
+        flags=problem.messages + flags_of(outcome, sigma),
         n_pixels=int(used.sum()),
         n_masked=spectrum.n_masked,
         wavelength=spectrum.wavelength[used],

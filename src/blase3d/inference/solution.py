@@ -20,7 +20,7 @@ _FEWEST_SEGMENTS = 20
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """Where a method ended.
+    """The point at which a method ended.
 
     Attributes
     ----------

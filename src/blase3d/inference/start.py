@@ -1,4 +1,4 @@
-"""Starts of a search: the spectrum compared with coarse templates of the whole model.
+"""Starts of a search: the spectrum compared with coarse templates of the model.
 
 A first velocity comes from cross-correlation with some templates: on equal steps in ln λ a shift is
 a velocity (Tonry & Davis 1979, AJ 84, 1511). Then chi-square, with the continuum solved for, is
@@ -24,7 +24,7 @@ from ..model.interpolation import Interpolation
 from ..parameters import parameter
 from ..runtime.arrays import Floats, Integers
 from ..spectra.continuum import chebyshev_basis
-from ..units import FWHM_PER_SIGMA, SPEED_OF_LIGHT
+from ..units import FWHM_PER_SIGMA, SIGMA_PER_MAD, SPEED_OF_LIGHT
 from .problem import Problem
 from .templates import Templates, templates_of
 
@@ -44,8 +44,6 @@ _TURBULENCE_SIGMA = 0.5
 """Standard deviation of the macroturbulence kernel in units of vmac."""
 _CLIP = 5.0
 """Typical deviations beyond which a pixel does not count for the smooth level."""
-_NORMAL = 1.4826
-"""Standard deviation over median absolute deviation of the normal distribution."""
 _CLIPPINGS = 4
 """Fits of the smooth level."""
 _DARK = 0.05
@@ -137,7 +135,7 @@ def _smooth_level(wavelength: Floats, flux: Floats, problem: Problem) -> Floats:
     for _ in range(_CLIPPINGS):
         smooth = basis @ np.linalg.lstsq(basis[keep], flux[keep], rcond=None)[0]
         distance = np.abs(flux - smooth)
-        keep = distance <= _CLIP * _NORMAL * np.median(distance) + 1e-12
+        keep = distance <= _CLIP * SIGMA_PER_MAD * np.median(distance) + 1e-12
         if keep.sum() <= 2 * (degree + 1):
             break
     typical = np.median(np.abs(flux)) or 1.0
@@ -158,8 +156,8 @@ def _velocity(
     length = next_fast_len(2 * rows.shape[1], real=True)
     count = rows.shape[1]
     total = np.bincount(binned.position, binned.weight, count)
-    excess = np.bincount(binned.position, binned.weight * (binned.flux - 1.0), count)
-    departure = excess / np.where(total > 0.0, total, 1.0)
+    absorbed = np.bincount(binned.position, binned.weight * (binned.flux - 1.0), count)
+    departure = absorbed / np.where(total > 0.0, total, 1.0)
     velocity = np.fft.fftfreq(length, 1.0 / (length * templates.step))
     transformed = rfft(departure, length)
     correlation = irfft(transformed * np.conj(rfft(rows, length)), length)

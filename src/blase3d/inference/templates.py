@@ -74,6 +74,7 @@ class Templates:
 
 
 _KNOWN: WeakKeyDictionary[Model, Templates] = WeakKeyDictionary()
+"""Templates of the models that are in use."""
 
 
 def templates_of(model: Model) -> Templates:

@@ -1,1 +1,9 @@
-"""The likelihood of an observed spectrum: data, forward model, noise, and linear nuisances."""
+"""The likelihood of an observed spectrum.
+
+likelihood.py     chi-square at θ, its derivatives, and the estimate of the errors
+data.py           the observation as arrays
+forward.py        parameters to flux on the pixels of the data
+marginal.py       continuum and error modes, solved for
+errors.py         errors of pixels, lines and model in one budget
+line_errors.py    errors of single lines
+"""

@@ -1,4 +1,4 @@
-"""What an inference method is, and what it returns."""
+"""Inference methods: the protocol, and the record that they return."""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@ The density is that of the likelihood at the solution of `least_squares`: its er
 continuum and error modes are solved for at every θ, and chi-square is divided by the scatter of the
 solution. Parameters are mapped from their range to the whole line, u = ln(p/(1 − p)) with p the
 fraction of the range of ψ (`Coordinates`), and scaled by the Cholesky factor of their covariance,
-so that the density is nearly a unit normal; a short window adaptation learns the rest. In float32,
-chi-square is summed as the difference from that of the solution.
+so that the density is nearly a unit normal; a short window adaptation learns the remaining scales.
+In float32, chi-square is summed as the difference from that of the solution.
 """
 
 from __future__ import annotations
@@ -208,6 +208,7 @@ def _target(solution: Solution) -> _Target:
 
 
 _residual = jax.jit(whitened_residual, static_argnames="form")
+"""The whitened residual, compiled for itself."""
 
 
 def _log_density(

@@ -25,9 +25,9 @@ class Jitter:
 def _jitter(squares: Floats, level: Floats) -> float:
     """Solve mean(squares/(1 + (s level)²)) = 1 for s; zero if the mean is below one at s = 0."""
 
-    def excess(s: float) -> float:
+    def above_one(s: float) -> float:
         return float(np.mean(squares / (1.0 + (s * level) ** 2))) - 1.0
 
-    if excess(0.0) <= 0.0:
+    if above_one(0.0) <= 0.0:
         return 0.0
-    return float(brentq(excess, 0.0, 2.0 * np.sqrt(squares.mean()) / level.min(), xtol=1e-9))
+    return float(brentq(above_one, 0.0, 2.0 * np.sqrt(squares.mean()) / level.min(), xtol=1e-9))

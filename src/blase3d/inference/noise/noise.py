@@ -18,15 +18,15 @@ from jax import Array
 
 from ...runtime.arrays import Bools, Floats
 from ...spectra.spectrum import Spectrum
+from ...units import SIGMA_PER_MAD
 
 OUTLIER = 5.0
 """Distance beyond which a pixel is an outlier, in typical deviations."""
 SMALL = 5e-3
-"""Distance within which no pixel is an outlier, in units of the continuum: models err that much."""
+"""Distance within which no pixel is an outlier, in units of the continuum: the error of
+most models."""
 _SMALLEST = 1e-4
 """Smallest error of a spectrum that states none, in units of the continuum."""
-_NORMAL = 1.4826
-"""Standard deviation over median absolute deviation of the normal distribution."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +142,7 @@ def noise_at(
     level = np.abs(continuum) / noise.error
     typical_level = float(np.median(level[used]))
     smallest = _SMALLEST * typical_level
-    deviation = _NORMAL * float(np.median(np.abs(ratio[used])))
+    deviation = SIGMA_PER_MAD * float(np.median(np.abs(ratio[used])))
     deviation = max(deviation, 1.0 if noise.stated else smallest, 1e-30)
     weights = np.ones_like(ratio)
     if robust:
