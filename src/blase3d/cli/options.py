@@ -17,9 +17,6 @@ from ..parameters import parameter
 if TYPE_CHECKING:
     from ..inference.prior import Prior
 
-
-if TYPE_CHECKING:
-
     class Method(StrEnum):
         """Inference methods."""
 

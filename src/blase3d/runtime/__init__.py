@@ -1,4 +1,4 @@
-"""What the package needs of the machine: files, Zarr groups, executors, progress.
+"""Access to the machine: files, Zarr groups, executors, progress.
 
-`moved.py` keeps the module paths of the last version alive.
+`moved.py` keeps the module paths of the last version importable.
 """

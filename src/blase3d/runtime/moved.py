@@ -59,15 +59,15 @@ class _MovedFinder(MetaPathFinder, Loader):
 
 def _new_path(name: str) -> str | None:
     """The new path of a module, or None if it has not moved."""
-    old, rest = name.removeprefix(_PACKAGE), ""
+    old, submodule = name.removeprefix(_PACKAGE), ""
     while old:
         if old in _MOVED:
-            return f"{_PACKAGE}{_MOVED[old]}{rest}"
+            return f"{_PACKAGE}{_MOVED[old]}{submodule}"
         old, dot, last = old.rpartition(".")
-        rest = f"{dot}{last}{rest}"
+        submodule = f"{dot}{last}{submodule}"
     return None
 
 
 def keep_old_paths() -> None:
-    """Have old paths imported. Called once, when blase3d is imported."""
+    """Make old paths importable. Called once, when blase3d is imported."""
     sys.meta_path.insert(0, _MovedFinder())

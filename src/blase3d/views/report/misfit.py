@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...units import FWHM_PER_SIGMA
+from ...units import FWHM_PER_SIGMA, SIGMA_PER_MAD
 from .report_data import Floats, ReportData
 
 SIGNIFICANT = 4.0
@@ -25,8 +25,6 @@ _DEPTH = 0.02
 _REACH = 1.5
 """Half width of the fitted range, in full widths at half maximum of the line."""
 _MIN_PIXELS = 3
-_NORMAL = 1.4826
-"""Standard deviation over median absolute deviation of the normal distribution."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ def wrong_lines(data: ReportData, count: int = 10) -> list[WrongLine]:
     Of lines within a width of each other, only the worst is kept.
     """
     wavelength, residual, error = _sorted_pixels(data)
-    scatter = max(_NORMAL * float(np.median(np.abs(residual / error))), 1.0)
+    scatter = max(SIGMA_PER_MAD * float(np.median(np.abs(residual / error))), 1.0)
     found = data.information
     centers, widths = data.observed_centers, _widths(data)
     wrong = []
