@@ -1,7 +1,7 @@
-"""For MkDocs: links from the pages to files of the repository lead somewhere on the site too.
+"""MkDocs hooks: pages for files of the repository that the documentation links to.
 
-In the repository `[surface](../src/blase3d/surface.py)` opens the file. The site has a page of its
-own for every file that is linked in this way.
+In the repository, `[recipe](../src/blase3d/recipe.py)` opens the file. On the site, it opens a page
+with the text of the file.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Let the links lead to these pages."""
+    """Point the links to these pages."""
     here = Path(page.file.src_uri).parent.as_posix()
     return LINK.sub(lambda link: f"]({relpath(page_of(link[1]), here)})", markdown)
 
