@@ -10,7 +10,7 @@ from pathlib import Path
 
 import blase3d as b3
 from blase3d.views.figures import figures_of
-from blase3d.views.style import style
+from blase3d.views.style import settings
 
 NAMES = ("process", "line-counts", "line-maps", "reconstruction", "line-or-pixel")
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
@@ -23,7 +23,7 @@ def main(folder: Path) -> None:
     makers = figures_of(b3.load_model(folder / "model.zip"), clones=clones)
     for name in NAMES:
         path = IMAGES / f"{name}.png"
-        with style():
+        with settings():
             makers[name]().figure.savefig(path, dpi=DPI, metadata={"Software": None})
         print(path)
 

@@ -81,7 +81,7 @@ class Drawing:
     numbers: Mapping[str, Any] = field(default_factory=dict)
 
 
-def style() -> AbstractContextManager[None]:
+def settings() -> AbstractContextManager[None]:
     """Return a context with the settings for drawing and saving figures."""
     return matplotlib.rc_context(_RC)
 

@@ -23,29 +23,16 @@ from ...model.queries import (
 )
 from ...parameters import parameter
 from ...runtime.arrays import Floats
-from ..style import (
-    AMBER,
-    BLACK,
-    BLUE,
-    COLUMN,
-    GREEN,
-    GREY,
-    ORANGE,
-    PINK,
-    SKY,
-    Drawing,
-    label_text,
-    new_figure,
-    style,
-)
-from .nodes import Nodes, flux_at, nodes_of
+from .. import style
+from ..style import Drawing
+from .nodes import Nodes, flux_at, label_of, nodes_of
 
 _WIDTHS = 4.0
 """Half width of a window in full widths at half maximum of its line ..."""
 _NARROWEST, _WIDEST = 0.6, 5.0
 """... and its limits, Å."""
-_LINES = ((BLUE, "solid"), (SKY, "dashed"), (ORANGE, "solid"), (AMBER, "dashed"))
-"""Colours and line styles of the nodes around a point."""
+_COLOURS = (style.BLUE, style.SKY, style.ORANGE, style.AMBER)
+"""Colours of the nodes around a point."""
 _DOTS = (0, (1.2, 1.0))
 
 
@@ -80,24 +67,24 @@ def reconstruction(
     flux = flux_at(model, point)[window]
     at_nodes = [nodes.flux(corner)[window] for corner in corners]
     x = model.wavelength[window]
-    with style():
-        figure = new_figure(COLUMN, 4.2)
+    with style.settings():
+        figure = style.new_figure(style.COLUMN, 4.2)
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(1.5, 1.0))
-        for corner, there, (colour, dash) in zip(corners, at_nodes, _LINES, strict=False):
-            looks = {"color": colour, "linestyle": dash}
+        for k, (corner, there) in enumerate(zip(corners, at_nodes, strict=True)):
+            looks = {"color": _COLOURS[k], "linestyle": ("solid", "dashed")[k % 2]}
             top.plot(x, there, label=_short({name: corner[name] for name in names}), **looks)
             bottom.plot(x, 100 * (there - flux), **looks)
         name = _short({name: point[name] for name in names}) + ", model"
-        top.plot(x, flux, color=BLACK, linestyle=_DOTS, linewidth=1.5, label=name)
-        bottom.axhline(0.0, color=BLACK, linestyle=_DOTS, linewidth=1.5)
+        top.plot(x, flux, color=style.BLACK, linestyle=_DOTS, linewidth=1.5, label=name)
+        bottom.axhline(0.0, color=style.BLACK, linestyle=_DOTS, linewidth=1.5)
         top.set_ylabel("Flux / continuum")
         bottom.set_ylabel("Minus the model (%)")
         _finish(figure, top, bottom, x)
     reference = float(model.reference[index])
     caption = (
         f"The line at {reference:.2f} Å (vacuum) at nodes of the library (lines; {nodes.source}) "
-        f"and in the model midway between them (dots), at {label_text(point)}. Below: the nodes "
-        "minus the model."
+        f"and in the model midway between them (dots), at {style.label_text(point)}. "
+        "Below: the nodes minus the model."
     )
     numbers = {
         "line": reference,
@@ -139,7 +126,8 @@ def line_or_pixel(
         No label has three values.
     """
     nodes = nodes_of(model) if nodes is None else nodes
-    along = _long_label(model, along)
+    long = [name for name, axis in model.axes.items() if axis.size >= 3]
+    along = label_of(long, along, "a label of three values or more, of which one can be left out")
     axis = model.axes[along]
     middle = middle_node(model)
     i = int(np.clip(np.searchsorted(axis, middle[along]), 1, axis.size - 2))
@@ -151,13 +139,13 @@ def line_or_pixel(
     window = _window(model, target, index)
     errors = {one.name: _rms(one.flux - truth) for one in found}
     fit = _rms(flux_at(model, target, residual=False) - truth)
-    with style():
+    with style.settings():
         figure = _draw(model.wavelength[window], truth[window], found, window, errors)
     reference, label = float(model.reference[index]), parameter(along)
     caption = (
-        f"The node at {label_text(target)}, left out and interpolated from the others (the nearest "
-        f"at {label.title} {low:g} and {high:g} {label.short_unit}; {nodes.source}), around the "
-        f"line at {reference:.2f} Å (vacuum). Top: flux. Below, on two scales: interpolated minus "
+        f"The node at {style.label_text(target)}, left out and interpolated from the others "
+        f"(the nearest at {label.title} {low:g} and {high:g} {label.short_unit}; {nodes.source}), around "
+        f"the line at {reference:.2f} Å (vacuum). Top: flux. Below, on two scales: interpolated minus "
         "true flux. Linear and spline pixels interpolate the flux; lines interpolate the line "
         "parameters, alone and with the residual, by the same spline. The catalogue of lines was "
         "fitted to all nodes, including this one; without interpolation the lines differ from it "
@@ -204,13 +192,13 @@ def _interpolations(
     smaller = without_node(model, along, target[along])
     alone = flux_at(smaller, target, residual=False)
     found = [
-        _Interpolated("linear pixels", pixels("linear"), AMBER, "solid"),
-        _Interpolated("spline pixels", pixels("spline"), PINK, "solid"),
-        _Interpolated("lines alone", alone, GREEN, "dashed"),
+        _Interpolated("linear pixels", pixels("linear"), style.AMBER, "solid"),
+        _Interpolated("spline pixels", pixels("spline"), style.PINK, "solid"),
+        _Interpolated("lines alone", alone, style.GREEN, "dashed"),
     ]
     if model.residual is not None:
         full = flux_at(smaller, target)
-        found.append(_Interpolated("lines and residual", full, BLUE, "solid"))
+        found.append(_Interpolated("lines and residual", full, style.BLUE, "solid"))
     return found
 
 
@@ -222,9 +210,9 @@ def _draw(
     errors: Mapping[str, float],
 ) -> Figure:
     """Draw the node that was left out, and below it the larger errors, then the smaller ones."""
-    figure = new_figure(COLUMN, 4.8)
+    figure = style.new_figure(style.COLUMN, 4.8)
     top, large, small = figure.subplots(3, 1, sharex=True, height_ratios=(1.3, 1.0, 1.0))
-    top.plot(x, truth, color=BLACK, linewidth=2.4, alpha=0.35, label="node, left out")
+    top.plot(x, truth, color=style.BLACK, linewidth=2.4, alpha=0.35, label="node, left out")
     best = sorted(errors, key=lambda name: errors[name])[:2]
     for one in found:
         looks = {"color": one.colour, "linestyle": one.dash}
@@ -233,7 +221,7 @@ def _draw(
         axes = small if one.name in best else large
         axes.plot(x, 100 * (one.flux[window] - truth), **looks)
     for axes in (large, small):
-        axes.axhline(0.0, color=GREY, linewidth=0.5)
+        axes.axhline(0.0, color=style.GREY, linewidth=0.5)
         axes.set_ylabel("Error (%)")
     top.set_ylabel("Flux / continuum")
     _finish(figure, top, small, x, "Interpolated (rms over the whole range, 1e-4)")
@@ -246,18 +234,6 @@ def _first_two(model: Model) -> tuple[str, ...]:
         raise LabelError("no label of the model varies, so nothing is between its nodes.")
     first = [name for name in ("teff", "logg") if name in names]
     return tuple((first + [name for name in names if name not in first])[:2])
-
-
-def _long_label(model: Model, along: str | None) -> str:
-    long = [name for name, axis in model.axes.items() if axis.size >= 3]
-    if along is None and long:
-        return "teff" if "teff" in long else long[0]
-    if along not in long:
-        raise LabelError(
-            f"got {along or 'no label'}, expected a label of three values or more, of which one "
-            f"can be left out ({', '.join(long) or 'there is none'}); choose another."
-        )
-    return along
 
 
 def _window(model: Model, labels: Mapping[str, float], index: int) -> slice:

@@ -18,7 +18,7 @@ from ...model.model import Model
 from ...runtime.files import replacing
 from ...runtime.progress import Progress, silent
 from ...runtime.seed import check_seed
-from ..style import Drawing, style
+from ..style import Drawing, settings
 from .between_nodes import line_or_pixel, reconstruction
 from .label_errors import COUNT, label_residuals
 from .maps import DEPTH, line_counts, line_maps
@@ -203,7 +203,7 @@ def _write(make: Callable[[], Drawing], folder: Path, ending: str) -> Written:
     start = time.perf_counter()
     drawing = make()
     path = folder / f"{drawing.name}.{ending}"
-    with style(), replacing(path) as partial_path, _quiet_fonts():
+    with settings(), replacing(path) as partial_path, _quiet_fonts():
         drawing.figure.savefig(partial_path, format=ending, dpi=_DPI, metadata=_NO_DATE[ending])
     return Written(
         drawing.name,

@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from ...analysis.validation import choose_held_out
-from ...errors import LabelError
 from ...inference import infer
 from ...libraries.grid import Grid
 from ...model.model import Model, check_overlap
@@ -21,18 +20,9 @@ from ...runtime.arrays import Floats
 from ...runtime.progress import Progress, silent
 from ...spectra.continuum import normalise
 from ...spectra.spectrum import Spectrum, cut
-from ..style import (
-    BLUE,
-    COLUMN,
-    GREY,
-    ORANGE,
-    PAGE,
-    Drawing,
-    axis_title,
-    new_figure,
-    style,
-)
-from .nodes import Nodes, nodes_of
+from .. import style
+from ..style import Drawing
+from .nodes import Nodes, label_of, nodes_of
 
 COUNT = 40
 """Number of nodes whose labels are inferred."""
@@ -90,28 +80,27 @@ def label_residuals(
     """
     nodes = nodes_of(model) if nodes is None else nodes
     names = varying_labels(model)
-    over = _label(names, over)
+    over = label_of(names, over, "a label that varies")
     rows = nodes.labels
     chosen = np.random.default_rng(seed).permutation(len(rows))[:count]
     of_nodes = _infer(model, _node_spectra(model, nodes, rows[np.sort(chosen)]), "nodes", progress)
-    between = None
+    sets = {"nodes": of_nodes}
     if holdout is not None:
-        between = _infer(model, _held_out(model, holdout, rows), "held-out", progress)
-    sets = {"nodes": of_nodes} | ({} if between is None else {"held out": between})
+        sets["held out"] = _infer(model, _held_out(model, holdout, rows), "held-out", progress)
     columns = {name: model.label_names.index(name) for name in names}
-    with style():
-        width = COLUMN if len(sets) == 1 else PAGE
-        figure = new_figure(width, 1.35 * len(names) + 0.55)
+    with style.settings():
+        width = style.COLUMN if len(sets) == 1 else style.PAGE
+        figure = style.new_figure(width, 1.35 * len(names) + 0.55)
         panels = figure.subplots(len(names), len(sets), sharex=True, squeeze=False)
         for k, (title, found) in enumerate(sets.items()):
             number = len(found.truth)
             panels[0, k].set_title(f"{number} {_KIND[title][number != 1]}")
-            panels[-1, k].set_xlabel(axis_title(over))
+            panels[-1, k].set_xlabel(style.axis_title(over))
             panels[-1, k].xaxis.set_major_locator(MaxNLocator(5))
             for row, (name, column) in enumerate(columns.items()):
                 _draw(panels[row, k], found, columns[over], column, _COLOURS[title])
                 if k == 0:
-                    panels[row, 0].set_ylabel(f"Δ {axis_title(name)}")
+                    panels[row, 0].set_ylabel(f"Δ {style.axis_title(name)}")
     caption = _caption(model, nodes, sets, over, names, len(rows), seed)
     numbers: dict[str, Any] = {
         "seed": seed,
@@ -125,17 +114,7 @@ def label_residuals(
 
 
 _KIND = {"nodes": ("node", "nodes"), "held out": ("held-out spectrum", "held-out spectra")}
-_COLOURS = {"nodes": BLUE, "held out": ORANGE}
-
-
-def _label(names: Sequence[str], over: str | None) -> str:
-    if not names:
-        raise LabelError("no label of the model varies, so there is nothing to infer.")
-    if over is None:
-        return "teff" if "teff" in names else names[0]
-    if over not in names:
-        raise LabelError(f"got {over}, expected a label that varies: {', '.join(names)}.")
-    return over
+_COLOURS = {"nodes": style.BLUE, "held out": style.ORANGE}
 
 
 def _node_spectra(model: Model, nodes: Nodes, rows: Floats) -> list[tuple[Floats, Spectrum]]:
@@ -173,7 +152,7 @@ def _infer(
 def _draw(axes: Axes, found: Recovered, over: int, column: int, colour: str) -> None:
     """Draw every error as a dot, and mean and scatter of several at one value."""
     x, error = found.truth[:, over], found.error[:, column]
-    axes.axhline(0.0, color=GREY, linewidth=0.6)
+    axes.axhline(0.0, color=style.GREY, linewidth=0.6)
     single = np.unique(x).size == x.size
     size, alpha = (5, 0.8) if single else (3, 0.45)
     axes.plot(x, error, ".", color=colour, markersize=size, alpha=alpha)

@@ -21,20 +21,8 @@ from ...model.queries import (
 from ...parameters import parameter
 from ...recipe import JointFit
 from ...runtime.arrays import Floats, Integers
-from ..style import (
-    COLUMN,
-    DIVERGING,
-    MAP,
-    MISSING,
-    PAGE,
-    Drawing,
-    axis_title,
-    edges,
-    label_text,
-    mark_nodes,
-    new_figure,
-    style,
-)
+from .. import style
+from ..style import Drawing
 from .nodes import pair_of
 
 DEPTH = 0.01
@@ -71,10 +59,10 @@ def line_counts(
     x, y = model.axes[first], model.axes[second]
     counts = count_lines(model, label_mesh(model, base, {first: x, second: y}), depth)
     table = counts.reshape(x.size, y.size)
-    with style():
-        figure = new_figure(COLUMN, 2.7)
+    with style.settings():
+        figure = style.new_figure(style.COLUMN, 2.7)
         axes = figure.subplots()
-        mesh = axes.pcolormesh(edges(x), edges(y), table.T, cmap="cividis", linewidth=0)
+        mesh = axes.pcolormesh(style.edges(x), style.edges(y), table.T, cmap="cividis", linewidth=0)
         mesh.set_edgecolor("face")
         _label_axes(axes, first, second)
         for axis, values in ((axes.xaxis, x), (axes.yaxis, y)):
@@ -136,13 +124,13 @@ def line_maps(
     params = line_over_labels(model, index, label_mesh(model, base, {first: x, second: y}))
     found = line_quantities(params.reshape(x.size, y.size, 4))
     panels = {_TITLES[name]: values for name, values in found.items()}
-    with style():
-        figure = new_figure(PAGE, 4.9)
+    with style.settings():
+        figure = style.new_figure(style.PAGE, 4.9)
         for axes, (title, values) in zip(figure.subplots(2, 2).flat, panels.items(), strict=True):
             _draw_map(figure, axes, x, y, values, title, smooth)
             _label_axes(axes, first, second)
             if smooth:
-                mark_nodes(axes, model, first, second)
+                style.mark_nodes(axes, model, first, second)
     reference = float(model.reference[index])
     missing = float(np.isnan(params[:, 1]).mean())
     caption = (
@@ -182,12 +170,12 @@ def _draw_map(
     both = low < 0 < high and "mu" in title
     size = max(-low, high)
     norm = TwoSlopeNorm(0.0, -size, size) if both else None
-    axes.set_facecolor(MISSING)
+    axes.set_facecolor(style.MISSING)
     mesh = axes.pcolormesh(
-        x if smooth else edges(x),
-        y if smooth else edges(y),
+        x if smooth else style.edges(x),
+        y if smooth else style.edges(y),
         np.ma.masked_invalid(values.T),
-        cmap=DIVERGING if both else MAP,
+        cmap=style.DIVERGING if both else style.MAP,
         norm=norm,
         shading="gouraud" if smooth else "flat",
         rasterized=True,
@@ -206,8 +194,8 @@ def _draw_constant(axes: Axes, x: Floats, y: Floats, value: float, title: str) -
 
 
 def _label_axes(axes: Axes, first: str, second: str) -> None:
-    axes.set_xlabel(axis_title(first))
-    axes.set_ylabel(axis_title(second))
+    axes.set_xlabel(style.axis_title(first))
+    axes.set_ylabel(style.axis_title(second))
     axes.tick_params(which="both", direction="out", top=False, right=False)
 
 
@@ -222,4 +210,4 @@ def _write_counts(axes: Axes, x: Floats, y: Floats, table: Integers) -> None:
 def _held(base: Mapping[str, float], first: str, second: str) -> str:
     """Return the labels that are held, as part of a sentence."""
     held = {name: value for name, value in base.items() if name not in (first, second)}
-    return f" at {label_text(held)}" if held else ""
+    return f" at {style.label_text(held)}" if held else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,6 +100,24 @@ def flux_at(model: Model, labels: Mapping[str, float], *, residual: bool = True)
     """Flux (P,) of a model at labels, in float64."""
     given: dict[str, Any] = dict(labels)
     return np.asarray(model.flux(residual=residual, **given), np.float64)
+
+
+def label_of(names: Sequence[str], wanted: str | None, kind: str) -> str:
+    """Return the wanted label, or if None, Teff or the first of `names`.
+
+    Raises
+    ------
+    LabelError
+        The wanted label is not in `names`, or `names` is empty.
+    """
+    if wanted is None and names:
+        return "teff" if "teff" in names else names[0]
+    if wanted is None or wanted not in names:
+        raise LabelError(
+            f"got {wanted or 'no label'}, expected {kind} ({', '.join(names) or 'there is none'}); "
+            "choose another."
+        )
+    return wanted
 
 
 def pair_of(model: Model, over: tuple[str, str] | None = None) -> tuple[str, str]:

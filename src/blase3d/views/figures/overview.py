@@ -18,20 +18,8 @@ from ...model.queries import (
     varying_labels,
 )
 from ...runtime.arrays import Floats
-from ..style import (
-    BLACK,
-    BLUE,
-    GREEN,
-    MAP,
-    ORANGE,
-    PAGE,
-    Drawing,
-    axis_title,
-    label_text,
-    mark_nodes,
-    new_figure,
-    style,
-)
+from .. import style
+from ..style import Drawing
 from .nodes import Nodes, flux_at, nodes_of
 
 _HALF = 8.0
@@ -64,20 +52,20 @@ def process(model: Model, *, line: float | None = None, nodes: Nodes | None = No
     first, stop = np.searchsorted(model.wavelength, [center - _HALF, center + _HALF])
     window = slice(int(first), int(stop))
     at = model.wavelength[window]
-    with style():
-        figure = new_figure(PAGE, 2.15)
+    with style.settings():
+        figure = style.new_figure(style.PAGE, 2.15)
         panels = figure.subplots(1, 4)
-        _spectrum(panels[0], at, nodes.flux(node)[window], BLACK, "spectrum of a node")
+        _spectrum(panels[0], at, nodes.flux(node)[window], style.BLACK, "spectrum of a node")
         shown = _draw_lines(panels[1], model, node, at)
         _draw_one_line(figure, panels[2], model, index, node, point, names)
         between = flux_at(model, point)[window]
-        _spectrum(panels[3], at, between, ORANGE, "→ spectrum anywhere")
+        _spectrum(panels[3], at, between, style.ORANGE, "→ spectrum anywhere")
     caption = (
-        f"The process, from left to right: the spectrum of a node at {label_text(node)} "
+        f"The process, from left to right: the spectrum of a node at {style.label_text(node)} "
         f"({nodes.source}); its lines, of which {shown} are deeper than {_MARKED:g} here; ln of "
         f"the area of the line at {center:.2f} Å (vacuum) over the labels, with the nodes as dots "
-        f"and a point between them as a cross; and the spectrum at that point, {label_text(point)},"
-        f" from all {model.reference.size:,} lines"
+        f"and a point between them as a cross; and the spectrum at that point, "
+        f"{style.label_text(point)}, from all {model.reference.size:,} lines"
         + ("." if model.residual is None else " and the residual.")
     )
     numbers = {"node": node, "place": point, "line": center, "lines_shown": shown}
@@ -108,8 +96,8 @@ def _draw_lines(axes: Axes, model: Model, node: Mapping[str, float], at: Floats)
     chosen = np.flatnonzero(inside)
     alone = lines.take(chosen).alone(at, model.recipe.composition)
     for i, flux in zip(chosen, alone, strict=True):
-        axes.plot(at, flux, color=BLUE, linewidth=0.7, alpha=0.8)
-        axes.plot([lines.center[i]] * 2, [1.02, 1.06], color=GREEN, linewidth=0.8)
+        axes.plot(at, flux, color=style.BLUE, linewidth=0.7, alpha=0.8)
+        axes.plot([lines.center[i]] * 2, [1.02, 1.06], color=style.GREEN, linewidth=0.8)
     axes.set_title("→ its lines")
     axes.set_ylim(-0.02, 1.08)
     axes.tick_params(labelleft=False)
@@ -131,14 +119,16 @@ def _draw_one_line(
     params = line_over_labels(model, index, label_mesh(model, node, values))
     area = np.ma.masked_invalid(params[:, 1].reshape([_POINTS] * len(names)))
     axes.set_title(r"→ $\ln a$ of one line")
-    axes.set_xlabel(axis_title(names[0]))
+    axes.set_xlabel(style.axis_title(names[0]))
     if len(names) == 1:
-        axes.plot(values[names[0]], area, color=BLUE)
+        axes.plot(values[names[0]], area, color=style.BLUE)
         axes.set_ylabel(r"$\ln a$")
-        axes.axvline(point[names[0]], color=ORANGE)
+        axes.axvline(point[names[0]], color=style.ORANGE)
         return
-    found = axes.pcolormesh(*values.values(), area.T, cmap=MAP, shading="nearest", rasterized=True)
-    axes.plot(point[names[0]], point[names[1]], "x", color=ORANGE, markersize=6, mew=1.8)
-    axes.set_ylabel(axis_title(names[1]), labelpad=1)
+    found = axes.pcolormesh(
+        *values.values(), area.T, cmap=style.MAP, shading="nearest", rasterized=True
+    )
+    axes.plot(point[names[0]], point[names[1]], "x", color=style.ORANGE, markersize=6, mew=1.8)
+    axes.set_ylabel(style.axis_title(names[1]), labelpad=1)
     figure.colorbar(found, ax=axes, pad=0.02, aspect=25)
-    mark_nodes(axes, model, names[0], names[1])
+    style.mark_nodes(axes, model, names[0], names[1])

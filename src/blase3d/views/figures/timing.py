@@ -22,7 +22,8 @@ from ...model.evaluate import ForwardModel, evaluate
 from ...model.model import Model
 from ...runtime.arrays import Floats
 from ...runtime.progress import Progress, silent
-from ..style import BLUE, GREEN, GREY, ORANGE, PAGE, Drawing, new_figure, style
+from .. import style
+from ..style import Drawing
 
 COUNTS = (1, 4, 16, 64)
 """Numbers of spectra that are timed together."""
@@ -118,16 +119,16 @@ def _drawing(
 
 def _figure(counts: Floats, each: Floats, many: Floats, gain: Floats) -> Figure:
     """Draw milliseconds one by one and in a batch (counts, repeats), and their ratio."""
-    with style():
-        figure = new_figure(PAGE, 2.4)
+    with style.settings():
+        figure = style.new_figure(style.PAGE, 2.4)
         left, right = figure.subplots(1, 2)
-        _points(left, counts, each, color=ORANGE, marker="o", label="one by one")
-        _points(left, counts, many, color=BLUE, marker="s", label="in one batch")
+        _points(left, counts, each, color=style.ORANGE, marker="o", label="one by one")
+        _points(left, counts, many, color=style.BLUE, marker="s", label="in one batch")
         left.set_ylabel("Time per spectrum (ms)")
         left.set_ylim(0.0, 1.25 * max(each.max(), many.max()))
         left.legend(loc="upper right")
-        right.plot(counts, gain, color=GREEN, marker="D", markersize=4)
-        right.axhline(1.0, color=GREY, linewidth=0.6)
+        right.plot(counts, gain, color=style.GREEN, marker="D", markersize=4)
+        right.axhline(1.0, color=style.GREY, linewidth=0.6)
         right.set_ylim(0.0, 1.25 * max(1.0, gain.max()))
         right.set_ylabel("Speed-up by the batch")
         for axes in (left, right):
