@@ -143,13 +143,13 @@ def line_or_pixel(
         figure = _draw(model.wavelength[window], truth[window], found, window, errors)
     reference, label = float(model.reference[index]), parameter(along)
     caption = (
-        f"The node at {style.label_text(target)}, left out and interpolated from the others "
-        f"(the nearest at {label.title} {low:g} and {high:g} {label.short_unit}; {nodes.source}), around "
-        f"the line at {reference:.2f} Å (vacuum). Top: flux. Below, on two scales: interpolated minus "
-        "true flux. Linear and spline pixels interpolate the flux; lines interpolate the line "
-        "parameters, alone and with the residual, by the same spline. The catalogue of lines was "
-        "fitted to all nodes, including this one; without interpolation the lines differ from it "
-        f"by {fit:.1e} rms. Errors (rms) over {truth.size:,} pixels: "
+        f"The node at {style.label_text(target)}, left out and interpolated from the others (the "
+        f"nearest at {label.title} {low:g} and {high:g} {label.short_unit}; {nodes.source}), "
+        f"around the line at {reference:.2f} Å (vacuum). Top: flux. Below, on two scales: "
+        "interpolated minus true flux. Linear and spline pixels interpolate the flux; lines "
+        "interpolate the line parameters, alone and with the residual, by the same spline. The "
+        "catalogue of lines was fitted to all nodes, including this one; without interpolation "
+        f"the lines differ from it by {fit:.1e} rms. Errors (rms) over {truth.size:,} pixels: "
         + ", ".join(f"{name} {value:.1e}" for name, value in errors.items())
         + "."
     )
