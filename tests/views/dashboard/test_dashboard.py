@@ -23,7 +23,7 @@ from blase3d.spectra.formats import read_spectrum
 from blase3d.spectra.spectrum import Spectrum
 from blase3d.views.dashboard import compiled_model, explore
 from blase3d.views.dashboard.compiled_model import CompiledModel
-from blase3d.views.dashboard.downloads import lines_file, model_file, star_file
+from blase3d.views.dashboard.downloads import lines_ecsv, model_ecsv, star_ecsv
 from blase3d.views.dashboard.frame import make_frame
 from blase3d.views.dashboard.html_text import line_html, message, model_summary
 from blase3d.views.dashboard.page import Page
@@ -342,16 +342,16 @@ def test_a_spectrum_elsewhere_is_refused(model):
 def test_files_to_take_away_are_read_back(model, settings, tmp_path):
     cut_settings = replace(settings, rv=5.0, resolution=4e4)
     path = tmp_path / "model.ecsv"
-    path.write_text(model_file(model, cut_settings))
+    path.write_text(model_ecsv(model, cut_settings))
     back = read_spectrum(path)
     assert back.wavelength[0] >= WINDOW[0]
     assert back.wavelength[-1] <= WINDOW[1]
     assert back.flux == pytest.approx(seen(model, cut_settings, back.wavelength), abs=1e-6)
     star = show_star("star", star_of(model, settings), model)
-    path.write_text(star_file(model, settings, star))
+    path.write_text(star_ecsv(model, settings, star))
     assert len(read_spectrum(path)) == ((star.wavelength >= 8490) & (star.wavelength <= 8510)).sum()
     lines = find_visible(model, settings)
-    text = lines_file(model, settings, lines, LineNames(model), None)
+    text = lines_ecsv(model, settings, lines, LineNames(model), None)
     assert len([row for row in text.splitlines() if not row.startswith("#")]) == 1 + len(
         lines.index
     )

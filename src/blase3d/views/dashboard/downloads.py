@@ -22,13 +22,13 @@ from .state import ViewState
 from .visible_lines import LineNames, VisibleLines, species_of
 
 
-def meta_of(model: Model, state: ViewState) -> dict[str, Any]:
+def _meta(model: Model, state: ViewState) -> dict[str, Any]:
     """Labels, observation and library, for the headers of files."""
     library = model.meta.get("library", {})
     return dict(plain({"labels": dict(state.labels), **state.observation, "library": library}))
 
 
-def model_file(model: Model, state: ViewState) -> str:
+def model_ecsv(model: Model, state: ViewState) -> str:
     """The model in the window, on the pixels of the model."""
     low, high = state.window
     inside = (model.wavelength >= low) & (model.wavelength <= high)
@@ -37,7 +37,7 @@ def model_file(model: Model, state: ViewState) -> str:
         wavelength,
         _flux(model, state, wavelength),
         resolution=state.observation["resolution"],
-        meta=meta_of(model, state),
+        meta=_meta(model, state),
     )
     with TemporaryDirectory(prefix="blase3d-") as folder:
         path = Path(folder) / "model.ecsv"
@@ -45,7 +45,7 @@ def model_file(model: Model, state: ViewState) -> str:
         return path.read_text(encoding="utf-8")
 
 
-def star_file(model: Model, state: ViewState, star: ShownStar) -> str:
+def star_ecsv(model: Model, state: ViewState, star: ShownStar) -> str:
     """The observation in the window in units of its continuum, the model there, and the residual.
 
     `read_spectrum` reads it.
@@ -62,13 +62,13 @@ def star_file(model: Model, state: ViewState, star: ShownStar) -> str:
     }
     if len(star.orders) > 1:
         columns["order"] = star.order[inside]
-    meta = {**meta_of(model, state), "medium": "vacuum", "spectrum": star.name}
+    meta = {**_meta(model, state), "medium": "vacuum", "spectrum": star.name}
     table = Table(columns, meta=meta)
     table.sort("wavelength", kind="stable")
     return _text(table)
 
 
-def lines_file(
+def lines_ecsv(
     model: Model,
     state: ViewState,
     lines: VisibleLines,
@@ -90,7 +90,7 @@ def lines_file(
             "gamma": chosen.gamma.astype(np.float64) * units.AA,
             "species": [species_of(known.get(int(i))) for i in index],
         },
-        meta={**meta_of(model, state), "medium": "vacuum"},
+        meta={**_meta(model, state), "medium": "vacuum"},
     )
     for k, name in enumerate(() if found is None else found.names):
         table[f"share_{name}"] = found.share[index, k]  # type: ignore[union-attr]

@@ -24,7 +24,7 @@ from ...inference import Inference, infer
 from ...model.queries import choose_line, varying_labels
 from ...spectra.spectrum import Spectrum
 from ..report.report_data import found_values
-from .downloads import lines_file, model_file, star_file
+from .downloads import lines_ecsv, model_ecsv, star_ecsv
 from .frame import Frame, make_frame, name_texts
 from .html_text import fit_html, line_html, message
 from .panel import make_panel
@@ -104,12 +104,12 @@ class Page:
         def star() -> str:
             if self.star is None:
                 raise InputError("there is no observed spectrum yet; give one first.")
-            return star_file(model, self.state, self.star)
+            return star_ecsv(model, self.state, self.star)
 
         return {
-            "model": lambda: model_file(model, self.state),
+            "model": lambda: model_ecsv(model, self.state),
             "spectrum": star,
-            "lines": lambda: lines_file(
+            "lines": lambda: lines_ecsv(
                 model, self.state, find_visible(model, self.state), names, self.information
             ),
         }

@@ -28,7 +28,7 @@ from ...analysis.identify import Identification
 from ...parameters import parameter
 from .assets import text_of
 from .html_text import message
-from .plots import QUANTITIES, MapPlots
+from .plots import MAP_QUANTITIES, MapPlots
 from .visible_lines import MOST, LineMap, VisibleLines, species_of
 from .widgets import sheet
 
@@ -126,7 +126,7 @@ def make_panel(maps: MapPlots, labels: Sequence[str]) -> Panel:
         name="line", width=_LINE_WIDTH, sizing_mode="stretch_height", stylesheets=[text], margin=0,
         styles={"overflow-y": "auto"},
     )  # fmt: skip
-    options = [(name, f"{title}: {note}") for name, (title, note) in QUANTITIES.items()]
+    options = [(name, f"{title}: {note}") for name, (title, note) in MAP_QUANTITIES.items()]
     quantity = Select(
         value="ln_area", options=options, width=230, stylesheets=[style], name="quantity", margin=0
     )

@@ -41,7 +41,7 @@ _NAMES, _RESIDUAL, _OVERVIEW = 92, 118, 54
 """Heights, pixels."""
 _FONT = 'system-ui, "Segoe UI", Roboto, sans-serif'
 _DIVERGING = interp_palette(PuOr11, 256)
-QUANTITIES = {
+MAP_QUANTITIES = {
     "ln_area": ("Strength", "ln of the area in Å"),
     "sigma": ("σ", "Gaussian width, mÅ"),
     "gamma": ("γ", "Lorentzian width, mÅ"),
