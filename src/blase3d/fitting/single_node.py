@@ -126,7 +126,7 @@ def fit_lines(spectrum: Spectrum, start: Lines, recipe: Recipe) -> Clone:
     """Fit all four parameters of the lines `start` to a normalised spectrum."""
     if len(start) == 0:
         return _clone(start, np.ones(spectrum.flux.size, np.float32), spectrum, ("no lines",))
-    layout, settings = window_layout(spectrum.wavelength, start, recipe), recipe.single
+    layout, settings = _layout(spectrum.wavelength, start, recipe), recipe.single
     params, flux, gained = _descend(
         jnp.asarray(padded(start.params, layout.slots.size)),  # so that one number is its shape
         layout,
@@ -160,7 +160,7 @@ def misfit_flags(
     return tuple(f"misfit of {abs(difference[i]):.2g} at {wavelength[i]:.2f} Å" for i in worst)
 
 
-def window_layout(wavelength: NDArray[np.float64], lines: Lines, recipe: Recipe) -> Layout:
+def _layout(wavelength: NDArray[np.float64], lines: Lines, recipe: Recipe) -> Layout:
     """Return the layout of lines that reach as far as the recipe says."""
     far = REACH_MARGIN * reach(lines.params, recipe.wing_tolerance, recipe.profile)
     half = np.minimum(far, wing_limit(wavelength, lines.reference, recipe.wing_cut))
