@@ -1,19 +1,19 @@
-"""How accurate are emulators between the nodes of a library: ours beside its rivals?
+"""How accurate are our models between the nodes of a library, compared with other methods?
 
     python benchmarks/accuracy.py --data ../shared/data --out accuracy --json accuracy.json
     python benchmarks/accuracy.py --quick --case turbo --method multilinear default
 
 Two cases. `turbo`: 156 spectra, and 15 held-out ones between them. `synspec`: every second
-temperature above 5000 K is held out, and errors below and above 7000 K are told apart. All methods
-get the same spectra, in units of the true continuum. Held-out flux errors are of all spectra;
-label errors of a seeded choice, noise-free, by one and the same least-squares fit of the labels
-alone, bounded by the library, from the node of least distance.
+temperature above 5000 K is held out, and errors below and above 7000 K are given separately. All
+methods get the same spectra, in units of the true continuum. Flux errors are those of all held-out
+spectra. Label errors are those of a random choice, without noise, by the same least-squares fit of
+the labels for all methods, within the library, from the nearest node.
 
 Leave-one-out: a temperature in the middle is left out with all its nodes, and some of these are
-predicted from the rest, over twice the spacing. (Ours keeps the lines, which were fitted with that
-node there, and loses its residual and its place in the manifold.)
+predicted from the other nodes, over twice the spacing. (Our model keeps the lines, which were
+fitted with that node, but not its residual or its node of the interpolation.)
 
-Clones, models and results are kept in `--out`, so that a run that was stopped goes on from there.
+Clones, models and results are stored in `--out`, where an interrupted run continues.
 rvspecfit (Koposov 2019) and PyTorch are needed for the methods of that name only.
 """
 
@@ -75,7 +75,7 @@ class Case:
     held_grid: Grid
 
     def groups(self) -> dict[str, NDArray[np.bool_]]:
-        """Which held-out spectra are taken together."""
+        """Groups of held-out spectra."""
         hot = self.held.labels[:, 0] > HOT
         if not hot.any():
             return {self.name: ~hot}
@@ -83,7 +83,7 @@ class Case:
 
 
 def main() -> None:
-    """Measure what is asked for and not yet known, and print the tables."""
+    """Make the measurements that are requested and not yet stored, and print the tables."""
     args = parse_arguments()
     args.out.mkdir(parents=True, exist_ok=True)
     path = args.json or args.out / "accuracy.json"
@@ -123,7 +123,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def measurements(case: Case, args: argparse.Namespace) -> dict[str, Callable[[], Numbers]]:
-    """What can be measured in a case, by name."""
+    """Measurements of a case, by name."""
     found: dict[str, Callable[[], Numbers]] = {}
     chosen = [name for name in args.method if name not in args.skip]
     for name in chosen:
@@ -139,7 +139,7 @@ def measurements(case: Case, args: argparse.Namespace) -> dict[str, Callable[[],
 
 
 def attempted(measurement: Callable[[], Numbers]) -> Numbers:
-    """What a measurement gives, or why it cannot be had."""
+    """The result of a measurement, or the reason why there is none."""
     try:
         return measurement()
     except NotAvailable as reason:
@@ -278,7 +278,7 @@ def errors(emulator: Emulator, library: Library) -> Floats:
 
 
 def summary(values: Floats) -> dict[str, float]:
-    """How errors are spread."""
+    """Quantiles of errors."""
     return {
         "median": float(np.median(values)),
         "mean": float(np.mean(values)),
@@ -294,7 +294,7 @@ def of_groups(case: Case, values: Floats) -> dict[str, dict[str, float]]:
 
 
 def leave_out(nodes: Library, make: Callable[[float], Emulator], each: int = 4) -> Floats:
-    """Errors at a few nodes inside the box of every third inner temperature, which is left out."""
+    """Errors at a few inner nodes of every third inner temperature, which is left out."""
     rng = np.random.default_rng(SEED)
     found = []
     for teff in nodes.axes["teff"][2:-2:3]:
@@ -319,7 +319,7 @@ def milliseconds(emulator: Emulator, nodes: Library) -> float:
 
 
 def stars_of(case: Case, count: int) -> dict[str, NDArray[np.int64]]:
-    """Held-out spectra whose labels are fitted, at most so many of each group, by chance."""
+    """Held-out spectra whose labels are fitted: a random choice of each group."""
     rng = np.random.default_rng(SEED)
     groups = case.groups().items()
     return {name: rng.permutation(np.flatnonzero(chosen))[:count] for name, chosen in groups}
@@ -337,7 +337,7 @@ def label_errors(case: Case, emulator: Emulator, count: int) -> dict[str, dict[s
 
 
 def fit_labels(emulator: Emulator, nodes: Library, flux: Floats, step: float = 1e-3) -> Floats:
-    """Labels (L,) by least squares, all pixels alike, with derivatives by central differences."""
+    """Labels (L,) by least squares with equal weights and derivatives by central differences."""
     low, high = nodes.labels.min(axis=0), nodes.labels.max(axis=0)
 
     def at(unit: Floats) -> Floats:
@@ -425,7 +425,7 @@ def with_rest(model: Model, rest: PcaResidual, allowed: float) -> Model:
 
 
 def lines_at_nodes(case: Case, model: Model, args: argparse.Namespace) -> Floats:
-    """What the lines render at the nodes to which the residual is added, (N, P)."""
+    """Flux (N, P) of the lines at the nodes, to which the residual is added."""
     lines = emulator_of(
         replace(model.forward, residual=None), args.out / f"{case.name}-default.zip"
     )

@@ -1,4 +1,4 @@
-"""What does it cost to clone a spectrum, how good is the clone, and how does the cost grow?
+"""How expensive is it to clone a spectrum, how good is the clone, and how does the cost grow?
 
     python benchmarks/clone.py --data ../shared/data --out clone --json clone.json
     python benchmarks/clone.py --quick --only spectrum plain
@@ -10,8 +10,8 @@ seconds an epoch against lines and pixels; whole grids against workers and nodes
 library would cost by the numbers found.
 
 Each measurement runs in a fresh process, for its peak memory. Wall seconds depend on what else the
-machine does, CPU seconds (user and system, all threads) hardly. Results are kept in --json, and a
-run that was stopped goes on from there.
+machine does, CPU seconds (user and system, all threads) hardly. Results are stored in --json, where
+an interrupted run continues.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ Numbers = dict[str, Any]
 
 
 def main() -> None:
-    """Measure what is asked for and not yet known, and print the tables."""
+    """Make the measurements that are requested and not yet stored, and print the tables."""
     args = parse_arguments()
     args.out.mkdir(parents=True, exist_ok=True)
     path = args.json or args.out / "clone.json"
@@ -94,7 +94,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def measurements(args: argparse.Namespace) -> dict[str, Callable[[], Numbers]]:
-    """What can be measured, by name; the part before the colon is its group."""
+    """Measurements by name, with their group before the colon."""
     quick, data, out = args.quick, args.data, args.out
     found: dict[str, Callable[[], Numbers]] = {
         "spectrum:adam": partial(adam, data),
@@ -118,7 +118,7 @@ def measurements(args: argparse.Namespace) -> dict[str, Callable[[], Numbers]]:
 
 
 def in_fresh_process(measurement: Callable[[], Numbers]) -> Numbers:
-    """What a measurement gives, and the peak memory of the process that it ran in."""
+    """The result of a measurement, and the peak memory of its process."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(_measured, measurement).result()
 
@@ -142,7 +142,7 @@ def peak_memory() -> int:
 
 
 def timed(function: Callable[[], Any]) -> tuple[Any, float, float]:
-    """What a function gives, and its wall and CPU seconds."""
+    """The result of a function, and its wall and CPU seconds."""
     wall, cpu = time.perf_counter(), time.process_time()
     result = jax.block_until_ready(function())
     return result, time.perf_counter() - wall, time.process_time() - cpu
@@ -257,7 +257,7 @@ def windows_of(spectrum: Spectrum, start: Lines) -> tuple[np.ndarray, np.ndarray
 
 
 def plain_lines(params: Any, offsets: Any, xp: Any = jnp) -> Any:
-    """What each line (N, 4) absorbs in its window, (N, W)."""
+    """Absorption (N, W) of each line (N, 4) in its window."""
     shift, area, sigma, gamma = (params[:, k, None] for k in range(4))
     sigma, gamma, x = xp.exp(sigma), xp.exp(gamma), offsets - shift
     gauss, lorentz = 2.3548 * sigma, 2.0 * gamma
@@ -337,7 +337,7 @@ def render_at(wave: np.ndarray, lines: Lines) -> np.ndarray:
 
 
 def some_nodes(data: Path, out: Path, workers: int, count: int) -> Numbers:
-    """A few nodes of a grid by `single`, by so many workers, which start and compile anew."""
+    """A few nodes of a grid by `single`, with workers that start and compile again."""
     grid = open_grid(data / "turbo-cat.npz")
     chosen = grid.take(np.linspace(0, len(grid) - 1, count).astype(int))
     numbers = clone_grid(chosen, out / f"workers-{workers}.zarr", SINGLE, workers)
@@ -394,7 +394,7 @@ def children_cpu() -> float:
 
 
 def print_tables(known: dict[str, Numbers]) -> None:
-    """All that is known."""
+    """All results."""
     print_spectra(known)
     print_growth(known)
     print_grids(known)

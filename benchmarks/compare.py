@@ -48,7 +48,7 @@ def main() -> None:
 def judged(
     own: str, grid: Grid, snr: float, models: dict[str, Model], args: argparse.Namespace
 ) -> dict[str, float | str]:
-    """How often the library `own` is picked for its own spectra."""
+    """Number of spectra of the library `own` for which it is chosen."""
     rng = np.random.default_rng(args.seed)
     chosen = rng.choice(len(grid), min(args.stars, len(grid)), replace=False)
     right = sure = poor = edges = 0

@@ -1,12 +1,12 @@
-"""How long from a slider to its picture, in the browser?
+"""How long does it take from slider to plot in the browser?
 
     python benchmarks/explore.py --model turbo-cat.zip turbo-wide.zip --json explore.json
 
 Serves each model with `blase3d explore`, opens the page in headless Chromium and moves sliders
 there, one move after the other has been drawn: the labels, velocity, rotation and resolution in
-turn, at values drawn by lot. The time is that of the page's own clock, from setting the value to
-the second frame after the new curve arrived, which shows it: server, network and drawing are in
-it. Of the first window and of the whole range; median, 95th percentile and longest.
+turn, at random values. The time is measured by the clock of the page, from setting the value to the
+second frame after the new curve arrived, and includes server, network and drawing. Results are for
+the first window and the whole range: median, 95th percentile and maximum.
 
 Needs Chromium with its driver, and selenium.
 """

@@ -1,11 +1,11 @@
-"""What does fetching the paper's part of PHOENIX cost, and what does an interruption lose?
+"""How expensive is it to fetch the range of the paper, and what is lost by an interruption?
 
     python benchmarks/fetch.py --pixels 20000 --json fetch.json
 
-A server with the layout of the library has the box of the paper, 73 temperatures x 9 gravities x 2
-metallicities, less the two nodes that the library's own server lacks. `blase3d fetch` says what
-there is (`--dry-run`), is killed twice on the way, goes on, cuts a range into a grid file, and is
-run again. For each run: what the server sent, and of that what it had sent before.
+A server with the layout of the library has the nodes of the paper, 73 temperatures x 9 gravities x
+2 metallicities, without the two that are missing on the real server. `blase3d fetch` lists them
+(`--dry-run`), is killed twice, continues, cuts a range into a grid file, and is run again. For each
+run: the bytes that the server sent, and those that it had sent before.
 """
 
 from __future__ import annotations

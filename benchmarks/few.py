@@ -1,12 +1,12 @@
-"""What do labels of few values gain from what they fit_cross_derivatives (`borrowing`)?
+"""What do cross derivatives (`model/short_axes.py`) gain for labels of few values?
 
     python benchmarks/few.py --json few.json
 
-Pixels are interpolated with it and without, in the space of the residual: from cuts of a library to
-a few values of a label, at held-out spectra inside the cut. Those of `turbo-cat` are its held-out
-spectra; those of `synspec-cat` its own nodes that a cut leaves out, at values of the other labels
-that it keeps. Flux rms, 1e-4 of the continuum. A second table says, for the held-out spectra of
-`turbo-cat`, how much of the error is what a change of their labels does.
+Pixels are interpolated with and without cross derivatives, in the fourth root of the opacity, from
+cuts of a library to a few values of a label, at held-out spectra inside the cut. `turbo-cat` has
+held-out spectra; those of `synspec-cat` are nodes that a cut leaves out, at the values of the other
+labels in the cut. Flux rms, 1e-4 of the continuum. A second table shows, for the held-out spectra
+of `turbo-cat`, how much of the error is equivalent to a change of their labels.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ SYNSPEC: dict[str, Cut] = {
     "Teff 4, hot": {"teff": (8000.0, 9000.0, 10000.0, 11000.0)},
 }
 EVERY = 3
-"""Of the spectra that a cut of `synspec-cat` leaves out, one in so many is looked at."""
+"""One in this number of spectra that a cut of `synspec-cat` leaves out is used."""
 
 
 def main() -> None:
@@ -91,7 +91,7 @@ def kept(library: Library, cut: Cut) -> Library:
 
 
 def row(library: str, name: str, nodes: Library, held: Library) -> dict[str, Any]:
-    """Errors, with what is borrowed and without, of the held-out spectra inside the nodes."""
+    """Errors of the held-out spectra inside the nodes, with and without cross derivatives."""
     low, high = nodes.labels.min(axis=0), nodes.labels.max(axis=0)
     held = held.take(np.all((held.labels >= low) & (held.labels <= high), axis=1))
     made = {

@@ -1,15 +1,15 @@
-"""Does the same job give the same numbers here: twice, in another environment, with another JAX?
+"""Does the same job give the same numbers again, in another environment or with another JAX?
 
     python benchmarks/fixed_job.py --json here.json
     python benchmarks/fixed_job.py --against here.json
 
 Twelve spectra of the toy universe are cloned and built; a star with noise is inferred by each
-method, compared with two models and synthesised. `--json` keeps all numbers, each with all of its
-digits; `--against` prints how far they are from those of a file, and ends with status 1 where that
-is more than `TOLERANCES` allow.
+method, compared with two models and synthesised. `--json` stores all numbers with all digits;
+`--against` prints their differences from those of a file, and ends with status 1 where they exceed
+`TOLERANCES`.
 
-Versions of XLA add up float32 in different orders, and the many steps of a fit, or a random search,
-make more of it: the tolerances are a few times what JAX 0.5.0 and 0.10.2 were found to be apart.
+Versions of XLA add float32 numbers in different orders, and the many steps of a fit or of a random
+search amplify the differences. The tolerances are a few times those between JAX 0.5.0 and 0.10.2.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def report(found: dict[str, Any], other: dict[str, Any]) -> int:
 
 
 def distances(one: Numbers, two: Numbers) -> dict[str, float]:
-    """How far results are apart, in the units of `TOLERANCES`, where both have them."""
+    """Differences of the results that both have, in the units of `TOLERANCES`."""
     return {
         name: (distance if name == "flux" else sigmas)(one[name], two[name])
         for name in TOLERANCES

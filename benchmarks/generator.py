@@ -1,4 +1,4 @@
-"""How long does a spectrum at any labels take, and its gradient?
+"""How long do a spectrum at any labels and its gradient take?
 
     python benchmarks/generator.py --model turbo.zip turbo-wide.zip --json generator.json
 

@@ -1,4 +1,4 @@
-"""What do missing nodes cost?
+"""How much do missing nodes increase the error?
 
     python benchmarks/holes.py --data ../shared/data --wave 8650:8750
 

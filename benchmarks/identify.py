@@ -1,4 +1,4 @@
-"""Identification: which share of the strong lines of a model is told, and how often wrongly.
+"""Identification: the fraction of strong lines that are identified, and how often wrongly.
 
     python benchmarks/identify.py --model model.zip --teff 5772 4300 --out identify.json
 
@@ -196,7 +196,7 @@ def known(
 
 
 def components(lines: Lines, depth: np.ndarray, air: float, hydrogen: bool) -> np.ndarray:
-    """Which lines of a model may be the one of a textbook."""
+    """Indices of the lines of a model that may be a textbook line."""
     away = np.abs(vacuum_to_air(lines.center) - air)
     if not hydrogen:
         return np.flatnonzero(away < WITHIN)

@@ -1,4 +1,4 @@
-"""Inference: how fast, and how often the intervals hold the truth.
+"""Inference: its speed, and how often the intervals contain the true labels.
 
     python benchmarks/inference.py --model model.zip --out inference.json
     python benchmarks/inference.py --model model.zip --holdout ../shared/data/turbo-cat-offgrid.npz

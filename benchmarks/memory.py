@@ -96,7 +96,7 @@ def commands(folder: Path) -> dict[str, tuple[object, ...]]:
 
 
 def aside(function: Any, *arguments: Any) -> Any:
-    """What a function gives in another process, so that this one stays small."""
+    """The result of a function in another process, so that this one stays small."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
 

@@ -1,4 +1,4 @@
-"""The whole chain on a library of the shape of PHOENIX ACES, by chunks of wavelength.
+"""The whole chain on a library with the layout and size of PHOENIX ACES, in chunks of wavelength.
 
     python benchmarks/phoenix_shape.py --coarse 2 --json shape.json
 
@@ -6,8 +6,8 @@ A mock of the library is written in its layout and form: FITS files in folders b
 alpha, one file of wavelengths from 500 to 55,000 Å, and four labels: log g from 0 to 6, [Fe/H] from
 −4 to +1, alpha only where the library has it, ragged edges and holes. A server of files takes the
 place of the library's; `blase3d fetch` brings the spectra from there, and each chunk of wavelengths
-is cloned, built, and used on a star that is no node. Every stage is a process of its own, whose
-time and largest memory are printed.
+is cloned, built, and used on a star that is not a node. Every stage is a process, whose time and
+peak memory are printed.
 
 Line n of the universe has, with t = (Teff − 5500)/1000, g = log g − 4.5, z = [Fe/H], a = [α/Fe],
 

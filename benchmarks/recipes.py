@@ -4,9 +4,8 @@
     python benchmarks/recipes.py --packaged --out recipes-packaged
 
 Clones the library with each recipe, builds the models, and validates them at their nodes and on
-the held-out spectra. Clones, models and times are kept in `--out`, so that a run that was stopped
-goes on from there. With `--packaged` the library in the package and its one held-out spectrum are
-used.
+the held-out spectra. Clones, models and times are stored in `--out`, where an interrupted run
+continues. With `--packaged` the library in the package and its one held-out spectrum are used.
 
 Held-out spectra are divided by their own continua. A recipe that fits the continuum has a second
 column, in which the held-out spectra are normalised as the recipe does it.
@@ -43,7 +42,7 @@ PACKAGED = "turbo-cat-45.npz", "turbo-cat-offgrid-1.npz"
 
 @dataclass(frozen=True)
 class Result:
-    """What one recipe reached; seconds are summed over all runs into one folder."""
+    """Result of one recipe; seconds are summed over all runs into one folder."""
 
     recipe: str
     validation: Validation

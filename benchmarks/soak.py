@@ -1,4 +1,4 @@
-"""Does memory stay flat over many inferences in one process?
+"""Does memory grow over many inferences in one process?
 
     python benchmarks/soak.py --json soak.json
     python benchmarks/soak.py --count 1000

@@ -1,4 +1,4 @@
-"""State dictionaries of the original: how exactly, how fast, and how well as lines of ours.
+"""State dictionaries of the original code: accuracy and speed of their import.
 
     python benchmarks/states.py --data ../shared/data --json states.json
     python benchmarks/states.py --archive

@@ -1,4 +1,4 @@
-"""The Sun by UVES: how near do labels of a known star come, and what limits them?
+"""The Sun observed with UVES: how accurate are the labels of a known star, and what limits them?
 
     python benchmarks/sun.py --model opt.zip --json sun.json
 
@@ -73,7 +73,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def answer(model: b3.Model, star: b3.Spectrum, options: dict[str, Any]) -> dict[str, Any]:
-    """What is found, with sigmas and flags."""
+    """The inferred values, with sigmas and flags."""
     found = b3.infer(star, model, **options)
     estimates = {**found.labels, **found.nuisance}
     values = {name: (float(e.value), float(e.sigma)) for name, e in estimates.items()}
@@ -83,7 +83,7 @@ def answer(model: b3.Model, star: b3.Spectrum, options: dict[str, Any]) -> dict[
 def compared(
     model: b3.Model, star: b3.Spectrum, found: dict[str, Any]
 ) -> list[dict[str, float | int]]:
-    """How lines of the model at the labels of the literature compare with the Sun's, by depth."""
+    """Lines of the model at the labels from the literature, compared with the Sun, by depth."""
     fixed = {**LITERATURE, "resolution": found["resolution"][0]}
     del fixed["rv"]
     likelihood = make_likelihood(make_problem(star, model, {}, fixed, Options(telluric=True)))

@@ -1,4 +1,4 @@
-"""How good are the labels of stars whose lines are not those of the model?
+"""How good are the labels of stars whose lines differ from those of the model?
 
     python benchmarks/wrong_lines.py --model opt.zip --json wrong.json
 

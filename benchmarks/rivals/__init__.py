@@ -1,4 +1,4 @@
-"""Emulators beside which ours is measured: each makes an `Emulator` of a `Library`."""
+"""Other methods for comparison; each makes an `Emulator` of a `Library`."""
 
 from __future__ import annotations
 

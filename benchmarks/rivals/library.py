@@ -1,4 +1,4 @@
-"""A library as every method takes it, and what each makes of it."""
+"""The input of every method, a library, and its output, an emulator."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Library:
 
 @dataclass(frozen=True)
 class Emulator:
-    """What every method makes of a library: labels (L,) to flux (P,), and its size on disk."""
+    """The result of a method: a function from labels (L,) to flux (P,), and its size on disk."""
 
     flux: Callable[[Floats], Floats]
     size: int

@@ -1,4 +1,4 @@
-"""Rivals of few lines: interpolated pixels, principal components, polynomials."""
+"""Short methods: interpolated pixels, principal components, polynomials."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The interpolators of rvspecfit (Koposov 2019), by its own code: of the extra `bench`."""
+"""The interpolators of rvspecfit (Koposov 2019), run by that package (extra `bench`)."""
 
 from __future__ import annotations
 
