@@ -118,7 +118,7 @@ def test_lines_and_validation_name_these_labels(run):
 @pytest.mark.parametrize("name", [*sorted(RESERVED), "", " "])
 def test_reserved_names_are_refused_as_labels(name):
     flux = np.ones((2, WAVE.size))
-    with pytest.raises(GridError, match=r"Got the label name .* choose another"):
+    with pytest.raises(GridError, match=r"got label name .* choose another"):
         grid_of(WAVE, [[1.0], [2.0]], (name,), flux)
 
 

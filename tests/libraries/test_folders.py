@@ -107,7 +107,7 @@ def test_a_lost_file_is_its_node_alone(tmp_path):
     folder = write(tmp_path / "a", [(FINE, line(FINE))] * 3, medium="vacuum")
     (folder / "x0.dat").unlink()
     grid = open_grid(folder)
-    with pytest.raises(GridError, match=r"node x=0 .*There is no file .*x0.dat"):
+    with pytest.raises(GridError, match=r"node x=0 .*there is no file .*x0.dat"):
         grid[0]
     assert len(grid[1]) == FINE.size
     mark = grid.fingerprint()
@@ -121,7 +121,7 @@ def test_a_lost_file_is_its_node_alone(tmp_path):
 
 def test_a_medium_is_asked_for_and_air_converted(tmp_path):
     folder = write(tmp_path / "a", [(vacuum_to_air(FINE), line(FINE))])
-    with pytest.raises(GridError, match=r"x0.dat does not say .* air or vacuum"):
+    with pytest.raises(GridError, match=r"x0.dat states no medium .* air or vacuum"):
         open_grid(folder)
     np.testing.assert_allclose(open_grid(folder, "air").wavelength, FINE, atol=1e-7)
     write(tmp_path / "b", [(FINE / 10, line(FINE))], medium="vacuum", wavelength_unit="nm")

@@ -146,7 +146,7 @@ def test_select_and_find(grid):
     assert grid.find(teff=4500, logg=4.5, feh=0) is None
     with pytest.raises(LabelError, match="alpha; the labels of the grid are teff, logg, feh"):
         grid.select(alpha=(0, 1))
-    with pytest.raises(LabelError, match="Got no feh"):
+    with pytest.raises(LabelError, match="got no feh"):
         grid.find(teff=4500, logg=4)
     with pytest.raises(GridError, match="teff=100:200; it has teff=4000:5000"):
         grid.select(teff=(100, 200))
@@ -162,7 +162,7 @@ def test_cut(grid):
     np.testing.assert_array_equal(part.cut(8402.5, 9000)[0].wavelength[-1], part.wavelength[-1])
     with pytest.raises(GridError, match="from 8400 to 8410 Å"):
         grid.cut(100, 200)
-    with pytest.raises(GridError, match="No pixel"):
+    with pytest.raises(GridError, match="no pixel"):
         grid.cut(8403, 8402)
 
 
@@ -304,7 +304,7 @@ def test_damaged_zarr_metadata(grid, tmp_path):
     write_grid(grid, path)
     text = (path / "zarr.json").read_text()
     (path / "zarr.json").write_text(text.replace('"complete": true', '"complete": false'))
-    with pytest.raises(GridError, match="never finished"):
+    with pytest.raises(GridError, match="is incomplete"):
         open_grid(path)
     (path / "zarr.json").write_text(text[:100])
     with pytest.raises(GridError, match="cannot be read as a Zarr group"):
@@ -332,7 +332,7 @@ def save(path, **changes):
 def test_a_medium_is_asked_for_and_air_converted(tmp_path):
     air = vacuum_to_air(WAVE)
     silent = save(tmp_path / "silent.npz", wavelength=air, meta=None)
-    with pytest.raises(GridError, match=r"does not say .* air or vacuum"):
+    with pytest.raises(GridError, match=r"states no medium .* air or vacuum"):
         open_grid(silent)
     stated = save(tmp_path / "stated.npz", wavelength=air, meta=np.array('{"medium": "air"}'))
     for grid in (open_grid(silent, medium="air"), open_grid(stated)):
@@ -372,7 +372,7 @@ def test_paths_that_hold_no_grid(grid, tmp_path):
             open_grid(tmp_path / name)
     with pytest.raises(GridError, match=r"ends in \.npz or \.zarr"):
         write_grid(grid, tmp_path / "toy.h5")
-    with pytest.raises(InputError, match="There is no folder"):
+    with pytest.raises(InputError, match="there is no folder"):
         write_grid(grid, tmp_path / "none" / "toy.npz")
     short = save(tmp_path / "short.npz")
     short.write_bytes(short.read_bytes()[:3000])

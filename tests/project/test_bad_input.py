@@ -450,7 +450,7 @@ TABLE: dict[str, tuple[Feed, str, int]] = {
     ),
     "build: over the folder that we are in": (
         lambda w, t: ["build", w.clones, "-o", "."],
-        "expected that of a file",
+        "expected the name of a file",
         1,
     ),
     "build: a pickle's version of Zarr": (version_2, "damaged or foreign", 1),
@@ -555,7 +555,7 @@ TABLE: dict[str, tuple[Feed, str, int]] = {
     "synth: a velocity of NaN": (synth("--rv", "nan"), "rv nan", 1),
     "synth: rotation without end": (synth("--vsini", "1e9"), "up to 300", 1),
     "synth: a resolution of nothing": (synth("--resolution", "0"), "positive", 1),
-    "synth: no such range": (synth("--wave", "5000:6000"), "No pixel|8480", 1),
+    "synth: no such range": (synth("--wave", "5000:6000"), "no pixel|8480", 1),
     "synth: an unknown ending": (
         lambda w, t: ["synth", w.model, *LABELS, "-o", t / "s.txt"],
         "no ending that is known|.npz",
@@ -822,7 +822,7 @@ PYTHON: dict[str, tuple[Callable[[World, Path], object], str]] = {
     ),
     "infer_many": (
         lambda w, t: raised(next(b3.infer_many([t / "no.npz"], b3.load_model(w.model)))[1]),
-        "There is no file",
+        "there is no file",
     ),
 }
 

@@ -1,8 +1,7 @@
-"""The Grid record: a list of labelled spectra on common pixels, read when asked for.
+"""The record `Grid`: a list of labelled spectra on common pixels, read on demand.
 
-A grid is not a box: nodes may be missing, and are then named by `holes`. Labels are compared
-through integer indices on the axes, never as floating-point numbers, so that 0.4 and
-0.4000000000000001 are one value.
+A grid need not be a full box; `holes` lists missing nodes. Labels are compared by integer indices
+on the axes, never as floating-point numbers, so that 0.4 and 0.4000000000000001 are equal.
 """
 
 from __future__ import annotations
@@ -25,19 +24,29 @@ from ..runtime.arrays import Bools, Floats, Integers
 from ..spectra.spectrum import Spectrum, check_wavelength, read_only
 
 NodeArrays = tuple[NDArray[Any], NDArray[Any] | None]
-"""Flux and, where the library brings it, continuum of one node."""
+"""Flux and, where the library has it, continuum of one node."""
 
 SAME_LABEL = 1e-6
 """Labels closer than this, relative to their scale, are equal. It absorbs rounding in files."""
 SHORTEST, LONGEST = 0.1, 1e8
-"""Å: from X-rays to radio; wavelengths beyond are in another unit."""
+"""Å, from X-rays to radio. Wavelengths outside are in another unit."""
 LARGEST_BOX = 1_000_000
-"""Nodes of the largest box whose holes are listed."""
+"""Most nodes of a full box whose holes are listed."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Grid:
-    """A library of N spectra on P common pixels, with L labels each."""
+    """A library of N spectra on P common pixels, with L labels each.
+
+    Examples
+    --------
+    >>> from blase3d.libraries.toy import toy_grid
+    >>> grid = toy_grid({"teff": (5500.0, 6000.0), "logg": (4.5,), "feh": (0.0,)})
+    >>> len(grid), grid.describe(0)
+    (2, 'teff=5500 logg=4.5 feh=0')
+    >>> grid.find(teff=6000, logg=4.5, feh=0)
+    1
+    """
 
     wavelength: Floats
     """(P,) Å in vacuum, strictly increasing."""
@@ -46,23 +55,23 @@ class Grid:
     label_names: tuple[str, ...]
     """Lower-case names of the labels: teff, logg, feh, ..."""
     read: Callable[[int], NodeArrays]
-    """Flux and continuum (or None) of a node, unchecked; `grid[i]` is the checked way."""
+    """Read flux and continuum (or None) of a node, unchecked; `grid[i]` checks them."""
     meta: Mapping[str, object] = field(default_factory=dict)
     """library, code, flux_unit, medium (vacuum), citation, licence, ..."""
     flags: Callable[[int], Mapping[str, object]] | None = None
-    """What the library says of a node, e.g. that convection was off; None: nothing."""
+    """Flags of a node, e.g. that convection was switched off; None: there are none."""
     digest: Callable[[int], str] | None = None
-    """A cheap mark of a node's content, for `fingerprint`; None: there is none."""
+    """A cheap digest of a node's content, for `fingerprint`; None: there is none."""
 
     def __post_init__(self) -> None:
         wavelength = np.asarray(self.wavelength, dtype=np.float64)
         if wavelength.ndim != 1:
-            raise GridError(f"The grid's wavelength has shape {wavelength.shape}, expected (P,).")
+            raise GridError(f"the grid's wavelength has shape {wavelength.shape}, expected (P,).")
         check_wavelength(wavelength, GridError, "The grid's wavelengths")
         if not SHORTEST <= wavelength[0] < wavelength[-1] <= LONGEST:
             raise GridError(
-                f"The grid has {wavelength.size} wavelengths from {wavelength[0]:g} to "
-                f"{wavelength[-1]:g}, expected two or more, in Å: correct them or their unit."
+                f"the grid has {wavelength.size} wavelengths from {wavelength[0]:g} to "
+                f"{wavelength[-1]:g}, expected two or more, in Å; correct them or their unit."
             )
         names = tuple(str(name).lower() for name in self.label_names)
         labels = _checked_labels(self.labels, names)
@@ -76,7 +85,7 @@ class Grid:
         if (count > 1).any():
             where = int(first[np.argmax(count > 1)])
             raise GridError(
-                f"The grid has the node {self.describe(where)} more than once: keep one of them."
+                f"the grid has node {self.describe(where)} more than once; keep one of them."
             )
 
     def __len__(self) -> int:
@@ -89,12 +98,12 @@ class Grid:
         )
 
     def __getitem__(self, i: int) -> Spectrum:
-        """The spectrum of node i; a node that cannot be used is named by its labels."""
+        """Return the spectrum of node i. `GridError` names a bad node by its labels."""
         i = self._index(i)
         try:
             flux, continuum = self.read(i)
         except GridError as fault:
-            raise GridError(f"The node {self.describe(i)} is not to be had: {fault}") from fault
+            raise GridError(f"node {self.describe(i)} cannot be read: {fault}") from fault
         self._check_node(i, flux, continuum)
         meta = {**self.meta, "labels": self.labels_of(i)}
         if self.flags is not None:
@@ -113,7 +122,7 @@ class Grid:
         shape = self.wavelength.shape
         fault = None
         if flux.shape != shape or (continuum is not None and continuum.shape != shape):
-            fault = f"has arrays that do not fit the {shape[0]} wavelengths"
+            fault = f"has arrays of another length than the {shape[0]} wavelengths"
         elif not np.isfinite(flux).all():
             fault = f"has {int((~np.isfinite(flux)).sum())} pixels that are not finite"
         elif not (flux > 0).any():
@@ -122,65 +131,65 @@ class Grid:
             fault = "has a continuum that is not finite and positive"
         if fault is not None:
             raise GridError(
-                f"The node {self.describe(i)} {fault}: repair it, or leave it out of the grid."
+                f"node {self.describe(i)} {fault}; repair it, or leave it out of the grid."
             )
 
     def labels_of(self, i: int) -> dict[str, float]:
-        """The labels of node i by name."""
+        """Return the labels of node i by name."""
         return dict(zip(self.label_names, map(float, self.labels[i]), strict=True))
 
     def describe(self, i: int) -> str:
-        """The labels of node i in words, e.g. teff=5750 logg=4.5 feh=0."""
+        """Return the labels of node i as text, e.g. teff=5750 logg=4.5 feh=0."""
         return describe_labels(self.labels_of(i))
 
     @cached_property
     def axes(self) -> dict[str, Floats]:
-        """The sorted values that each label takes."""
+        """Sorted values of each label."""
         columns = zip(self.label_names, self.labels.T, strict=True)
         return {name: read_only(_distinct(column)) for name, column in columns}
 
     @cached_property
     def box_index(self) -> Integers:
-        """(N, L) place of every node on the axes."""
+        """(N, L) index of every node on the axes."""
         columns = zip(self.axes.values(), self.labels.T, strict=True)
         return read_only(np.stack([_nearest(axis, column) for axis, column in columns], axis=1))
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """How many values each label takes: the shape of the full box."""
+        """Number of values of each label: the shape of the full box."""
         return tuple(len(axis) for axis in self.axes.values())
 
     @property
     def n_holes(self) -> int:
-        """How many nodes the full box has that the grid has not."""
+        """Number of nodes of the full box that are missing."""
         return math.prod(self.shape) - len(self)
 
     def holes(self) -> list[dict[str, float]]:
-        """The labels of the nodes that the full box has and the grid has not."""
+        """Return the labels of the nodes of the full box that are missing."""
         if math.prod(self.shape) > LARGEST_BOX:
             raise GridError(
-                f"The {len(self)} nodes span a box of {math.prod(self.shape)}: they do not lie on "
+                f"the {len(self)} nodes span a box of {math.prod(self.shape)}: they are not on "
                 "common axes, so holes cannot be listed."
             )
         present = set(map(tuple, self.box_index.tolist()))
         missing = (p for p in product(*map(range, self.shape)) if p not in present)
-        return [self._at(place) for place in missing]
+        return [self._at(index) for index in missing]
 
-    def _at(self, place: tuple[int, ...]) -> dict[str, float]:
+    def _at(self, index: tuple[int, ...]) -> dict[str, float]:
         axes = self.axes.items()
-        return {name: float(axis[k]) for (name, axis), k in zip(axes, place, strict=True)}
+        return {name: float(axis[k]) for (name, axis), k in zip(axes, index, strict=True)}
 
     def find(self, **labels: float) -> int | None:
-        """The index of the node with exactly these labels (all of them), or None."""
+        """Return the index of the node with these labels, all of which are needed, or None."""
         self._require_known(labels)
         if missing := [name for name in self.label_names if name not in labels]:
-            raise LabelError(f"Got no {', '.join(missing)}: give all of {self._names}.")
+            raise LabelError(f"got no {', '.join(missing)}; give all of {self._names}.")
         wanted = np.array([labels[name] for name in self.label_names], dtype=np.float64)
         hits = np.flatnonzero(same_labels(self.labels, wanted, np.maximum(1.0, np.abs(wanted))))
         return int(hits[0]) if len(hits) else None
 
     def select(self, **ranges: tuple[float, float]) -> Grid:
-        """The nodes whose labels lie within ranges (lo, hi), ends included."""
+        """Return the nodes whose labels lie within ranges (lo, hi), ends included."""
         self._require_known(ranges)
         keep = np.ones(len(self), dtype=bool)
         for name, (lo, hi) in ranges.items():
@@ -188,11 +197,11 @@ class Grid:
             keep &= (column >= lo - _tolerance(lo)) & (column <= hi + _tolerance(hi))
         if not keep.any():
             asked = " ".join(f"{name}={lo:g}:{hi:g}" for name, (lo, hi) in ranges.items())
-            raise GridError(f"No node of the grid lies within {asked}; it has {self._extent}.")
+            raise GridError(f"no node of the grid lies within {asked}; it has {self._extent}.")
         return self.take(np.flatnonzero(keep))
 
     def take(self, index: ArrayLike) -> Grid:
-        """The nodes of these indices, in this order."""
+        """Return the nodes of these indices, in this order."""
         chosen = np.asarray(index, dtype=np.int64)
         return replace(
             self,
@@ -203,19 +212,18 @@ class Grid:
         )
 
     def cut(self, lo: float, hi: float) -> Grid:
-        """The same nodes within the wavelengths lo to hi (Å), ends included."""
+        """Return the same nodes within the wavelengths lo to hi (Å), ends included."""
         start, stop = wavelength_slice(self.wavelength, lo, hi)
         return replace(
             self, wavelength=self.wavelength[start:stop], read=_Cut(self.read, start, stop)
         )
 
     def fingerprint(self) -> str:
-        """A SHA-256 mark of the grid: the same for the same labels, pixels and nodes.
+        """Return a SHA-256 digest of labels, pixels and nodes.
 
-        The nodes enter by their `digest`, where the source has one that is cheap: the values
-        themselves where they are in memory, the sums stored beside them in a Zarr group, name
-        and size of a file. Without a digest the mark is of labels and wavelengths only. The same
-        spectra in two kinds of file may have two marks.
+        Nodes enter by their `digest`, if they have one: of the values in memory, the sums stored
+        in a Zarr group, or name and size of a file. The same spectra in two formats may have
+        different fingerprints.
         """
         sha = hashlib.sha256(json.dumps(self.label_names).encode())
         sha.update(np.ascontiguousarray(self.labels, dtype="<f8").tobytes())
@@ -227,7 +235,7 @@ class Grid:
 
     def _require_known(self, names: Mapping[str, object]) -> None:
         if unknown := [name for name in names if name not in self.label_names]:
-            raise LabelError(f"Got {', '.join(unknown)}; the labels of the grid are {self._names}.")
+            raise LabelError(f"got {', '.join(unknown)}; the labels of the grid are {self._names}.")
 
     @property
     def _names(self) -> str:
@@ -244,7 +252,7 @@ def same_labels(rows: Floats, labels: Floats, scale: Floats) -> Bools:
 
 
 def describe_labels(labels: Mapping[str, float]) -> str:
-    """Labels in words, e.g. teff=5750 logg=4.5 feh=0."""
+    """Return labels as text, e.g. teff=5750 logg=4.5 feh=0."""
     return " ".join(f"{name}={_short(value)}" for name, value in labels.items())
 
 
@@ -257,7 +265,7 @@ def grid_of(
     meta: Mapping[str, object] | None = None,
     flags: Callable[[int], Mapping[str, object]] | None = None,
 ) -> Grid:
-    """A grid of spectra in memory: flux (N, P), continuum (N, P) or None, wavelength in vacuum."""
+    """Return a grid of spectra in memory: flux (N, P), continuum (N, P) or None; vacuum."""
     for name, values in (("wavelength", wavelength), ("labels", labels)):
         check_kind(name, np.asarray(values).dtype)
     pixels, table = (np.asarray(values, dtype=np.float64) for values in (wavelength, labels))
@@ -271,37 +279,36 @@ def grid_of(
 
 
 def check_kind(name: str, dtype: np.dtype[Any]) -> None:
-    """Raise unless values are real numbers."""
+    """Raise `GridError` unless values are real numbers."""
     if dtype.kind not in "iuf":
-        raise GridError(f"The grid's {name} is of {dtype}, expected real numbers: convert it.")
+        raise GridError(f"the grid's {name} has type {dtype}, expected real numbers; convert it.")
 
 
 def check_form(grid: Grid, name: str, array: Any) -> None:
-    """Raise unless an array of all nodes has one row a node and one column a wavelength, and real
-    numbers."""
+    """Raise `GridError` unless an array of all nodes has real numbers and shape (N, P)."""
     check_kind(name, array.dtype)
     shape = array.shape
     wanted = (len(grid), len(grid.wavelength))
     if shape != wanted:
         raise GridError(
-            f"The grid's {name} has shape {shape}, expected {wanted}: one row a node, "
-            "one column a wavelength."
+            f"the grid's {name} has shape {shape}, expected {wanted}: one row per node, "
+            "one column per wavelength."
         )
 
 
 def wavelength_slice(wavelength: Floats, lo: float, hi: float) -> tuple[int, int]:
-    """First pixel, and one past the last, of the wavelengths lo to hi, ends included."""
+    """Return first pixel, and one past the last, of the wavelengths lo to hi, ends included."""
     start = int(np.searchsorted(wavelength, lo, side="left"))
     stop = int(np.searchsorted(wavelength, hi, side="right"))
     if not start < stop:
         raise GridError(
-            f"No pixel lies within {lo:g} to {hi:g} Å; the spectra reach from "
+            f"no pixel lies within {lo:g} to {hi:g} Å; the spectra extend from "
             f"{wavelength[0]:.6g} to {wavelength[-1]:.6g} Å: choose a range inside."
         )
     return start, stop
 
 
-# Small callables in place of closures, so that a grid can be sent to other processes.
+# Callables instead of closures, so that a grid can be sent to other processes.
 
 
 @dataclass(frozen=True, eq=False)
@@ -317,7 +324,7 @@ class _InMemory:
 
 
 def arrays_digest(flux: NDArray[Any], continuum: NDArray[Any] | None) -> str:
-    """SHA-256 of a node's values as files keep them: float32, little-endian."""
+    """Return the SHA-256 sum of a node's values as in files: float32, little-endian."""
     sha = hashlib.sha256(np.ascontiguousarray(flux, dtype="<f4").tobytes())
     if continuum is not None:
         sha.update(np.ascontiguousarray(continuum, dtype="<f4").tobytes())
@@ -341,31 +348,31 @@ class _Cut:
 
     def __call__(self, i: int) -> NodeArrays:
         flux, continuum = self.source(i)
-        part = slice(self.start, self.stop)
-        return flux[part], None if continuum is None else continuum[part]
+        kept = slice(self.start, self.stop)
+        return flux[kept], None if continuum is None else continuum[kept]
 
 
 def _checked_labels(labels: ArrayLike, names: tuple[str, ...]) -> Floats:
-    # Adding 0.0 turns -0.0, which some libraries write, into 0.0.
+    # Adding 0.0 turns -0.0, which some libraries write, to 0.0.
     table = np.asarray(labels, dtype=np.float64) + 0.0
     if not names or len(set(names)) != len(names):
-        raise GridError(f"Got label names {names}, expected one or more different names.")
+        raise GridError(f"got label names {names}, expected one or more different names.")
     if strange := [name for name in names if not _is_name(name)]:
         raise GridError(
-            f"Got the label name {strange[0]!r}, expected one that can be printed, has no = and is "
-            f"none of {', '.join(sorted(RESERVED))}: choose another."
+            f"got label name {strange[0]!r}, expected one that can be printed, has no = and is "
+            f"none of {', '.join(sorted(RESERVED))}; choose another."
         )
     if table.ndim != 2 or table.shape[1] != len(names) or not len(table):
         raise GridError(
-            f"The grid's labels have shape {table.shape}, expected (N, {len(names)}) for "
+            f"the grid's labels have shape {table.shape}, expected (N, {len(names)}) for "
             f"{', '.join(names)}, with at least one node."
         )
     wrong = ~np.isfinite(table)
     if wrong.any():
         node, column = np.argwhere(wrong)[0]
         raise GridError(
-            f"The grid's node {node} has {names[column]}={table[node, column]}, expected a "
-            "finite number: correct the label or remove the node."
+            f"the grid's node {node} has {names[column]}={table[node, column]}, expected a "
+            "finite number; correct the label or remove the node."
         )
     return table
 
@@ -380,7 +387,7 @@ def _tolerance(value: ArrayLike) -> Any:
 
 
 def _distinct(column: Floats) -> Floats:
-    """Sorted values, near-equal ones merged into one without rounding noise."""
+    """Sorted values; nearly equal ones are merged, and rounding noise is removed."""
     ordered = np.sort(column)
     new = np.diff(ordered, prepend=-np.inf) > _tolerance(ordered)
     return np.round(ordered[new], 10)

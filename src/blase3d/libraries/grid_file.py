@@ -1,9 +1,8 @@
-"""The common form of a grid: an .npz file, or a Zarr group with one chunk a node.
+"""Grid files: an .npz file, or a Zarr group with one chunk per node.
 
-Both hold wavelength (P,) in Å, labels (N, L), label_names (L,), flux (N, P) float32, optional
-continuum (N, P) and meta (JSON). In a Zarr group label_names and meta are attributes, every chunk
-carries a CRC-32C sum, and a SHA-256 sum of each node lies beside them, so that a grid has a
-fingerprint without being read.
+Both have wavelength (P,) in Å, labels (N, L), label_names (L,), flux (N, P) float32, optional
+continuum (N, P) and meta (JSON). In a Zarr group, label_names and meta are attributes, every chunk
+has a CRC-32C sum, and SHA-256 sums of the nodes give a fingerprint without reading them.
 """
 
 from __future__ import annotations
@@ -41,16 +40,16 @@ from .grid import Grid, NodeArrays, arrays_digest, check_form, check_kind, grid_
 
 FORMAT = "blase3d-grid"
 VERSION = 1
-"""Of the form of what is written; a file of others, which states none, is read too."""
+"""Version of the files that are written. Files of others state none, and are read too."""
 ARRAYS = ("wavelength", "labels", "flux")
 COPIED = 1 << 16
-"""Bytes that are copied at a time."""
+"""Bytes copied at a time."""
 NO_FLAGS: Mapping[str, object] = {}
 
 
 @dataclass(frozen=True)
 class _Flags:
-    """Flags of the nodes as the meta of a file keeps them: by index, flagged nodes only."""
+    """Flags of nodes by their index, as in the meta of a file."""
 
     by_node: Mapping[str, Mapping[str, object]]
 
@@ -59,7 +58,7 @@ class _Flags:
 
 
 def read_npz(path: str | Path, medium: str | None = None) -> Grid:
-    """A grid from an .npz file, read into memory."""
+    """Read a grid from an .npz file into memory."""
     path = Path(path)
     arrays = load_npz(path, GridError)
     _require(arrays, ("label_names",), path)
@@ -79,7 +78,7 @@ def read_npz(path: str | Path, medium: str | None = None) -> Grid:
 def _require(found: Any, more: tuple[str, ...], path: Path) -> None:
     if missing := [name for name in (*ARRAYS, *more) if name not in found]:
         raise GridError(
-            f"{path} has no {' and no '.join(missing)}: expected wavelength, labels, label_names, "
+            f"{path} has no {' and no '.join(missing)}, expected wavelength, labels, label_names, "
             "flux, optional continuum, and meta."
         )
 
@@ -90,7 +89,7 @@ def _names(names: Any) -> tuple[str, ...]:
 
 
 def _pixels(wavelength: NDArray[Any], meta: dict[str, Any], path: Path) -> Floats:
-    """Wavelengths in Å in vacuum, whatever a file has them in; `meta` loses what it says of it."""
+    """Wavelengths in Å in vacuum. Removes their unit and medium from `meta`."""
     check_kind("wavelength", wavelength.dtype)
     angstrom = to_angstrom(wavelength, meta.pop("wavelength_unit", None), path, GridError)
     return to_vacuum(angstrom, meta.pop("medium_found"))
@@ -99,7 +98,7 @@ def _pixels(wavelength: NDArray[Any], meta: dict[str, Any], path: Path) -> Float
 def _settled_meta(
     raw: object, medium: str | None, path: Path
 ) -> tuple[dict[str, Any], _Flags | None]:
-    """Meta with medium vacuum (`medium_found`: as the file has it), and the flags of the nodes."""
+    """Meta with medium vacuum and `medium_found`, that of the file; and the flags of nodes."""
     meta = {} if raw is None else parse_meta(raw, path, GridError)
     settle_version(meta, FORMAT, VERSION, path, GridError)
     found = settle_medium(meta.get("medium"), medium, path, GridError)
@@ -110,20 +109,20 @@ def _settled_meta(
     if not flags:
         return meta, None
     if not isinstance(flags, dict) or not all(isinstance(f, dict) for f in flags.values()):
-        raise GridError(f"{path} has node_flags that are no JSON objects: correct or remove them.")
+        raise GridError(f"{path} has node_flags that are no JSON objects; correct or remove them.")
     return meta, _Flags(flags)
 
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Put the name of the file before what is wrong with its content."""
+    """Name the file in errors about its content."""
     try:
         yield
     except GridError as fault:
         raise GridError(f"{path}: {fault}") from fault
     except (TypeError, ValueError) as fault:
         raise GridError(
-            f"{path} holds arrays that are not numbers ({first_line(fault)}): make it again."
+            f"{path} has arrays that are not numeric ({first_line(fault)}); make it again."
         ) from fault
 
 
@@ -131,7 +130,7 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def is_zarr(path: Path) -> bool:
-    """True of a folder with zarr.json, or a .zip that holds one."""
+    """Whether a path is a folder with zarr.json, or a .zip file with one."""
     if path.is_dir():
         return (path / "zarr.json").is_file()
     if path.suffix.lower() != ".zip" or not zipfile.is_zipfile(path):
@@ -141,7 +140,7 @@ def is_zarr(path: Path) -> bool:
 
 
 def read_zarr(path: str | Path, medium: str | None = None) -> Grid:
-    """A grid from a Zarr group, folder or .zip; a node is read when it is asked for."""
+    """Open a grid in a Zarr group, folder or .zip file; nodes are read on demand."""
     path = Path(path)
     if path.is_dir():
         refuse_links(path, GridError)
@@ -149,7 +148,7 @@ def read_zarr(path: str | Path, medium: str | None = None) -> Grid:
         attributes = dict(group.attrs)
         _require(group, (), path)
         if not attributes.get("complete", True):
-            raise GridError(f"{path} was never finished: make it again.")
+            raise GridError(f"{path} is incomplete; make it again.")
         wavelength, labels = (_small(group, name, path) for name in ("wavelength", "labels"))
         names = attributes.get("label_names")
         names = _small(group, "label_names", path) if names is None else names
@@ -167,15 +166,15 @@ def read_zarr(path: str | Path, medium: str | None = None) -> Grid:
 
 
 def _small(group: Any, name: str, path: Path) -> NDArray[Any]:
-    """An array that is read whole."""
+    """Read a whole array."""
     check_array(group[name], f"{name} of {path}", GridError)
     return np.asarray(group[name][:])
 
 
 @contextmanager
 def _zarr_group(path: Path) -> Iterator[Any]:
-    """The Zarr group at `path`, open for reading; whatever fails there is a GridError."""
-    import zarr  # half a second: only where it is needed
+    """The Zarr group at `path`, open for reading; any failure is a `GridError`."""
+    import zarr  # takes half a second: only if needed
     from zarr.storage import LocalStore, ZipStore
 
     try:
@@ -184,7 +183,7 @@ def _zarr_group(path: Path) -> Iterator[Any]:
             yield zarr.open_group(store, mode="r", zarr_format=3)
     except GridError:
         raise
-    except Exception as failure:  # codecs and stores raise many kinds on damaged bytes
+    except Exception as failure:  # codecs and stores raise many kinds
         raise GridError(
             f"{path} cannot be read as a Zarr group ({first_line(failure)}): it is damaged or "
             "incomplete; make or copy it again."
@@ -219,9 +218,10 @@ def _stored_sums(group: Any, count: int) -> Callable[[int], str] | None:
 
 
 def write_grid(grid: Grid, path: str | Path) -> None:
-    """Write a grid as its name ends, .npz or .zarr; whole or not at all.
+    """Write a grid to an .npz or .zarr file, by the ending of its name.
 
-    Nodes are written as they are read, unchecked, so that one bad node does not lose the others.
+    A failure leaves the previous file in place. Nodes are not checked, so that a bad one does not
+    prevent writing the others.
     """
     path = Path(path)
     require_writable_grid(path)
@@ -231,14 +231,14 @@ def write_grid(grid: Grid, path: str | Path) -> None:
 
 
 def require_writable_grid(path: Path) -> None:
-    """Raise unless `write_grid` could write a grid of this name: better now than hours later."""
+    """Raise `InputError` unless `write_grid` could write to this path. Call it before long work."""
     if path.suffix.lower() not in (".npz", ".zarr"):
-        raise GridError(f"Got the name {path} for a grid, expected one that ends in .npz or .zarr.")
+        raise GridError(f"got output {path}, expected one that ends in .npz or .zarr.")
     require_writable(path, _is_grid)
 
 
 def _is_grid(path: Path) -> bool:
-    """Whether a folder is what `write_grid` wrote, and may be written anew."""
+    """Whether a folder was written by `write_grid`, and may be replaced."""
     return path.suffix.lower() == ".zarr" and (path / "flux" / "zarr.json").is_file()
 
 
@@ -252,12 +252,12 @@ def _meta(grid: Grid) -> dict[str, Any]:
 
 
 def _node(grid: Grid, i: int, has_continuum: bool) -> NodeArrays:
-    """Flux and continuum of a node as files keep them."""
+    """Flux and continuum of a node, as float32."""
     flux, continuum = grid.read(i)
     if (continuum is not None) != has_continuum:
         raise GridError(
-            f"The node {grid.describe(i)} is unlike the first in having a continuum or not: "
-            "give all nodes one, or none."
+            f"some nodes have a continuum and some have none (node {grid.describe(i)} differs "
+            "from the first); give all nodes one, or none."
         )
     kept = None if continuum is None else np.asarray(continuum, dtype=np.float32)
     return np.asarray(flux, dtype=np.float32), kept
@@ -268,7 +268,7 @@ def _has_continuum(grid: Grid) -> bool:
 
 
 def _write_npz(grid: Grid, path: Path) -> None:
-    """Node by node: a zip file takes one member at a time, so continua wait in a file of bytes."""
+    """Write node by node. Continua wait in a temporary file: a zip file takes one member a time."""
     has_continuum = _has_continuum(grid)
     shape = (len(grid), len(grid.wavelength))
     small = {
@@ -298,7 +298,7 @@ def _write_npz(grid: Grid, path: Path) -> None:
 
 @contextmanager
 def _float_member(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...]) -> Iterator[Any]:
-    """A member of an .npz file, open to take the float32 values of an array of this shape."""
+    """A member of an .npz file, open for the float32 values of an array of this shape."""
     header = {"descr": "<f4", "fortran_order": False, "shape": shape}
     with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
         np.lib.format.write_array_header_1_0(member, header)
@@ -328,7 +328,7 @@ def _write_zarr(grid: Grid, path: Path) -> None:
 
 
 def _put(node: NodeArrays, i: int, flux: Any, continuum: Any) -> NDArray[np.uint8]:
-    """Write one node; its sum."""
+    """Write one node; return its SHA-256 sum."""
     flux[i] = node[0]
     if continuum is not None:
         continuum[i] = node[1]
@@ -338,7 +338,7 @@ def _put(node: NodeArrays, i: int, flux: Any, continuum: Any) -> NDArray[np.uint
 def _create(
     group: Any, name: str, shape: tuple[int, ...], dtype: str, chunks: tuple[int, ...] | None = None
 ) -> Any:
-    """A compressed array, whose every chunk carries a checksum and is always written."""
+    """A compressed array with checksums, all of whose chunks are written."""
     from zarr.codecs import Crc32cCodec, ZstdCodec
 
     return group.create_array(
@@ -347,12 +347,12 @@ def _create(
         dtype=dtype,
         chunks=shape if chunks is None else chunks,
         compressors=[ZstdCodec(level=5), Crc32cCodec()],
-        # A missing chunk would else be read as fill values: NaN makes it an error.
+        # A missing chunk is read as fill values; NaN makes it an error.
         fill_value=np.nan if dtype.startswith("float") else 0,
         config={"write_empty_chunks": True},
     )
 
 
 def is_npz(path: Path) -> bool:
-    """True of a file that is called .npz."""
+    """Whether a path is an .npz file, by its ending."""
     return path.is_file() and path.suffix.lower() == ".npz"

@@ -1,4 +1,4 @@
-"""The library that ships with the package, and a star for it: a spectrum between its nodes."""
+"""The library that comes with the package, and a star: a spectrum between its nodes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from .grid import Grid
 LIBRARY = "turbo-cat-45.npz"
 STAR = "turbo-cat-offgrid-1.npz"
 SNR = 100.0
+"""Signal-to-noise ratio per pixel of the star."""
 RV = 23.4
 """km/s"""
 _SEED = 20261123
 
 
 def packaged_grid(name: str) -> Grid:
-    """One of the grids that ship with the package: `LIBRARY` or `STAR`."""
+    """Return a grid that comes with the package: `LIBRARY` or `STAR`."""
     with as_file(files("blase3d.libraries") / "data" / name) as path:
         return open_grid(path)
 
@@ -28,7 +29,7 @@ def packaged_grid(name: str) -> Grid:
 def noisy_star(
     snr: float = SNR, rv: float = RV, seed: int = _SEED
 ) -> tuple[Spectrum, dict[str, float]]:
-    """The packaged star, which is not a node: receding, with noise; and its labels."""
+    """Return the star, at velocity `rv` (km/s) and with noise, and its labels."""
     grid = packaged_grid(STAR)
     exact = grid[0]
     error = exact.flux / snr

@@ -1,4 +1,4 @@
-"""The farm: one function over many items, on any `concurrent.futures` executor."""
+"""One function over many items, on any `concurrent.futures` executor."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _TRIES = 3
-"""How often an item is tried whose worker dies under it."""
+"""Attempts at an item whose worker dies."""
 _AHEAD = 2
-"""Tasks a worker that are submitted ahead, so that memory is bounded whatever their number."""
+"""Tasks per worker that are submitted ahead; it bounds the memory."""
 
 
 class LocalPool(Executor):
-    """Processes on this machine, each on one core; a pool that broke is opened anew.
+    """Processes on this machine, each on one core. A broken pool is replaced.
 
-    They are spawned, not forked (JAX runs threads, which do not survive a fork).
+    Processes are spawned, not forked: JAX runs threads, which do not survive a fork.
     """
 
     def __init__(self, workers: int):
@@ -54,7 +54,7 @@ class LocalPool(Executor):
 
 
 def _one_core() -> None:
-    """Keep XLA from starting as many threads as there are cores in every process."""
+    """Keep XLA from starting one thread per core in every process."""
     flags = os.environ.get("XLA_FLAGS", "")
     os.environ["XLA_FLAGS"] = (
         f"{flags} --xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
@@ -64,12 +64,12 @@ def _one_core() -> None:
 def run(
     function: Callable[[Any], Result], items: Iterable[Item], executor: Executor | None = None
 ) -> Iterator[tuple[Item, Result | InputError]]:
-    """Results in the order in which they are finished, each beside its item.
+    """Yield items with their results, in the order in which they are finished.
 
-    An item at fault gives its error instead of a result; the others go on. One whose worker dies
-    is tried again, the last time alone when all others are done: a pool that breaks takes every
-    task in it along, the guilty and the innocent. Items are drawn only as room is free. Without an
-    executor everything runs here, one after the other.
+    An item that raises `InputError` gets the error as its result; the others continue. An item
+    whose worker dies is tried again, the last time alone, after all others: a pool that breaks
+    ends all running tasks, including unrelated ones. Items are drawn from `items` as workers
+    become free. Without an executor, items are processed one by one in this process.
     """
     if executor is None:
         for item in items:
@@ -97,32 +97,33 @@ def run(
             elif tries < _TRIES:
                 suspects.append(item)
             else:
-                yield item, CloneError(f"its worker died {tries} times ({_said(failure)}).")
+                yield item, CloneError(f"its worker died {tries} times ({_described(failure)}).")
 
 
 def from_here(items: list[Item]) -> list[Item]:
-    """The items from another one on in each process, so that two farms on one archive share the
-    work instead of doing it twice."""
+    """Rotate the items by the number of this process.
+
+    Two processes that work on one archive then share the items instead of doing all of them twice.
+    """
     start = os.getpid() % max(len(items), 1)
     return items[start:] + items[:start]
 
 
 def _workers_of(executor: Executor) -> int:
-    """How many workers a cluster has now."""
+    """Number of workers that a cluster has now."""
     cores = getattr(getattr(executor, "_client", None), "ncores", None)
     return sum(cores().values()) if cores is not None else 2
 
 
 def _attempt(function: Callable[[Any], Result], item: Any) -> Result | InputError:
-    """The result, or what stands for it: the item is at fault, or something unforeseen happened,
-    which must not stop the others."""
+    """The result, or an error: of the item, or an unforeseen one, which stops no other."""
     try:
         return function(item)
     except InputError as error:
         return error
     except Exception as error:
-        return CloneError(f"it failed unexpectedly ({_said(error)}); please report this.")
+        return CloneError(f"it failed unexpectedly ({_described(error)}); please report this.")
 
 
-def _said(error: BaseException) -> str:
+def _described(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
