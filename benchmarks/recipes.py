@@ -80,7 +80,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def open_libraries(args: argparse.Namespace) -> tuple[Grid, Grid]:
     if args.packaged:
-        folder = resources.files("blase3d") / "data"
+        folder = resources.files("blase3d.libraries") / "data"
         with resources.as_file(folder) as path:
             nodes, holdout = (open_grid(path / name) for name in PACKAGED)
         return nodes, holdout

@@ -53,9 +53,9 @@ MENDED = {
     },
 }
 REFUSED = {
-    "all NaN": ({"flux": np.full_like(FLUX, np.nan)}, "All 2001 pixels"),
-    "all masked": ({"mask": np.ones(FLUX.size, bool)}, "All 2001 pixels"),
-    "all errors negative": ({"error": -ERROR}, "All 2001 pixels"),
+    "all NaN": ({"flux": np.full_like(FLUX, np.nan)}, "all 2001 pixels"),
+    "all masked": ({"mask": np.ones(FLUX.size, bool)}, "all 2001 pixels"),
+    "all errors negative": ({"error": -ERROR}, "all 2001 pixels"),
     "unsorted": ({"wavelength": WAVELENGTH[::-1]}, "sort by wavelength"),
     "duplicates": ({"wavelength": changed(WAVELENGTH, 5, WAVELENGTH[4])}, "remove duplicates"),
     "in nm": ({"wavelength": WAVELENGTH / 10}, "do not overlap"),

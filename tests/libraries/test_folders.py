@@ -149,7 +149,7 @@ def test_vacuum_below_2000_and_air_above(tmp_path):
         ({"format": "moog"}, "format 'moog', expected turbospectrum or synspec"),
         ({"wave": "5010:5000", "step": 1}, "expected LO below HI"),
         ({"wave": "5000:5010", "step": -1}, "a step of -1 .*, expected a positive one"),
-        ({"flux_factor": "much"}, "settings of no use"),
+        ({"flux_factor": "much"}, "a wrong setting"),
         ({"continuum_ending": "cont"}, "expected one such as .cont"),
     ],
 )
@@ -163,7 +163,9 @@ def test_columns_that_are_not_told_are_not_guessed(tmp_path):
     folder = write(tmp_path / "a", [(FINE, line(FINE))] * 2, medium="vacuum")
     three = "\n".join(f"{w:.3f} {f:.6f} 1.0" for w, f in zip(FINE, line(FINE), strict=True))
     (folder / "x1.dat").write_text(three)
-    with pytest.raises(GridError, match=r"x1.dat has 3 columns, expected 2 .*say in `columns`"):
+    with pytest.raises(
+        GridError, match=r"x1.dat has 3 columns, expected 2 .*list them in `columns`"
+    ):
         open_grid(folder)[1]
 
 
@@ -221,7 +223,7 @@ def test_labels_may_be_any(tmp_path):
 def test_two_files_of_one_node_are_named(tmp_path):
     write(tmp_path / "a", [(FINE, line(FINE))] * 2)
     (tmp_path / "a" / "library.csv").write_text("# medium: vacuum\nfile,x\nx0.dat,1\nx1.dat,1\n")
-    with pytest.raises(GridError, match=r"x0.dat and .*x1.dat are both of x=1: keep one"):
+    with pytest.raises(GridError, match=r"x0.dat and .*x1.dat both have x=1; keep one"):
         open_grid(tmp_path / "a")
 
 
@@ -230,7 +232,7 @@ def test_two_files_of_one_node_are_named(tmp_path):
     [
         ("file,x\n", "no labels or no rows"),
         ("file\nx0.dat\n", "no labels or no rows"),
-        ("file,x\nx0.dat,hot\n", "column x that is not of numbers"),
+        ("file,x\nx0.dat,hot\n", "column x that is not numeric"),
         ("file,x\nx0.dat,\n", "no x for x0.dat"),
         ("file,x\nx0.dat,1,2\n", "cannot be read as a table"),
         ("# medium: fog\nfile,x\nx0.dat,1\n", "the medium 'fog'"),

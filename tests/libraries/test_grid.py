@@ -228,7 +228,7 @@ def test_holes_of_scattered_points_are_not_listed():
     points = np.random.default_rng(1).uniform(size=(200, 3))
     grid = grid_of(WAVE, points, NAMES, np.ones((200, 101)))
     assert grid.n_holes == 200**3 - 200
-    with pytest.raises(GridError, match="do not lie on common axes"):
+    with pytest.raises(GridError, match="are not on common axes"):
         grid.holes()
 
 

@@ -83,7 +83,7 @@ def test_names_of_files(labels, path):
     "labels", [(5777.5, 4.5, 0), (5800, 4.444, 0), (5800, 4.5, -0.04), (5800, 4.5, 0, 0.001)]
 )
 def test_labels_between_names_are_refused(labels):
-    with pytest.raises(LabelError, match="No PHOENIX file can be named"):
+    with pytest.raises(LabelError, match="for the name of a PHOENIX file"):
         phoenix_path(*labels)
 
 
@@ -212,7 +212,7 @@ def test_missing_pieces(root, tmp_path_factory):
     with pytest.raises(GridError, match=f"has no {WAVE_FILE}"):
         open_phoenix(root)
     empty = tmp_path_factory.mktemp("empty")
-    with pytest.raises(GridError, match="holds no PHOENIX spectra"):
+    with pytest.raises(GridError, match="has no PHOENIX spectra"):
         open_phoenix(empty)
 
 

@@ -582,7 +582,7 @@ TABLE: dict[str, tuple[Feed, str, int]] = {
     ),
     "infer: nothing but NaN": (
         text("s.csv", "# medium: vacuum\nwavelength,flux\n8490,nan\n8491,nan\n"),
-        "All 2 pixels",
+        "all 2 pixels",
         1,
     ),
     "infer: orders without number": (

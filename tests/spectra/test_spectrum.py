@@ -76,7 +76,7 @@ def test_unusable_pixels_are_masked_and_made_harmless():
 def test_any_flux_gives_finite_pixels_or_is_refused(values):
     flux = np.array(values)
     if not np.isfinite(flux).any():
-        with pytest.raises(SpectrumError, match=r"All .* masked"):
+        with pytest.raises(SpectrumError, match=r"all .* masked"):
             Spectrum(5000.0 + np.arange(len(flux)), flux)
         return
     spectrum = Spectrum(5000.0 + np.arange(len(flux)), flux)
@@ -110,8 +110,8 @@ def test_the_record_cannot_be_changed_and_leaves_its_input_alone(spectrum):
         ({"mask": np.zeros(3, dtype=bool)}, "mask has shape"),
         ({"continuum": np.ones(3)}, "continuum has shape"),
         ({"flux": np.full(101, "bright")}, "flux is not numeric"),
-        ({"flux": np.full(101, np.nan)}, "All 101 pixels"),
-        ({"error": np.zeros(101)}, "All 101 pixels"),
+        ({"flux": np.full(101, np.nan)}, "all 101 pixels"),
+        ({"error": np.zeros(101)}, "all 101 pixels"),
         ({"resolution": -1.0}, "resolution -1.0"),
         ({"resolution": "high"}, "resolution 'high'"),
     ],
@@ -188,7 +188,7 @@ def test_resolution_is_the_callers_or_the_files(tmp_path):
         ({"flux": None, "wavelength": None}, "no wavelength and no flux"),
         ({"flux": FLUX[:-1]}, "flux has shape"),
         ({"wavelength": WAVE[::-1]}, "strictly increasing"),
-        ({"flux": np.full(101, np.nan)}, "All 101 pixels"),
+        ({"flux": np.full(101, np.nan)}, "all 101 pixels"),
         ({"flux": np.full(101, "bright")}, "flux is not numeric"),
         ({"flux": np.array([{}] * 101, dtype=object)}, "cannot be read as an .npz"),
         ({"meta": np.array("[1]")}, "meta that is not a JSON object"),

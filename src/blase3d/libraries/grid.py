@@ -67,7 +67,7 @@ class Grid:
         wavelength = np.asarray(self.wavelength, dtype=np.float64)
         if wavelength.ndim != 1:
             raise GridError(f"the grid's wavelength has shape {wavelength.shape}, expected (P,).")
-        check_wavelength(wavelength, GridError, "The grid's wavelengths")
+        check_wavelength(wavelength, GridError, "the grid's wavelengths")
         if not SHORTEST <= wavelength[0] < wavelength[-1] <= LONGEST:
             raise GridError(
                 f"the grid has {wavelength.size} wavelengths from {wavelength[0]:g} to "

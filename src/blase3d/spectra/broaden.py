@@ -1,16 +1,14 @@
-"""The star's motion and the instrument: Doppler shift, rotation, macroturbulence, line spread,
-pixels.
+"""Broadening of spectra: rotation, macroturbulence, instrumental line spread, pixels.
 
-All of them are convolutions in velocity, so they act on pixels of equal steps in ln λ. A kernel is
-multiplied in as its Fourier transform, in closed form, so that it is exact for widths below a
-pixel, conserves equivalent width and is differentiable in its width.
+All of these are convolutions in velocity, so they act on pixels of equal steps in ln λ. Kernels are
+multiplied in Fourier space, in closed form. The result is exact for widths below a pixel, conserves
+equivalent width and is differentiable in the widths.
 
-A line spread that varies along the spectrum is no single convolution. Light of wavelength λ₀ is
-spread with the width σ(λ₀) that belongs to it, which conserves equivalent width whatever σ does.
-The Gaussian's transform is interpolated in ln σ between a few widths (`_WIDTHS` Chebyshev points
-from the smallest to the largest), so that the whole is a sum of that many convolutions, each of
-the spectrum times a weight. Where the largest width is twice the smallest the flux is right to
-1e-6, at five times to 1e-4, at ten times to 1e-3.
+A line spread that varies along the spectrum is not a convolution. Light of wavelength λ₀ is spread
+with the width σ(λ₀), which conserves equivalent width for any σ(λ). The transform of the Gaussian
+is interpolated in ln σ between `_WIDTHS` Chebyshev points from the smallest to the largest width,
+so the result is a sum of that many convolutions, each of the spectrum times a weight. The error of
+the flux is 1e-6 if the largest width is twice the smallest, 1e-4 at five times, 1e-3 at ten times.
 """
 
 from __future__ import annotations
@@ -32,18 +30,19 @@ from ..runtime.arrays import Floats
 from ..units import FWHM_PER_SIGMA, SPEED_OF_LIGHT
 
 _STEP = 0.02
+"""Step of the table of the rotation kernel's transform, in its dimensionless argument."""
 _LARGEST = 4000.0
-"""The rotation kernel's transform is tabulated up to this argument, where it is below 1e-5."""
+"""Largest argument of the table; the transform is below 1e-5 there."""
 _WIDTHS = 8
-"""Widths between which a varying line spread is interpolated."""
+"""Number of widths between which a varying line spread is interpolated."""
 _UNIFORM = 2e-3
-"""Pixel widths (km/s) that differ by less than this part count as equal."""
+"""Pixel widths that differ by less than this fraction count as equal."""
 _POINTS = 2
-"""Points a step in ln λ, beside one more, at which the flux of a pixel is averaged."""
+"""Quadrature points per step in ln λ, in addition to one, for the mean flux of a pixel."""
 
 
 def log_grid(wavelength: Floats) -> Floats:
-    """ln λ in equal steps over the range of `wavelength` (Å), no coarser than its finest step."""
+    """Return ln λ in equal steps over the range of `wavelength` (Å), at most its finest step."""
     ln = np.log(wavelength)
     count = next_fast_len(int(np.ceil((ln[-1] - ln[0]) / np.diff(ln).min())) + 1, real=True)
     return np.linspace(ln[0], ln[-1], count)
@@ -59,18 +58,18 @@ def broaden(
     limb_darkening: ArrayLike = LIMB_DARKENING,
     pixel: ArrayLike | None = None,
 ) -> Array:
-    """Flux (M,) on equal steps in ln λ, of a rotating and turbulent star seen by an instrument.
+    """Return the flux (M,), on equal steps in ln λ, broadened by the star and the instrument.
 
     Parameters
     ----------
     flux : (M,)
-        Units of the continuum.
+        In units of the continuum.
     velocity_step : float
         Step of the pixels, km/s.
     vsini : float
-        Projected rotational velocity, km/s; zero leaves the flux as it is.
+        Projected rotational velocity, km/s; zero does not change the flux.
     resolution : float, (M,) or None
-        λ/Δλ with Δλ the full width at half maximum of a Gaussian, one for all or one for each
+        λ/Δλ, with Δλ the full width at half maximum of a Gaussian, for all pixels or for each
         pixel; None for no instrument.
     vmac : float, optional
         Radial–tangential macroturbulence ζ, km/s (`macroturbulence`).
@@ -81,7 +80,7 @@ def broaden(
 
     Notes
     -----
-    Beyond its ends the spectrum is taken as continuum.
+    Beyond its ends, the spectrum is assumed to be continuum.
     """
     count = flux.shape[0]
     padded = next_fast_len(count + count // 8 + 64, real=True)
@@ -96,7 +95,7 @@ def broaden(
 
 
 def macroturbulence(frequency: Array, vmac: ArrayLike) -> Array:
-    """Fourier transform, at `frequency` (F,) in s/km, of the radial–tangential kernel.
+    """Return the Fourier transform, at `frequency` (F,) in s/km, of the radial–tangential kernel.
 
     Half of the surface moves radially, half tangentially, both with Gaussian velocities of
     dispersion ζ/√2 (Gray 2005, eq. 17.6; no limb darkening). The kernel is the mean over the disc,
@@ -112,7 +111,7 @@ def macroturbulence(frequency: Array, vmac: ArrayLike) -> Array:
 def _line_spread(
     depth: Array, frequency: Array, resolution: ArrayLike | None, padded: int
 ) -> Array:
-    """Fourier transform (F,) of a depth (M,) spread by the instrument."""
+    """Fourier transform (F,) of a line depth (M,), spread by the instrument."""
     if resolution is None:
         return jnp.fft.rfft(depth, padded)
     sigma = SPEED_OF_LIGHT / FWHM_PER_SIGMA / jnp.asarray(resolution)
@@ -123,8 +122,8 @@ def _line_spread(
     nodes = np.cos(np.pi * (np.arange(_WIDTHS) + 0.5) / _WIDTHS)
     weights = _lagrange(nodes, (2.0 * ln - low - high) / (high - low))
     widths = jnp.exp(0.5 * (low + high) + 0.5 * (high - low) * jnp.asarray(nodes))
-    parts = jnp.fft.rfft(weights * depth, padded)
-    return jnp.sum(parts * jax.vmap(partial(_gauss, frequency))(widths), axis=0)
+    transforms = jnp.fft.rfft(weights * depth, padded)
+    return jnp.sum(transforms * jax.vmap(partial(_gauss, frequency))(widths), axis=0)
 
 
 def _gauss(frequency: Array, sigma: Array) -> Array:
@@ -132,7 +131,7 @@ def _gauss(frequency: Array, sigma: Array) -> Array:
 
 
 def _lagrange(nodes: Floats, x: Array) -> Array:
-    """Lagrange's polynomials of `nodes` (K,) at x (M,), (K, M); they add up to one."""
+    """Lagrange polynomials (K, M) of `nodes` (K,) at x (M,); their sum is one."""
     rows = []
     for k, node in enumerate(nodes):
         others = np.delete(nodes, k)
@@ -161,22 +160,22 @@ def _rotation_table() -> NDArray[np.float32]:
 
 
 def _table_lookup(table: Array, argument: Array) -> Array:
-    place = jnp.clip(argument / _STEP, 0.0, table.shape[1] - 2.0)
-    left = jnp.floor(jax.lax.stop_gradient(place)).astype(jnp.int32)
-    part = place - left
+    index = jnp.clip(argument / _STEP, 0.0, table.shape[1] - 2.0)
+    left = jnp.floor(jax.lax.stop_gradient(index)).astype(jnp.int32)
+    t = index - left
     ends = table[:, jnp.add.outer(jnp.arange(2), left)]  # one gather, as in `sample`
-    return ends[:, 0] * (1.0 - part) + ends[:, 1] * part
+    return ends[:, 0] * (1.0 - t) + ends[:, 1] * t
 
 
 @partial(jax.jit, inline=True)
-def sample(flux: Array, place: Array, whole: Array | None = None) -> Array:
-    """Flux (M,) at fractional pixels `place` (P,), by cubic convolution (Keys 1981).
+def sample(flux: Array, index: Array, whole: Array | None = None) -> Array:
+    """Return the flux (M,) at fractional pixels `index` (P,), by cubic convolution (Keys 1981).
 
-    `whole` (P,), int32, is added to `place` where float32 could not hold the sum to a thousandth
-    of a pixel. Beyond the ends the last value goes on.
+    `whole` (P,), int32, is added to `index`: float32 cannot hold a large sum to a thousandth of a
+    pixel. Beyond the ends, the last value is used.
     """
-    left = jnp.floor(jax.lax.stop_gradient(place)).astype(jnp.int32)
-    t = place - left
+    left = jnp.floor(jax.lax.stop_gradient(index)).astype(jnp.int32)
+    t = index - left
     left = left if whole is None else left + whole
     weights = (
         ((-0.5 * t + 1.0) * t - 0.5) * t,
@@ -185,7 +184,7 @@ def sample(flux: Array, place: Array, whole: Array | None = None) -> Array:
         (0.5 * t - 0.5) * t * t,
     )
     last = flux.shape[0] - 1
-    # one gather: stacked gathers come out wrong under vmap on large arrays (XLA on CPU, JAX 0.10)
+    # one gather: stacked gathers are wrong under vmap on large arrays (XLA on CPU, JAX 0.10)
     neighbours = jnp.clip(jnp.add.outer(jnp.arange(-1, 3), left), 0, last)
     return jnp.sum(jnp.stack(weights) * flux[neighbours], axis=0)
 
@@ -193,20 +192,23 @@ def sample(flux: Array, place: Array, whole: Array | None = None) -> Array:
 @partial(jax.tree_util.register_dataclass, data_fields=("width",), meta_fields=("points",))
 @dataclass(frozen=True, eq=False)
 class Pixels:
-    """Pixels that average the flux: all of one `width` (), km/s, where `points` is 0; else each
-    of its own `width` (Q,), in steps in ln λ, averaged over so many points."""
+    """Pixels over which the flux is averaged.
+
+    If `points` is 0, all have the same `width` (), km/s. Otherwise `width` (Q,) is in steps in
+    ln λ, and the flux is averaged over `points` quadrature points.
+    """
 
     width: Array
     points: int
 
     @property
     def uniform(self) -> Array | None:
-        """The one width, km/s, that goes into `broaden`, if there is one."""
+        """The common width, km/s, for `broaden`; None if widths differ."""
         return self.width if self.points == 0 else None
 
 
 def pixels_of(width: Floats, velocity_step: float) -> Pixels:
-    """Pixels of widths (Q,), km/s, on steps of `velocity_step` (km/s)."""
+    """Return pixels of widths (Q,), km/s, on steps of `velocity_step` (km/s)."""
     if np.ptp(width) <= _UNIFORM * width.max():
         return Pixels(jnp.asarray(width.mean(), jnp.float32), 0)
     steps = width / velocity_step
@@ -215,23 +217,23 @@ def pixels_of(width: Floats, velocity_step: float) -> Pixels:
 
 
 def pixel_widths(wavelength: Floats) -> Floats:
-    """Widths (Q,), km/s, of pixels that touch midway between their wavelengths (Q,), increasing."""
+    """Return widths (Q,), km/s, of contiguous pixels at wavelengths (Q,), increasing."""
     ln = np.log(wavelength)
     edges = np.concatenate([[1.5 * ln[0] - 0.5 * ln[1]], 0.5 * (ln[1:] + ln[:-1])])
     edges = np.append(edges, 1.5 * ln[-1] - 0.5 * ln[-2])
     return SPEED_OF_LIGHT * np.diff(edges)
 
 
-def sample_mean(flux: Array, place: Array, pixels: Pixels, whole: Array | None = None) -> Array:
-    """Flux (M,) averaged over pixels around `place` (P,), as in `sample`.
+def sample_mean(flux: Array, index: Array, pixels: Pixels, whole: Array | None = None) -> Array:
+    """Return the flux (M,) averaged over pixels around `index` (P,), as in `sample`.
 
-    Gauss–Legendre quadrature over each pixel of the interpolated flux; uniform pixels are averaged
-    in `broaden` already, and only sampled here.
+    The interpolated flux is integrated by Gauss–Legendre quadrature. Pixels of equal width are
+    averaged in `broaden`, and only sampled here.
     """
     if pixels.points == 0:
-        return sample(flux, place, whole)
+        return sample(flux, index, whole)
     x, w = np.polynomial.legendre.leggauss(pixels.points)
-    places = place + 0.5 * jnp.asarray(x, place.dtype)[:, None] * pixels.width
-    base = None if whole is None else jnp.broadcast_to(whole, places.shape).ravel()
-    values = sample(flux, places.ravel(), base).reshape(places.shape)
+    points = index + 0.5 * jnp.asarray(x, index.dtype)[:, None] * pixels.width
+    base = None if whole is None else jnp.broadcast_to(whole, points.shape).ravel()
+    values = sample(flux, points.ravel(), base).reshape(points.shape)
     return jnp.asarray(0.5 * w, values.dtype) @ values

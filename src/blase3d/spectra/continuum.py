@@ -1,19 +1,19 @@
 """The continuum of a spectrum: blackbody times a low-order polynomial through the peaks.
 
-The form is that of Shankar, Gully-Santiago & Morley: S̄ = S / (B Q), with B the blackbody of Teff
-and Q a polynomial through the peaks of S / B. What differs is how Q is found. Powers of raw Å are
-nearly parallel (a quartic has a numerical rank of 3), so Q is expanded in Chebyshev polynomials on
-[-1, 1]. And a list of peaks that gains or loses a member makes Q jump from one node of a grid to
-the next, so nothing is selected: every one of a fixed set of windows gives its maximum, whose
-height is a continuous function of the flux, and an asymmetric loss decides how much it counts.
+As in Shankar, Gully-Santiago & Morley, S̄ = S / (B Q), with B the blackbody of Teff and Q a
+polynomial through the peaks of S / B. The fit of Q differs. Powers of λ are nearly parallel (a
+quartic has numerical rank 3), so Q is expanded in Chebyshev polynomials on [-1, 1]. If peaks were
+selected, Q would jump between nodes of a grid where one is gained or lost. So each of a fixed set
+of windows contributes its maximum, which is a continuous function of the flux, and an asymmetric
+loss weights it.
 
 With h the height of a window, Q the polynomial there and r = (h - Q) / Q, the loss is
 
     Σ a(r) sqrt(r² + s²),    a = `upper` above Q, 1 - `upper` below,
 
-a quantile regression (Koenker & Bassett 1978, Econometrica 46, 33) whose kink is rounded over s.
-Windows deep inside a line pull weakly, however deep they are. It is minimised by least squares
-with weights that are set anew in each round.
+a quantile regression (Koenker & Bassett 1978, Econometrica 46, 33) with its kink rounded over s.
+Windows inside a line have little influence, however deep it is. The loss is minimised by
+iteratively reweighted least squares.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from ..units import blackbody
 from .spectrum import Spectrum
 
 ROUNDING = 1e-3
-"""s of the loss, relative to the continuum: a scatter of the peaks below this is no line."""
+"""s of the loss, relative to the continuum: the scatter of peaks that are free of lines."""
 ROUNDS = 30
-"""Rounds of reweighting; on crowded and on hot spectra 30 agree with 300 to 1e-9."""
+"""Iterations; on crowded and on hot spectra 30 agree with 300 to 1e-9."""
 COOLEST = 100.0
-"""K; below it Planck's law underflows in the optical."""
+"""K; Planck's law underflows in the optical at lower temperatures."""
 
 
 def normalise(spectrum: Spectrum, recipe: Recipe, teff: float | None = None) -> Spectrum:
@@ -63,20 +63,20 @@ def normalise(spectrum: Spectrum, recipe: Recipe, teff: float | None = None) -> 
 def chebyshev_basis(
     wavelength: ArrayLike, degree: int, domain: tuple[float, float] | None = None
 ) -> Floats:
-    """Chebyshev polynomials of the first kind, T_0 to T_degree, at `wavelength`.
+    """Return Chebyshev polynomials of the first kind, T_0 to T_degree, at `wavelength`.
 
-    `wavelength` (P,) is in Å; `domain`, by default its own range, is mapped onto [-1, 1]. The
-    result is (P, degree + 1), without units. On evenly spaced pixels its condition number stays
-    below 4 up to degree 8. Raises `InputError` when `degree` is negative or the domain is empty.
+    `wavelength` (P,) is in Å; `domain`, by default its range, is mapped to [-1, 1]. The result has
+    shape (P, degree + 1). On evenly spaced pixels, its condition number is below 4 up to degree 8.
+    Raise `InputError` if `degree` is negative or the domain is empty.
     """
     wavelength = np.asarray(wavelength, dtype=np.float64)
     if degree < 0:
-        raise InputError(f"The degree of a polynomial was {degree}; give 0 or more.")
+        raise InputError(f"got degree {degree} of a polynomial, expected 0 or more.")
     low, high = domain or (float(wavelength.min()), float(wavelength.max()))
     if not high > low:
         raise InputError(
-            f"A polynomial needs a range of wavelengths, got {low:g} to {high:g} Å; "
-            "give two different wavelengths, the lower first."
+            f"got wavelengths from {low:g} to {high:g} Å for a polynomial, expected two "
+            "different ones, the lower first."
         )
     scaled = (2.0 * wavelength - (low + high)) / (high - low)
     return np.asarray(chebyshev.chebvander(scaled, degree), dtype=np.float64)
@@ -92,24 +92,30 @@ def fit_continuum(
     upper: float = 0.95,
     quantile: float = 1.0,
 ) -> Floats:
-    """Continuum (P,) of a spectrum, in the units of `flux`: blackbody times polynomial.
+    """Fit the continuum (P,) of a spectrum, in the units of `flux`: blackbody times polynomial.
 
     `wavelength` (P,) is in Å and increasing, `flux` (P,) in any linear units; pixels that are not
-    finite are ignored (set masked ones to NaN). `teff` in K gives the blackbody, of which only
-    the shape counts; None leaves it out, as for an observed star of unknown Teff. `degree` 4 is
-    the "5th order", five coefficients, of Shankar, Gully-Santiago & Morley.
+    finite are ignored (set masked ones to NaN). `teff` (K) gives the shape of the blackbody; None
+    leaves it out, as for a star of unknown Teff. `degree` 4 is the "5th order", five coefficients,
+    of Shankar, Gully-Santiago & Morley.
 
-    `windows` of equal width in wavelength each give one height: their maximum, or with `quantile`
-    below 1 that quantile of their pixels. The maximum suits models; in an observed spectrum it
-    rides on the noise (3 % high at S/N 100 in windows of 500 pixels), and 0.8 or 0.9 serves
-    better, and passes over spikes. `upper` is the share of windows that may lie below the result.
+    Each of `windows` of equal width in wavelength contributes one height: its maximum, or that
+    `quantile` of its pixels. The maximum suits models. In an observed spectrum it is biased by
+    noise (3 % high at S/N 100 in windows of 500 pixels); 0.8 or 0.9 is better there, and robust
+    against spikes. `upper` is the fraction of windows that may lie below the result.
 
-    Multiplying `flux` by a positive constant multiplies the result by it. A line as wide as the
-    spectrum cannot be told from the continuum: between merging Paschen lines the result is low.
+    The result scales with `flux`. A line as wide as the spectrum cannot be distinguished from the
+    continuum: between merging Paschen lines the result is low.
 
-    Raises `SpectrumError` when wavelengths and flux do not fit together, when too few windows
-    hold positive flux or when the polynomial falls to zero; `LabelError` for an impossible
-    `teff`; `InputError` for impossible settings.
+    Raises
+    ------
+    SpectrumError
+        Wavelengths and flux have different shapes, too few windows have positive flux, or the
+        polynomial falls to zero.
+    LabelError
+        `teff` is impossible.
+    InputError
+        A setting is impossible.
     """
     wavelength, flux = _checked_spectrum(wavelength, flux)
     _check_settings(windows, upper, quantile)
@@ -118,13 +124,13 @@ def fit_continuum(
     basis = chebyshev_basis(wavelength, degree)
     peaks = _window_peaks(wavelength, quotient, windows, quantile)
     _check_peaks(peaks.size, windows, degree)
-    scale = float(np.median(quotient[peaks]))  # so that the loss knows relative depths only
+    scale = float(np.median(quotient[peaks]))  # so that the loss depends on relative depths only
     coefficients = _fit_envelope(basis[peaks], quotient[peaks] / scale, upper)
     polynomial = basis @ coefficients
     if not polynomial.min() > 0.0:
         raise SpectrumError(
-            f"The continuum of degree {degree} falls to zero within the range of the spectrum; "
-            "lower the degree, or mask what is not the star."
+            f"the continuum of degree {degree} falls to zero within the spectrum; lower the "
+            "degree, or mask features that are not of the star."
         )
     return shape * polynomial * scale
 
@@ -132,12 +138,12 @@ def fit_continuum(
 def _window_peaks(
     wavelength: Floats, quotient: Floats, windows: int, quantile: float
 ) -> NDArray[np.intp]:
-    """Index of the pixel of the given quantile in each window that holds positive flux."""
-    # Edges depend on the wavelengths alone: the same windows for all spectra of a grid.
+    """Index of the pixel with the given quantile, in each window with positive flux."""
+    # Edges depend on the wavelengths only, so all spectra of a grid have the same windows.
     edges = np.linspace(wavelength[0], wavelength[-1], windows + 1)[1:-1]
     used = np.flatnonzero(np.isfinite(quotient))
-    parts = np.split(used, np.searchsorted(wavelength[used], edges))
-    peaks = [part[_rank(quotient[part], quantile)] for part in parts if part.size]
+    pixels = np.split(used, np.searchsorted(wavelength[used], edges))
+    peaks = [window[_rank(quotient[window], quantile)] for window in pixels if window.size]
     return np.array([peak for peak in peaks if quotient[peak] > 0.0], dtype=np.intp)
 
 
@@ -145,8 +151,8 @@ def _rank(values: Floats, quantile: float) -> int:
     """Index of the value with the given quantile, 1 being the maximum; linear in time."""
     if quantile == 1.0:
         return int(np.argmax(values))
-    place = int(quantile * (values.size - 1))
-    return int(np.argpartition(values, place)[place])
+    rank = int(quantile * (values.size - 1))
+    return int(np.argpartition(values, rank)[rank])
 
 
 def _fit_envelope(basis: Floats, heights: Floats, upper: float) -> Floats:
@@ -155,7 +161,7 @@ def _fit_envelope(basis: Floats, heights: Floats, upper: float) -> Floats:
     for _ in range(ROUNDS):
         root = np.sqrt(weights)
         coefficients = np.linalg.lstsq(basis * root[:, None], heights * root, rcond=None)[0]
-        # An early round may dip below zero where heights vary a lot; keep r finite there.
+        # Early iterations may be negative where heights vary a lot; keep r finite there.
         envelope = np.maximum(basis @ coefficients, 1e-3)
         residual = (heights - envelope) / envelope
         side = np.where(residual > 0.0, upper, 1.0 - upper)
@@ -168,8 +174,8 @@ def _blackbody_shape(wavelength: Floats, teff: float | None) -> Floats:
         return np.ones_like(wavelength)
     if not COOLEST <= teff < np.inf:
         raise LabelError(
-            f"Teff for the blackbody was {teff:g} K; give {COOLEST:g} K or more, "
-            "or None to leave the blackbody out."
+            f"got Teff {teff:g} K for the blackbody, expected {COOLEST:g} K or more, or None "
+            "for no blackbody."
         )
     return blackbody(wavelength, teff)
 
@@ -179,15 +185,15 @@ def _checked_spectrum(wavelength: ArrayLike, flux: ArrayLike) -> tuple[Floats, F
     flux = np.asarray(flux, dtype=np.float64)
     if wavelength.ndim != 1 or wavelength.shape != flux.shape:
         raise SpectrumError(
-            f"Got wavelengths of shape {wavelength.shape} and flux of shape {flux.shape}; "
-            "a continuum needs two one-dimensional arrays of equal length."
+            f"got wavelengths of shape {wavelength.shape} and flux of shape {flux.shape}, expected "
+            "two one-dimensional arrays of equal length."
         )
     if wavelength.size < 2 or not (
         np.isfinite(wavelength).all() and wavelength[0] > 0.0 and np.all(np.diff(wavelength) > 0.0)
     ):
         raise SpectrumError(
-            "The wavelengths are not two or more positive, increasing numbers; "
-            "sort the pixels by wavelength and drop repeated ones."
+            "the wavelengths are not two or more positive, increasing numbers; sort the pixels by "
+            "wavelength and remove repeated ones."
         )
     return wavelength, flux
 
@@ -195,7 +201,7 @@ def _checked_spectrum(wavelength: ArrayLike, flux: ArrayLike) -> tuple[Floats, F
 def _check_settings(windows: int, upper: float, quantile: float) -> None:
     if windows < 1 or not 0.0 < upper < 1.0 or not 0.0 < quantile <= 1.0:
         raise InputError(
-            f"Got windows = {windows}, upper = {upper:g}, quantile = {quantile:g}; expected one "
+            f"got windows = {windows}, upper = {upper:g}, quantile = {quantile:g}; expected one "
             "window or more, upper between 0 and 1, and quantile above 0 and at most 1."
         )
 
@@ -203,11 +209,11 @@ def _check_settings(windows: int, upper: float, quantile: float) -> None:
 def _check_peaks(found: int, windows: int, degree: int) -> None:
     if found == 0:
         raise SpectrumError(
-            "No pixel of the flux is finite and positive, so there is no continuum to fit; "
+            "no pixel of the flux is finite and positive, so there is no continuum to fit; "
             "check the flux and its mask."
         )
     if found < degree + 1:
         raise SpectrumError(
-            f"Only {found} of {windows} windows hold finite, positive flux, and a continuum of "
+            f"only {found} of {windows} windows have finite, positive flux, and a continuum of "
             f"degree {degree} needs {degree + 1}; lower the degree or use a wider spectrum."
         )

@@ -66,8 +66,8 @@ class Spectrum:
                 bad |= ~_usable(positive)
         if bad.all():
             raise SpectrumError(
-                f"All {count} pixels of the spectrum are masked, not finite or without a positive "
-                "error: give at least one usable pixel."
+                f"all {count} pixels of the spectrum are masked, not finite or without a positive "
+                "error; expected at least one usable pixel."
             )
         values = {
             "wavelength": wavelength,
@@ -136,16 +136,16 @@ def cut(spectrum: Spectrum, keep: Bools) -> Spectrum:
 
 
 def check_wavelength(
-    wavelength: Floats, error: type[Exception], what: str = "The wavelengths"
+    wavelength: Floats, error: type[Exception], what: str = "the wavelengths"
 ) -> None:
     """Raise `error` unless the wavelengths are finite, positive and strictly increasing."""
     if not len(wavelength):
-        raise error(f"{what} are empty: expected at least one pixel.")
+        raise error(f"{what} are empty, expected at least one pixel.")
     wrong = ~_usable(wavelength)
     if wrong.any():
         where = int(np.argmax(wrong))
         raise error(
-            f"{what} have {wavelength[where]} at pixel {where}, expected finite positive Å: "
+            f"{what} have {wavelength[where]} at pixel {where}, expected finite positive Å; "
             "remove or repair these pixels."
         )
     steps = np.diff(wavelength)
@@ -154,7 +154,7 @@ def check_wavelength(
         kind = "twice" if steps[where] == 0 else f"before {wavelength[where + 1]}"
         raise error(
             f"{what} have {wavelength[where]} {kind} at pixel {where}, expected strictly "
-            "increasing values: sort by wavelength and remove duplicates."
+            "increasing values; sort by wavelength and remove duplicates."
         )
 
 
@@ -171,11 +171,13 @@ def _vector(values: ArrayLike, name: str, count: int | None) -> Floats:
             raise TypeError("complex numbers")
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as failure:
-        raise SpectrumError(f"The {name} is not numeric: give one number a pixel.") from failure
+        raise SpectrumError(
+            f"the {name} is not numeric; expected one number per pixel."
+        ) from failure
     if array.ndim != 1 or (count is not None and len(array) != count):
         wanted = "(P,)" if count is None else f"({count},) as the wavelength"
         raise SpectrumError(
-            f"The {name} has shape {array.shape}, expected {wanted}: give one value a pixel."
+            f"the {name} has shape {array.shape}, expected {wanted}: one value per pixel."
         )
     return array
 
@@ -187,7 +189,7 @@ def _set_optional(spectrum: Spectrum, count: int) -> None:
         varying = _vector(varying, "resolution", count)
         if not _usable(varying).all():
             raise SpectrumError(
-                "The resolution has values that are not positive, expected λ/Δλ at every pixel; "
+                "the resolution has values that are not positive, expected λ/Δλ at every pixel; "
                 "correct it or leave it out."
             )
         resolution = float(np.median(varying)) if resolution is None else resolution
@@ -205,8 +207,8 @@ def _given_mask(mask: ArrayLike | None, count: int) -> Bools:
     array = np.asarray(mask)
     if array.shape != (count,):
         raise SpectrumError(
-            f"The mask has shape {array.shape}, expected ({count},) as the wavelength: "
-            "give one value a pixel."
+            f"the mask has shape {array.shape}, expected ({count},) as the wavelength: "
+            "one value per pixel."
         )
     return array.astype(bool)
 
@@ -234,6 +236,6 @@ def _resolution(value: object) -> float | None:
         number = np.nan
     if not (np.isfinite(number) and number > 0):
         raise SpectrumError(
-            f"Got resolution {value!r}, expected a positive λ/Δλ: correct it or leave it out."
+            f"got resolution {value!r}, expected a positive λ/Δλ; correct it or leave it out."
         )
     return number

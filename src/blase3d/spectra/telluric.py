@@ -1,10 +1,9 @@
-"""Where the Earth's atmosphere absorbs: a list of bands in the red and near infrared.
+"""Telluric bands in the red and near infrared.
 
-The bands of O₂ and H₂O (and CO₂ in the last) by their usual names, with round limits; line lists
-are in HITRAN (Gordon et al. 2022, JQSRT 277, 107949), and Hinkle, Wallace & Livingston (2003,
-BAAS 35, 1260) show them over Kitt Peak. Weak lines stand outside the bands too; the robust weights
-of the likelihood are for them. The lines are at rest in the frame of the observatory, so a
-spectrum that was corrected to the barycentre has them shifted by that velocity.
+The bands are those of O₂, H₂O and CO₂, with rounded limits. Line lists are in HITRAN (Gordon et
+al. 2022, JQSRT 277, 107949); Hinkle, Wallace & Livingston (2003, BAAS 35, 1260) show the spectrum
+over Kitt Peak. There are weak lines outside the bands, for which the likelihood has robust weights.
+Telluric lines are at rest in the frame of the observatory, so a barycentric correction shifts them.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ BANDS = (
     (13000.0, 15100.0, "H2O"),
     (17500.0, 20800.0, "H2O, CO2"),
 )
-"""First and last wavelength (Å, vacuum, at rest), and what absorbs."""
+"""First and last wavelength (Å, vacuum, at rest), and the absorber."""
 
 
 def telluric_bands(spectrum: Spectrum) -> Bools:
-    """Which pixels (P,) of a spectrum lie in one of `BANDS`."""
+    """Return whether pixels (P,) of a spectrum lie in one of `BANDS`."""
     velocity = spectrum.meta.get("barycentric_correction")
     shift = float(velocity) if isinstance(velocity, float) else 0.0
     at_rest = spectrum.wavelength / (1.0 + shift / SPEED_OF_LIGHT)

@@ -43,7 +43,7 @@ def read_wavelengths(path: Path) -> Floats:
         values = np.asarray(hdus[0].data, dtype=np.float64)
     if values.ndim != 1:
         raise GridError(f"its data have shape {values.shape}, expected (P,)")
-    check_wavelength(values, GridError, f"The wavelengths of {WAVE_FILE}")
+    check_wavelength(values, GridError, f"the wavelengths of {WAVE_FILE}")
     return values
 
 

@@ -1,14 +1,14 @@
-"""The BT-Settl spectra (Allard, Homeier & Freytag 2012), as their server's FORMAT file tells.
+"""The BT-Settl library (Allard, Homeier & Freytag 2012), by the FORMAT file of its server.
 
-Files are named as lte030.0-4.5-0.0a+0.0.BT-Settl.spec.7: Teff in 100 K, the sign before log g being
-that of minus log g, [M/H], and the enhancement of alpha elements; compressed (.gz, .bz2, .xz) or
-not. Column 1 is the wavelength (Å, in vacuum), column 2 the logarithm of the flux, to which `DF`
-is added for erg/s/cm²/Å, further ones are not needed. Numbers have Fortran's D for E, columns may
-touch, and lines are not in order of wavelength, since models are computed in parallel. A file has a
-million lines: write the range that is needed into a grid file first (`blase3d grid -o`).
+File names are like lte030.0-4.5-0.0a+0.0.BT-Settl.spec.7: Teff in 100 K, log g after the sign of
+-log g, [M/H], and the enhancement of alpha elements. Files may be compressed (.gz, .bz2, .xz).
+Column 1 is the vacuum wavelength (Å), column 2 the logarithm of the flux, to which `DF` is added
+for erg/s/cm²/Å. Numbers have Fortran's D for E, columns may be adjacent, and lines are not sorted
+by wavelength. A file has a million lines, so write the range that you need to a grid file first
+(`blase3d grid -o`).
 
-Tried on files written as published, not on the library itself. The stacked form (.spec) of older
-series, and their other `DF`, are not read.
+Tested with files written to the published description, not with the library itself. The stacked
+format (.spec) of older series, with another `DF`, is not read.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from .spectrum_files import Columns, HoldsFiles, files_below, grid_of_files, inc
 from .text import numbers
 
 DF = -8.0
+"""Added to the logarithm of the flux in files, for erg/s/cm²/Å."""
 EXAMPLE = "lte030.0-4.5-0.0a+0.0.BT-Settl.spec.7"
 META = {
     "library": "BT-Settl",
@@ -40,28 +41,28 @@ _NAME = re.compile(
 
 
 def labels_of_name(name: str) -> dict[str, float]:
-    """The labels in the name of a file."""
+    """Return the labels in the name of a file."""
     found = _NAME.fullmatch(name)
-    said = {} if found is None else found.groupdict(default="0")
+    texts = {} if found is None else found.groupdict(default="0")
     return {
-        "teff": 100.0 * float(said["teff"]),
-        "logg": -float(said["logg"]),
-        "feh": float(said["feh"]),
-        "alpha": float(said["alpha"]),
+        "teff": 100.0 * float(texts["teff"]),
+        "logg": -float(texts["logg"]),
+        "feh": float(texts["feh"]),
+        "alpha": float(texts["alpha"]),
     }
 
 
 def open_bt_settl(path: Path, medium: str | None = None) -> Grid:
-    """The grid of the files in or below a folder."""
+    """Open the files in or below a folder as a grid."""
     refuse_air(path, medium, "BT-Settl")
     labelled = [(file, labels_of_name(file.name)) for file in files_below(path, _NAME)]
     if not labelled:
-        raise GridError(f"{path} holds no BT-Settl spectra: expected {EXAMPLE}.")
+        raise GridError(f"{path} has no BT-Settl spectra, expected {EXAMPLE}.")
     return grid_of_files(labelled, read, META, ("feh", "alpha"))
 
 
 def read(path: Path) -> Columns:
-    """The spectrum in one file."""
+    """Read the spectrum in one file."""
     wavelength, logarithm = numbers(path, (0, 1))
     return Columns(*increasing(wavelength, np.power(10.0, logarithm + DF)))
 

@@ -1,13 +1,13 @@
 """Spectra of Y dwarfs by coolTLUSTY (Lacy & Burrows 2023, ApJ 950, 8).
 
-Files are named as T300_g4.25_Z1.000_CDIFF1e6_HMIX1.000.21: Teff (K), log g (cgs), Z in units of the
-sun's, Kzz (cm²/s) where chemistry is out of equilibrium, and the mixing length where it is said.
-Below a line of names they have columns, LAMBDA(mic) (µm, in vacuum: c over the frequency) and FLAM
-(erg/s/cm²/Å) among them, with Fortran's D for E. The label `feh` is log Z, `logkzz` the logarithm
-of Kzz, `hmix` the mixing length. Clear and cloudy models, in or out of equilibrium, come in folders
-of their own: open them one by one. Some spectra have other wavelengths than the rest.
+File names are like T300_g4.25_Z1.000_CDIFF1e6_HMIX1.000.21: Teff (K), log g (cgs), Z in solar
+units, Kzz (cm²/s) if the chemistry is out of equilibrium, and the mixing length if stated. Below a
+line of names there are columns, among them LAMBDA(mic) (µm, in vacuum) and FLAM (erg/s/cm²/Å), with
+Fortran's D for E. The label `feh` is log Z, `logkzz` the logarithm of Kzz, `hmix` the mixing
+length. Clear and cloudy models, in and out of equilibrium, are in separate folders: open them one
+by one. Some spectra have different wavelengths.
 
-Tried on files written as published, not on the library itself.
+Tested with files written to the published description, not with the library itself.
 """
 
 from __future__ import annotations
@@ -37,35 +37,35 @@ _NAME = re.compile(
 
 
 def labels_of_name(name: str) -> dict[str, float]:
-    """The labels in the name of a file."""
+    """Return the labels in the name of a file."""
     found = _NAME.fullmatch(name)
-    said = {} if found is None else found.groupdict()
-    labels = {"teff": float(said["teff"]), "logg": float(said["logg"])}
-    labels["feh"] = round(math.log10(float(said["z"])), 2)
-    if said["kzz"]:
-        labels["logkzz"] = round(math.log10(float(said["kzz"])), 2)
-    if said["hmix"]:
-        labels["hmix"] = float(said["hmix"])
+    texts = {} if found is None else found.groupdict()
+    labels = {"teff": float(texts["teff"]), "logg": float(texts["logg"])}
+    labels["feh"] = round(math.log10(float(texts["z"])), 2)
+    if texts["kzz"]:
+        labels["logkzz"] = round(math.log10(float(texts["kzz"])), 2)
+    if texts["hmix"]:
+        labels["hmix"] = float(texts["hmix"])
     return labels
 
 
 def open_cooltlusty(path: Path, medium: str | None = None) -> Grid:
-    """The grid of the files in or below a folder."""
+    """Open the files in or below a folder as a grid."""
     refuse_air(path, medium, "coolTLUSTY")
     labelled = [(file, labels_of_name(file.name)) for file in files_below(path, _NAME)]
     if not labelled:
-        raise GridError(f"{path} holds no coolTLUSTY spectra: expected {EXAMPLE}.")
+        raise GridError(f"{path} has no coolTLUSTY spectra, expected {EXAMPLE}.")
     for file, labels in labelled:
         if labels.keys() != labelled[0][1].keys():
             raise GridError(
-                f"{labelled[0][0]} and {file} do not state the same labels: open models in and "
+                f"{labelled[0][0]} and {file} do not state the same labels; open models in and "
                 "out of equilibrium one by one, each in its folder."
             )
     return grid_of_files(labelled, read, META, ("feh", "logkzz", "hmix"))
 
 
 def read(path: Path) -> Columns:
-    """The spectrum in one file."""
+    """Read the spectrum in one file."""
     text = read_text(path)
     names = next((line for line in text.splitlines() if line.strip()), "").split()
     if not {WAVELENGTH, FLUX} <= set(names):

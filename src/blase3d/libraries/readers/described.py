@@ -1,20 +1,20 @@
-"""How the spectra in a folder are written, as its owner says it.
+"""The description of the files of a folder, in the settings of its owner.
 
-The settings stand in the folder's `library.json`, or in the header of its table of labels:
+The settings are in the folder's `library.json`, or in the header of its table of labels:
 
     medium             air, vacuum, or "air above 2000" (vacuum below 2000 Å)
-    wavelength_unit    a unit of length; Angstrom if it is not said
-    columns            what the columns of the files are, in order: wavelength, flux, normalised,
-                       continuum, - (of no use); wavelength and flux if it is not said
-    format             turbospectrum or synspec: what these codes write (see `FORMATS`)
-    flux_factor        by which flux and continuum are multiplied
-    continuum_ending   ending of the file beside each that has wavelength and continuum
-    wave, step         first and last wavelength (Å, vacuum) and the step of the common pixels;
-                       those of the first spectrum if it is not said
-    library, code, citation, licence, flux_unit    kept as they are
+    wavelength_unit    a unit of length; default: Angstrom
+    columns            the columns of the files, in order: wavelength, flux, normalised, continuum,
+                       or - for one that is not used; default: wavelength flux
+    format             turbospectrum or synspec: the output of these codes (see `FORMATS`)
+    flux_factor        factor of flux and continuum
+    continuum_ending   ending of a second file for each spectrum, with wavelength and continuum
+    wave, step         first and last wavelength (Å, vacuum) and step of the common pixels;
+                       default: the pixels of the first spectrum
+    library, code, citation, licence, flux_unit    metadata
 
-Files that name their columns (.npz, .ecsv, .csv, .fits) are read as observed spectra are
-(`spectrum_io`), unless `columns` or `format` is given.
+Files with named columns (.npz, .ecsv, .csv, .fits) are read like observed spectra
+(`spectra.formats`), unless `columns` or `format` is given.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .spectrum_files import Columns
 from .text import parse, read_text, width
 
 KINDS = ("wavelength", "flux", "normalised", "continuum", "-")
-"""What a column may be."""
+"""Kinds of columns."""
 MIXED = "air above 2000"
 """The medium of many codes: vacuum below 2000 Å, air above."""
 FORMATS: Mapping[str, Mapping[str, Any]] = {
@@ -55,7 +55,7 @@ FORMATS: Mapping[str, Mapping[str, Any]] = {
         "flux_unit": "erg s-1 cm-2 Angstrom-1",
     },
 }
-"""Synspec writes Eddington fluxes, spectra as unit 7 and continua as unit 17."""
+"""Settings of the codes. Synspec writes Eddington fluxes; spectra to unit 7, continua to 17."""
 META = ("library", "code", "citation", "licence", "flux_unit")
 SETTINGS = (
     *("medium", "wavelength_unit", "columns", "format", "flux_factor", "continuum_ending"),
@@ -64,9 +64,9 @@ SETTINGS = (
 )
 _NAMED = (".npz", ".ecsv", ".csv", ".fits", ".fit", ".fits.gz")
 _MOST_PIXELS = 100_000_000
+"""Most common pixels."""
 _LEAST_NORMALISED = 0.2
-"""Pixels deeper than this say little of the continuum, normalised flux being printed in few
-digits."""
+"""Least normalised flux from which the continuum is computed: files have few digits of it."""
 
 
 @dataclass(frozen=True)
@@ -84,33 +84,33 @@ class Description:
 
     @property
     def pixels(self) -> Floats | None:
-        """The common pixels (P,), Å in vacuum, where they are stated."""
+        """The common pixels (P,), Å in vacuum; None if not stated."""
         if self.wave is None or self.step is None:
             return None
         count = math.floor((self.wave[1] - self.wave[0]) / self.step + 1e-9) + 1
         return np.round(self.wave[0] + self.step * np.arange(count), 8)
 
     def __call__(self, path: Path) -> Columns:
-        """The spectrum in one file."""
+        """Read the spectrum in one file."""
         if self.columns is None and path.suffix.lower() in _NAMED:
             return self._named(path)
         text = read_text(path)
         kinds = self.columns or ("wavelength", "flux")
         if (found := width(text)) != len(kinds):
             raise GridError(
-                f"{path} has {found} columns, expected {len(kinds)} ({' '.join(kinds)}): say in "
-                "`columns` what they are, - for those of no use."
+                f"{path} has {found} columns, expected {len(kinds)} ({' '.join(kinds)}); list them "
+                "in `columns`, with - for those that are not used."
             )
         rows = parse(text, path, tuple(range(len(kinds))))
-        said = {kind: row for kind, row in zip(kinds, rows, strict=True) if kind != "-"}
-        wavelength = self._vacuum(said.pop("wavelength"), path)
-        flux, continuum = _flux_and_continuum(said, wavelength)
+        read = {kind: row for kind, row in zip(kinds, rows, strict=True) if kind != "-"}
+        wavelength = self._vacuum(read.pop("wavelength"), path)
+        flux, continuum = _flux_and_continuum(read, wavelength)
         if continuum is None and self.continuum_ending is not None:
-            continuum = self._beside(path, wavelength)
+            continuum = self._second_file(path, wavelength)
         return _scaled(Columns(wavelength, flux, continuum), self.flux_factor)
 
     def _named(self, path: Path) -> Columns:
-        """The spectrum in a file that names its columns."""
+        """Read a file with named columns."""
         try:
             found = read_spectrum(path, self.medium if self.medium in MEDIA else None)
         except SpectrumError as fault:
@@ -119,7 +119,7 @@ class Description:
         return _scaled(Columns(found.wavelength, flux, found.continuum), self.flux_factor)
 
     def _vacuum(self, values: Floats, path: Path) -> Floats:
-        """Wavelengths (n,) in vacuum Å, in the order in which they are."""
+        """Wavelengths (n,) in Å in vacuum, in the order of the file."""
         stated = values * float(units.Unit(self.wavelength_unit).to(units.AA))
         if self.medium == MIXED:
             stated = np.where(stated < 2000.0, stated, to_vacuum(np.maximum(stated, 2000.0), "air"))
@@ -128,18 +128,18 @@ class Description:
         steps = np.diff(stated)
         if not ((steps > 0).all() and stated[0] > 0 and np.isfinite(stated).all()):
             raise GridError(
-                f"{path} has wavelengths that do not increase from a positive one: it is damaged, "
-                "or its columns are others than stated."
+                f"{path} has wavelengths that are not positive and increasing: it is damaged, or "
+                "has other columns than stated."
             )
         return stated
 
-    def _beside(self, path: Path, wavelength: Floats) -> Floats | None:
-        """The continuum (n,) in the file beside one, between its few points a straight line."""
+    def _second_file(self, path: Path, wavelength: Floats) -> Floats | None:
+        """The continuum (n,) in the second file, interpolated linearly between its few points."""
         other = path.with_suffix(self.continuum_ending or "")
         if not other.is_file():
             return None
-        places, values = parse(read_text(other), other, (0, 1))
-        return np.interp(wavelength, self._vacuum(places, other), values)
+        points, values = parse(read_text(other), other, (0, 1))
+        return np.interp(wavelength, self._vacuum(points, other), values)
 
 
 def _scaled(columns: Columns, factor: float) -> Columns:
@@ -150,43 +150,43 @@ def _scaled(columns: Columns, factor: float) -> Columns:
 
 
 def _flux_and_continuum(
-    said: Mapping[str, Floats], wavelength: Floats
+    read: Mapping[str, Floats], wavelength: Floats
 ) -> tuple[Floats, Floats | None]:
-    """Flux and continuum (n,) of what the columns of a file are."""
-    normalised, continuum = said.get("normalised"), said.get("continuum")
+    """Flux and continuum (n,) from the columns of a file."""
+    normalised, continuum = read.get("normalised"), read.get("continuum")
     if normalised is None:
-        return said["flux"], continuum
-    if "flux" not in said:
+        return read["flux"], continuum
+    if "flux" not in read:
         continuum = np.ones_like(normalised) if continuum is None else continuum
         return normalised * continuum, continuum
-    firm = normalised > _LEAST_NORMALISED
-    if continuum is None and firm.any():
-        ratio = said["flux"][firm] / normalised[firm]
-        continuum = np.interp(wavelength, wavelength[firm], ratio)
-    return said["flux"], continuum
+    bright = normalised > _LEAST_NORMALISED
+    if continuum is None and bright.any():
+        ratio = read["flux"][bright] / normalised[bright]
+        continuum = np.interp(wavelength, wavelength[bright], ratio)
+    return read["flux"], continuum
 
 
-# --- what is stated ----------------------------------------------------------------------------
+# --- settings ----------------------------------------------------------------------------------
 
 
 def describe(stated: Mapping[str, object], medium: str | None, where: Path) -> Description:
-    """The description that settings make; `medium` is what the user says of it.
+    """Return the description by the settings `stated`; `medium` is that of the user.
 
     Raises
     ------
     GridError
-        A setting is unknown, or has a value that it cannot have.
+        A setting is unknown, or has an impossible value.
     """
     if unknown := [name for name in stated if name not in SETTINGS]:
         raise GridError(
-            f"{where} states {', '.join(unknown)}, expected of {', '.join(SETTINGS)}: correct it."
+            f"{where} states {', '.join(unknown)}, expected of {', '.join(SETTINGS)}; correct it."
         )
     preset = _preset(stated.get("format"), where)
     given = {**preset, **stated}
     if "medium" not in stated and medium is not None:
         given["medium"] = medium
     if ("wave" in given) != ("step" in given):
-        raise GridError(f"{where} states one of wave and step: state both, or neither.")
+        raise GridError(f"{where} states one of wave and step; state both, or neither.")
     try:
         return Description(
             _columns(given.get("columns")),
@@ -199,7 +199,7 @@ def describe(stated: Mapping[str, object], medium: str | None, where: Path) -> D
             {name: given[name] for name in META if name in given},
         )
     except (TypeError, ValueError) as fault:
-        raise GridError(f"{where} has settings of no use: {fault}; correct it.") from fault
+        raise GridError(f"{where} has a wrong setting ({fault}); correct it.") from fault
 
 
 def _preset(name: object, where: Path) -> Mapping[str, Any]:

@@ -1,9 +1,9 @@
 """The PHOENIX ACES library (Husser et al. 2013, A&A 553, A6), as a folder of its FITS files.
 
-The layout is that of the server. The wavelengths, in vacuum, are in one file of the root, shared
-by all spectra; labels are read from the names of the files and checked against the headers when a
-node is read. In names zero metallicity is -0.0, and the sign before log g is that of minus log g.
-Flux in the files is in erg/s/cm²/cm; here it is in erg/s/cm²/Å.
+The layout is that of the server. One file in the root has the vacuum wavelengths of all spectra.
+Labels are read from the names of the files, and checked against the headers when a node is read.
+In names, zero metallicity is -0.0, and the sign before log g is that of -log g. The flux of the
+files, in erg/s/cm²/cm, is converted to erg/s/cm²/Å.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PER_CM_TO_PER_ANGSTROM = 1e-8
 LABELS = ("teff", "logg", "feh", "alpha")
 HEADER_KEYS = {"teff": "PHXTEFF", "logg": "PHXLOGG", "feh": "PHXM_H", "alpha": "PHXALPHA"}
 HEADER_TOLERANCE = {"teff": 0.51, "logg": 0.006, "feh": 0.051, "alpha": 0.006}
-"""Half of the last digit that a name has."""
+"""Half of the last digit in a name."""
 META = {
     "library": "PHOENIX ACES",
     "code": "PHOENIX 16, spherical LTE atmospheres",
@@ -49,15 +49,15 @@ _NAME = re.compile(
 
 
 def phoenix_path(teff: float, logg: float, feh: float, alpha: float = 0.0) -> str:
-    """The name of a spectrum's file, relative to the root of the library."""
+    """Return the path of a spectrum's file, relative to the root of the library."""
     labels = dict(zip(LABELS, (teff, logg, feh, alpha), strict=True))
     z = _signed(feh, 1, zero="-") + (f".Alpha={_signed(alpha, 2)}" if abs(alpha) > 1e-6 else "")
     name = f"lte{round(teff):05d}{_signed(-logg, 2, zero='-')}{z}.{LIBRARY}-HiRes.fits"
-    # What a name cannot say would silently be rounded to another node.
+    # Other labels would silently be rounded to those of another node.
     if any(abs(labels[key] - value) > 1e-6 for key, value in labels_of_name(name).items()):
         raise LabelError(
-            f"No PHOENIX file can be named for {describe_labels(labels)}: expected whole Teff, "
-            "log g and alpha to 0.01 and [Fe/H] to 0.1."
+            f"got {describe_labels(labels)} for the name of a PHOENIX file, expected integer Teff, "
+            "log g and alpha in steps of 0.01 and [Fe/H] in steps of 0.1."
         )
     return f"{LIBRARY}/Z{z}/{name}"
 
@@ -69,17 +69,17 @@ def _signed(value: float, digits: int, zero: str = "+") -> str:
 
 
 def labels_of_name(name: str) -> dict[str, float]:
-    """The labels in the name of a file, empty if it is no spectrum's name."""
+    """Return the labels in the name of a file; empty if it is not a spectrum's."""
     found = _NAME.fullmatch(name)
     if found is None:
         return {}
     teff, minus_logg, feh, alpha = (float(text or 0.0) for text in found.groups())
-    # Adding 0.0 turns -0.0 into 0.0.
+    # Adding 0.0 turns -0.0 to 0.0.
     return dict(zip(LABELS, (teff, -minus_logg + 0.0, feh + 0.0, alpha + 0.0), strict=True))
 
 
 def is_phoenix(folder: Path) -> bool:
-    """True of a folder with at least one PHOENIX spectrum in it or below."""
+    """Whether there is a PHOENIX spectrum in or below a folder."""
     return folder.is_dir() and next(_spectra(folder), None) is not None
 
 
@@ -88,17 +88,16 @@ def _spectra(folder: Path) -> Iterator[Path]:
 
 
 def open_phoenix(folder: str | Path, wave: tuple[float, float] | None = None) -> Grid:
-    """A grid from the PHOENIX files in or below `folder`, each read when it is asked for.
+    """Open the PHOENIX files in or below `folder` as a grid; nodes are read on demand.
 
-    `wave` cuts to a range of wavelengths (Å), of which only the bytes needed are read. `alpha` is a
-    label where more than one value occurs; else its value is in meta["fixed_labels"].
+    `wave` cuts to a range of wavelengths (Å); only the bytes in it are read. `alpha` is a label if
+    it has more than one value; otherwise its value is in meta["fixed_labels"].
     """
     folder = Path(folder)
     files = sorted(_spectra(folder))
     if not files:
         raise GridError(
-            f"{folder} holds no PHOENIX spectra: expected files such as "
-            f"{phoenix_path(5800, 4.5, 0)}."
+            f"{folder} has no PHOENIX spectra, expected files such as {phoenix_path(5800, 4.5, 0)}."
         )
     wavelength = _read_wavelength(folder)
     start, stop = (0, len(wavelength)) if wave is None else wavelength_slice(wavelength, *wave)
@@ -115,13 +114,13 @@ def open_phoenix(folder: str | Path, wave: tuple[float, float] | None = None) ->
 
 
 def _read_wavelength(folder: Path) -> Floats:
-    """The wavelengths from the file in the root, which may lie below or just above `folder`."""
+    """The wavelengths, from the file in the root, which may be below or just above `folder`."""
     above = [parent / WAVE_FILE for parent in (folder, *folder.resolve().parents[:2])]
     file = next((path for path in above if path.is_file()), None)
     file = file or next(iter(sorted(folder.rglob(WAVE_FILE))), None)
     if file is None:
         raise GridError(
-            f"{folder} has no {WAVE_FILE}, which holds the wavelengths of all spectra: fetch it "
+            f"{folder} has no {WAVE_FILE}, which has the wavelengths of all spectra; fetch it "
             "from the root of the library and put it there."
         )
     with _primary(file) as hdu:
@@ -130,10 +129,10 @@ def _read_wavelength(folder: Path) -> Floats:
 
 @contextmanager
 def _primary(file: Path) -> Iterator[Any]:
-    """The primary unit of a FITS file that is there to its end."""
+    """The primary HDU of a complete FITS file."""
     try:
         with warnings.catch_warnings():
-            # astropy only warns of a file cut short, which is found out below.
+            # astropy only warns of a truncated file, which is checked below.
             warnings.simplefilter("ignore")
             with open(file, "rb") as stream, fits.open(stream, memmap=False) as hdus:
                 place = hdus.fileinfo(0)
@@ -153,11 +152,11 @@ def _primary(file: Path) -> Iterator[Any]:
 
 @dataclass(frozen=True)
 class _Nodes:
-    """Reads the nodes of the library from their files."""
+    """Reader of the nodes from their files."""
 
     files: tuple[Path, ...]
     count: int
-    """Pixels of the whole wavelength file, which every spectrum has to have."""
+    """Pixels of the wavelength file, and of every spectrum."""
     start: int
     stop: int
 
@@ -168,13 +167,13 @@ class _Nodes:
             if hdu.header["NAXIS1"] != self.count:
                 raise GridError(
                     f"{file} has {hdu.header['NAXIS1']} pixels, expected the {self.count} of "
-                    f"{WAVE_FILE}: fetch both again."
+                    f"{WAVE_FILE}; fetch both again."
                 )
-            part: NDArray[Any] = hdu.section[self.start : self.stop]
-        return part.astype(np.float32) * np.float32(PER_CM_TO_PER_ANGSTROM), None
+            flux: NDArray[Any] = hdu.section[self.start : self.stop]
+        return flux.astype(np.float32) * np.float32(PER_CM_TO_PER_ANGSTROM), None
 
     def flags(self, i: int) -> Mapping[str, object]:
-        """What the header says of how the spectrum was made, where it is out of the ordinary."""
+        """Return flags of a spectrum from its header: no_convection, interpolated."""
         with _primary(self.files[i]) as hdu:
             header = hdu.header
             found = {}
@@ -185,16 +184,16 @@ class _Nodes:
         return found
 
     def digest(self, i: int) -> str:
-        """Name and size: the content is too much to read for a mark."""
+        """Return name and size of a file; to read its content would take too long."""
         file = self.files[i]
         try:
             return f"{file.name}:{file.stat().st_size}"
         except OSError as failure:
-            raise GridError(f"{file} is gone: fetch it again.") from failure
+            raise GridError(f"{file} no longer exists; fetch it again.") from failure
 
 
 def _truth(value: object) -> bool:
-    """A header's logical value, which some writers keep as a word."""
+    """A logical value of a header, which some programs write as text."""
     return value not in (False, 0, "F", "False", "FALSE", "f")
 
 
@@ -205,8 +204,8 @@ def _check_header(header: fits.Header, file: Path) -> None:
             continue
         if abs(float(stated) - value) > HEADER_TOLERANCE[label]:
             raise GridError(
-                f"{file} says {label}={value:g} in its name but {HEADER_KEYS[label]}="
-                f"{float(stated):g} in its header: fetch it again."
+                f"{file} has {label}={value:g} in its name but {HEADER_KEYS[label]}="
+                f"{float(stated):g} in its header; fetch it again."
             )
 
 

@@ -1,10 +1,9 @@
-"""A spectrum on the pixels of another.
+"""Resampling of a spectrum onto other pixels.
 
-Libraries give the flux at points. Where the new pixels are about as close as the points, or closer,
-the flux there is read off a monotone cubic (Fritsch & Butland 1984), which does not overshoot.
-Where a pixel is wider than `COARSE` steps, it gets the mean of that cubic over its width, so that
-the integral of the flux is kept and no line between two pixels is lost. What lies beyond the ends
-of the spectrum is NaN: it is not known.
+Libraries give the flux at points. Where new pixels are about as dense as the points, or denser, the
+flux is interpolated by a monotone cubic (Fritsch & Butland 1984), which does not overshoot. A pixel
+wider than `COARSE` steps gets the mean of that cubic over its width, which conserves the integral
+of the flux. Beyond the ends of the spectrum, the flux is NaN.
 """
 
 from __future__ import annotations
@@ -15,25 +14,25 @@ from scipy.interpolate import PchipInterpolator
 from ...runtime.arrays import Floats
 
 COARSE = 1.5
-"""Steps of a spectrum in a pixel from which on the pixel gets their mean."""
+"""Steps of a spectrum per pixel from which on the pixel gets a mean."""
 _SAME = 1e-3
-"""Pixels that differ by less, in steps, are the same."""
+"""Pixels that differ by less, in steps, are equal."""
 
 
 def same_pixels(one: Floats, other: Floats) -> bool:
-    """True if two sets of wavelengths are one, but for rounding."""
+    """Whether two sets of wavelengths are equal within rounding."""
     if one.shape != other.shape:
         return False
     return bool(np.abs(one - other).max() <= _SAME * np.diff(other).min())
 
 
 def resample(wavelength: Floats, flux: Floats, pixels: Floats) -> Floats:
-    """Flux (n,) at wavelengths (n,), increasing, on `pixels` (P,); NaN beyond its ends."""
+    """Return the flux (n,) at increasing wavelengths (n,) on `pixels` (P,); NaN beyond its ends."""
     if same_pixels(wavelength, pixels):
         return flux
     first, last = np.searchsorted(wavelength, pixels[[0, -1]])
-    part = slice(max(0, first - 3), last + 3)
-    wavelength, flux = wavelength[part], flux[part]
+    needed = slice(max(0, first - 3), last + 3)
+    wavelength, flux = wavelength[needed], flux[needed]
     if wavelength.size < 2:
         return np.full(pixels.shape, np.nan)
     bad = ~np.isfinite(flux)
@@ -45,7 +44,7 @@ def resample(wavelength: Floats, flux: Floats, pixels: Floats) -> Floats:
 
 
 def _means(curve: PchipInterpolator, wavelength: Floats, pixels: Floats, points: Floats) -> Floats:
-    """`points` (P,), with the mean of the curve over the pixel where that is wide."""
+    """`points` (P,), replaced by the mean of the curve over the pixel where that is wide."""
     edges = np.empty(pixels.size + 1)
     edges[1:-1] = 0.5 * (pixels[1:] + pixels[:-1])
     edges[[0, -1]] = 2 * pixels[[0, -1]] - edges[[1, -2]]

@@ -1,22 +1,21 @@
 """The Sonora libraries of substellar atmospheres: Bobcat, Cholla, Diamondback and Elf Owl.
 
-    library        names of files                            columns (Elf Owl: variables)
+    library        file names                                columns (Elf Owl: variables)
     Bobcat         sp_t1000g316nc_m0.0[_co0.5]               µm, erg/s/cm²/Hz
     Cholla         950K_1780g_logkzz2.spec                   µm, W/m²/m
     Diamondback    t1000g316f2_m+0.5_co1.0.spec, f2 or nc    µm, W/m²/m
     Elf Owl        spectra_logzz_4.0_teff_750.0_grav_178.0_mh_0.0_co_1.0.nc
                                                              wavelength µm, flux erg/s/cm²/cm
 
-Marley et al. (2021), Karalidi et al. (2021), Morley et al. (2024), Mukherjee et al. (2024). Names
-give the gravity in m/s², cut to whole numbers; log g (cgs) is the quarter of a dex that is meant.
-Wavelengths are in vacuum, from long to short, below two or more lines of header. [M/H] is `feh`,
-C/O in units of the sun's is `co`, log Kzz (cm²/s) is `logkzz`. The label of the clouds is
-`inv_fsed`, 1/f_sed, near to which their optical depth goes (Ackerman & Marley 2001): it is 0
-without clouds (nc), where f_sed is no number. Nodes of Cholla begin at 0.3 or at 1 µm: cut them at
-1 µm.
+Marley et al. (2021), Karalidi et al. (2021), Morley et al. (2024), Mukherjee et al. (2024). File
+names have the gravity in m/s², truncated to integers; log g (cgs) is the nearest multiple of 0.25.
+Wavelengths are in vacuum, from long to short, below two or more header lines. [M/H] is `feh`, C/O
+in solar units is `co`, log Kzz (cm²/s) is `logkzz`. The label of the clouds is `inv_fsed`, 1/f_sed,
+to which their optical depth is nearly proportional (Ackerman & Marley 2001); it is 0 without clouds
+(nc). Nodes of Cholla begin at 0.3 or at 1 µm: cut them at 1 µm.
 
-Tried on files written as published, not on the libraries themselves. Elf Owl comes as netCDF, of
-the classic kind or, with the extra `netcdf`, of the HDF5 kind.
+Tested with files written to the published description, not with the libraries themselves. Elf Owl
+is in netCDF files, classic ones or, with the extra `netcdf`, HDF5 ones.
 """
 
 from __future__ import annotations
@@ -41,21 +40,21 @@ from .text import numbers
 ANGSTROM_PER_MICRON = 1e4
 HEADER_LINES = 2
 ORDER = ("teff", "logg", "feh", "co", "logkzz", "inv_fsed")
-"""Of the labels."""
+"""Order of the labels."""
 TESTED = "files written to the published description"
 _END = r"(?:\.(?:spec|dat|txt))?(?:\.gz)?"
 
 
 @dataclass(frozen=True)
 class _Library:
-    """One of the libraries: what its files are called and what is in them."""
+    """One of the libraries: its file names and the content of its files."""
 
     name: str
     form: str
-    """The names of files, with a group for each label (g: gravity in m/s²)."""
+    """Pattern of file names, with a group for each label (g: gravity in m/s²)."""
     example: str
     unit: str
-    """Of the flux: Hz (erg/s/cm²/Hz), m (W/m²/m) or cm (erg/s/cm²/cm)."""
+    """Unit of the flux: Hz (erg/s/cm²/Hz), m (W/m²/m) or cm (erg/s/cm²/cm)."""
     citation: str
 
     @property
@@ -63,18 +62,18 @@ class _Library:
         return re.compile(self.form)
 
     def labels(self, name: str) -> dict[str, float]:
-        """The labels in the name of a file."""
+        """Return the labels in the name of a file."""
         found = self.pattern.fullmatch(name)
-        said = {} if found is None else found.groupdict()
-        labels = dict(_label(key, text) for key, text in said.items())
-        return {name: labels[name] for name in sorted(labels, key=_place)}
+        texts = {} if found is None else found.groupdict()
+        labels = dict(_label(key, text) for key, text in texts.items())
+        return {name: labels[name] for name in sorted(labels, key=ORDER.index)}
 
     def open(self, path: Path, medium: str | None) -> Grid:
-        """The grid of the files in or below a folder."""
+        """Open the files in or below a folder as a grid."""
         refuse_air(path, medium, self.name)
         labelled = [(file, self.labels(file.name)) for file in files_below(path, self.pattern)]
         if not labelled:
-            raise GridError(f"{path} holds no {self.name} spectra: expected {self.example}.")
+            raise GridError(f"{path} has no {self.name} spectra, expected {self.example}.")
         meta = {
             "library": self.name,
             "flux_unit": "erg s-1 cm-2 Angstrom-1",
@@ -84,23 +83,20 @@ class _Library:
         read = _ReadText(self.unit) if self.unit != "cm" else read_netcdf
         return grid_of_files(labelled, read, meta, ORDER[2:])
 
-    def source(self) -> LibraryReader:
+    def reader(self) -> LibraryReader:
+        """Return the reader of the library."""
         what = f"a folder of {self.name} spectra ({self.example})"
         name = self.name.lower().replace(" ", "-")
         return LibraryReader(name, what, HoldsFiles(self.pattern), self.open, TESTED)
 
 
 def _label(key: str, text: str | None) -> tuple[str, float]:
-    """A label and its value, of a group of the name; a group that is not there is the sun's."""
+    """Label and value of a group in the name; a missing group has the solar value."""
     if key == "g":
         return "logg", round(4.0 * (math.log10(float(text or "nan")) + 2.0)) / 4.0
     if key == "fsed":
         return "inv_fsed", 0.0 if text == "nc" else 1.0 / float(text[1:] if text else "nan")
     return key, float({"co": 1.0, "feh": 0.0}.get(key, "nan") if text is None else text)
-
-
-def _place(name: str) -> int:
-    return ORDER.index(name)
 
 
 @dataclass(frozen=True)
@@ -114,14 +110,14 @@ class _ReadText:
 
 
 def per_angstrom(flux: Floats, wavelength: Floats, unit: str) -> Floats:
-    """Flux (n,) in erg/s/cm²/Å, of flux per Hz, in W/m² per m, or per cm; wavelength in Å."""
+    """Convert flux (n,) per Hz, in W/m² per m, or per cm to erg/s/cm²/Å; wavelength in Å."""
     if unit == "Hz":
         return flux * (SPEED_OF_LIGHT * 1e13) / wavelength**2
     return flux * {"m": 1e3 * 1e-10, "cm": 1e-8}[unit]
 
 
 def read_netcdf(path: Path) -> Columns:
-    """The variables wavelength (µm) and flux (erg/s/cm²/cm) of a netCDF file."""
+    """Read the variables wavelength (µm) and flux (erg/s/cm²/cm) of a netCDF file."""
     try:
         with open(path, "rb") as stream:
             read = _classic if stream.read(3) == b"CDF" else _hdf5
@@ -164,21 +160,21 @@ BOBCAT = _Library(
     "sp_t1000g316nc_m0.0",
     "Hz",
     "Marley et al. 2021, ApJ 920, 85",
-).source()
+).reader()
 CHOLLA = _Library(
     "Sonora Cholla",
     rf"(?P<teff>\d+)K_(?P<g>\d+)g_logkzz(?P<logkzz>\d+){_END}",
     "950K_1780g_logkzz2.spec",
     "m",
     "Karalidi et al. 2021, ApJ 923, 269",
-).source()
+).reader()
 DIAMONDBACK = _Library(
     "Sonora Diamondback",
     rf"t(?P<teff>\d+)g(?P<g>\d+)(?P<fsed>f\d+|nc)_m(?P<feh>{_SIGNED})_co(?P<co>{_NUMBER}){_END}",
     "t1000g316f2_m0.0_co1.0.spec",
     "m",
     "Morley et al. 2024, ApJ 975, 59",
-).source()
+).reader()
 ELF_OWL = _Library(
     "Sonora Elf Owl",
     rf"spectra_logzz_(?P<logkzz>{_NUMBER})_teff_(?P<teff>{_NUMBER})_grav_(?P<g>{_NUMBER})"
@@ -186,4 +182,4 @@ ELF_OWL = _Library(
     "spectra_logzz_4.0_teff_750.0_grav_178.0_mh_0.0_co_1.0.nc",
     "cm",
     "Mukherjee et al. 2024, ApJ 963, 73",
-).source()
+).reader()

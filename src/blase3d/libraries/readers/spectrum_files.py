@@ -1,8 +1,8 @@
-"""Libraries of one file a spectrum: found, put in order, and read one at a time onto common pixels.
+"""Libraries with one file per spectrum, which are read on demand onto common pixels.
 
 The pixels are those of the first spectrum, in the order of the labels, unless others are given. A
-spectrum on other pixels is brought to them when it is read (`resample`); where it does not reach
-it is NaN, which `Grid.cut` may cut off.
+spectrum on other pixels is resampled when it is read (`resample`). Beyond its ends it is NaN, which
+`Grid.cut` can cut off.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Labels = Mapping[str, float]
 
 @dataclass(frozen=True, eq=False)
 class Columns:
-    """One spectrum as its file has it."""
+    """The content of one file."""
 
     wavelength: Floats
     """(n,) Å in vacuum, strictly increasing."""
@@ -37,20 +37,20 @@ class Columns:
 
 
 Read = Callable[[Path], Columns]
-"""Reads one file; GridError, with its name, if that cannot be done."""
+"""Reads one file, or raises `GridError` with its name."""
 
 
 def increasing(wavelength: Floats, *values: Floats) -> tuple[Floats, ...]:
-    """Wavelengths (n,) in order, each once, and values (n,) with them.
+    """Return wavelengths (n,) in increasing order, each once, and values (n,) with them.
 
-    Where a wavelength occurs twice, as where parts of a spectrum were joined, the first counts.
+    Of a wavelength that occurs twice, as where pieces of a spectrum were joined, the first is kept.
     """
     _, order = np.unique(wavelength, return_index=True)
     return tuple(array[order] for array in (wavelength, *values))
 
 
 def files_below(folder: Path, name: re.Pattern[str]) -> Iterator[Path]:
-    """Files in or below a folder whose whole name is of a form, hidden ones left out."""
+    """Return files in or below a folder whose name matches a pattern, without hidden ones."""
     if not folder.is_dir():
         return iter(())
     found = (path for path in folder.rglob("[!.]*") if name.fullmatch(path.name))
@@ -59,7 +59,7 @@ def files_below(folder: Path, name: re.Pattern[str]) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class HoldsFiles:
-    """Is there a file whose name is of a form, in or below a folder?"""
+    """Whether there is a file in or below a folder whose name matches a pattern."""
 
     name: re.Pattern[str]
 
@@ -91,7 +91,7 @@ def grid_of_files(
     table = np.array([[labels[name] for name in names] for _, labels in labelled]) + 0.0
     order = np.lexsort(table.T[::-1])
     files = tuple(labelled[i][0] for i in order)
-    _refuse_twice(files, table[order], names)
+    _refuse_duplicates(files, table[order], names)
     pixels = _pixels(files, read) if wavelength is None else wavelength
     nodes = FileNodes(files, read, pixels)
     stated = {**meta, "medium": "vacuum", **({"fixed_labels": fixed} if fixed else {})}
@@ -102,12 +102,12 @@ def _is_fixed(labelled: Sequence[tuple[Path, Labels]], name: str) -> bool:
     return len({labels[name] for _, labels in labelled}) == 1
 
 
-def _refuse_twice(files: tuple[Path, ...], table: Floats, names: tuple[str, ...]) -> None:
+def _refuse_duplicates(files: tuple[Path, ...], table: Floats, names: tuple[str, ...]) -> None:
     for i, (one, other) in enumerate(pairwise(table)):
         if np.array_equal(one, other):
             node = describe_labels(dict(zip(names, map(float, one), strict=True)))
             raise GridError(
-                f"{files[i]} and {files[i + 1]} are both of {node}: keep one of them, or open "
+                f"{files[i]} and {files[i + 1]} both have {node}; keep one of them, or open "
                 "their folders one by one."
             )
 
@@ -120,12 +120,12 @@ def _pixels(files: tuple[Path, ...], read: Read) -> Floats:
             return read(file).wavelength
         except GridError as failure:
             fault = fault or failure
-    raise GridError(f"None of the {len(files)} spectra can be read; the first: {fault}")
+    raise GridError(f"none of the {len(files)} spectra can be read; the first: {fault}")
 
 
 @dataclass(frozen=True, eq=False)
 class FileNodes:
-    """Reads the nodes of a grid from their files; can be sent to other processes."""
+    """Reader of the nodes of a grid from their files; can be sent to other processes."""
 
     files: tuple[Path, ...]
     read: Read
@@ -133,15 +133,17 @@ class FileNodes:
 
     def __call__(self, i: int) -> NodeArrays:
         found = self.read(self.files[i])
-        flux, continuum = (self._brought(found, values) for values in (found.flux, found.continuum))
+        flux, continuum = (
+            self._resampled(found, values) for values in (found.flux, found.continuum)
+        )
         return flux, continuum
 
-    def _brought(self, found: Columns, values: Floats | None) -> Any:
+    def _resampled(self, found: Columns, values: Floats | None) -> Any:
         if values is None:
             return None
         return resample(found.wavelength, values, self.wavelength).astype(np.float32)
 
     def digest(self, i: int) -> str:
-        """Name and size: the content is too much to read for a mark."""
+        """Return name and size of a file; to read its content would take too long."""
         file = self.files[i]
         return f"{file.name}:{file.stat().st_size if file.is_file() else 'absent'}"

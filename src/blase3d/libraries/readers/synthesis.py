@@ -1,16 +1,15 @@
-"""What codes of synthesis write, one file a spectrum, labels in the names of the files.
+"""Folders of synthetic spectra, one file each, with labels in the file names.
 
-The folder has a `library.json` with `names`, the form of the names, such as
+The folder has a `library.json` with `names`, the pattern of the file names, such as
 
     {"names": "t{teff}_g{logg}_z{feh}.spec", "format": "turbospectrum", "medium": "air"}
 
-where each label in braces stands for a number, and * for any text. The other settings (see
-`described`) say what the columns are: Turbospectrum writes wavelength, normalised flux and flux;
-Synspec wavelength and Eddington flux, and the continuum in a file of its own (.7, .17); what other
-codes write, such as SYNTHE with ATLAS models, is said by `columns`. Files with labels in a table
-are read by `table`, with the same settings.
+Each label in braces stands for a number, and * for any text. The other settings (see `described`)
+describe the columns: Turbospectrum writes wavelength, normalised flux and flux; Synspec writes
+wavelength and Eddington flux, and the continuum in a second file (.7, .17). For other codes, such
+as SYNTHE with ATLAS models, `columns` lists them. The reader `table` is for labels in a table.
 
-Tried on spectra that these codes computed, written in these columns.
+Tested with spectra of these codes, written in these columns.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _NUMBER = r"[+-]?\d+(?:\.\d+)?"
 
 
 def is_synthesis(path: Path) -> bool:
-    """True of a folder with `library.json`, and of that file."""
+    """Whether a path is a folder with `library.json`, or that file."""
     return _settings_file(path).is_file()
 
 
@@ -38,41 +37,41 @@ def _settings_file(path: Path) -> Path:
 
 
 def form_of(names: str, where: Path) -> re.Pattern[str]:
-    """The regular expression of names such as t{teff}g{logg}.spec.
+    """Return the regular expression of names such as t{teff}g{logg}.spec.
 
     Raises
     ------
     GridError
-        There is no label in braces, or one that is there twice or is no word.
+        There is no label in braces, or one occurs twice or is no word.
     """
-    parts = re.split(r"\{(.*?)\}", names)
-    labels = parts[1::2]
+    pieces = re.split(r"\{(.*?)\}", names)
+    labels = pieces[1::2]
     good = labels and all(re.fullmatch(r"[A-Za-z]\w*", label) for label in labels)
     if not good or len(set(labels)) != len(labels):
         raise GridError(
-            f'{where} states the names {names!r}, expected such as "t{{teff}}_g{{logg}}.spec", '
+            f'{where} states names {names!r}, expected such as "t{{teff}}_g{{logg}}.spec", '
             "each label once in braces."
         )
-    literal = [".*".join(map(re.escape, part.split("*"))) for part in parts[::2]]
+    literal = [".*".join(map(re.escape, piece.split("*"))) for piece in pieces[::2]]
     groups = [f"(?P<{label}>{_NUMBER})" for label in labels]
     return re.compile("".join(map("".join, zip(literal, [*groups, ""], strict=True))))
 
 
 def open_synthesis(path: Path, medium: str | None = None) -> Grid:
-    """The grid of the files whose names are of the stated form.
+    """Open the files whose names match the stated pattern as a grid.
 
     Raises
     ------
     GridError
-        The settings are of no use, or no file has such a name.
+        The settings are wrong, or no file has such a name.
     """
     where = _settings_file(path)
     stated = settings_of(where.parent)
     names = stated.pop("names", None)
     if not isinstance(names, str):
         raise GridError(
-            f'{where} does not state "names", the form of the names of the files, such as '
-            "t{teff}_g{logg}.spec: add it, or write a table library.csv."
+            f'{where} does not state "names", the pattern of the file names, such as '
+            "t{teff}_g{logg}.spec; add it, or write a table library.csv."
         )
     form = form_of(names, where)
     description = describe(stated, medium, where)
@@ -82,7 +81,7 @@ def open_synthesis(path: Path, medium: str | None = None) -> Grid:
         if (found := form.fullmatch(file.name))
     ]
     if not labelled:
-        raise GridError(f"{where.parent} has no file with a name like {names}: correct {where}.")
+        raise GridError(f"{where.parent} has no file with a name like {names}; correct {where}.")
     meta = {"library": where.resolve().parent.name, **(description.meta or {})}
     return grid_of_files(labelled, description, meta, wavelength=description.pixels)
 
@@ -94,4 +93,4 @@ SYNTHESIS = LibraryReader(
     open_synthesis,
     "spectra of Turbospectrum and Synspec in the columns of these codes",
 )
-"""Labels from the names of files."""
+"""Reader of folders with labels in the file names."""

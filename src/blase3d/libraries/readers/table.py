@@ -1,11 +1,11 @@
 """A folder of spectra with a table of their labels: `library.csv` or `library.ecsv`.
 
-The table has a column `file`, the name of each spectrum's file from where the table is, and a
-column for each label, whatever the labels are. What else is to be known of the files is in the
-header of the table (`# medium: air` in .csv, meta in .ecsv) or in `library.json` beside it, see
-`described`. The path of a library is that of the folder or of the table.
+The table has a column `file`, with paths relative to the table, and a column for each label.
+Settings for the files (see `described`) are in the header of the table (`# medium: air` in .csv,
+meta in .ecsv) or in `library.json` beside it. The path of a library is that of the folder or of the
+table.
 
-Tried on spectra of Turbospectrum and Synspec, written in these forms.
+Tested with spectra of Turbospectrum and Synspec in these formats.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ FILE = "file"
 
 
 def table_of(path: Path) -> Path | None:
-    """The table of labels at a path: a table itself, or a folder that has one."""
+    """Return the table of labels at a path, which is the table or a folder with one, or None."""
     if path.is_dir():
         return next((path / name for name in NAMES if (path / name).is_file()), None)
     return path if path.suffix.lower() in (".csv", ".ecsv") and _has_files(path) else None
 
 
 def _has_files(path: Path) -> bool:
-    """Is there a column `file`?"""
+    """Whether there is a column `file`."""
     with open(path, encoding="utf-8", errors="replace") as stream:
         head = next((line for line in stream if not line.startswith("#")), "")
     return FILE in head.replace(",", " ").replace('"', " ").split()
 
 
 def is_table(path: Path) -> bool:
-    """True of a table of labels, or a folder with one."""
+    """Whether a path is a table of labels, or a folder with one."""
     return table_of(path) is not None
 
 
 def settings_of(folder: Path) -> dict[str, Any]:
-    """What the folder's `library.json` states, if it is there."""
+    """Return the settings in the folder's `library.json`, if there is one."""
     path = folder / SETTINGS_FILE
     if not path.is_file():
         return {}
@@ -58,23 +58,23 @@ def settings_of(folder: Path) -> dict[str, Any]:
 
 
 def open_table(path: Path, medium: str | None = None) -> Grid:
-    """The grid of the spectra that a table names.
+    """Open the spectra in a table as a grid.
 
     Raises
     ------
     GridError
-        The table cannot be read, or a label is no number.
+        The table cannot be read, or a label is not a number.
     """
     where = table_of(path)
     if where is None:
-        raise GridError(f"{path} has no {' or '.join(NAMES)} with a column {FILE}: write one.")
+        raise GridError(f"{path} has no {' or '.join(NAMES)} with a column {FILE}; write one.")
     table, header = _read_table(where)
     stated = {**settings_of(where.parent), **header}
     stated.pop("names", None)
     description = describe(stated, medium, where)
     labels = {name: _numbers(table, name, where) for name in table.colnames if name != FILE}
     if not labels or not len(table):
-        raise GridError(f"{where} has no labels or no rows: give each spectrum a row, with labels.")
+        raise GridError(f"{where} has no labels or no rows; give each spectrum a row with labels.")
     labelled = [
         (where.parent / str(name), {label: values[i] for label, values in labels.items()})
         for i, name in enumerate(table[FILE])
@@ -92,16 +92,16 @@ def _read_table(path: Path) -> tuple[Table, dict[str, Any]]:
         else:
             table = Table.read(lines, format="ascii.csv", comment="#", guess=False)
             header = dict(filter(None, map(_stated, lines)))
-    except Exception as failure:  # the parsers raise whatever they happen to meet
+    except Exception as failure:  # the parsers raise many kinds
         raise GridError(
             f"{path} cannot be read as a table ({first_line(failure)}): expected a line of names, "
-            "`file` and labels, and a row for each spectrum."
+            "`file` and labels, and one row per spectrum."
         ) from failure
     return table, dict(header)
 
 
 def _stated(line: str) -> tuple[str, Any] | None:
-    """The key and value of a line `# key: value`; what looks like JSON is taken as such."""
+    """Key and value of a line `# key: value`; a value that begins like JSON is parsed."""
     key, colon, value = line.lstrip("# ").partition(":")
     if not (line.startswith("#") and colon):
         return None
@@ -118,13 +118,13 @@ def _numbers(table: Table, name: str, where: Path) -> list[float]:
         values = np.ma.filled(np.ma.asarray(column).astype(np.float64), np.nan)
     except (TypeError, ValueError) as failure:
         raise GridError(
-            f"{where} has a column {name} that is not of numbers ({first_line(failure)}): keep "
-            f"`{FILE}` and labels alone in it."
+            f"{where} has a column {name} that is not numeric ({first_line(failure)}); keep only "
+            f"`{FILE}` and labels in the table."
         ) from failure
     if not np.isfinite(values).all():
         row = int(np.argmin(np.isfinite(values)))
         raise GridError(
-            f"{where} has no {name} for {table[FILE][row]}: give the number, or leave out the row."
+            f"{where} has no {name} for {table[FILE][row]}; give the number, or leave out the row."
         )
     return [float(value) for value in values]
 
@@ -136,4 +136,4 @@ TABLE = LibraryReader(
     open_table,
     "spectra of Turbospectrum and Synspec in these forms",
 )
-"""Labels from a table."""
+"""Reader of folders with labels in a table."""

@@ -1,4 +1,4 @@
-"""Columns of numbers in text files, as Fortran and others write them, compressed or not."""
+"""Columns of numbers in text files, with the peculiarities of Fortran, compressed or not."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _OPEN: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz
 _DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError)
 _GLUED = re.compile(r"(?<=[\d.])-(?=\d)")
 _BARE_EXPONENT = re.compile(r"(?<=\d)([+-]\d{3})(?![\d.])")
-"""Fortran leaves out the letter where an exponent has three digits: 1.5-100."""
+"""Fortran omits the letter before an exponent of three digits: 1.5-100."""
 
 
 def read_text(path: Path) -> str:
-    """The text of a file, uncompressed if its name ends in .gz, .bz2 or .xz."""
+    """Return the text of a file, uncompressed if its name ends in .gz, .bz2 or .xz."""
     try:
         with _OPEN.get(path.suffix.lower(), open)(path, "rb") as stream:
             content = stream.read(LARGEST_SPECTRUM + 1)
     except FileNotFoundError as failure:
-        raise GridError(f"There is no file {path}: put it back.") from failure
+        raise GridError(f"there is no file {path}; put it back.") from failure
     except _DAMAGE as failure:
         raise GridError(
             f"{path} cannot be read ({first_line(failure)}): it is damaged or cut short; make or "
@@ -42,15 +42,15 @@ def read_text(path: Path) -> str:
 
 
 def numbers(path: Path, columns: tuple[int, ...], header: int = 0) -> Floats:
-    """Columns (k, n) of a file of numbers, by their places from 0.
+    """Return columns (k, n) of a file, by their indices from 0.
 
-    `header` lines are left out, then all up to the first that begins with a number.
+    `header` lines are skipped, then all lines up to the first that begins with a number.
     """
     return parse(read_text(path), path, columns, header)
 
 
 def parse(text: str, path: Path, columns: tuple[int, ...], header: int = 0) -> Floats:
-    """As `numbers`, of a text; `path` is for the error."""
+    """Like `numbers`, for a text; `path` is for the error."""
     body = _body(text, header)
     try:
         try:
@@ -65,7 +65,7 @@ def parse(text: str, path: Path, columns: tuple[int, ...], header: int = 0) -> F
 
 
 def width(text: str) -> int:
-    """How many columns the first line of numbers has; 0 if there is none."""
+    """Return the number of columns of the first line of numbers; 0 if there is none."""
     first = _body(text, 0).partition("\n")[0].partition("#")[0]
     return len(_repaired(first).split())
 
@@ -100,6 +100,6 @@ def _is_number(line: str) -> bool:
 
 
 def _repaired(body: str) -> str:
-    """With E for Fortran's D, blanks for commas, missing E, and columns that touch apart."""
+    """E for Fortran's D, blanks for commas, omitted E added, and adjacent columns separated."""
     body = body.translate({ord("D"): "E", ord("d"): "E", ord(","): " "})
     return _GLUED.sub(" -", _BARE_EXPONENT.sub(r"E\1", body))
