@@ -1,31 +1,31 @@
-"""Every exception that blase3D raises on purpose.
+"""Exceptions of blase3D.
 
     Blase3dError
-    ├── InputError          what was given cannot be used: exit status 1
-    │   ├── GridError       a library file is damaged or incomplete
-    │   ├── SpectrumError   an observed spectrum cannot be used
-    │   ├── LabelError      labels outside the library, or unknown
-    │   ├── RecipeError     no such recipe, or one that does not fit the file
+    ├── InputError          the input cannot be used: exit status 1
+    │   ├── GridError       a library is damaged, incomplete or in an unknown format
+    │   ├── SpectrumError   a spectrum cannot be read or used
+    │   ├── LabelError      labels are unknown or outside the library
+    │   ├── RecipeError     a recipe is unknown or does not match the file
     │   ├── ArchiveError    a clone archive or a model is damaged or foreign
-    │   └── CloneError      a node that cannot be turned into lines
+    │   └── CloneError      a spectrum cannot be fitted with lines
     └── MissingExtra        an optional dependency is not installed
 
-A message is one sentence or two: what was got, what was expected, what to do.
+A message is one sentence or two: "got X, expected Y; do Z."
 """
 
 from __future__ import annotations
 
 
 class Blase3dError(Exception):
-    """Base of all errors that blase3D raises on purpose."""
+    """Base of all exceptions of blase3D."""
 
 
 class InputError(Blase3dError):
-    """The input is at fault."""
+    """The input cannot be used."""
 
 
 class GridError(InputError):
-    """A library of spectra is damaged, incomplete or in an unknown form."""
+    """A library of spectra is damaged, incomplete or in an unknown format."""
 
 
 class SpectrumError(InputError):
@@ -37,7 +37,7 @@ class LabelError(InputError):
 
 
 class RecipeError(InputError):
-    """A recipe is unknown or does not fit what it is used on."""
+    """A recipe is unknown or does not match the file."""
 
 
 class ArchiveError(InputError):
@@ -45,7 +45,7 @@ class ArchiveError(InputError):
 
 
 class CloneError(InputError):
-    """A spectrum cannot be turned into lines."""
+    """A spectrum cannot be fitted with lines."""
 
 
 class MissingExtra(Blase3dError):

@@ -220,7 +220,7 @@ def _stored_sums(group: Any, count: int) -> Callable[[int], str] | None:
 def write_grid(grid: Grid, path: str | Path) -> None:
     """Write a grid to an .npz or .zarr file, by the ending of its name.
 
-    A failure leaves the previous file in place. Nodes are not checked, so that a bad one does not
+    A failure keeps the previous file. Nodes are not checked, so that a bad one does not
     prevent writing the others.
     """
     path = Path(path)

@@ -1,7 +1,7 @@
 """The reader of a kind of library.
 
-A reader is a `LibraryReader`. Those of blase3D are in `readers`; a package adds its own by an
-entry point of the group `blase3d.sources`.
+A reader is a `LibraryReader`. Those of blase3D are in `readers`; packages add others by entry
+points of the group `blase3d.sources`.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ class LibraryReader:
     name: str
     """Lower-case name, by which it can be selected."""
     what: str
-    """What it recognises, in words that follow "expected"."""
+    """The libraries that it recognises, in words that follow "expected"."""
     matches: Callable[[Path], bool]
     """Whether an existing path is a library of this kind. Cheap, and never raises."""
     open: Callable[[Path, str | None], Grid]
     """Open the library at a path. The medium ("air", "vacuum" or None) is what the user states."""
     tested: str = "not stated"
-    """What the reader was tested with: files of the library, or its published description."""
+    """Test data: files of the library, or files written to its published description."""
 
 
 def refuse_air(path: Path, medium: str | None, library: str) -> None:

@@ -1,4 +1,4 @@
-"""Families of readers: blase3D's own, in a stated order, and those of installed packages.
+"""Families of readers: those of blase3D in a stated order, and those of installed packages.
 
 A package adds a reader by an entry point, in the group of the family, that names the reader's
 record. Entry points are loaded only if no reader of blase3D recognises a file.
@@ -18,7 +18,7 @@ from .files import first_line
 
 
 class Reader(Protocol):
-    """What the readers of all families have in common."""
+    """Attributes of the readers of all families."""
 
     @property
     def name(self) -> str:
@@ -26,7 +26,7 @@ class Reader(Protocol):
 
     @property
     def what(self) -> str:
-        """What it reads, in words that follow "expected"."""
+        """The data that it reads, in words that follow "expected"."""
 
     @property
     def matches(self) -> Callable[[Any], bool]:
@@ -43,11 +43,11 @@ class Family(Generic[R]):
     kind: type[R]
     """Class of the readers."""
     noun: str
-    """What they read: "library" or "spectrum"."""
+    """The kind of data: "library" or "spectrum"."""
     group: str
     """Group of entry points."""
     error: type[InputError]
-    """What a failure raises."""
+    """Exception of failures."""
     members: tuple[R, ...]
     """blase3D's readers, in the order in which they are tried."""
     fallback: tuple[R, ...] = ()

@@ -139,7 +139,7 @@ def read_array(
     except ArchiveError:
         raise
     except KeyError:
-        raise ArchiveError(f"{group.store_path} lacks the array {name}; make it again.") from None
+        raise ArchiveError(f"{group.store_path} has no array {name}; make it again.") from None
     except Exception as error:  # as many kinds as there are codecs
         raise ArchiveError(
             f"{where} is damaged ({type(error).__name__}); make the file again."

@@ -44,7 +44,7 @@ def test_files_are_found_in_order_of_labels(folder: Path) -> None:
     assert [file.labels for file in found[:2]] == [(4800, 4.5, -0.25), (5000, 4.5, -0.5)]
     assert [path.name for path in unnamed] == ["best.pt"]
     write_state(folder / "again_T5000g4p5z0p0.pt", toy_state(5000, 0.0))
-    with pytest.raises(GridError, match=r"both of teff=5000 logg=4\.5 feh=0"):
+    with pytest.raises(GridError, match=r"both have teff=5000 logg=4\.5 feh=0"):
         find_states(folder)
 
 

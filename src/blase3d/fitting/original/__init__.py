@@ -1,1 +1,1 @@
-"""The archive of the original code: its state dictionaries, read without PyTorch."""
+"""Import of the original code's archive: its state dictionaries, read without PyTorch."""

@@ -1,7 +1,7 @@
 """A folder of the original's state dictionaries, as a grid of the spectra that they render.
 
-Labels are in the names of the files. A state dictionary holds no pixels, so the wavelengths are
-chosen here: those of PHOENIX, from which the published ones were made, unless others are asked for.
+Labels are in the file names. A state dictionary has no pixels, so the wavelengths are chosen here:
+by default those of PHOENIX, from which the published ones were made.
 """
 
 from __future__ import annotations
@@ -35,37 +35,38 @@ META = {
     "licence": "as given with the state dictionaries; cite those who made them",
 }
 COARSER_FROM = 10_000.0
-"""Å: from here on PHOENIX has one pixel every 0.02 Å, below (from 5000 Å) every 0.01 Å."""
+"""Å, from which on the pixels of PHOENIX are 0.02 Å wide; from 5000 Å to here 0.01 Å."""
 MOST_PIXELS = 5_000_000
+"""Most pixels of the spectra."""
 
 
 @dataclass(frozen=True)
 class StateFile:
-    """A file and the labels in its name, in the order of `LABELS`."""
+    """A file, and the labels in its name in the order of `LABELS`."""
 
     path: Path
     labels: tuple[float, float, float]
 
     @property
     def described(self) -> str:
-        """The labels in words."""
+        """The labels as text."""
         return describe_labels(dict(zip(LABELS, self.labels, strict=True)))
 
 
 def find_states(folder: str | Path, feh: float = 0.0) -> tuple[list[StateFile], list[Path]]:
-    """The state dictionaries in or below a folder, in order of labels; and `.pt` files whose name
-    says no labels.
+    """Return the state dictionaries in or below a folder, and `.pt` files without labels.
 
-    `feh` is the [Fe/H] (dex) of files whose name has none.
+    The first are sorted by the labels in their names. `feh` is the [Fe/H] (dex) of files whose
+    name has none.
 
     Raises
     ------
     GridError
-        There is no folder, no `.pt` file, none with labels, or two with the same.
+        There is no folder, no `.pt` file with labels, or two with the same labels.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise GridError(f"There is no folder {folder}: give the one that holds the .pt files.")
+        raise GridError(f"there is no folder {folder}; give the one with the .pt files.")
     paths = sorted(p for p in folder.rglob("*.pt") if p.is_file() and not p.name.startswith("."))
     named, unnamed = [], []
     for path in paths:
@@ -76,23 +77,23 @@ def find_states(folder: str | Path, feh: float = 0.0) -> tuple[list[StateFile], 
             unnamed.append(path)
     if not named:
         found = f"{len(unnamed)} .pt files without labels in their names" if unnamed else "no .pt"
-        raise GridError(f"{folder} holds {found}: expected files named like {NAMES}.")
+        raise GridError(f"{folder} has {found}, expected files named like {NAMES}.")
     named.sort(key=lambda file: file.labels)
     for one, other in pairwise(named):
         if one.labels == other.labels:
             raise GridError(
-                f"{one.path} and {other.path} are both of {one.described}: keep one of them."
+                f"{one.path} and {other.path} both have {one.described}; keep one of them."
             )
     return named, unnamed
 
 
 def no_labels(path: Path) -> str:
-    """What is wrong with a file that `find_states` cannot place."""
-    return f"{path} has no labels in its name: expected a name like {NAMES}."
+    """Return the reason why `find_states` found no labels for a file."""
+    return f"{path} has no labels in its name, expected a name like {NAMES}."
 
 
 def native_wavelength(low: float, high: float) -> Floats:
-    """The pixels (P,) of PHOENIX within low to high (Å, vacuum), as they are from 5000 Å on."""
+    """Return the pixels (P,) of PHOENIX from low to high (Å, vacuum), as from 5000 Å on."""
     first, last = (math.ceil(100.0 * low - 1e-6), math.floor(100.0 * high + 1e-6))
     change = round(100.0 * COARSER_FROM)
     fine = np.arange(first, min(last + 1, change))
@@ -101,12 +102,12 @@ def native_wavelength(low: float, high: float) -> Floats:
 
 
 def choose_pixels(low: float, high: float, step: float | None = None) -> Floats:
-    """Wavelengths (P,) in Å from low to high: PHOENIX's own, or one every `step` Å.
+    """Return wavelengths (P,) in Å from low to high, those of PHOENIX or in steps of `step` Å.
 
     Raises
     ------
     InputError
-        The step or the range is of no use, or the pixels are too many.
+        The step or the range is impossible, or there are too many pixels.
     """
     if step is not None and not 1e-4 <= step <= 10.0:
         raise InputError(f"got a step of {step:g} Å, expected 0.0001 to 10 Å; correct it.")
@@ -123,8 +124,10 @@ def choose_pixels(low: float, high: float, step: float | None = None) -> Floats:
 
 
 def states_grid(files: Sequence[StateFile], wavelength: Floats) -> Grid:
-    """The grid of what state dictionaries render at rest at these wavelengths (P,), over the
-    continuum; a file is read when its node is asked for."""
+    """Return the grid of spectra that state dictionaries render at rest, read on demand.
+
+    `wavelength` (P,) is in Å in vacuum; the flux is in units of the continuum.
+    """
     labels = np.array([file.labels for file in files])
     nodes = _Nodes(tuple(file.path for file in files), wavelength)
     return Grid(wavelength, labels, LABELS, nodes, META)
@@ -141,7 +144,7 @@ class _Nodes:
 
 
 def is_states(path: Path) -> bool:
-    """True of a `.pt` file, or a folder with one in it or below."""
+    """Whether a path is a `.pt` file, or a folder with one in or below it."""
     if path.is_dir():
         return next(path.rglob("*.pt"), None) is not None
     return path.suffix.lower() == ".pt"
@@ -149,7 +152,7 @@ def is_states(path: Path) -> bool:
 
 def _refuse(path: Path, medium: str | None) -> Grid:
     raise GridError(
-        f"{path} holds state dictionaries (.pt), which are lines already: use blase3d "
+        f"{path} has state dictionaries (.pt), which are lines already; use blase3d "
         "import-states DIR -o CLONES, then blase3d build."
     )
 
@@ -161,4 +164,4 @@ STATES = LibraryReader(
     _refuse,
     "files of the original",
 )
-"""Known, so that it can be said what to do with them: they hold lines, not spectra."""
+"""Recognises state dictionaries, to say what to do with them: they hold lines, not spectra."""

@@ -1,10 +1,10 @@
-"""State dictionaries of the original become an archive of clones, without a fit.
+"""Import of the original's state dictionaries into an archive of clones, without a fit.
 
     .pt files ─► states ─► flux, as the original renders it ─► archive ─► blase3d build
-                      └──► lines, as we have them ───────────────┘
+                      └──► lines with the profile of blase3D ────┘
 
-What our lines do not render of the original's flux goes into the residual of the model, which so
-has the original's flux at its nodes.
+The residual of the model takes the difference between the two fluxes, so at its nodes the model
+has the flux of the original.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from .states import State, original_flux, read_state
 STATES = PAPER.replace(
     name="states", wing_cut=0, interpolation=DEFAULT.interpolation, residual=DEFAULT.residual
 )
-"""The recipe of imported clones: lines as the original composes them, the rest as `default`. All
-nodes have the same lines, so that those of equal name are one."""
+"""Recipe of imported clones: composition as in the original, otherwise as `default`. All nodes have
+the same lines, matched by name."""
 CLUSTER_WIDTH = DEFAULT.joint.cluster_width
-"""km/s."""
+"""Largest distance (km/s) of lines that are matched."""
 
 
 @dataclass(frozen=True)
 class ImportReport:
-    """The archive, the indices of the nodes imported now, and why files could not be."""
+    """The archive, the indices of the nodes imported now, and reasons of failures by file."""
 
     archive: Archive
     imported: tuple[int, ...]
@@ -61,35 +61,35 @@ def import_states(
     executor: Executor | None = None,
     progress: Progress = silent,
 ) -> ImportReport:
-    """The state dictionaries in a folder as an archive of clones; nodes already there are kept.
+    """Import the state dictionaries in a folder into an archive; nodes already there are kept.
 
     Parameters
     ----------
     folder
-        Holds `.pt` files named by their labels, in it or below.
+        Has `.pt` files named by their labels, in or below it.
     output
         The archive.
     wave, step
-        Range (Å, vacuum) and distance (Å) of the pixels. Default: from the first to the last line
-        that was fitted, whole Å; the pixels of PHOENIX.
+        Range (Å, vacuum) and step (Å) of the pixels. Default: from the first to the last fitted
+        line, in integer Å; the pixels of PHOENIX.
     feh
-        [Fe/H] of files whose name says none.
+        [Fe/H] of files whose name has none.
     as_paper
-        Only lines of equal detected centres are one, and the model is made by the recipe `paper`.
-        Otherwise lines close to each other are one, and the recipe is `STATES`.
+        Match only lines with equal detected centres, and use the recipe `paper`. Otherwise match
+        lines that are close to each other, with the recipe `STATES`.
 
-    A file that cannot be read is reported, by name, and the others go on.
+    A file that cannot be read is reported by name; the others are imported.
 
     Raises
     ------
     GridError
-        There is no file to be read.
+        No file can be read.
     ArchiveError
-        There are clones of other states, wavelengths or another recipe at `output`.
+        `output` has clones of other states or wavelengths, or of another recipe.
     """
     files, unnamed = find_states(folder, feh)
     survey = _survey(files, progress)
-    wavelength = choose_pixels(*(wave or _whole(survey.span)), step)
+    wavelength = choose_pixels(*(wave or _integers(survey.span)), step)
     recipe = PAPER if as_paper else STATES
     archive = create_archive(output, states_grid(files, wavelength), recipe)
     plan = _Plan(wavelength, None if as_paper else _shared(survey, wavelength))
@@ -114,8 +114,7 @@ def import_states(
 
 @dataclass(frozen=True, eq=False)
 class _Survey:
-    """What a first look at all files finds: the range (Å) of lines that were fitted, the lines of
-    each readable file, and what is wrong with the others, by index."""
+    """The range (Å) of fitted lines, the lines of each readable file, and faults by index."""
 
     span: tuple[float, float]
     lines: list[Lines]
@@ -141,21 +140,21 @@ def _survey(files: Sequence[StateFile], progress: Progress) -> _Survey:
     return _Survey((low, high), lines, faults)
 
 
-def _whole(span: tuple[float, float]) -> tuple[float, float]:
+def _integers(span: tuple[float, float]) -> tuple[float, float]:
     low, high = np.ceil(span[0]), np.floor(span[1])
     if not (np.isfinite(low) and low < high):
-        raise InputError("no line was ever fitted: give the wavelengths with --wave LO:HI.")
+        raise InputError("no line was ever fitted; give the wavelengths with --wave LO:HI.")
     return float(low), float(high)
 
 
 def _shared(survey: _Survey, wavelength: Floats) -> Lines:
-    """The lines that the nodes share; the same for the same files, so that nothing need be kept."""
-    seen = [_within(lines, wavelength) for lines in survey.lines]
-    return shared_lines(seen, CLUSTER_WIDTH)
+    """The lines that the nodes share; the same for the same files, so they are not stored."""
+    within = [_within(lines, wavelength) for lines in survey.lines]
+    return shared_lines(within, CLUSTER_WIDTH)
 
 
 def _within(lines: Lines, wavelength: Floats) -> Lines:
-    """The lines that absorb anything at these wavelengths."""
+    """The lines that absorb at these wavelengths."""
     far = _reach(lines)
     return lines.take((lines.center + far > wavelength[0]) & (lines.center - far < wavelength[-1]))
 
@@ -170,19 +169,19 @@ class _Item:
 
 @dataclass(frozen=True, eq=False)
 class _Plan:
-    """What is the same for all nodes: pixels (P,), and the lines they share or None."""
+    """Common to all nodes: pixels (P,), and the shared lines or None."""
 
     wavelength: Floats
     shared: Lines | None
 
     def lines_of(self, state: State) -> Lines:
-        """The lines that the archive is to have of a node."""
+        """Return the lines of a node for the archive."""
         lines = _within(to_lines(state), self.wavelength)
         return lines if self.shared is None else at_shared(lines, self.shared, CLUSTER_WIDTH)
 
 
 def _is_done(item: _Item, archive: Archive, plan: _Plan) -> bool:
-    """Whether the archive has the node whole, with the lines that are in the files now."""
+    """Whether the archive has the node, undamaged and with the present lines of the file."""
     try:
         kept = archive.clone(item.index).lines
     except ArchiveError:
@@ -209,7 +208,7 @@ _render = jax.jit(render, static_argnames="composition")
 
 
 def _our_flux(lines: Lines, wavelength: Floats) -> NDArray[np.float32]:
-    """What our lines render, (P,)."""
+    """Flux (P,) of lines with the profile of blase3D."""
     layout = make_layout(wavelength, lines.center, _reach(lines))
     centred = padded(lines.params, layout.slots.size)
     centred[:, 0] = 0.0
@@ -217,5 +216,5 @@ def _our_flux(lines: Lines, wavelength: Floats) -> NDArray[np.float32]:
 
 
 def _reach(lines: Lines) -> Floats:
-    """How far (Å) from its centre each line absorbs anything, (n,)."""
+    """Distances (n,) in Å from the centres of lines within which they absorb."""
     return reach(lines.params, STATES.wing_tolerance)

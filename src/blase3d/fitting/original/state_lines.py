@@ -1,8 +1,8 @@
-"""The lines of state dictionaries in our form, and the lines that the nodes of a grid share.
+"""Lines of state dictionaries with blase3D's profile, and the lines that the nodes share.
 
-The original's profile and ours are of different shapes: `to_lines` gives each line the area and
-the widths with which ours comes closest, in the mean square over wavelength. Each state dictionary
-has lines of its own; `shared_lines` says which of different nodes are one.
+The profiles of the original and of blase3D differ in shape. `to_lines` gives each line the area and
+widths of the closest profile, in the mean square over wavelength. Each state dictionary has
+different lines; `shared_lines` matches those of different nodes.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from ...units import FWHM_PER_SIGMA, SPEED_OF_LIGHT
 from .states import State
 
 _PIXEL = 0.01
-"""Å: the pixels of PHOENIX, to which detected centres are known."""
+"""Å: the pixels of PHOENIX, and the precision of detected centres."""
 _FAINTER = float(np.log(4.0))
-"""A line that a node lacks has a quarter of the least area that it has anywhere."""
+"""A line that is missing at a node gets a quarter of its smallest area: ln of 4."""
 _MATCH = 2.0
-"""Lines this many tolerances from a line of the catalogue are that line."""
+"""Distance, in tolerances, within which a line is matched to one of the catalogue."""
 _PUREST = 4.0
-"""Largest size of ln γ − ln σ of a line of ours: beyond it is as good as a Gaussian, or a
-Lorentzian, and would only make the parameters jump from node to node."""
+"""Largest absolute ln γ − ln σ. Beyond it, a profile equals a Gaussian or a Lorentzian, and the
+parameters would jump from node to node."""
 
 
 def to_lines(state: State) -> Lines:
-    """The lines of a state dictionary in the parameters of our profile.
+    """Return the lines of a state dictionary in the parameters of blase3D's profile.
 
-    Centres are kept. A line is named by where it was detected, to 0.01 Å; names that coincide are
-    moved to the next free ones, so that none is lost.
+    Centres are kept. The name of a line is the wavelength at which it was detected, to 0.01 Å;
+    equal names are moved to the next free ones.
     """
     mixture = state.ln_gamma - state.ln_sigma
     table = _closest_profiles()
@@ -54,23 +54,23 @@ def to_lines(state: State) -> Lines:
 
 def _distinct_names(detected: Floats) -> Floats:
     """Sorted wavelengths (n,) to the hundredth of an Å, each larger than the one before."""
-    place = np.arange(detected.size)
+    index = np.arange(detected.size)
     pixel = np.round(detected / _PIXEL).astype(np.int64)
-    return np.asarray((np.maximum.accumulate(pixel - place) + place) * _PIXEL)
+    return np.asarray((np.maximum.accumulate(pixel - index) + index) * _PIXEL)
 
 
 @cache
 def _closest_profiles() -> Floats:
-    """Where our profile is closest to the original's, by ln γ − ln σ of the original, (4, n).
+    """Table (4, n) of blase3D's profile closest to the original's, by ln γ − ln σ of the original.
 
-    Rows: ln γ − ln σ; ln of our area over the original's; ln of our sigma, and of our gamma, over
-    the original's sigma. Closest is the least integral of the squared difference. For a common
-    width f it is a linear problem in the areas p, q of our two parts, whose integrals are known:
+    Rows: ln γ − ln σ; ln of the area ratio; ln of sigma, and of gamma, over the original's sigma.
+    The closest profile has the smallest integral of the squared difference. For a given width f,
+    the problem is linear in the areas p, q of the Lorentzian and Gaussian, with known integrals:
 
         ∫ L(a) L(b) = 1/π(a + b),   ∫ G(s) G(t) = 1/sqrt(2π(s² + t²)),
         ∫ L(a) G(s) = erfcx(a/s√2)/s√(2π)    (Voigt's function at zero).
 
-    So f alone is sought: on a grid, then by the parabola through the best three.
+    The width f is found on a grid, refined by the parabola through the best three points.
     """
     mixture = np.linspace(-12.0, 12.0, 1201)
     gamma = np.exp(mixture)
@@ -82,21 +82,21 @@ def _closest_profiles() -> Floats:
     shift = np.clip(0.5 * (low - high) / np.minimum(low - 2.0 * mid + high, -1e-30), -1.0, 1.0)
     width = width_there * np.exp(trial[best] + shift * (trial[1] - trial[0]))
     lorentz, gauss, _ = _areas(width, gamma, eta)
-    ratio = np.interp(lorentz / (lorentz + gauss), eta, mixture)  # of our gamma to our sigma
+    ratio = np.interp(lorentz / (lorentz + gauss), eta, mixture)  # ln of gamma over sigma
     ratio = np.clip(ratio, -_PUREST, _PUREST)
     sigma = np.log(width / _width_and_mixing(ratio)[0])
     return np.stack([mixture, np.log(lorentz + gauss), sigma, sigma + ratio])
 
 
 def _width_and_mixing(ln_gamma: Floats) -> tuple[Floats, Floats]:
-    """f and η of our profile for sigma 1."""
+    """f and η of blase3D's profile for sigma 1."""
     width, mixing = pseudo_voigt.shape(jnp.zeros(ln_gamma.size), jnp.asarray(ln_gamma))
     return np.asarray(width, np.float64), np.asarray(mixing, np.float64)
 
 
 def _areas(width: Floats, gamma: Floats, eta: Floats) -> tuple[Floats, Floats, Floats]:
-    """Areas of the Lorentzian and Gaussian of common width that fit a profile of sigma 1 best,
-    and by how much they lower the integral of the squared difference."""
+    """Best areas of Lorentzian and Gaussian of a common width for a profile of sigma 1, and the
+    decrease of the integral of the squared difference."""
     a, s = width / 2.0, width / FWHM_PER_SIGMA
     to_lorentz = eta / (np.pi * (a + gamma)) + (1.0 - eta) * _overlap(a, np.ones_like(s))
     to_gauss = eta * _overlap(gamma, s) + (1.0 - eta) / np.sqrt(2.0 * np.pi * (s**2 + 1.0))
@@ -104,7 +104,7 @@ def _areas(width: Floats, gamma: Floats, eta: Floats) -> tuple[Floats, Floats, F
     determinant = ll * gg - lg**2
     p = (gg * to_lorentz - lg * to_gauss) / determinant
     q = (ll * to_gauss - lg * to_lorentz) / determinant
-    p, q = (  # where one would be negative, the other alone
+    p, q = (  # where one would be negative, only the other
         np.where(q < 0.0, to_lorentz / ll, np.maximum(p, 0.0)),
         np.where(p < 0.0, to_gauss / gg, np.maximum(q, 0.0)),
     )
@@ -112,7 +112,7 @@ def _areas(width: Floats, gamma: Floats, eta: Floats) -> tuple[Floats, Floats, F
 
 
 def _overlap(half_width: Floats, sigma: Floats) -> Floats:
-    """∫ L G of a Lorentzian and a Gaussian of one centre."""
+    """∫ L G of a Lorentzian and a Gaussian with the same centre."""
     scaled = half_width / (sigma * np.sqrt(2.0))
     return np.asarray(erfcx(scaled) / (sigma * np.sqrt(2.0 * np.pi)))
 
@@ -121,19 +121,20 @@ def _overlap(half_width: Floats, sigma: Floats) -> Floats:
 
 
 def shared_lines(detections: Sequence[Lines], tolerance: float) -> Lines:
-    """The lines that nodes share, each as it is put where a node lacks it: with the mean widths of
-    the nodes that have it, at its reference, and a quarter of the least area.
+    """Return the lines that nodes share, with the parameters for nodes where they are missing.
 
-    Lines (of one entry a node) are one within a `tolerance` (km/s, `catalogue.cluster`).
+    These are the reference wavelength, the mean widths of the other nodes, and a quarter of the
+    smallest area. `detections` has one entry per node; lines match within `tolerance` (km/s,
+    `catalogue.cluster`).
     """
     catalogue = cluster(detections, tolerance)
-    total = np.zeros((len(catalogue), 3))  # of ln sigma, ln gamma, and how many
+    total = np.zeros((len(catalogue), 3))  # of ln sigma, ln gamma, and number
     least = np.full(len(catalogue), np.inf)
     for lines in detections:
-        which, place = match(lines, catalogue, tolerance)
+        which, index = match(lines, catalogue, tolerance)
         params = lines.params[which].astype(np.float64)
-        np.add.at(total, place, np.column_stack([params[:, 2:], np.ones(place.size)]))
-        np.minimum.at(least, place, params[:, 1])
+        np.add.at(total, index, np.column_stack([params[:, 2:], np.ones(index.size)]))
+        np.minimum.at(least, index, params[:, 1])
     present = total[:, 2] > 0
     widths = total[present, :2] / total[present, 2:]
     columns = [np.zeros(len(widths)), least[present] - _FAINTER, *widths.T]
@@ -141,23 +142,23 @@ def shared_lines(detections: Sequence[Lines], tolerance: float) -> Lines:
 
 
 def match(lines: Lines, shared: Lines, tolerance: float) -> tuple[Integers, Integers]:
-    """Which lines are among shared ones, and where: of several at one place the strongest."""
+    """Return the indices of lines that match shared ones, the strongest for each, and of these."""
     if not len(lines) or not len(shared):
         return np.empty(0, np.int64), np.empty(0, np.int64)
     middle = 0.5 * (shared.reference[1:] + shared.reference[:-1])
-    place = np.searchsorted(middle, lines.reference)
-    distance = np.abs(lines.reference - shared.reference[place]) / lines.reference
+    index = np.searchsorted(middle, lines.reference)
+    distance = np.abs(lines.reference - shared.reference[index]) / lines.reference
     near = np.flatnonzero(distance * SPEED_OF_LIGHT <= _MATCH * tolerance)
     strongest = near[np.argsort(-lines.ln_area[near], kind="stable")]
-    _, first = np.unique(place[strongest], return_index=True)
+    _, first = np.unique(index[strongest], return_index=True)
     which = strongest[first]
-    return which, place[which]
+    return which, index[which]
 
 
 def at_shared(lines: Lines, shared: Lines, tolerance: float) -> Lines:
-    """The lines of a node under the names of shared ones, faint where it has none."""
-    which, place = match(lines, shared, tolerance)
+    """Return the lines of a node under the names of shared ones, faint where they are missing."""
+    which, index = match(lines, shared, tolerance)
     params = shared.params.copy()
-    params[place] = lines.params[which]
-    params[place, 0] = lines.center[which] - shared.reference[place]
+    params[index] = lines.params[which]
+    params[index, 0] = lines.center[which] - shared.reference[index]
     return Lines(shared.reference, params)

@@ -1,15 +1,15 @@
-"""State dictionaries of the original code: lines of one spectrum each, and how it renders them.
+"""State dictionaries of the original code: the lines of a spectrum, and the flux they render.
 
-A state dictionary is what blase (Gully-Santiago & Morley 2022) keeps of a spectrum: for n lines the
-centre μ (`lam_centers`, Å in vacuum), ln of the area a (`amplitudes`, ln Å), of the Gaussian
-standard deviation σ (`sigma_widths`) and of the Lorentzian half width γ (`gamma_widths`); in newer
-files the centres as detected (`pre_line_centers`). It renders them as
+A state dictionary of blase (Gully-Santiago & Morley 2022) has, for n lines, the centre μ
+(`lam_centers`, Å in vacuum), ln of the area a (`amplitudes`, ln Å), of the Gaussian standard
+deviation σ (`sigma_widths`) and of the Lorentzian half width γ (`gamma_widths`); newer files have
+the detected centres (`pre_line_centers`). The original renders them as
 
     flux = Π_j (1 − clip(a_j V_j, 0, 1 − 1e-9)),     V = η L(λ − μ; γ) + (1 − η) G(λ − μ; σ)
 
-with L and G of unit area and each of its own width, and η the polynomial of Thompson, Cox &
-Hastings (1987) in 2γ/f. Unlike our `profile`, which has one common width f, this is no close
-approximation to a Voigt: it exists here to read such files.
+with L and G of unit area and of different widths, and η the polynomial of Thompson, Cox & Hastings
+(1987) in 2γ/f. Unlike `lines.profile`, in which L and G have a common width f, this is not a close
+approximation to a Voigt profile.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from .torch_zip import read_tensors
 NAMES = "T5800G4.5Z-0.5.pt or emulator_T5800g4p5z-0p5.pt (Teff, log g and, if not 0, [Fe/H])"
 """Names of files from which labels can be read."""
 FWHM_PER_SIGMA = 2.3548
-"""As the original rounds it."""
+"""Rounded as in the original."""
 DEEPEST = 1.0 - 1e-9
-"""The most that a line absorbs at a pixel."""
+"""Largest absorption of a line at a pixel."""
 UNFITTED = float(np.log(1.52 / 1.28))
-"""ln γ − ln σ of a line with the original's first guess, which no fit has changed."""
+"""ln γ − ln σ of a line that was not fitted: the original's first guess."""
 _WIDTH = (1.0, 2.69269, 2.42843, 4.47163, 0.07842, 1.0)
 _MIXING = (1.36603, -0.47719, 0.11116)
 _KEYS = ("lam_centers", "amplitudes", "sigma_widths", "gamma_widths")
@@ -45,9 +45,9 @@ _LIMITS = {
     "sigma_widths": (-20.0, 8.0),
     "gamma_widths": (-20.0, 8.0),
 }
-"""What a line of a spectrum can have: Å, ln Å."""
+"""Ranges of the parameters of a line: Å, ln Å."""
 MOST_LINES = 200_000
-"""Six times what the richest of the published files has."""
+"""Six times the largest number in a published file."""
 
 _NUMBER = r"[+-]?\d+(?:[.p]\d+)?"
 _SIGNED = rf"m?{_NUMBER}"
@@ -59,16 +59,16 @@ _LABELS = re.compile(
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """The lines (n,) of one spectrum as the original keeps them.
+    """The lines (n,) of a spectrum in the original's parameters.
 
     Attributes
     ----------
     center, detected : (n,) float64
-        μ, and where the line was detected (Å, vacuum). Older files lack the second: then it is μ.
+        μ, and the detected centre (Å, vacuum), which is μ for older files.
     ln_area, ln_sigma, ln_gamma : (n,) float64
         ln of a, σ, γ (ln Å).
     radial_velocity : float
-        km/s, by which the original shifts all centres when it renders.
+        km/s, by which the original shifts all centres for the flux.
     """
 
     center: Floats
@@ -82,17 +82,17 @@ class State:
         return self.center.size
 
     def at_rest(self) -> State:
-        """The same lines without the velocity, as the spectrum of a library has them."""
+        """Return the lines without the velocity, as in a library."""
         return replace(self, radial_velocity=0.0)
 
     @property
     def fitted(self) -> Bools:
-        """Which lines (n,) are no longer as the original first guesses them."""
+        """Whether lines (n,) differ from the original's first guess."""
         return np.abs(self.ln_gamma - self.ln_sigma - UNFITTED) > 1e-6
 
     @property
     def mixing(self) -> Floats:
-        """η, (n,)."""
+        """Mixing parameter η, (n,)."""
         lorentz, gauss = 2.0 * np.exp(self.ln_gamma), FWHM_PER_SIGMA * np.exp(self.ln_sigma)
         fifth = sum(c * gauss ** (5 - k) * lorentz**k for k, c in enumerate(_WIDTH))
         ratio = lorentz / fifth**0.2
@@ -100,18 +100,18 @@ class State:
 
 
 def read_state(path: str | Path) -> State:
-    """The state dictionary in a `.pt` file; nothing in the file is executed.
+    """Read the state dictionary in a `.pt` file; nothing in the file is executed.
 
     Raises
     ------
     GridError
-        It is no such file, is damaged, or has values that no line can have.
+        The file is of another kind or damaged, or has impossible values.
     """
     path = Path(path)
     tensors = read_tensors(path)
     if missing := [key for key in _KEYS if key not in tensors]:
         raise GridError(
-            f"{path} has no {' and no '.join(missing)}: expected a state dictionary of blase with "
+            f"{path} has no {' and no '.join(missing)}, expected a state dictionary of blase with "
             f"{', '.join(_KEYS)}."
         )
     keys = [*_KEYS, "pre_line_centers" if "pre_line_centers" in tensors else "lam_centers"]
@@ -128,47 +128,47 @@ def _check_column(key: str, values: NDArray[Any], shape: tuple[int, ...], path: 
     if values.shape != shape or len(shape) != 1 or values.size > MOST_LINES:
         raise GridError(
             f"{path} has {key} of shape {values.shape}, expected one number for each of at most "
-            f"{MOST_LINES} lines (lam_centers has {shape}): copy it again."
+            f"{MOST_LINES} lines (lam_centers has {shape}); copy it again."
         )
     low, high = _LIMITS[key]
     wrong = ~((values >= low) & (values <= high))
     if wrong.any():
         raise GridError(
-            f"{path} has {key}[{wrong.argmax()}] = {values[wrong.argmax()]:.4g}, which no line of "
-            f"a spectrum has (expected {low:g} to {high:g}): copy it again."
+            f"{path} has {key}[{wrong.argmax()}] = {values[wrong.argmax()]:.4g}, "
+            f"expected {low:g} to {high:g}; copy it again."
         )
 
 
 def labels_of_state(name: str) -> dict[str, float]:
-    """teff, logg and feh in the name of a file; feh only if it is there, none if none are.
+    """Return teff, logg and, if present, feh in the name of a file; empty if it has no labels.
 
-    Published: T5800G4.5Z-0.5.pt. Older: emulator_T4700g4p5_prom0p01_HPF.pt, p for the point.
+    Published: T5800G4.5Z-0.5.pt. Older: emulator_T4700g4p5_prom0p01_HPF.pt, with p for the point.
     """
     found = _LABELS.fullmatch(name)
     if found is None:
         return {}
     texts = {key: text.lower() for key, text in found.groupdict().items() if text is not None}
-    # adding 0.0 turns -0.0 into 0.0
+    # adding 0.0 turns -0.0 to 0.0
     return {k: float(text.replace("p", ".").replace("m", "-")) + 0.0 for k, text in texts.items()}
 
 
 # --- the original's flux -----------------------------------------------------------------------
 #
-# The sum over lines of −ln(1 − aV) has no windows here: every line is summed over every pixel. A
-# line far from an interval of wavelengths is smooth there, so its part is known to 1e-9 from 16
-# Chebyshev nodes, and a polynomial on an interval is known from the nodes of its two halves. So
-# intervals are halved: at each step the lines that have become far are summed at the nodes, and
-# the near ones are passed on. At the pixels of the last intervals the near lines are summed as
-# they are. The cost grows with pixels plus lines, not with their product.
+# The sum of −ln(1 − aV) is over all lines at every pixel, without windows. On an interval far from
+# a line, its contribution is smooth, and known to 1e-9 from 16 Chebyshev nodes; these are
+# interpolated to the nodes of the two halves of the interval. So intervals are halved recursively:
+# lines that are now far are summed at the nodes, near ones are passed on, and at the pixels of the
+# smallest intervals they are summed directly. The cost grows with pixels plus lines, not with their
+# product.
 
 _NODES = 16
 _LEAF = 128
-"""Pixels of an interval that is not halved any more."""
+"""Pixels of the smallest intervals."""
 _T = np.cos(np.pi * (np.arange(_NODES) + 0.5) / _NODES)
 
 
 def _interpolation(x: Floats) -> Floats:
-    """The matrix (len(x), nodes) from values at the Chebyshev nodes of [−1, 1] to those at x."""
+    """Matrix (len(x), nodes) that interpolates from the Chebyshev nodes of [−1, 1] to x."""
     order = np.arange(_NODES)
     at_nodes = np.cos(order[:, None] * np.arccos(_T))
     weight = np.where(order == 0, 1.0, 2.0) / _NODES
@@ -182,8 +182,7 @@ _HALVES = (_interpolation((_T - 1.0) / 2.0), _interpolation((_T + 1.0) / 2.0))
 
 @dataclass(frozen=True, eq=False)
 class _Rendered:
-    """Lines in the form in which they are summed; `near` is how far from its centre (Å) a line is
-    more than a small Lorentzian wing."""
+    """Lines with linear parameters. Beyond `near` (Å) from its centre, a line is Lorentzian."""
 
     center: Floats
     area: Floats
@@ -204,22 +203,22 @@ class _Rendered:
         return np.asarray(-np.log1p(-np.clip(lorentz + gauss, 0.0, DEEPEST)).sum(axis=1))
 
     def wings(self, x: Floats) -> Floats:
-        """The same of lines so far away that nothing but a Lorentzian is left of them."""
+        """The same for distant lines, which are Lorentzian."""
         d2 = (x[:, None] - self.center) ** 2
         lorentz = (self.area * self.eta * self.gamma / np.pi) / (self.gamma**2 + d2)
         return np.asarray(-np.log1p(-lorentz).sum(axis=1))
 
 
 def original_flux(state: State, wavelength: ArrayLike) -> Floats:
-    """The normalised flux of a state dictionary as the original renders it, (P,).
+    """Return the normalised flux (P,) of a state dictionary, as the original renders it.
 
     Parameters
     ----------
     state : State
         Its lines; a radial velocity shifts them.
     wavelength : (P,)
-        Å in vacuum, increasing. No line is cut off (the original cuts all at one number of
-        pixels, which its files do not keep).
+        Å in vacuum, increasing. No line is truncated. (The original truncates all at a number of
+        pixels that its files do not have.)
     """
     wave = np.asarray(wavelength, dtype=np.float64)
     depth = np.empty_like(wave)
@@ -228,7 +227,7 @@ def original_flux(state: State, wavelength: ArrayLike) -> Floats:
 
 
 def _prepare(state: State) -> _Rendered:
-    """Beyond 2 sqrt(aγ) the Lorentzian is below 0.08, beyond 9σ the Gaussian below 1e-17 a/σ."""
+    """Linear parameters. Beyond 2 sqrt(aγ) aL is below 0.08, beyond 9σ aG below 1e-17 a/σ."""
     center = state.center * (1.0 + state.radial_velocity / SPEED_OF_LIGHT)
     area, sigma, gamma = (np.exp(v) for v in (state.ln_area, state.ln_sigma, state.ln_gamma))
     near = np.maximum(2.0 * np.sqrt(area * gamma), 9.0 * sigma)
@@ -243,8 +242,10 @@ def _sum_up(
     span: tuple[float, float],
     at_nodes: Floats,
 ) -> None:
-    """Fill in the depth (p,) at the pixels `wave` (p,) of an interval: that of far lines, known at
-    its nodes, plus that of `lines`."""
+    """Fill in the depth (p,) at the pixels `wave` (p,) of an interval.
+
+    It is that of far lines, known at the nodes of the interval, plus that of `lines`.
+    """
     if not wave.size:
         return
     middle, half = 0.5 * (span[0] + span[1]), 0.5 * (span[1] - span[0])

@@ -1,13 +1,15 @@
 """Named arrays from a PyTorch file, without PyTorch and without running anything in it.
 
-A file of `torch.save` (1.6 and later) is a zip archive: `NAME/data.pkl`, a pickle that says what
-there is, and `NAME/data/0`, `NAME/data/1`, ... with the bytes of the numbers. A pickle is a program
-for a stack machine, two of whose instructions import a name and call it. Here its instructions are
-carried out by `_Machine`, which knows the few that a dictionary of tensors takes. It imports
-nothing and calls nothing but `_tensor` and `_empty_dictionary` below, for the two names that stand
-for them; any other instruction or name is refused.
+A file of `torch.save` (1.6 and later) is a zip archive: `NAME/data.pkl`, a pickle with the
+structure, and `NAME/data/0`, `NAME/data/1`, ... with the bytes of the numbers. A pickle is a
+program for a stack machine, two of whose instructions import a name and call it. `_Machine` carries
+out the few instructions that a dictionary of tensors needs. It imports nothing, and calls nothing
+but `_tensor` and `_empty_dictionary` below; other instructions and names are refused.
 
-The bytes are stored uncompressed, as PyTorch does, so that no file can hold more than its size.
+`pickle.Unpickler` with an allow-list is not enough: before any name is looked up, a few bytes make
+it allocate tens of GB (a memo index of 2³¹) or run forever (the hash of a doubled tuple as a key).
+
+The bytes must be stored uncompressed, as PyTorch does, so that no file holds more than its size.
 """
 
 from __future__ import annotations
@@ -27,8 +29,9 @@ from ...errors import GridError, InputError
 from ...runtime.files import first_line, require_file
 
 LARGEST_FILE = 256 * 2**20
-"""Bytes of the largest file that is opened; the original's have a few MB at most."""
+"""Bytes of the largest file that is read; the original's have a few MB at most."""
 LARGEST_PICKLE = 2**20
+"""Bytes"""
 MOST_ENTRIES = 1000
 _KINDS = {
     "DoubleStorage": "f8",
@@ -37,22 +40,22 @@ _KINDS = {
     "LongStorage": "i8",
     "IntStorage": "i4",
 }
-_NAME = re.compile(r"(?P<root>[^/\\\0]+)/(?P<part>[^\\\0]+)")
+_NAME = re.compile(r"(?P<root>[^/\\\0]+)/(?P<entry>[^\\\0]+)")
 
 
 class _Refused(Exception):
-    """What in a file is not as it has to be, in words."""
+    """A fault of a file, as the predicate of a sentence."""
 
 
 def read_tensors(path: str | Path) -> dict[str, NDArray[Any]]:
-    """The one- and no-dimensional tensors of a dictionary that `torch.save` wrote, by name.
+    """Return the tensors of at most one dimension in a dictionary that `torch.save` wrote, by name.
 
-    Other things in the dictionary (settings, numbers, tensors of more dimensions) are left out.
+    Other entries of the dictionary (settings, numbers, tensors of more dimensions) are omitted.
 
     Raises
     ------
     GridError
-        The file is not of this form, is damaged, or asks for anything but tensors.
+        The file has another format, is damaged, or contains anything but tensors.
     """
     path = Path(path)
     require_file(path, GridError)
@@ -65,7 +68,7 @@ def read_tensors(path: str | Path) -> dict[str, NDArray[Any]]:
             f"{path} {refusal}: expected a dictionary of tensors as torch.save writes it, and "
             "nothing else; copy it again from where it was published."
         ) from None
-    except Exception as failure:  # zipfile and pickletools raise a dozen kinds on damaged bytes
+    except Exception as failure:  # zipfile and pickletools raise many kinds on damaged bytes
         raise GridError(
             f"{path} cannot be read as a PyTorch file ({first_line(failure)}): it is damaged or "
             "cut short; copy it again."
@@ -98,7 +101,7 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _checked_entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
-    """The entries by their name below the one folder that holds them all."""
+    """The entries by their names below the one folder of the archive."""
     listed = archive.infolist()
     if len(listed) > MOST_ENTRIES:
         raise _Refused(f"has {len(listed)} entries, more than the {MOST_ENTRIES} that are read")
@@ -111,7 +114,7 @@ def _checked_entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.Z
             raise _Refused("has an entry whose name is not of the form FOLDER/NAME")
         if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
             raise _Refused("has an entry that is compressed or encrypted")
-        entries[match["part"]] = entry
+        entries[match["entry"]] = entry
         roots.add(match["root"])
     if len(roots) != 1 or len(entries) != len(listed):
         raise _Refused("has two entries of one name, or more than one folder")
@@ -123,14 +126,14 @@ def _checked_entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.Z
 
 @dataclass(frozen=True)
 class _Name:
-    """A name that a pickle would import: a token, which stands for itself."""
+    """A name that a pickle would import, which remains a name."""
 
     text: str
 
 
 @dataclass(frozen=True, eq=False)
 class _Storage:
-    """Where the bytes of a tensor are: entry `data/key`, `count` numbers of numpy's `kind`."""
+    """The bytes of a tensor: entry `data/key`, with `count` numbers of NumPy type `kind`."""
 
     key: str
     kind: str
@@ -163,13 +166,13 @@ _CONSTANTS: dict[str, Callable[[], Any]] = {
 
 @dataclass(eq=False)
 class _Machine:
-    """Carries out the instructions of a pickle that make dictionaries and tensors."""
+    """Interpreter of the instructions of a pickle that make dictionaries and tensors."""
 
     stack: list[Any] = field(default_factory=list)
     memo: dict[int, Any] = field(default_factory=dict)
 
     def run(self, program: bytes) -> Any:
-        """What the program leaves on the stack."""
+        """Return the object that a program leaves on the stack."""
         for instruction, argument, _ in pickletools.genops(program):
             name = instruction.name
             if name == "STOP":
@@ -200,18 +203,18 @@ class _Machine:
         return items[::-1]
 
     def ignore(self, _: Any) -> None:
-        """Framing says nothing of the content."""
+        """Skip an instruction that has no effect: protocol, frame."""
 
     def mark(self, _: Any) -> None:
         self.stack.append(_MARK)
 
-    def put(self, place: int | None) -> None:
-        self.memo[len(self.memo) if place is None else place] = self._top()
+    def put(self, index: int | None) -> None:
+        self.memo[len(self.memo) if index is None else index] = self._top()
 
-    def get(self, place: int) -> None:
-        if place not in self.memo:
-            raise _Refused("has a pickle that refers to what it does not hold")
-        self.stack.append(self.memo[place])
+    def get(self, index: int) -> None:
+        if index not in self.memo:
+            raise _Refused("has a pickle that refers to an object that it does not have")
+        self.stack.append(self.memo[index])
 
     def tuple_to_mark(self, _: Any) -> None:
         self.stack.append(tuple(self._popped_to_mark()))
@@ -222,7 +225,7 @@ class _Machine:
 
     def name(self, text: str) -> None:
         if text not in _ADMITTED:
-            raise _Refused(f"asks for {text.replace(' ', '.')[:80]!r}, which is not given")
+            raise _Refused(f"asks for {text.replace(' ', '.')[:80]!r}, which is not allowed")
         self.stack.append(_Name(text))
 
     def stack_name(self, _: Any) -> None:
@@ -242,7 +245,7 @@ class _Machine:
         target = self._top()
         keys, values = items[::2], items[1::2]
         if not isinstance(target, dict) or len(keys) != len(values):
-            raise _Refused("has a pickle that sets items of what is no dictionary")
+            raise _Refused("has a pickle that sets items of an object that is no dictionary")
         if not all(isinstance(key, str) for key in keys):
             raise _Refused("has a dictionary with a key that is no text")
         target.update(zip(keys, values, strict=True))
@@ -250,7 +253,7 @@ class _Machine:
     def call(self, _: Any) -> None:
         arguments, name = self._pop(), self._pop()
         if not isinstance(name, _Name) or name.text not in _CALLS:
-            raise _Refused("has a pickle that calls what cannot be called")
+            raise _Refused("has a pickle that calls an object that is not allowed")
         if not isinstance(arguments, tuple):
             raise _Refused("has a pickle that calls without arguments")
         self.stack.append(_CALLS[name.text](*arguments))
@@ -259,10 +262,10 @@ class _Machine:
         self.stack.append(_storage(self._pop()))
 
     def forget_state(self, _: Any) -> None:
-        """The attributes of a dictionary (versions of its modules) are not needed."""
+        """Drop the attributes of a dictionary (versions of its modules)."""
         self._pop()
         if not isinstance(self._top(), dict):
-            raise _Refused("has a pickle that changes what is no dictionary")
+            raise _Refused("has a pickle that changes an object that is no dictionary")
 
 
 _STEPS: Mapping[str, Callable[[_Machine, Any], None]] = {
@@ -290,17 +293,17 @@ _STEPS: Mapping[str, Callable[[_Machine, Any], None]] = {
 
 def _empty_dictionary(*arguments: Any) -> dict[str, Any]:
     if arguments:
-        raise _Refused("has a dictionary made of something")
+        raise _Refused("has a dictionary with arguments")
     return {}
 
 
 def _tensor(*arguments: Any) -> _Tensor:
-    """storage, offset, size, stride; what follows is about gradients and hooks."""
+    """The arguments are storage, offset, size, stride; more are about gradients and hooks."""
     if not 4 <= len(arguments) <= 7 or not isinstance(arguments[0], _Storage):
         raise _Refused("has a tensor without a storage")
     storage, offset, size, stride = arguments[:4]
     if not (_is_count(offset) and _is_counts(size) and _is_counts(stride)):
-        raise _Refused("has a tensor whose offset, size or stride is no number from 0 on")
+        raise _Refused("has a tensor whose offset, size or stride is no integer from 0 on")
     if len(size) != len(stride):
         raise _Refused("has a tensor with more or fewer strides than dimensions")
     return _Tensor(storage, offset, size, stride)
@@ -313,16 +316,16 @@ _CALLS: Mapping[str, Callable[..., Any]] = {
 
 
 def _storage(identity: Any) -> _Storage:
-    """What a persistent id says: ("storage", kind, key, where it was, count)."""
+    """The storage of a persistent id: ("storage", kind, key, device, count)."""
     if not isinstance(identity, tuple) or len(identity) != 5:
-        raise _Refused("refers to bytes in a way that is not known")
-    what, kind, key, _, count = identity
-    texts = isinstance(what, str) and isinstance(key, str)
-    if not texts or what != "storage" or not isinstance(kind, _Name):
-        raise _Refused("refers to bytes in a way that is not known")
+        raise _Refused("refers to bytes in an unknown way")
+    tag, kind, key, _, count = identity
+    texts = isinstance(tag, str) and isinstance(key, str)
+    if not texts or tag != "storage" or not isinstance(kind, _Name):
+        raise _Refused("refers to bytes in an unknown way")
     numpy_kind = _KINDS.get(kind.text.removeprefix("torch "))
     if numpy_kind is None or not re.fullmatch(r"\d{1,9}", key, re.ASCII) or not _is_count(count):
-        raise _Refused("refers to bytes in a way that is not known")
+        raise _Refused("refers to bytes in an unknown way")
     return _Storage(key, numpy_kind, count)
 
 
@@ -349,15 +352,15 @@ def _arrays(content: Any, storage: Callable[[str], bytes], order: str) -> dict[s
 
 
 def _array(name: str, tensor: _Tensor, storage: Callable[[str], bytes], order: str) -> NDArray[Any]:
-    """A tensor as an array of its own, () or (n,)."""
+    """The array () or (n,) of a tensor."""
     kind = np.dtype(order + tensor.storage.kind)
     data = storage(tensor.storage.key)
     shown = repr(name[:40])
     if len(data) != tensor.storage.count * kind.itemsize:
-        raise _Refused(f"has {len(data)} bytes for {shown}, which is not what it declares")
+        raise _Refused(f"has {len(data)} bytes for {shown}, another number than it declares")
     count, stride = (*tensor.size, 1)[0], (*tensor.stride, 1)[0]
     if count > 1 and stride < 1:
-        raise _Refused(f"has {shown} with one number many times over")
+        raise _Refused(f"has {shown}, which repeats one number")
     last = tensor.offset + (count - 1) * stride
     if count and last >= tensor.storage.count:
         raise _Refused(f"has {shown} reaching beyond its bytes")

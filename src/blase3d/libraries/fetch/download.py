@@ -87,7 +87,7 @@ def _total(headers: Any) -> int | None:
 
 @dataclass(frozen=True)
 class Web:
-    """How servers are asked. Tests replace the defaults."""
+    """HTTP client with retries. Tests replace the defaults."""
 
     opener: Any = field(default_factory=urllib.request.build_opener)
     """Has `open(request, timeout)`, like that of urllib.request, which knows the proxies."""
@@ -121,7 +121,7 @@ class Web:
         return self._retry(url, read, attempts)
 
     def head(self, url: str) -> Version | None:
-        """Return what the server states about a file; None if there is no such file."""
+        """Return the version of a file on the server; None if there is no such file."""
 
         def read() -> Version | None:
             try:

@@ -24,7 +24,7 @@ from ...runtime.files import replacing
 
 @dataclass(frozen=True)
 class Version:
-    """What a server states about a file, which tells its versions apart."""
+    """Statements of a server about a file, by which its versions differ."""
 
     url: str
     size: int | None = None

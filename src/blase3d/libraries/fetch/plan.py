@@ -31,7 +31,7 @@ def cache_folder(given: Path | None = None) -> Path:
 
 @dataclass(frozen=True)
 class Plan:
-    """What there is to download for a box."""
+    """The spectra of a box: in the folder, to download, and missing in the library."""
 
     box: Box
     root: str

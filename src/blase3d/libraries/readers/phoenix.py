@@ -135,10 +135,10 @@ def _primary(file: Path) -> Iterator[Any]:
             # astropy only warns of a truncated file, which is checked below.
             warnings.simplefilter("ignore")
             with open(file, "rb") as stream, fits.open(stream, memmap=False) as hdus:
-                place = hdus.fileinfo(0)
+                extent = hdus.fileinfo(0)
                 if hdus[0].header["NAXIS"] != 1:
                     raise ValueError(f"NAXIS is {hdus[0].header['NAXIS']}, expected 1")
-                if place["datLoc"] + place["datSpan"] > file.stat().st_size:
+                if extent["datLoc"] + extent["datSpan"] > file.stat().st_size:
                     raise ValueError("the file is cut short")
                 yield hdus[0]
     except GridError:

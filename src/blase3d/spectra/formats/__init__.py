@@ -89,7 +89,7 @@ def read_spectrum(
 def write_spectrum(spectrum: Spectrum, path: str | Path) -> None:
     """Write a spectrum to an .npz, .ecsv, .csv or .fits file, by the ending of its name.
 
-    A failure leaves the previous file in place.
+    A failure keeps the previous file.
     """
     path = Path(path)
     require_writable_spectrum(path)

@@ -159,7 +159,7 @@ def from_table(table: Table, stated: dict[str, Any], path: Path) -> RawSpectrum:
 
 
 def _unpacked(stated: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """What a file states, together with the JSON object under `meta`."""
+    """Metadata of a file, together with the JSON object under `meta`."""
     others = {name: value for name, value in stated.items() if name != "meta"}
     if "meta" not in stated:
         return others

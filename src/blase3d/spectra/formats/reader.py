@@ -1,7 +1,7 @@
 """The reader of a spectrum format, and the file that it is given.
 
-A new format is a module with a `SpectrumReader`, and a row in `formats.READERS`. A package adds its
-own by an entry point of the group `blase3d.spectra`.
+A new format is a module with a `SpectrumReader`, and a row in `formats.READERS`. Packages add
+others by entry points of the group `blase3d.spectra`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class SpectrumReader:
     name: str
     """Lower-case name."""
     what: str
-    """What it recognises, in words that follow "expected"."""
+    """The files that it recognises, in words that follow "expected"."""
     matches: Callable[[SpectrumFile], bool]
     """Whether a file is of this format. Cheap; for FITS files, by their headers."""
     read: Callable[[SpectrumFile], RawSpectrum]
@@ -75,7 +75,7 @@ class SpectrumFile:
     def hdus(self) -> fits.HDUList:
         """The HDUs of a FITS file. Raise `SpectrumError` if it is damaged or too large."""
         try:
-            # The stream is opened here: where fits.open fails, it leaves its own open.
+            # The stream is opened here: where fits.open fails, it leaves one open.
             stream = self._open.enter_context(self.path.open("rb"))
             hdus = self._open.enter_context(fits.open(stream, memmap=False, checksum=True))
             declared = sum(hdu.size for hdu in hdus)  # more than in the file where compressed
