@@ -33,8 +33,8 @@ PAGES = {
 }
 QUICKSTART = "docs/quickstart.md"
 ELSEWHERE = {
-    "docs/fetch.md": "fetch/test_fetch_command.py",
-    "docs/own-grid.md": "test_sources_own_grid.py",
+    "docs/fetch.md": "libraries/fetch/test_fetch_command.py",
+    "docs/own-grid.md": "libraries/test_page_own_grid.py",
 }
 """Pages whose blocks need a world of their own, and the tests that run them in it."""
 EXTRAS = {"docs/lines.md": "pyemili"}
