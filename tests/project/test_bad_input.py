@@ -416,7 +416,7 @@ TABLE: dict[str, tuple[Feed, str, int]] = {
     # clone: where to
     "clone: over a grid": (
         lambda w, t: ["clone", w.grid, "-o", w.zarr, "--workers", "1"],
-        "of the format None|blase3d clone",
+        "has format None|blase3d clone",
         1,
     ),
     "clone: into a folder of ours": (
@@ -532,7 +532,7 @@ TABLE: dict[str, tuple[Feed, str, int]] = {
     ),
     "synth: a part too short": (
         bad_model("reference/zarr.json", shaped([20], [26])),
-        "not a complete model|shape",
+        "not a complete blase3d-model|shape",
         1,
     ),
     "synth: a bomb": (
@@ -587,7 +587,7 @@ TABLE: dict[str, tuple[Feed, str, int]] = {
     ),
     "infer: orders without number": (
         text("s.csv", "# medium: vacuum\nwavelength,flux,order\n8490,1,1e300\n"),
-        "no whole numbers",
+        "has fractions",
         1,
     ),
     "infer: meta without end": (
@@ -891,7 +891,7 @@ def test_a_folder_that_cannot_be_written_to(
     monkeypatch.setattr(os, "access", lambda p, mode: not mode & os.W_OK and really(p, mode))
     done = run(WRITING[verb](world, place))
     assert done.status == 1
-    assert "cannot be written to" in done.err
+    assert "is not writeable" in done.err
     assert untouched(place)
 
 

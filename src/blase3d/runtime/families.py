@@ -73,15 +73,19 @@ class Family(Generic[R]):
         Raise `error` if there is none.
         """
         for reader in self.members:
-            if reader.matches(subject):
+            if self._recognises(reader, subject, path):
                 return reader
         installed, faults = self._installed()
         for reader in (*installed, *self.fallback):
-            if reader.matches(subject):
+            if self._recognises(reader, subject, path):
                 return reader
         known = "; ".join(r.what for r in (*self.members, *installed, *self.fallback))
         fault = f"{path} is no {self.noun} in a known format: expected {known}."
         raise self.error(" ".join([fault, *faults]))
+
+    def _recognises(self, reader: R, subject: Any, path: Path) -> bool:
+        with self.naming(reader, path):
+            return reader.matches(subject)
 
     @contextmanager
     def naming(self, reader: R, path: Path) -> Iterator[None]:
