@@ -1,4 +1,4 @@
-"""Inference against closed forms and known truth, on a model of the toy universe's own lines."""
+"""Inference against closed forms and known truth, on a model with the lines of the toy universe."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import replace
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from toy_models import model_of
 
 from blase3d.errors import InputError, MissingExtra, SpectrumError
 from blase3d.inference import Prior, infer, infer_many
@@ -19,16 +20,14 @@ from blase3d.inference.methods.nuts import effective_draws, split_r_hat
 from blase3d.inference.problem import Options, make_problem
 from blase3d.inference.solution import covariance, misfit_covariance
 from blase3d.inference.start import starts
-from blase3d.libraries.toy import AXES, WAVELENGTH, toy_grid, toy_lines
-from blase3d.model.line_grid import LineGrid
-from blase3d.model.model import Model
+from blase3d.libraries.toy import WAVELENGTH, toy_grid
 from blase3d.recipe import PAPER
 from blase3d.spectra.formats import write_spectrum
 from blase3d.spectra.spectrum import Spectrum, cut
 from blase3d.units import SPEED_OF_LIGHT
 
 TRUTH = {"teff": 5730.0, "logg": 4.32, "feh": -0.13}
-SEEN = {"rv": -37.2, "vsini": 9.0, "resolution": 40_000.0}
+OBSERVED = {"rv": -37.2, "vsini": 9.0, "resolution": 40_000.0}
 INNER = WAVELENGTH[400:-400:2]
 SHARP = {"vsini": 0.0, "resolution": np.inf}
 
@@ -36,38 +35,33 @@ SHARP = {"vsini": 0.0, "resolution": np.inf}
 @pytest.fixture(scope="module")
 def model():
     """The true lines at the nodes, and nothing else."""
-    grid = toy_grid()
-    params = np.stack([toy_lines(labels).params for labels in grid.labels])
-    reference = toy_lines(grid.labels[0]).reference
-    surface = LineGrid(reference, np.zeros_like(params[0]), params[..., 1], params[..., [0, 2, 3]])
     recipe = PAPER.replace(interpolation="spline", composition="sum")
-    axes = {name: np.array(axis) for name, axis in AXES.items()}
-    return Model(WAVELENGTH, axes, surface, recipe, {"library": "toy"})
+    return model_of(toy_grid(), recipe=recipe, meta={"library": "toy"})
 
 
 @pytest.fixture(scope="module")
 def doubtful(model):
-    """The same with an error that it states for itself."""
+    """The same model with error modes."""
     rng = np.random.default_rng(5)
     ripple = [np.sin(WAVELENGTH * k / 3.0) * rng.normal(1.0, 0.1) for k in (1, 2, 3)]
     return replace(model, error_modes=np.asarray(5e-3 * np.stack(ripple), np.float32))
 
 
-def star(model, snr=200.0, seed=0, wavelength=INNER, slope=0.2, **seen):
-    """What is seen of a star with a continuum of its own, with noise."""
-    flux = np.asarray(model.flux(**TRUTH, wavelength=wavelength, **{**SEEN, **seen}), float)
+def star(model, snr=200.0, seed=0, wavelength=INNER, slope=0.2, **given):
+    """A noisy spectrum of a star with a sloping continuum."""
+    flux = np.asarray(model.flux(**TRUTH, wavelength=wavelength, **{**OBSERVED, **given}), float)
     x = (wavelength - wavelength.mean()) / np.ptp(wavelength)
     flux *= 3e-13 * (1.0 + slope * x)
     error = np.full(flux.size, 3e-13 / snr)
     noise = np.random.default_rng(seed).normal(size=flux.size)
-    resolution = seen.get("resolution", SEEN["resolution"])
+    resolution = given.get("resolution", OBSERVED["resolution"])
     known = resolution if np.ndim(resolution) == 0 and np.isfinite(resolution) else None
     return Spectrum(wavelength, flux + error * noise, error, resolution=known)
 
 
 def check(answer, sigmas=4.0, **more):
-    """All that was sought is within some standard deviations of the truth."""
-    truth = {**TRUTH, **SEEN, **more}
+    """Check that all estimates are within some standard deviations of the truth."""
+    truth = {**TRUTH, **OBSERVED, **more}
     for name, found in {**answer.labels, **answer.nuisance}.items():
         assert abs(found.value - truth[name]) < sigmas * found.sigma, name
 
@@ -108,11 +102,13 @@ def test_a_resolution_that_varies(model):
 
 def test_wide_pixels_average_the_flux(model):
     wide = WAVELENGTH[400:-400:30]
-    seen = {"vsini": 0.0, "resolution": np.inf}
-    flux = np.asarray(model.flux(**TRUTH, rv=SEEN["rv"], wavelength=wide, integrate=True), float)
+    given = {"vsini": 0.0, "resolution": np.inf}
+    flux = np.asarray(
+        model.flux(**TRUTH, rv=OBSERVED["rv"], wavelength=wide, integrate=True), float
+    )
     error = np.full(wide.size, 1e-3)
     spectrum = Spectrum(wide, flux, error)
-    fits = [infer(spectrum, model, fixed=seen, integrate=kind) for kind in (True, False)]
+    fits = [infer(spectrum, model, fixed=given, integrate=kind) for kind in (True, False)]
     assert fits[0].chi2_red < 0.2 < fits[1].chi2_red
     assert fits[0].labels["teff"].value == pytest.approx(TRUTH["teff"], abs=1.0)
 
@@ -178,11 +174,16 @@ def compilations():
 
 @pytest.mark.long
 def test_the_error_of_the_emulator_is_in_the_intervals(model, doubtful):
-    """A mode that is what 30 K do to the flux makes Teff that much less certain."""
+    """A mode equal to the change of the flux by 30 K adds 30 K to the error of Teff."""
     up, down = (np.asarray(model.flux(**{**TRUTH, "teff": 5730.0 + d})) for d in (15.0, -15.0))
     ripples = 0.02 * doubtful.error_modes
     modes = np.array([up - down, *ripples[1:]], np.float32)
-    known = {"logg": TRUTH["logg"], "feh": TRUTH["feh"], "rv": SEEN["rv"], "vsini": SEEN["vsini"]}
+    known = {
+        "logg": TRUTH["logg"],
+        "feh": TRUTH["feh"],
+        "rv": OBSERVED["rv"],
+        "vsini": OBSERVED["vsini"],
+    }
     spectrum = star(model, snr=1000.0)
     sure, unsure = (
         infer(spectrum, m, fixed=known).labels["teff"].sigma
@@ -193,12 +194,12 @@ def test_the_error_of_the_emulator_is_in_the_intervals(model, doubtful):
 
 
 def test_intervals_do_not_rely_on_what_is_corrected(doubtful):
-    """Covariance of plain least squares: noise, and what the modes do to θ where their amplitudes
-    are not read off the data; by dense matrices."""
+    """Covariance of plain least squares by dense matrices: noise, and the effect of the modes on θ
+    if their amplitudes are not measured from the data."""
     spectrum = star(doubtful, wavelength=WAVELENGTH[500:1500], snr=300.0, **SHARP)
     spectrum = replace(spectrum, flux=spectrum.flux * 1e13, error=spectrum.error * 1e13)
     problem = make_problem(
-        spectrum, doubtful, fixed={**SHARP, "rv": SEEN["rv"]}, options=Options(robust=False)
+        spectrum, doubtful, fixed={**SHARP, "rv": OBSERVED["rv"]}, options=Options(robust=False)
     )
     solution = LeastSquares().solve(make_likelihood(problem), seed=0).best
     steps = np.diag([2.0, 0.01, 0.01])
@@ -217,7 +218,7 @@ def test_intervals_do_not_rely_on_what_is_corrected(doubtful):
         rows = (rows * continuum * weight).T
         return rows - basis @ (basis.T @ rows)
 
-    place = np.searchsorted(WAVELENGTH, spectrum.wavelength * (1.0 - SEEN["rv"] / 299792.458))
+    place = np.searchsorted(WAVELENGTH, spectrum.wavelength * (1.0 - OBSERVED["rv"] / 299792.458))
     j, z = projected(slopes), projected(doubtful.error_modes[:, place])
     inverse = np.linalg.inv(j.T @ j)
     moved = inverse @ j.T @ z
@@ -233,7 +234,7 @@ def test_the_scan_starts_near_the_truth(model):
     (first, *_) = starts(problem)
     found = dict(zip(problem.names, first, strict=True))
     assert abs(found["teff"] - TRUTH["teff"]) < 400
-    assert abs(found["rv"] - SEEN["rv"]) < 3.0
+    assert abs(found["rv"] - OBSERVED["rv"]) < 3.0
 
 
 # Orders, outliers, jitter, telluric bands
@@ -291,8 +292,8 @@ def test_an_order_without_enough_pixels_is_left_out(model):
     assert answer.n_pixels == INNER.size - 5
 
 
-def test_the_continuum_of_an_order_is_told_by_the_end_that_is_left_of_it(model):
-    """As in an order of which the Earth's atmosphere leaves the end."""
+def test_the_continuum_of_an_order_follows_its_unmasked_end(model):
+    """As in an order of which telluric bands leave one end."""
     spectrum = star(model)
     order = np.where(np.arange(INNER.size) < INNER.size // 2, 1, 2)
     masked = (order == 2) & (np.arange(INNER.size) < INNER.size - 30)
@@ -352,9 +353,9 @@ def test_spectra_on_the_models_own_pixels_share_what_is_compiled(model):
     """A process that infers spectra of many ranges does not compile for each of them."""
     still, compiled = {"rv": 0.0, **SHARP}, []
     for first, count in ((400, 600), (717, 600), (950, 583)):
-        seen = star(model, wavelength=WAVELENGTH[first : first + count], **still)
-        assert make_problem(seen, model, fixed=still).model is model
-        check(infer(seen, model, fixed=still))
+        given = star(model, wavelength=WAVELENGTH[first : first + count], **still)
+        assert make_problem(given, model, fixed=still).model is model
+        check(infer(given, model, fixed=still))
         compiled.append(compilations())
     assert compiled[0] == compiled[-1]
 
@@ -364,7 +365,7 @@ def test_spectra_on_the_models_own_pixels_share_what_is_compiled(model):
 def test_draws_agree_with_the_curvature(doubtful):
     pytest.importorskip("blackjax")
     part = cut(star(doubtful, snr=100.0), (INNER > 8494.0) & (INNER < 8504.0))
-    fixed = {"logg": TRUTH["logg"], "vsini": SEEN["vsini"]}
+    fixed = {"logg": TRUTH["logg"], "vsini": OBSERVED["vsini"]}
     settings = {"fixed": fixed, "draws": 150, "chains": 2, "seed": 1}
     drawn = infer(part, doubtful, method="posterior", **settings)
     normal = infer(part, doubtful, fixed=fixed)
@@ -441,13 +442,13 @@ def test_labels_may_all_be_known(model):
     answer = infer(star(model), model, fixed=TRUTH)
     assert answer.names == ("rv", "vsini")
     assert answer.labels["teff"].sigma == 0.0
-    assert abs(answer.nuisance["rv"].value - SEEN["rv"]) < 4 * answer.nuisance["rv"].sigma
+    assert abs(answer.nuisance["rv"].value - OBSERVED["rv"]) < 4 * answer.nuisance["rv"].sigma
     with pytest.raises(InputError, match="leave at least one free"):
-        infer(star(model), model, fixed={**TRUTH, **SEEN})
+        infer(star(model), model, fixed={**TRUTH, **OBSERVED})
 
 
 def test_errors_that_go_together_widen_the_intervals(model):
-    """Stretches that disagree by what white noise makes change nothing, by thrice that much."""
+    """Scatter between segments as by white noise changes nothing; thrice as much triples sigma."""
     solution = LeastSquares().solve(make_likelihood(make_problem(star(model), model)), seed=0).best
     white = np.random.default_rng(2).multivariate_normal(
         np.zeros(5), solution.fit.normal / 200, size=200
@@ -479,13 +480,13 @@ def test_flux_of_the_model_takes_any_resolution(model):
 
 
 def test_lines_of_wrong_strengths_and_shapes_are_allowed_for(model, monkeypatch):
-    """Stars whose lines are other ones than those of the model: labels are nearer to the truth than
-    where all pixels count alike, and as far from it as their errors say."""
+    """Stars whose lines differ from the model's: labels are nearer to the truth than with equal
+    weights, and their errors are right."""
     monkeypatch.setattr(line_errors, "_CLASS", 8)  # the toy universe has few lines
-    fixed = {"resolution": SEEN["resolution"]}
+    fixed = {"resolution": OBSERVED["resolution"]}
 
     def found() -> tuple[np.ndarray, np.ndarray]:
-        """Errors of the labels, and the same in units of those stated, rms over stars."""
+        """Errors of the labels, absolute and over the stated ones, rms over stars."""
         wrong, pulls = [], []
         for seed in range(4):
             base = np.array(model.line_grid.base)

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from toy_models import model_of
 
 from blase3d.errors import SpectrumError
 from blase3d.inference import infer
-from blase3d.libraries.toy import AXES, WAVELENGTH, toy_flux, toy_grid, toy_lines
-from blase3d.model.line_grid import LineGrid
-from blase3d.model.model import Model
+from blase3d.libraries.toy import WAVELENGTH, toy_flux, toy_grid
 from blase3d.recipe import PAPER
 from blase3d.spectra.spectrum import Spectrum
 
@@ -24,13 +23,8 @@ KNOWN = {"resolution": np.inf}
 @pytest.fixture(scope="module")
 def model():
     """The true lines at the nodes, and nothing else."""
-    grid = toy_grid()
-    params = np.stack([toy_lines(labels).params for labels in grid.labels])
-    reference = toy_lines(grid.labels[0]).reference
-    surface = LineGrid(reference, np.zeros_like(params[0]), params[..., 1], params[..., [0, 2, 3]])
     recipe = PAPER.replace(interpolation="spline", composition="sum")
-    axes = {name: np.array(axis) for name, axis in AXES.items()}
-    return Model(WAVELENGTH, axes, surface, recipe, {"library": "toy"})
+    return model_of(toy_grid(), recipe=recipe, meta={"library": "toy"})
 
 
 def changed(values, where, to):
@@ -113,7 +107,7 @@ def test_a_good_spectrum_has_no_flag(model):
 
 
 def test_faint_lines_are_not_taken_for_none(model):
-    """A hot and metal-poor star at low signal to noise has lines, and no flag denies them."""
+    """A hot, metal-poor star at low signal to noise has lines, and is not flagged."""
     labels = (6450.0, 4.5, -0.45)
     rng = np.random.default_rng(1)
     flux = toy_flux(labels, WAVELENGTH) + 0.03 * rng.normal(size=WAVELENGTH.size)
@@ -122,7 +116,7 @@ def test_faint_lines_are_not_taken_for_none(model):
 
 
 def test_two_solutions_are_flagged(model):
-    """Of a single line, a cool metal-poor and a hot metal-rich star differ little."""
+    """In a single line, a cool metal-poor and a hot metal-rich star differ little."""
     part = (WAVELENGTH > 8505.0) & (WAVELENGTH < 8507.5)
     spectrum = Spectrum(WAVELENGTH[part], (FLUX + NOISE)[part], ERROR[part])
     answer = infer(spectrum, model, fixed={**KNOWN, "vsini": 0.0, "rv": 0.0})

@@ -1,4 +1,4 @@
-"""Errors of single lines: how they are found, and what they do to the likelihood."""
+"""Errors of single lines: how they are found, and their effect on the likelihood."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WEIGHT = np.full(PIXELS, 1.0 / NOISE)
 RELATIVE = ABSORBED / DEPTHS[NUMBER]
 MEAN = np.bincount(NUMBER, ABSORBED**2 * RELATIVE) / np.bincount(NUMBER, ABSORBED**2)
 PATTERN = ABSORBED * (RELATIVE - MEAN[NUMBER])
-"""What lines of another shape, core against wing, absorb more."""
+"""Additional absorption of lines of another shape, core against wing."""
 
 
 def compared(changes, slopes=None, shapes=None):
@@ -36,7 +36,7 @@ def compared(changes, slopes=None, shapes=None):
 
 
 def found_in(residual, absorbed, rows, place, order):
-    """Errors of the lines of pixels that stand so."""
+    """Errors of the lines, for pixels in these positions."""
     one = np.ones(absorbed.size)
     return find_line_errors(
         residual, one - absorbed, one, one / NOISE, place, order, slopes=lambda: rows
@@ -44,7 +44,7 @@ def found_in(residual, absorbed, rows, place, order):
 
 
 def at_lines(found, values):
-    """What belongs to the lines, of values (..., B) of all cells."""
+    """Values of the lines, from values (..., B) of all cells."""
     return values[..., found.cell[EVERY // 2 :: EVERY]]
 
 
@@ -97,8 +97,8 @@ def test_lines_that_are_better_known_have_smaller_errors():
     assert np.median(sigma[DEPTHS > 0.5]) < 0.2 * np.median(sigma[DEPTHS < 0.3])
 
 
-def test_what_labels_explain_is_no_error_of_lines():
-    """All lines follow a label, by different parts: from its place alone nothing is left."""
+def test_changes_that_labels_explain_are_no_errors_of_lines():
+    """All lines depend on a label, to different degrees: a wrong label is no error of lines."""
     follow = RNG.uniform(0.5, 2.0, 100)
     slopes = -(follow[NUMBER] * ABSORBED)[None]  # of the flux, by the label
     away = compared(0.1 * follow, slopes)
@@ -125,7 +125,7 @@ def test_rows_are_multiplied_by_the_root_of_the_inverse_covariance():
     np.testing.assert_allclose(got[:200][whole], (root @ row[:200])[whole], atol=2e-3)
 
 
-def test_what_remains_of_a_cell_is_not_trusted():
+def test_remaining_misfit_reduces_the_weight_of_a_cell():
     """A misfit that is neither strength nor shape, in one line: its pixels count as if all of it
     lay in one direction; those of the others by about their noise."""
     ripple = 20.0 * NOISE * np.sin(PLACE) * (NUMBER == 50)
@@ -157,8 +157,8 @@ def test_padded_pixels_change_nothing():
 
 
 def test_orders_that_interleave_are_cut_one_by_one():
-    """Two orders with lines of their own, whose pixels alternate along the spectrum: cells are
-    those of the orders, none over an edge, and numbers increase as pixels stand."""
+    """Two orders with different lines, whose pixels alternate along the spectrum: cells are
+    those of the orders, none across an edge, and their numbers increase."""
     changes = RNG.normal(0.0, 0.1, (2, 100))
     both = np.concatenate([ABSORBED, np.roll(ABSORBED, EVERY // 2)])
     wrong = np.concatenate([changes[0][NUMBER], np.roll(changes[1][NUMBER], EVERY // 2)])

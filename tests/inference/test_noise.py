@@ -1,4 +1,4 @@
-"""The contract of noise models, for every member, and that of a new one."""
+"""The contract of noise models, for every member and a new one."""
 
 from __future__ import annotations
 

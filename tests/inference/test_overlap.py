@@ -1,4 +1,4 @@
-"""A model of one part of the wavelengths and a spectrum of another: what both have is used."""
+"""Model and spectrum of different ranges: their overlap is used."""
 
 from __future__ import annotations
 

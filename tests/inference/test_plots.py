@@ -1,4 +1,4 @@
-"""Plots of an answer: what is drawn is what was found."""
+"""Plots of an answer show its numbers."""
 
 from __future__ import annotations
 
