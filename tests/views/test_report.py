@@ -268,14 +268,14 @@ def test_lines_are_those_of_the_star_as_it_was_observed(model):
     """Uncertainties agree with finite differences of the flux with all effects that were fitted."""
     inference = make_inference(model)
     wavelength = inference.wavelength
-    resolving = np.linspace(25_000.0, 60_000.0, wavelength.size)
+    resolution = np.linspace(25_000.0, 60_000.0, wavelength.size)
     observation = {"rv": 12.0, "vsini": 6.0, "vmac": 8.0}
     options = Options(limb_darkening=0.2, integrate=True)
     fixed = {"vsini": 6.0, "vmac": 8.0}
-    observed = replace(inference, fixed=fixed, resolving=resolving, options=options)
+    observed = replace(inference, fixed=fixed, pixel_resolution=resolution, options=options)
     data = make_report_data(observed, model)
     labels = {name: estimate.value for name, estimate in FOUND.items()}
-    how = {"wavelength": wavelength, "resolution": resolving, "limb_darkening": 0.2}
+    how = {"wavelength": wavelength, "resolution": resolution, "limb_darkening": 0.2}
 
     def flux(**changed):
         found = model.flux(**{**labels, **changed}, **observation, **how, integrate=True)

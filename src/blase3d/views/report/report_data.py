@@ -114,6 +114,7 @@ def make_report_data(inference: Inference, model: Model) -> ReportData:
     options = inference.options or Options()
     rv = values.get("rv", 0.0)
     wavelength, error = _all_pixels(inference)
+    resolution = _resolution(inference, values, wavelength)
     information = line_information(
         model,
         labels,
@@ -121,21 +122,20 @@ def make_report_data(inference: Inference, model: Model) -> ReportData:
         rv=rv,
         vsini=values.get("vsini"),
         vmac=values.get("vmac"),
-        resolution=_resolution(inference, values, wavelength),
+        resolution=resolution,
         limb_darkening=options.limb_darkening,
         integrate=options.integrate,
         wavelength=wavelength,
         error=error,
     )
     motion = np.hypot(values.get("vsini") or 0.0, values.get("vmac") or 0.0) / SPEED_OF_LIGHT
-    resolving = np.median(_resolution(inference, values, wavelength))
     return ReportData(
         inference,
         tuple(sections(inference)),
         information,
         labels,
         1.0 + rv / SPEED_OF_LIGHT,
-        float(np.hypot(motion, 1.0 / resolving)),
+        float(np.hypot(motion, 1.0 / np.median(resolution))),
     )
 
 
