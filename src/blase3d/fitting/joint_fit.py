@@ -45,6 +45,7 @@ _STRAY_PENALTY = 100.0
 _WIDENED = 2.0
 """A line this many times wider than detected models a wing, and no longer the line it was."""
 _ADAM_B2 = 0.99
+"""Decay rate of the squared gradients in Adam; the common 0.999 is slow for so few steps."""
 _LEAST_EPOCHS = 4
 """Least passes over the nodes, however many nodes there are."""
 

@@ -94,6 +94,7 @@ MIDDLE: Mapping[str, tuple[float, float]] = {
 }
 """Zero point and unit of each label in the formulas."""
 PRESSURE, HEAT = 0.35, -0.1
+"""Coefficients of ln gamma in g and t."""
 
 
 def toy_params(labels: Mapping[str, float] | ArrayLike) -> Floats:
