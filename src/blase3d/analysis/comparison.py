@@ -116,6 +116,14 @@ def compare(spectrum: Spectrum, models: Mapping[str, Model], **settings: Any) ->
     ------
     InputError
         Fewer than two models, or no pixel that all of them cover.
+
+    Examples
+    --------
+    >>> import blase3d as b3
+    >>> models = {"one": b3.load_model("model.zip"), "two": b3.load_model("other.zip")}
+    >>> comparison = b3.compare(b3.read_spectrum("star.npz"), models, fixed={"vsini": 0.0})
+    >>> sorted(candidate.name for candidate in comparison.candidates)
+    ['one', 'two']
     """
     if len(models) < 2:
         raise InputError(f"got {len(models)} models to compare, expected two or more.")

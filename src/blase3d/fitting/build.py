@@ -54,6 +54,15 @@ def build(archive: Archive, progress: Progress = silent, *, small: bool = False)
     ------
     ArchiveError
         The archive is not finished, or damaged.
+
+    Examples
+    --------
+    >>> import blase3d as b3
+    >>> grid = b3.open_grid("library.npz").cut(8495, 8501)
+    >>> recipe = b3.get_recipe("default", rounds=0, epochs=5)
+    >>> model = b3.build(b3.clone(grid, "to-build.zarr", recipe))
+    >>> model.label_names
+    ('teff', 'logg', 'feh')
     """
     recipe = _small(archive.recipe) if small else archive.recipe
     nodes = _read_nodes(archive, progress)

@@ -66,6 +66,16 @@ def clone(
         There are clones of another grid or recipe at `path`.
     CloneError
         No node can be cloned, or no line is found.
+
+    Examples
+    --------
+    >>> import blase3d as b3
+    >>> grid = b3.open_grid("library.npz").cut(8495, 8501)
+    >>> clones = b3.clone(grid, "clones.zarr", b3.get_recipe("default", rounds=0, epochs=5))
+    >>> len(clones), clones.failed
+    (12, {})
+    >>> len(b3.open_archive("clones.zarr"))
+    12
     """
     archive = create_archive(path, grid, recipe)
     _clone_nodes(grid, archive, executor, progress)

@@ -58,6 +58,16 @@ def infer_many(
     ------
     MissingExtra
         The method needs a package that is not installed.
+
+    Examples
+    --------
+    >>> import blase3d as b3
+    >>> model = b3.load_model("model.zip")
+    >>> stars = ["star.npz", "absent.npz"]
+    >>> for i, answer in b3.infer_many(stars, model, fixed={"vsini": 0.0}):
+    ...     print(stars[i], type(answer).__name__)
+    star.npz Inference
+    absent.npz SpectrumError
     """
     one = partial(_attempt, medium=medium, settings=settings)
     if executor is None:

@@ -72,6 +72,14 @@ def infer(
         The spectrum cannot be compared with the model, or a setting is unknown or impossible.
     MissingExtra
         `posterior` without blackjax.
+
+    Examples
+    --------
+    >>> import blase3d as b3
+    >>> star, model = b3.read_spectrum("star.npz"), b3.load_model("model.zip")
+    >>> answer = b3.infer(star, model, fixed={"vsini": 0.0})
+    >>> bool(abs(answer.labels["teff"].value - 5700.0) < 100.0)  # K; it was made with 5700
+    True
     """
     start = time.perf_counter()
     _check(method, seed, draws, chains, options)

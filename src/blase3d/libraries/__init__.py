@@ -50,6 +50,13 @@ def open_grid(path: str | Path, medium: str | None = None, source: str | None = 
     ------
     GridError
         There is nothing at `path`, no reader recognises it, or it is damaged.
+
+    Examples
+    --------
+    >>> import blase3d as b3
+    >>> grid = b3.open_grid("library.npz")
+    >>> len(grid), grid.label_names
+    (12, ('teff', 'logg', 'feh'))
     """
     path = Path(path)
     if not path.exists():

@@ -205,6 +205,18 @@ class Model:
         ------
         LabelError
             A label is missing, unknown, or outside the library.
+
+        Examples
+        --------
+        >>> import jax
+        >>> import blase3d as b3
+        >>> model = b3.load_model("model.zip")
+        >>> flux = model.flux(teff=5772, logg=4.44, feh=0.0, rv=12.0, vsini=2.0)
+        >>> flux.shape == model.wavelength.shape
+        True
+        >>> slope = jax.jacfwd(lambda teff: model.flux(teff=teff, logg=4.44, feh=0.0))(5772.0)
+        >>> slope.shape == flux.shape
+        True
         """
         vector = self.label_vector(**labels)
         effects = (rv, vsini, resolution, wavelength, vmac)

@@ -37,7 +37,13 @@ _ERROR_STEP = 1e-5
 
 
 def save_model(model: Model, path: str | Path) -> None:
-    """Write a model as one zip file of a Zarr group, under another name first."""
+    """Write a model as one zip file of a Zarr group, under another name first.
+
+    Examples
+    --------
+    >>> import blase3d as b3
+    >>> b3.save_model(b3.load_model("model.zip"), "copy.zip")
+    """
     with (
         replacing(Path(path)) as partial_path,
         zarr.storage.ZipStore(partial_path, mode="w") as store,
@@ -119,6 +125,12 @@ def load_model(path: str | Path) -> Model:
     ------
     ArchiveError
         It does not exist, is something else, is damaged, or is of another version.
+
+    Examples
+    --------
+    >>> import blase3d as b3
+    >>> b3.load_model("model.zip").bounds["teff"]
+    (5000.0, 6000.0)
     """
     path = Path(path)
     group = FORMAT.open(path)

@@ -70,6 +70,13 @@ def read_spectrum(
     ------
     SpectrumError
         The file does not exist, is in no known format, is damaged, or states no medium.
+
+    Examples
+    --------
+    >>> import blase3d as b3
+    >>> star = b3.read_spectrum("star.npz")
+    >>> star.resolution
+    100000.0
     """
     path = Path(path)
     require_file(path, SpectrumError)
@@ -90,6 +97,11 @@ def write_spectrum(spectrum: Spectrum, path: str | Path) -> None:
     """Write a spectrum to an .npz, .ecsv, .csv or .fits file, by the ending of its name.
 
     A failure keeps the previous file.
+
+    Examples
+    --------
+    >>> import blase3d as b3
+    >>> b3.write_spectrum(b3.Spectrum([5000.0, 5001.0], [1.0, 0.9]), "two-pixels.ecsv")
     """
     path = Path(path)
     require_writable_spectrum(path)
