@@ -26,31 +26,37 @@ SIGMA_PER_MAD = 1.4826
 
 
 def refractive_index(vacuum: ArrayLike) -> NDArray[np.float64]:
-    """Refractive index of standard air at vacuum wavelengths in Å.
+    """Return the refractive index of standard air at vacuum wavelengths in Å.
 
-    Morton (2000, ApJS 130, 403, eq. 8), after Birch & Downs (1994). Meant for 2000 Å to 10 µm.
+    Morton (2000, ApJS 130, 403, eq. 8), after Birch & Downs (1994). Valid for 2000 Å to 10 µm.
     """
     s2 = (1e4 / np.asarray(vacuum, dtype=np.float64)) ** 2
     return 1.0 + 8.34254e-5 + 2.406147e-2 / (130.0 - s2) + 1.5998e-4 / (38.9 - s2)
 
 
 def vacuum_to_air(vacuum: ArrayLike) -> NDArray[np.float64]:
-    """Air wavelengths (Å) of vacuum wavelengths (Å), by `refractive_index`."""
+    """Return the air wavelengths (Å) of vacuum wavelengths (Å), by `refractive_index`.
+
+    Examples
+    --------
+    >>> round(float(vacuum_to_air(8500.36)), 3)
+    8498.025
+    """
     vacuum = np.asarray(vacuum, dtype=np.float64)
     return vacuum / refractive_index(vacuum)
 
 
 def air_to_vacuum(air: ArrayLike) -> NDArray[np.float64]:
-    """Vacuum wavelengths (Å) of air wavelengths (Å): the inverse of `vacuum_to_air`."""
+    """Return the vacuum wavelengths (Å) of air wavelengths (Å), the inverse of `vacuum_to_air`."""
     air = np.asarray(air, dtype=np.float64)
     vacuum = air * refractive_index(air)
-    for _ in range(3):  # the index varies slowly: each round gains four digits
+    for _ in range(3):  # each round gains four digits
         vacuum = air * refractive_index(vacuum)
     return vacuum
 
 
 def blackbody(wavelength: ArrayLike, teff: float) -> NDArray[np.float64]:
-    """Planck's law B(λ, Teff), in units of its own maximum over `wavelength` (Å)."""
+    """Return Planck's law B(λ, Teff), in units of its maximum over `wavelength` (Å)."""
     metres = np.asarray(wavelength, dtype=np.float64) * 1e-10
     exponent = PLANCK * SPEED_OF_LIGHT * 1e3 / (metres * BOLTZMANN * teff)
     radiance = metres**-5.0 / np.expm1(exponent)

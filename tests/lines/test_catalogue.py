@@ -1,4 +1,4 @@
-"""Catalogues: which detections of different nodes are one line."""
+"""Catalogues: matching the detections of different nodes."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_the_strongest_detection_gives_the_parameters():
     assert found.params[0, 0] == 0.0
 
 
-def test_strong_lines_place_the_peak():
+def test_strong_lines_determine_the_peak():
     nodes = [detections([8500.0], 0.9), detections([8500.0 + apart(1.0)], 0.01)]
     found = cluster(nodes, TOLERANCE)
     assert len(found) == 1
@@ -101,7 +101,7 @@ def test_the_lines_of_a_whole_grid():
     assert len(set(distance[near].argmin(axis=1))) == near.sum()  # nothing twice
 
 
-def test_one_node_more_changes_little():
+def test_a_further_node_changes_little():
     nodes = list(toy_detections())
     few, all_ = cluster(nodes[:-1], TOLERANCE), cluster(nodes, TOLERANCE)
     distance = np.abs(np.subtract.outer(few.reference, all_.reference)).min(axis=1)
@@ -109,7 +109,7 @@ def test_one_node_more_changes_little():
     assert len(all_) - len(few) in (0, 1)
 
 
-def test_nothing_near_a_known_line():
+def test_no_new_line_near_a_known_one():
     known = detections([8500.0, 8510.0])
     more = [detections([8500.0 + apart(0.3), 8505.0, 8510.0 - apart(0.3)])]
     found = cluster(more, TOLERANCE, known)

@@ -13,7 +13,7 @@ FLUX = toy_flux(LABELS, WAVELENGTH)
 STEP = 0.02
 BLENDED = (8487.67, 8506.04)
 SEEN = np.array([w for w in LINES[:, 0] if w < WAVELENGTH[-1] and w not in BLENDED])
-"""Lines that have a minimum of their own."""
+"""Lines with a separate minimum."""
 
 
 def nearest(values, among):
@@ -21,7 +21,7 @@ def nearest(values, among):
     return np.abs(np.subtract.outer(values, among)).argmin(axis=1)
 
 
-def test_every_line_is_found_where_it_is():
+def test_every_line_is_found_at_its_wavelength():
     found = detect(WAVELENGTH, FLUX, prominence=0.005, distance=4)
     place = nearest(SEEN, found.reference)
     assert np.abs(found.reference[place] - SEEN).max() < 1.01 * STEP
@@ -47,7 +47,7 @@ def test_references_are_rounded_so_that_equal_pixels_are_equal_lines():
     np.testing.assert_array_equal(one, two)
 
 
-def test_the_more_prominence_is_asked_the_fewer_lines():
+def test_larger_prominence_finds_fewer_lines():
     counts = [len(detect(WAVELENGTH, FLUX, p, 4)) for p in (0.001, 0.05, 0.3, 0.999)]
     assert counts[0] > counts[1] > counts[2] > counts[3] == 0
 
@@ -90,7 +90,7 @@ def test_non_uniform_pixels_give_widths_in_wavelength():
 
 
 @pytest.mark.parametrize("lost", [8490.60, 8487.67, 8506.04])
-def test_a_line_that_a_model_lacks_is_found_even_in_a_blend(lost):
+def test_a_missing_line_is_found_even_in_a_blend(lost):
     params = toy_params(LABELS)
     left = params[LINES[:, 0] != lost]
     model = np.exp(-absorbed(WAVELENGTH, left).sum(axis=0))
@@ -99,5 +99,5 @@ def test_a_line_that_a_model_lacks_is_found_even_in_a_blend(lost):
     assert found.reference[0] == pytest.approx(lost, abs=2 * STEP)
 
 
-def test_a_model_that_absorbs_too_much_lacks_nothing():
+def test_a_model_that_absorbs_too_much_has_no_missing_lines():
     assert len(detect_missing(WAVELENGTH, FLUX, 0.9 * FLUX, 0.005, 4)) == 0

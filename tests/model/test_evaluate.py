@@ -1,4 +1,4 @@
-"""The emulator: opacity_root, residual, and what goes on smoothly from cell to cell."""
+"""The forward model: opacity root, residual, and continuity from cell to cell."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from blase3d.model.residual import make_residual
 FLUX = np.concatenate([np.geomspace(1e-4, 0.9, 50), 1.0 - np.geomspace(1e-7, 0.1, 30), [1.0]])
 
 
-def test_strength_and_flux_are_inverse():
+def test_opacity_root_and_flux_are_inverse():
     for flux in (FLUX, 1.0 / FLUX[30:]):  # emission too
         np.testing.assert_allclose(
             flux_of_opacity_root(opacity_root(jnp.asarray(flux))), flux, rtol=2e-5
         )
 
 
-def test_strength_rises_with_what_is_absorbed_and_is_odd_in_it():
+def test_opacity_root_rises_with_absorption_and_is_odd():
     value = np.asarray(opacity_root(jnp.asarray(np.sort(FLUX))))
     assert (np.diff(value) <= 0).all()
     assert float(opacity_root(jnp.float32(1.0))) == 0.0
@@ -53,7 +53,7 @@ def test_slopes_are_finite_and_right_also_at_the_continuum():
         assert back * exact == pytest.approx(1.0, rel=1e-9)
 
 
-def test_a_residual_of_nothing_changes_nothing():
+def test_a_residual_of_zero_changes_nothing():
     rest = PcaResidual(jnp.zeros((3, 1)), jnp.zeros((1, FLUX.size)), jnp.ones(FLUX.size))
     world = model_of(toy_grid({"teff": (5500.0,), "logg": (4.5,), "feh": (0.0,)}), rest=None)
     emulator = replace(world.forward, residual=rest)
@@ -69,7 +69,7 @@ TRUTH = np.stack([spectrum.flux / spectrum.continuum for spectrum in GRID]).asty
 
 
 def lines_beside_the_truth(seed=0):
-    """The spectra with smooth errors of a few parts in a thousand, up to the edge of the core."""
+    """The spectra with smooth errors of a few per mille, out to the line core."""
     x = np.linspace(0, 40, TRUTH.shape[1])
     t = GRID.labels[:, 0:1] / 1000 + GRID.labels[:, 2:3]
     noise = np.random.default_rng(seed).normal(0.0, 1e-5, TRUTH.shape)
@@ -85,7 +85,7 @@ def at_nodes(rest, lines, complete_only=slice(None)):
 
 
 @pytest.mark.parametrize("allowed", [3e-5, 1e-4, 1e-3])
-def test_a_residual_is_exact_at_nodes_within_what_is_allowed(allowed):
+def test_a_residual_reaches_the_allowed_error_at_the_nodes(allowed):
     lines = lines_beside_the_truth()
     rest = make_residual(lines, TRUTH, np.eye(len(GRID)), allowed)
     errors = np.sqrt(np.mean((at_nodes(rest, lines) - TRUTH) ** 2, axis=1, dtype=np.float64))
@@ -94,7 +94,7 @@ def test_a_residual_is_exact_at_nodes_within_what_is_allowed(allowed):
     np.testing.assert_array_equal(pixels, np.round(pixels))
 
 
-def test_the_more_is_allowed_the_fewer_modes():
+def test_a_larger_allowed_error_takes_fewer_components():
     lines = lines_beside_the_truth()
     counts = [
         make_residual(lines, TRUTH, np.eye(len(GRID)), allowed).pixels.shape[0]
@@ -103,8 +103,8 @@ def test_the_more_is_allowed_the_fewer_modes():
     assert counts[0] > counts[1] > counts[2] == 0
 
 
-def test_no_node_is_better_than_it_need_be():
-    """Most of what is to be said is of one node; the others get a share of it all the same."""
+def test_all_nodes_reach_the_same_error():
+    """One node has most of the residual, and no node is fitted more precisely than requested."""
     lines = lines_beside_the_truth()
     lines[0] *= 1.0 - 0.02 * (TRUTH[0] < 0.95)
     rest = make_residual(lines, TRUTH, np.eye(len(GRID)), 2e-4)
@@ -113,7 +113,7 @@ def test_no_node_is_better_than_it_need_be():
     assert np.median(errors) > 1e-4
 
 
-def test_holes_get_what_their_neighbours_say():
+def test_holes_are_filled_from_their_neighbours():
     present = np.delete(np.arange(len(GRID)), [5])
     complete = fill_holes(coordinates(GRID.axes), GRID.box_index[present])
     lines = lines_beside_the_truth()
@@ -140,7 +140,7 @@ def world():
 
 @pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_value_and_gradient_go_on_across_cell_faces(world, axis):
+def test_value_and_gradient_are_continuous_across_cell_faces(world, axis):
     """At an inner node value of each label, coming from either side."""
     emulator = jax.tree.map(
         lambda v: v.astype(jnp.float64) if v.dtype == jnp.float32 else v, world.forward

@@ -1,4 +1,4 @@
-"""The functions that lines follow: what is smooth first, then what the library does beyond it."""
+"""Functions over the grid: smooth ones first, then those of the library's own spectra."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ RECIPE = DEFAULT.replace(smooth_functions=12)
 SMOOTH = grid_basis(AXES, RECIPE)
 RNG = np.random.default_rng(5)
 FOLLOWING = SMOOTH @ RNG.normal(size=(12, 400))
-"""Strengths of 400 pixels that follow the smooth functions."""
+"""Values of 400 pixels that follow the smooth functions."""
 CORNER = np.zeros(105)
 CORNER[[2, 5, 8]] = 1.0, 0.5, 0.1
-"""What is there in the cool, metal-rich corner alone."""
+"""A feature of the cool, metal-rich corner alone."""
 
 
 def along(function, value):
-    """Which part of a function (N,) lies along another."""
+    """Correlation of a function (N,) with another."""
     return abs(function @ value) / np.linalg.norm(function) / np.linalg.norm(value)
 
 
 def beyond_smooth(values):
-    """What smooth functions leave of values at the nodes."""
+    """Remainder of values at the nodes after a fit of the smooth functions."""
     return values - SMOOTH @ np.linalg.lstsq(SMOOTH, values, rcond=None)[0]
 
 
-def test_what_spectra_have_in_common_is_found():
+def test_the_common_variation_of_the_spectra_is_found():
     strengths = FOLLOWING + np.outer(CORNER, RNG.normal(size=400))
     own = data_basis(SMOOTH, strengths, 30)
     assert own.shape == (105, 1)
     assert along(own[:, 0], beyond_smooth(CORNER)) > 1 - 1e-4
 
 
-def test_they_come_in_order_of_what_they_do():
+def test_components_are_in_order_of_strength():
     two = np.stack([CORNER, RNG.normal(size=105)])
     weights = RNG.normal(size=(2, 400)) * [[0.1], [1.0]]
     own = data_basis(SMOOTH, FOLLOWING + two.T @ weights, 30)
@@ -57,7 +57,7 @@ def test_they_come_in_order_of_what_they_do():
     np.testing.assert_array_equal(data_basis(SMOOTH, FOLLOWING + two.T @ weights, 1), own[:, :1])
 
 
-def test_they_are_orthogonal_to_the_smooth_ones_and_whole_steps():
+def test_components_are_orthogonal_to_the_smooth_functions_and_whole_steps():
     own = data_basis(SMOOTH, FOLLOWING + RNG.normal(size=(105, 400)), 30)
     assert own.shape == (105, 30)
     assert np.abs(SMOOTH.T @ own).max() < 105 * DATA_STEP
@@ -65,7 +65,7 @@ def test_they_are_orthogonal_to_the_smooth_ones_and_whole_steps():
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_rounding_of_the_machine_does_not_show(order):
+def test_rounding_errors_have_no_effect(order):
     strengths = FOLLOWING + RNG.normal(size=(105, 400))
     noise = 1e-13 * RNG.normal(size=strengths.shape)
     found = data_basis(SMOOTH, np.asarray(strengths + noise, order=order), 5)
@@ -73,19 +73,19 @@ def test_rounding_of_the_machine_does_not_show(order):
 
 
 @pytest.mark.parametrize("strengths", [FOLLOWING, np.ones((105, 400)), FOLLOWING[:, :1]])
-def test_where_smooth_functions_say_all_there_are_none(strengths):
+def test_no_components_where_smooth_functions_describe_everything(strengths):
     assert data_basis(SMOOTH, strengths, 30).shape == (105, 0)
 
 
 def test_few_nodes():
-    """More functions than nodes there cannot be."""
+    """There cannot be more functions than nodes."""
     axes = {"teff": np.array([5000.0, 6000.0]), "logg": np.array([4.0, 4.5])}
     smooth = grid_basis(axes, DEFAULT)
     assert smooth.shape == (4, 4)
     assert data_basis(smooth, RNG.normal(size=(4, 50)), 30).shape == (4, 0)
 
 
-def test_own_functions_come_last():
+def test_data_functions_come_last():
     own = np.full((105, 2), 0.5)
     np.testing.assert_array_equal(grid_basis(AXES, RECIPE, own)[:, :12], SMOOTH)
     np.testing.assert_array_equal(grid_basis(AXES, RECIPE, own)[:, 12:], own)

@@ -1,4 +1,4 @@
-"""Manifolds: exact at nodes, exact for polynomials, smooth, and on a real surface."""
+"""Interpolation: exact at nodes and for polynomials, smooth, and tested on a real library."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from blase3d.model.interpolation import (
 )
 
 KINDS = ["linear", "cubic", "spline"]
-"""Those that go through the nodes."""
+"""Kinds that go through the nodes."""
 UNEQUAL = (3000.0, 3100.0, 3400.0, 4000.0, 4100.0, 5200.0)
 AXES = [UNEQUAL, (4.0, 4.5, 5.5), (-0.5, 0.0)]
-"""Not called teff, so that a spline is one in the labels themselves."""
+"""Not called teff, so that splines are in the labels themselves."""
 BOX = np.array(list(product(*AXES)))
 ROOT = Path(__file__).parents[2]
 SURFACE = ROOT / "../shared/data/original/line-8185.51-feh0-657-nodes.csv"
 
 
 def interpolation_of(axes, kind):
-    """The interpolation of axes without names of a meaning."""
+    """Interpolation on axes without particular names."""
     return make_interpolation({f"x{k}": np.array(axis) for k, axis in enumerate(axes)}, kind)
 
 
@@ -137,7 +137,7 @@ def test_a_ridge_averages_noise_that_a_spline_goes_through():
 )
 @pytest.mark.usefixtures("double")
 def test_the_gradient_across_a_cell_edge(kind, smooth):
-    """The spline's goes on; the linear one's jumps, which is what pulls fits to the edges."""
+    """Continuous for a spline; for linear interpolation it jumps, which pulls fits to the edges."""
     interpolation = interpolation_of([UNEQUAL], kind)
     values = np.sin(np.arange(len(UNEQUAL)) * 1.7)
 
@@ -170,7 +170,7 @@ def test_a_label_that_does_not_vary(kind):
 
 
 @pytest.mark.parametrize("axis", [(1.0, 2.0), (1.0, 1.5, 3.0), (1.0, 1.5, 3.0, 3.1)])
-def test_short_axes_get_the_degree_they_can_bear(axis):
+def test_short_axes_get_the_degree_that_they_determine(axis):
     interpolation = interpolation_of([axis], "cubic")
     degree = len(axis) - 1
     points = np.linspace(axis[0], axis[-1], 17)[:, None]
@@ -179,7 +179,7 @@ def test_short_axes_get_the_degree_they_can_bear(axis):
 
 
 def index_of(shape):
-    """Places (N, L) of all nodes of a box."""
+    """Indices (N, L) of all nodes of a box."""
     return np.array(list(product(*map(range, shape))))
 
 
@@ -192,7 +192,7 @@ def test_a_full_box_is_left_as_it_is():
     np.testing.assert_array_equal(fill_holes(ARRAYS, index_of((6, 3, 2))), np.eye(36))
 
 
-def test_nodes_out_of_order_find_their_places():
+def test_nodes_may_be_out_of_order():
     order = np.random.default_rng(0).permutation(36)
     complete = fill_holes(ARRAYS, index_of((6, 3, 2))[order])
     np.testing.assert_array_equal(complete @ order, np.arange(36))
@@ -248,7 +248,7 @@ BOXES = [
 
 
 @pytest.mark.parametrize("axes", BOXES)
-def test_the_first_mode_is_constant_and_all_are_orthogonal(axes):
+def test_the_first_function_is_constant_and_all_are_orthogonal(axes):
     modes = smooth_basis(axes, 1000)
     box = int(np.prod([len(axis) for axis in axes]))
     assert len(modes) == box
@@ -273,12 +273,12 @@ def test_the_last_function_along_an_axis_is_left_out(axes):
             assert turns.sum(axis=0).max() < len(axis) - 1  # none alternates at every node
 
 
-def test_fewer_modes_are_the_first_of_more():
+def test_fewer_functions_are_the_first_of_more():
     for axes in BOXES:
         np.testing.assert_array_equal(smooth_basis(axes, 4), smooth_basis(axes, 1000)[:, :4])
 
 
-def test_few_modes_carry_what_is_smooth():
+def test_few_functions_describe_smooth_variation():
     axes = BOXES[0]
     nodes = np.array(list(product(*axes)))
     smooth = np.sin(nodes[:, 0] / 3) * (1 + 0.1 * nodes[:, 1])

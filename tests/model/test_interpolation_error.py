@@ -1,4 +1,4 @@
-"""What a model expects to be wrong by between its nodes."""
+"""Expected error of a model between its nodes."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def shares_of(model, grid):
     return error_shares(model, opacity_roots(grid))
 
 
-def test_what_few_nodes_borrow_counts_twice(grid):
+def test_cross_derivatives_of_few_nodes_count_twice(grid):
     model = model_of(grid, rates=fit_cross_derivatives(grid.axes, opacity_roots(grid)))
     shares = shares_of(model, grid)
     assert set(shares) == set(AXES)
     assert shares["logg"] == shares["feh"] == 2.0
 
 
-def test_two_nodes_that_borrow_nothing_have_no_share(model, grid):
+def test_two_nodes_without_cross_derivatives_have_no_share(model, grid):
     assert set(shares_of(model, grid)) == {"teff", "logg"}
 
 
@@ -75,7 +75,7 @@ def test_more_have_the_share_of_nodes_left_out(model, grid):
     assert shares_of(model, grid)["teff"] == pytest.approx(np.sqrt(error / step), rel=0.02)
 
 
-def test_a_label_alone_borrows_nothing_and_the_whole_difference_counts():
+def test_a_single_label_has_no_cross_derivatives_and_the_full_difference_counts():
     one = {"teff": AXES["teff"][:3], "logg": AXES["logg"][:1], "feh": AXES["feh"][:1]}
     grid = toy_grid(one)
     assert shares_of(model_of(grid), grid) == {"teff": 1.0}
@@ -84,8 +84,8 @@ def test_a_label_alone_borrows_nothing_and_the_whole_difference_counts():
 
 
 @pytest.mark.long
-def test_what_is_borrowed_counts_by_its_share(grid):
-    """The difference of the models with it and without."""
+def test_cross_derivatives_count_by_their_share(grid):
+    """Of the difference of models with and without them."""
     rates = fit_cross_derivatives(grid.axes, opacity_roots(grid))["feh"]
     model = model_of(grid, rates={"feh": rates})
     whole, half = (make_error_modes(model, {"feh": share}) for share in (1.0, 0.5))

@@ -1,4 +1,4 @@
-"""Models on disk: round trips to the stated steps, and damage of every kind told."""
+"""Models on disk: round trips to the stated steps, and errors for any damage."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_a_failed_write_leaves_the_old_model(model, stored):
 
 
 @pytest.mark.parametrize("part", [0.0, 0.001, 0.3, 0.9, 0.999])
-def test_a_truncated_model_is_told(stored, part):
+def test_a_truncated_model_is_refused(stored, part):
     data = stored.read_bytes()
     stored.write_bytes(data[: int(part * len(data))])
     with pytest.raises(ArchiveError):
@@ -130,7 +130,7 @@ def test_a_truncated_model_is_told(stored, part):
 
 
 @pytest.mark.parametrize("place", [0.3, 0.5, 0.6])
-def test_a_damaged_model_is_told(stored, place):
+def test_a_damaged_model_is_refused(stored, place):
     data = bytearray(stored.read_bytes())
     start = int(place * len(data))
     data[start : start + 8] = bytes(8)
@@ -154,7 +154,7 @@ def copied(stored, keep=lambda entry: True, change=None):
 
 
 @pytest.mark.parametrize("name", ["wavelength", "area", "base", "residual_nodes", "error_modes"])
-def test_a_model_that_lacks_a_part_is_told(stored, name):
+def test_an_incomplete_model_is_refused(stored, name):
     left = copied(stored, lambda entry: not entry.startswith(f"{name}/"))
     with pytest.raises(ArchiveError, match=r"build|make it again"):
         load_model(left)

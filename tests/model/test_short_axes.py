@@ -21,12 +21,12 @@ AXES = {
 }
 BOX = np.array(list(product(*AXES.values())))
 ALONG = np.array([0.15, 0.4, 0.7])
-"""How one quantity, of which all is made, changes with the labels."""
+"""Change with the labels of the one quantity that determines everything."""
 PIXELS = np.linspace(0.5, 1.5, 40)
 
 
 def followed(points: np.ndarray, degree: int = 3) -> np.ndarray:
-    """Strengths (N, P) that follow the one quantity, in as many ways as pixels."""
+    """Values (N, P) that follow the one quantity, each pixel in its own way."""
     amount = 0.1 * (points @ ALONG)[:, None] * PIXELS
     return 0.3 + sum((1.0 + PIXELS) * amount**k for k in range(1, degree + 1))
 
@@ -48,21 +48,21 @@ def interpolated(
     return np.asarray(weights, np.float64) @ values
 
 
-def test_labels_of_two_to_four_values_borrow():
+def test_labels_of_two_to_four_values_have_cross_derivatives():
     rates = fit_cross_derivatives(AXES, box_of(followed(BOX)))
     assert {name: of.shape for name, of in rates.items()} == {"y": (7, 2, 2), "z": (7, 3, 2)}
 
 
 @pytest.mark.parametrize("axes", [{"x": AXES["y"]}, {"x": AXES["y"], "y": np.array([1.0])}])
-def test_alone_a_label_has_none_to_borrow_from(axes):
+def test_a_single_label_has_no_cross_derivatives(axes):
     points = np.array(list(product(*axes.values())))
     strengths = 0.3 + points.sum(axis=1)[:, None] * PIXELS
     assert fit_cross_derivatives(axes, box_of(strengths, axes)) == {}
 
 
 @pytest.mark.usefixtures("double")
-def test_where_all_follows_one_quantity_the_next_degree_is_exact():
-    """Of a cubic, along three nodes, which alone know a parabola."""
+def test_the_next_degree_is_exact_where_one_quantity_determines_everything():
+    """A cubic along three nodes, which by themselves determine a parabola."""
     axes = {"x": AXES["x"], "y": AXES["y"]}
     points = np.array(list(product(*axes.values())))
     at = np.insert(inner_points(axes=axes), 2, 0.0, axis=1)
@@ -104,8 +104,8 @@ def test_gradients_are_those_of_the_values_and_continuous_across_cells():
         np.testing.assert_allclose(either[0], either[1], atol=1e-6)
 
 
-def test_what_others_do_not_tell_is_not_borrowed():
-    """Of a label whose effect is its own at each pixel, beside nothing else."""
+def test_labels_without_relation_contribute_nothing():
+    """A label whose effect differs at each pixel from that of the others."""
     rng = np.random.default_rng(6)
     own = rng.normal(0.0, 0.02, PIXELS.size) * np.sin(2.0 * BOX[:, 1])[:, None]
     told = fit_cross_derivatives(AXES, box_of(followed(BOX)))["y"]
@@ -124,9 +124,8 @@ def normalised(grid):
     return np.array([grid[i].flux / grid[i].continuum for i in range(len(grid))])
 
 
-def test_between_the_nodes_spectra_are_nearer():
-    """Pixels of the toy universe, whose lines each go their own way with the labels, in the middle
-    of the cells."""
+def test_spectra_between_the_nodes_are_better():
+    """In the toy universe, whose lines differ in their dependence on the labels, amid the cells."""
     grid = toy_grid(TOY).cut(8490.0, 8510.0)
     strengths = np.asarray(opacity_root(jnp.asarray(normalised(grid))))
     rates = fit_cross_derivatives(TOY, box_of(strengths, TOY))

@@ -36,7 +36,7 @@ INNER = {
 """Inner records of models and archives, which are not documented."""
 BUILT = {
     "Archive": {"parameters", "own_functions", "write_own_functions", "write_window"},
-    # former names as properties: tests/model/test_model_parts.py
+    # former names as properties: tests/model/test_model.py
     "Model": {"parameters", "places", "split_places", "own_pixels", "line_spread", "pixels"},
 }
 """What only the package itself calls, though its name has no underscore."""

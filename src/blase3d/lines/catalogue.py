@@ -1,4 +1,4 @@
-"""Catalogues: the detections of many nodes become lines that the whole grid shares."""
+"""Catalogue: lines shared by a grid, from the detections at its nodes."""
 
 from __future__ import annotations
 
@@ -13,50 +13,52 @@ from ..units import SPEED_OF_LIGHT
 from .lines import Lines, first_guess
 
 _BINS_PER_KERNEL = 4
+"""Bins in ln λ per standard deviation of the kernel."""
 _KERNEL_REACH = 2.0
+"""Distance, in standard deviations, within which detections belong to a peak."""
 
 
 def equal_lines(detections: Sequence[Lines]) -> tuple[NDArray[np.float64], list[NDArray[np.int64]]]:
-    """References that occur at any node, and where each node's lines stand among them.
+    """Return the references of all nodes, (C,), and for each node the indices of its lines in them.
 
-    The paper's identification: lines of equal detected centre are one line.
+    Lines of equal detected centre are one line, as in the paper.
     """
     if not detections:
         return np.empty(0), []
-    reference, place = np.unique(
+    reference, index = np.unique(
         np.concatenate([lines.reference for lines in detections]), return_inverse=True
     )
-    return reference, np.split(place, np.cumsum([len(lines) for lines in detections])[:-1])
+    return reference, np.split(index, np.cumsum([len(lines) for lines in detections])[:-1])
 
 
 def cluster(detections: Sequence[Lines], tolerance: float, known: Lines | None = None) -> Lines:
-    """Lines at the peaks of the density of detections over wavelength.
+    """Return lines at the peaks of the density of detections over wavelength.
 
     Every detection adds a Gaussian of standard deviation `tolerance`, weighted by the square
-    root of its area so that strong lines lead; the peaks of the sum are the catalogue. The cost
-    is linear in the detections, and one node more moves a peak only a little.
+    root of its area so that strong lines dominate. The peaks of the sum are the catalogue. The
+    cost is linear in the number of detections, and a further node moves a peak only a little.
 
     Parameters
     ----------
     detections : sequence of Lines
-        One entry a node.
+        One entry per node.
     tolerance : float
         km/s.
     known : Lines, optional
-        Lines already in a catalogue: peaks within half the tolerance of one are left out.
+        Lines already in a catalogue. Peaks within half the tolerance of one are dropped.
 
     Returns
     -------
     Lines
-        `reference` at the peaks (Å); the parameters are those of the strongest detection there.
+        With `reference` at the peaks (Å), and the parameters of the strongest detection there.
     """
     found = _strongest_first(detections)
     if len(found) == 0:
         return found
     grid = _BINS_PER_KERNEL * SPEED_OF_LIGHT / tolerance
-    place = np.log(found.reference) * grid
-    origin = np.floor(place.min()) - 4 * _BINS_PER_KERNEL
-    bins = np.round(place - origin).astype(np.int64)
+    position = np.log(found.reference) * grid
+    origin = np.floor(position.min()) - 4 * _BINS_PER_KERNEL
+    bins = np.round(position - origin).astype(np.int64)
     weight = np.exp(0.5 * found.ln_area.astype(np.float64))
     density = np.bincount(bins, weight, minlength=bins.max() + 4 * _BINS_PER_KERNEL)
     peaks, _ = find_peaks(gaussian_filter1d(density, _BINS_PER_KERNEL))
@@ -82,15 +84,15 @@ def _strongest_first(detections: Sequence[Lines]) -> Lines:
 def _name_peaks(
     peaks: NDArray[np.int64], bins: NDArray[np.int64], found: Lines
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Wavelength of each peak and its strongest detection (those come first in `found`)."""
+    """Wavelength of each peak, and index of its strongest detection: `found` is sorted."""
     border = 0.5 * (peaks[1:] + peaks[:-1])
-    owner = np.searchsorted(border, bins)
-    near = np.abs(bins - peaks[owner]) <= _KERNEL_REACH * _BINS_PER_KERNEL
+    nearest = np.searchsorted(border, bins)
+    near = np.abs(bins - peaks[nearest]) <= _KERNEL_REACH * _BINS_PER_KERNEL
     weight = np.where(near, np.exp(0.5 * found.ln_area.astype(np.float64)), 0.0)
-    total = np.bincount(owner, weight, minlength=peaks.size)
-    moment = np.bincount(owner, weight * found.reference, minlength=peaks.size)
+    total = np.bincount(nearest, weight, minlength=peaks.size)
+    moment = np.bincount(nearest, weight * found.reference, minlength=peaks.size)
     index = np.flatnonzero(near)
-    members, first = np.unique(owner[index], return_index=True)
+    members, first = np.unique(nearest[index], return_index=True)
     return moment[members] / total[members], index[first]
 
 

@@ -1,4 +1,4 @@
-"""Detection: the minima of a normalised spectrum become first lines."""
+"""Detection of lines at the minima of a normalised spectrum."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from scipy.signal import find_peaks, peak_prominences, peak_widths
 from .lines import Lines, first_guess
 
 _PROMINENCE_WINDOW = 4001
-"""Pixels over which a minimum is compared with its surroundings: without a limit the search for
-the bases of a peak grows with the square of the pixels."""
+"""Pixels over which the bases of a minimum are searched for. Without a limit the time of the search
+grows with the square of the number of pixels."""
 _EDGE = 500
-"""Pixels by which a spectrum is mirrored at its ends, so that the wing of a line beyond one of
-them is a minimum at the last pixel, and becomes a line there that can move out."""
+"""Pixels by which a spectrum is mirrored at its ends. The wing of a line beyond an end is then a
+minimum at the last pixel, and the line found there can move out."""
 
 
 def detect(
     wavelength: NDArray[np.float64], flux: NDArray[np.float64], prominence: float, distance: int
 ) -> Lines:
-    """Lines at the local minima of a normalised spectrum.
+    """Return lines at the local minima of a normalised spectrum.
 
     Parameters
     ----------
     wavelength, flux : (P,)
-        Å and continuum units.
+        Å, and units of the continuum.
     prominence : float
-        Least depth of a minimum against its surroundings, in continuum units.
+        Least depth of a minimum below its surroundings, in units of the continuum.
     distance : int
-        Least distance of two minima, in pixels; of nearer ones the deeper stays.
+        Least distance of two minima, in pixels. Of closer ones the deeper is kept.
 
     Returns
     -------
     Lines
-        Their references are pixels of `wavelength`, rounded to 0.01 Å as the original does, so
-        that equal pixels of different nodes have equal references.
+        Their references are pixels of `wavelength`, rounded to 0.01 Å as in the original, so that
+        equal pixels of different nodes have equal references.
     """
     return _lines_at_minima(wavelength, flux, flux, prominence, distance)
 
@@ -46,7 +46,7 @@ def detect_missing(
     prominence: float,
     distance: int,
 ) -> Lines:
-    """Lines where a model absorbs too little: the minima of flux − model below zero."""
+    """Return lines where a model absorbs too little: at the negative minima of flux − model."""
     difference = np.minimum(flux - model, 0.0)
     return _lines_at_minima(wavelength, difference, flux, prominence, distance)
 
@@ -58,7 +58,7 @@ def _lines_at_minima(
     prominence: float,
     distance: int,
 ) -> Lines:
-    """Lines at the minima of `signal`, of its depths, on top of what `flux` shows."""
+    """Lines at the minima of `signal`, with their depths, that absorb in addition to `flux`."""
     edge = min(_EDGE, signal.size - 1)
     absorbed = np.pad(-signal, edge, mode="reflect")
     peaks, _ = find_peaks(absorbed, distance=distance)
@@ -70,6 +70,6 @@ def _lines_at_minima(
     pixels = peak_widths(absorbed, peaks, prominence_data=bases)[0]
     peaks = peaks - edge
     step = np.gradient(wavelength)[peaks]
-    # a dip of this size on a spectrum that already absorbs needs more optical depth
+    # where the spectrum absorbs already, the same dip takes more optical depth
     depth = bases[0] / np.maximum(flux[peaks] + bases[0], bases[0])
     return first_guess(np.round(wavelength[peaks], 2), depth, np.maximum(pixels, 2.0) * step)

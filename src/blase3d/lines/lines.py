@@ -1,4 +1,4 @@
-"""The Lines record: absorption lines as arrays, one entry a line."""
+"""Absorption lines as arrays, one entry per line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .compositions import COMPOSITIONS
 from .profiles import PROFILES
 
 PARAMETERS = ("shift", "ln_area", "ln_sigma", "ln_gamma")
-"""Order of the columns wherever the parameters of lines stand in one array."""
+"""Columns of an array of line parameters, in order."""
 
 NO_AREA = -200.0
 """ln area that underflows to an area of zero in float32."""
@@ -32,8 +32,8 @@ class Lines:
     Attributes
     ----------
     reference : (N,) float64
-        Wavelength that names the line: where it was detected, or where the catalogue has it
-        (Å, vacuum). Kept apart from `shift` so that the shift can be float32.
+        Wavelength that names the line: that of its detection, or of the catalogue (Å, vacuum).
+        It is separate from `shift` so that the shift can be float32.
     params : (N, 4) float32
         Columns of `PARAMETERS`: shift of the centre from `reference` (Å), ln of the area (ln Å),
         ln of the Gaussian standard deviation and of the Lorentzian half width (ln Å).
@@ -90,23 +90,25 @@ class Lines:
         return fwhm(self.params, self.profile)
 
     def central_depth(self, composition: Composition = "sum") -> NDArray[np.float64]:
-        """Depth of each line at its centre if it stands alone, in units of the continuum, (N,)."""
+        """Return the central depth of each line by itself, in units of the continuum, (N,)."""
         return 1.0 - self.alone(self.center[:, None], composition)[:, 0]
 
     def alone(
         self, wavelength: NDArray[np.float64], composition: Composition = "sum"
     ) -> NDArray[np.float64]:
-        """Flux (N, P) that each line transmits if it stands alone, in units of the continuum, at
-        wavelengths (P,), or (N, P), in Å."""
+        """Return the flux (N, P) of each line by itself, in units of the continuum.
+
+        `wavelength` (P,), or (N, P), is in Å.
+        """
         x = jnp.asarray(wavelength - self.center[:, None], jnp.float32)
         return np.asarray(_alone(self.params, x, self.profile, composition), np.float64)
 
     def take(self, which: NDArray[np.int64] | NDArray[np.bool_]) -> Lines:
-        """The lines of these indices (or of this mask), in that order."""
+        """Return the lines at these indices or of this mask, in that order."""
         return replace(self, reference=self.reference[which], params=self.params[which])
 
     def merged(self, other: Lines) -> Lines:
-        """Both sets of lines, in order of reference."""
+        """Return both sets of lines, in order of reference."""
         reference = np.concatenate([self.reference, other.reference])
         order = np.argsort(reference, kind="stable")
         params = np.concatenate([self.params, other.params])
@@ -114,7 +116,7 @@ class Lines:
 
 
 def fwhm(params: NDArray[np.floating], profile: str = DEFAULT_PROFILE) -> NDArray[np.float64]:
-    """Full widths at half maximum (Å) of lines of these parameters (N, 4), (N,)."""
+    """Return the full widths at half maximum (Å) of lines of these parameters (N, 4), (N,)."""
     widths = PROFILES[profile].fwhm(jnp.asarray(params[:, 2]), jnp.asarray(params[:, 3]))
     return np.asarray(widths, np.float64)
 
@@ -128,10 +130,10 @@ def _alone(params: Array, x: Array, profile: str, composition: Composition) -> A
 
 
 def first_guess(reference: ArrayLike, depth: ArrayLike, fwhm: ArrayLike) -> Lines:
-    """Lines of given centre (Å), central depth (0–1) and full width at half depth (Å).
+    """Return lines of given centre (Å), central depth (0–1) and full width at half depth (Å).
 
-    Both widths share the FWHM as a Voigt of equal parts does; the area is that of a Gaussian of
-    this FWHM and central optical depth −ln(1 − depth).
+    The Gaussian and the Lorentzian contribute about equally to the FWHM. The area is that of a
+    Gaussian of this FWHM and central optical depth −ln(1 − depth).
     """
     fwhm = np.asarray(fwhm, dtype=np.float64)
     depth = np.clip(np.asarray(depth, dtype=np.float64), 1e-6, 0.98)
@@ -142,8 +144,10 @@ def first_guess(reference: ArrayLike, depth: ArrayLike, fwhm: ArrayLike) -> Line
 
 
 def padded(params: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-    """Parameters (at least `count`, 4), filled up with lines without area, so that similar numbers
-    of lines share one compilation."""
+    """Return parameters (`count`, 4) or more, padded with lines without area.
+
+    Similar numbers of lines then share one compilation.
+    """
     more = max(count - len(params), 0)
     blank = np.zeros((more, len(PARAMETERS)), np.float32)
     blank[:, 1] = NO_AREA

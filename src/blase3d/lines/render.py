@@ -1,14 +1,14 @@
-"""Many lines on many pixels: the hot kernel.
+"""Flux of many lines on many pixels: the hot kernel.
 
-The optical depth of N lines at P pixels is cut into tiles of neighbouring pixels. A tile gathers
-the lines whose wings reach it, in chunks of equal size, and wavelengths are held relative to
-the tile's centre so that float32 suffices. Chunks run through `lax.map` a few at a time, so that
-the (line, pixel) arrays stay in cache, and are recomputed on the way back rather than stored. The
-derivatives of a chunk are in closed form (`LineProfile.partials`) and linear in the
-tangents, so forward and reverse mode both follow from the one rule.
+The pixels are cut into tiles of neighbours. The lines whose wings reach a tile are gathered in
+chunks of equal size, with wavelengths relative to the tile's centre, for which float32 is enough.
+Chunks run through `lax.map` a few at a time, so that the (line, pixel) arrays stay in cache, and
+are recomputed on the way back rather than stored. The derivatives of a chunk are in closed form
+(`LineProfile.partials`) and linear in the tangents, so forward and reverse mode both follow from
+one rule.
 
-A layout depends on where the lines are and how far they reach, not on the parameters: one layout
-serves every node of a grid that shares a catalogue, with one compilation.
+A layout depends on the positions of the lines and the reach of their wings, not on the parameters.
+All nodes of a grid that share a catalogue share its layout, and one compilation.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from .lines import DEFAULT_PROFILE, NO_AREA
 from .profiles import PROFILES
 
 ONE_ORDER = {"xla_cpu_multi_thread_eigen": False}
-"""Compiler options of fits: sums are added up in one order whatever the number of threads, so that
-one worker and many make the same clones to the last bit."""
+"""Compiler options of fits: sums have one order whatever the number of threads, so that one worker
+and many make bit-identical clones."""
 TILE = 128
-"""Pixels a tile."""
+"""Pixels per tile."""
 _CHUNKS_AT_ONCE = 256
-"""At most: their (line, pixel) arrays, 1.5 MB each, stay in the cache of a core."""
+"""Largest number: the (line, pixel) arrays, 1.5 MB each, stay in the cache of a core."""
 _SLOTS = 12
-"""Lines a chunk: a tile that more lines reach has several chunks."""
+"""Lines per chunk. A tile that more lines reach has several chunks."""
 
 
 _BLANK = np.array([[0.0, NO_AREA, 0.0, 0.0]], np.float32)
@@ -68,7 +68,7 @@ class Layout:
 def reach(
     params: ArrayLike, tolerance: float, profile: str = DEFAULT_PROFILE
 ) -> NDArray[np.float64]:
-    """Distance (Å) from the centre beyond which a line absorbs less than `tolerance`, (N,)."""
+    """Return the distance (Å) beyond which a line absorbs less than `tolerance`, (N,)."""
     columns = np.asarray(params, dtype=np.float32)
     n = len(columns)
     padded = np.pad(columns, ((0, round_up(n, bits=2) - n), (0, 0)))  # for few compilations
@@ -82,9 +82,9 @@ def reach(
 def make_layout(
     wavelength: ArrayLike, center: ArrayLike, reach: ArrayLike, profile: str = DEFAULT_PROFILE
 ) -> Layout:
-    """The layout of lines at `center` (N,) reaching `reach` (N,) on `wavelength` (P,), all in Å.
+    """Return the layout of lines at `center` (N,) with `reach` (N,) on `wavelength` (P,), all in Å.
 
-    `wavelength` increases but need not be uniform; lines may lie outside it.
+    `wavelength` increases but need not be uniform. Lines may lie outside it.
     """
     wave = np.asarray(wavelength, dtype=np.float64)
     center, reach = np.asarray(center, np.float64), np.asarray(reach, np.float64)
@@ -94,19 +94,19 @@ def make_layout(
     middle = 0.5 * (tiles[:, 0] + tiles[:, -1])
     line, count = _lines_of_tiles(tiles, center, reach)
     chunks = np.maximum(-(-count // _SLOTS), 1)
-    # a multiple of what runs at once, or the rest would be compiled by itself
+    # a multiple of those at once: a remainder would be compiled separately
     n_chunks = round_up(int(chunks.sum()), bits=3)
     passes = -(-n_chunks // _CHUNKS_AT_ONCE)
     n_chunks = -(-n_chunks // passes) * passes
     tile = np.append(
         np.repeat(np.arange(n_tiles), chunks), np.full(n_chunks - chunks.sum(), n_tiles - 1)
     )
-    # within its tile, chunk number k holds the lines k S ... (k + 1) S − 1
+    # within its tile, chunk k has the lines k S ... (k + 1) S − 1
     number = np.arange(n_chunks) - (np.cumsum(chunks) - chunks)[tile]
     rank = number[:, None] * _SLOTS + np.arange(_SLOTS)
     filled = rank < count[tile, None]
-    place = np.where(filled, (np.cumsum(count) - count)[tile, None] + rank, -1)
-    slots = np.append(line, center.size)[place]
+    position = np.where(filled, (np.cumsum(count) - count)[tile, None] + rank, -1)
+    slots = np.append(line, center.size)[position]
     offsets = np.where(filled, np.append(center, 0.0)[slots] - middle[tile, None], 0.0)
     return Layout(
         jnp.asarray(tiles[tile] - middle[tile, None], jnp.float32),
@@ -119,8 +119,8 @@ def make_layout(
 
 
 def round_up(n: int, bits: int = 4) -> int:
-    """The next of the numbers that have so many leading bits: for four at most an eighth larger
-    than `n`, for three a quarter."""
+    """Return the next number with only this number of leading bits: for four bits it is at most an
+    eighth larger than `n`, for three a quarter."""
     step = 1 << max(n.bit_length() - bits, 0)
     return -(-n // step) * step
 
@@ -128,7 +128,7 @@ def round_up(n: int, bits: int = 4) -> int:
 def _lines_of_tiles(
     tiles: NDArray[np.float64], center: NDArray[np.float64], reach: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Lines in order of the tiles that they reach, and how many reach each tile."""
+    """Indices of lines in order of the tiles that they reach, and number of lines of each tile."""
     first = np.searchsorted(tiles[:, -1], center - reach)
     stop = np.searchsorted(tiles[:, 0], center + reach, side="right")
     count = np.maximum(stop - first, 0)
@@ -139,7 +139,7 @@ def _lines_of_tiles(
 
 
 def optical_depth(params: Array, layout: Layout, composition: Composition = "sum") -> Array:
-    """Summed depth of lines at the pixels of a layout, (P,).
+    """Return the summed depth of lines at the pixels of a layout, (P,).
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def optical_depth(params: Array, layout: Layout, composition: Composition = "sum
 
     chunks = (layout.x, layout.slots, layout.offsets)
     n_chunks = len(layout.tile)
-    at_once = n_chunks // -(-n_chunks // _CHUNKS_AT_ONCE)  # without a rest: see make_layout
+    at_once = n_chunks // -(-n_chunks // _CHUNKS_AT_ONCE)  # divides the chunks: see make_layout
     depth = jax.lax.map(of_chunk, chunks, batch_size=at_once)
     n_tiles = -(-layout.n_pixels // TILE)
     total = jax.ops.segment_sum(depth, layout.tile, n_tiles, indices_are_sorted=True)
@@ -168,18 +168,20 @@ def optical_depth(params: Array, layout: Layout, composition: Composition = "sum
 
 
 def render(params: Array, layout: Layout, composition: Composition = "sum") -> Array:
-    """Normalised flux of lines at the pixels of a layout, (P,)."""
+    """Return the normalised flux of lines at the pixels of a layout, (P,)."""
     return transmitted(optical_depth(params, layout, composition), composition)
 
 
 def transmitted(depth: Array, composition: Composition) -> Array:
-    """Flux, in units of the continuum, that lines of this summed depth transmit."""
+    """Return the flux, in units of the continuum, that lines of this summed depth transmit."""
     return COMPOSITIONS[composition].flux(depth)
 
 
 def line_columns(params: Array, profile: str) -> Array:
-    """Shift, area and both shape numbers of lines, (N + 1, 4): the last row, a line without area,
-    is that of the empty slots of a layout."""
+    """Return shift, area and both shape numbers of lines, (N + 1, 4).
+
+    The last row, a line without area, is for the empty slots of a layout.
+    """
     return jnp.concatenate(
         [_columns(params, profile), _columns(jnp.asarray(_BLANK, params.dtype), profile)]
     )
@@ -200,7 +202,7 @@ def _chunk(
     first: Array,
     second: Array,
 ) -> Array:
-    """Summed depth at pixels x (TILE,) of lines (S,), everything from the tile's centre."""
+    """Summed depth at pixels x (TILE,) of lines (S,), relative to the tile's centre."""
     value = PROFILES[profile].value(x - center[:, None], first[:, None], second[:, None])
     return jnp.sum(COMPOSITIONS[composition].depth(area[:, None] * value)[0], axis=0)
 

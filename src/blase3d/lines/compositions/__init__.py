@@ -16,7 +16,7 @@ from . import sum as optical_depth
 
 
 class CompositionRule(Protocol):
-    """What a composition rule has to offer."""
+    """Interface of a composition rule."""
 
     def depth(self, absorbed: Array, /) -> tuple[Array, Array]:
         """Depth that a line contributes where it absorbs y = aV, and its derivative by y."""

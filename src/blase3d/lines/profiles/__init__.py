@@ -1,8 +1,8 @@
 """Line profiles: a family of line shapes of unit area. A new one is one module and one row here.
 
 Every line has an area and two widths, sigma and gamma (`lines.PARAMETERS`). A profile turns the
-widths into two *shape numbers* of its own choice, in which it is differentiated in closed form:
-these derivatives are the hot kernel's (`render`).
+widths into two *shape numbers* of its own choice, in which it has closed derivatives:
+the hot kernel (`render`) is built on these.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from . import pseudo_voigt
 
 
 class LineProfile(Protocol):
-    """What a profile has to offer. Wavelengths are in Å, arguments broadcast."""
+    """Interface of a profile. Wavelengths are in Å; arguments broadcast."""
 
     def shape(self, ln_sigma: Array, ln_gamma: Array, /) -> tuple[Array, Array]:
         """Shape numbers of lines of these widths (ln Å)."""

@@ -1,4 +1,4 @@
-"""Parts of a model: the same flux at a part of the cost, also where they are first asked for."""
+"""Cuts of a model have its flux at lower cost, also where they are first made in jit."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def model():
     return Model(WAVELENGTH, AXES, LineGrid(reference, base, area, shape), DEFAULT)
 
 
-def test_a_part_has_fewer_pixels_and_lines(model):
+def test_a_cut_has_fewer_pixels_and_lines(model):
     part = model.part(8100.0, 8120.0)
     assert part.wavelength.size < 0.3 * WAVELENGTH.size
     assert len(part.reference) < 0.4 * len(model.reference)
@@ -38,30 +38,30 @@ def test_a_part_has_fewer_pixels_and_lines(model):
     assert part.wavelength[-1] > 8120.0
 
 
-def test_a_part_has_the_flux_of_the_whole(model):
+def test_a_cut_has_the_flux_of_the_model(model):
     part = model.part(8100.0, 8120.0)
     first = np.searchsorted(WAVELENGTH, part.wavelength[0])
     whole = model.flux(**LABELS)[first : first + part.wavelength.size]
     np.testing.assert_allclose(part.flux(**LABELS), whole, atol=5e-5)
 
 
-def test_a_part_that_is_all_is_the_model(model):
+def test_a_cut_of_everything_is_the_model(model):
     assert model.part(8000.0, 8400.0) is model
     assert model.part(7000.0, 9000.0) is model
 
 
-def test_equal_parts_are_one_and_go_with_the_model(model):
+def test_equal_cuts_are_kept(model):
     assert model.part(8100.0, 8120.0) is model.part(8100.01, 8119.99)
 
 
-def test_a_part_reaches_as_far_as_the_star_moves(model):
+def test_a_cut_includes_shifted_light(model):
     velocity = 500.0
     part = model.part(8200.0, 8210.0, velocity)
     assert part.wavelength[0] <= 8200.0 / (1.0 + velocity / SPEED_OF_LIGHT)
     assert part.wavelength[-1] >= 8210.0 * (1.0 + velocity / SPEED_OF_LIGHT)
 
 
-def test_the_flux_at_some_wavelengths_is_that_of_the_whole(model):
+def test_the_flux_at_given_wavelengths_is_that_of_the_model(model):
     wavelength = np.linspace(8150.0, 8160.0, 333)
     seen = model.flux(**LABELS, rv=120.0, vsini=8.0, resolution=40_000.0, wavelength=wavelength)
     everywhere = np.linspace(8010.0, 8390.0, 20_001)
@@ -69,7 +69,7 @@ def test_the_flux_at_some_wavelengths_is_that_of_the_whole(model):
     np.testing.assert_allclose(seen, np.interp(wavelength, everywhere, whole), atol=2e-3)
 
 
-def test_a_part_first_asked_for_inside_jit_stays_usable(model):
+def test_a_cut_first_made_inside_jit_stays_usable(model):
     wavelength = np.linspace(8300.0, 8310.0, 100)
 
     @jax.jit
@@ -113,7 +113,7 @@ def test_former_names_are_there_with_a_warning(model):
         assert model.places == model.log_pixels
 
 
-def test_what_is_beside_a_hole_is_known(model):
+def test_labels_next_to_a_hole_are_recognised(model):
     holed = replace(model, meta={"holes": [[5500.0, 0.0]]})
     assert holed.near_hole(teff=5600.0, feh=-0.1)
     assert holed.near_hole(teff=5400.0, feh=-0.4)
