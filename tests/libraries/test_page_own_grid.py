@@ -1,4 +1,4 @@
-"""The page on own grids runs as it stands, and its source can be registered as it says."""
+"""The code of docs/own-grid.md runs, and its reader can be registered."""
 
 from __future__ import annotations
 

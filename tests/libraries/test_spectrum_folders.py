@@ -1,4 +1,4 @@
-"""Folders of spectra: other pixels, settings, names, Fortran's numbers, real spectra."""
+"""Folders of spectra: resampling, settings, file names, numbers of Fortran, real spectra."""
 
 from __future__ import annotations
 

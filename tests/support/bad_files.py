@@ -1,4 +1,4 @@
-"""Files that are damaged or made to harm, and a small world of sound ones to damage."""
+"""Damaged and hostile files, and a small set of sound ones to damage."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ META = {"node_rms": [1e-4] * 4, "node_lines_rms": [1e-3] * 4, "library": {"libra
 
 @dataclass(frozen=True)
 class World:
-    """A folder with a grid (two forms), its clones, a model and a star."""
+    """A folder with a grid (two formats), its clones, a model and a star."""
 
     folder: Path
 
@@ -60,7 +60,7 @@ class World:
 
 
 def make_world(folder: Path) -> World:
-    """A world of the toy universe whose clones are the true lines: nothing is fitted."""
+    """Files of the toy universe whose clones are the true lines: nothing is fitted."""
     world = World(folder)
     grid = toy_grid(AXES)
     write_grid(grid, world.grid)
@@ -86,7 +86,7 @@ def clone_of(labels: Any, wavelength: Any) -> Clone:
 
 
 def npz(source: Path, path: Path, drop: tuple[str, ...] = (), **changes: Any) -> Path:
-    """An .npz file without some of its arrays, and with others changed."""
+    """Write an .npz file without the arrays `drop`, and with others changed."""
     with np.load(source) as arrays:
         kept = {name: arrays[name] for name in arrays.files if name not in drop}
     np.savez(path, **{**kept, **changes})
@@ -94,14 +94,14 @@ def npz(source: Path, path: Path, drop: tuple[str, ...] = (), **changes: Any) ->
 
 
 def with_meta(source: Path, path: Path, **changes: Any) -> Path:
-    """An .npz file whose meta says something else."""
+    """Write an .npz file with changed meta."""
     with np.load(source) as arrays:
         meta = json.loads(str(arrays["meta"]))
     return npz(source, path, meta=np.array(json.dumps({**meta, **changes})))
 
 
 def rezipped(source: Path, path: Path, changes: dict[str, bytes | None], deflate: int = 0) -> Path:
-    """A zip file with members changed, added or (None) left out."""
+    """Write a zip file with members changed, added or (None) removed."""
     method = zipfile.ZIP_DEFLATED if deflate else zipfile.ZIP_STORED
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(path, "w", method) as new:
         for name in old.namelist():
@@ -114,7 +114,7 @@ def rezipped(source: Path, path: Path, changes: dict[str, bytes | None], deflate
 
 
 def header(kind: str, shape: tuple[int, ...], data: bytes = b"") -> bytes:
-    """An .npy member that declares this shape, whatever data follow."""
+    """An .npy member that declares this shape, followed by any data."""
     stream = BytesIO()
     declared = {"descr": kind, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(stream, declared)
@@ -122,14 +122,14 @@ def header(kind: str, shape: tuple[int, ...], data: bytes = b"") -> bytes:
 
 
 def edited(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """A JSON file changed in place."""
+    """Change a JSON file."""
     content = json.loads(path.read_text())
     change(content)
     path.write_text(json.dumps(content))
 
 
 def shaped(shape: list[int], chunks: list[int]) -> Callable[[dict[str, Any]], None]:
-    """Declares a shape in the metadata of a Zarr array."""
+    """Return a change that declares a shape in the metadata of a Zarr array."""
 
     def change(content: dict[str, Any]) -> None:
         content["shape"] = shape
@@ -139,13 +139,13 @@ def shaped(shape: list[int], chunks: list[int]) -> Callable[[dict[str, Any]], No
 
 
 def copied(folder: Path, to: Path) -> Path:
-    """A copy of a folder, to be damaged."""
+    """Copy a folder, to damage the copy."""
     shutil.copytree(folder, to)
     return to
 
 
 class Harmful:
-    """What unpickling would run: it makes a file."""
+    """Unpickling it would make a folder."""
 
     def __init__(self, mark: Path):
         self.mark = mark
@@ -155,7 +155,7 @@ class Harmful:
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder, and what is in it."""
+    """The content of every file below a folder."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
@@ -165,9 +165,9 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 
 @contextmanager
 def largest_file(size: int) -> Iterator[None]:
-    """No file of this process can grow beyond so many bytes: a write then fails as on a full disk.
+    """Limit the size of files of this process: a write beyond it fails as on a full disk.
 
-    The disk itself is not filled, which takes a right to mount: EFBIG stands for ENOSPC.
+    The error is EFBIG instead of ENOSPC; filling a disk needs the right to mount one.
     """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))

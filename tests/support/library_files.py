@@ -1,4 +1,4 @@
-"""One small universe written as every kind of library that a source reads, for its contract."""
+"""One small universe written in every format of library readers, for their contract."""
 
 from __future__ import annotations
 

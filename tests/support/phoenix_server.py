@@ -1,4 +1,4 @@
-"""A local server that has the layout of PHOENIX, and misbehaves where it is told to."""
+"""A local server with the layout of PHOENIX, which can be made to misbehave."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SUN_LABELS = "teff=5000 logg=4 feh=0"
 
 
 def flux_of(teff: float, logg: float, feh: float, alpha: float) -> np.ndarray:
-    """Flux per cm that tells every node apart."""
+    """Flux per cm, different for every node."""
     depth = 0.3 + logg / 20 + feh / 10 + alpha / 10
     line = depth * np.exp(-(((WAVE - 10000) / 0.5) ** 2))
     return (teff * 1e10 * (1 - line)).astype(np.float32)
@@ -45,7 +45,7 @@ def in_bytes(hdus: fits.HDUList) -> bytes:
 
 
 def spectrum(node: tuple[float, ...], flux: np.ndarray | None = None, **cards: object) -> bytes:
-    """A file as the library has it: primary image, and a table of abundances."""
+    """A file of the library: primary image, and a table of abundances."""
     header = fits.Header({**dict(zip(KEYS, node, strict=True)), "PHXCONV": True, **cards})
     image = fits.PrimaryHDU(flux_of(*node) if flux is None else flux, header)
     table = fits.BinTableHDU.from_columns([fits.Column("Fe", "E", array=[7.5])], name="ABUNDANCES")
@@ -53,7 +53,7 @@ def spectrum(node: tuple[float, ...], flux: np.ndarray | None = None, **cards: o
 
 
 def spectra(nodes: Iterable[tuple[float, ...]]) -> dict[str, bytes]:
-    """Files of many nodes by path, by putting labels and flux into one: that takes less time."""
+    """Files of many nodes by path, made from one by replacing labels and flux, which is faster."""
     one = (5000.0, 4.0, 0.0, 0.0)
     content, whole = {}, spectrum(one)
     for node in nodes:
@@ -85,7 +85,7 @@ def plain_html(folder: str, names: list[str]) -> str:
 
 
 def apache(folder: str, names: list[str]) -> str:
-    """Apache's table: links whole, the names to be seen cut short, sizes rounded, sort links."""
+    """Apache's table: whole links, truncated names, rounded sizes, links for sorting."""
     rows = "".join(
         f'<tr><td valign="top"><img src="/icons/unknown.gif" alt="[   ]"></td><td><a href="{name}">'
         f'{name[:20]}..&gt;</a></td><td align="right">2013-03-14 10:11  </td><td>6.0M</td></tr>\n'
@@ -109,7 +109,7 @@ def as_json(folder: str, names: list[str]) -> str:
 
 
 def with_others(folder: str, names: list[str]) -> str:
-    """Beside each file its sum, its archive, what an editor left, and a file of another folder."""
+    """With checksums, archives and an editor's backups of files, and a file of another folder."""
     more = [name + end for name in names for end in ("", ".md5", ".gz", "~", ".part")]
     return plain_html(folder, [*more, "lte05000-9.50-0.5.PHOENIX-ACES-AGSS-COND-2011-HiRes.fits"])
 
@@ -155,10 +155,10 @@ class Library(ThreadingHTTPServer):
         self.tricks[path] = list(tricks)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        pass  # a client that hangs up is part of the play
+        pass  # clients that hang up are part of the tests
 
     def wait_until_idle(self) -> None:
-        """Until every answer is given, to those too who have hung up."""
+        """Wait until every request is answered."""
         deadline = time.monotonic() + 10
         while self.busy and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -278,7 +278,7 @@ def cut_off(keep: int) -> Callable[[Handler, bytes], None]:
 
 
 def announce(extra: int) -> Callable[[Handler, bytes], None]:
-    """The length that is announced is not that of what comes."""
+    """Another length is announced than is sent."""
 
     def trick(handler: Handler, content: bytes) -> None:
         handler.start(200, len(content) + extra)
@@ -303,12 +303,12 @@ def instead(other: bytes) -> Callable[[Handler, bytes], None]:
 
 
 def unmeasured(handler: Handler, content: bytes) -> None:
-    """No length at all: the end is where the connection ends."""
+    """Without a stated length: the file ends where the connection ends."""
     handler.start(200, None)
     handler.put(content)
 
 
-# --- what a client has -------------------------------------------------------------------------
+# --- files of a client -------------------------------------------------------------------------
 
 
 def assert_all_there(done: f.Fetched, server: Library) -> None:
@@ -320,7 +320,7 @@ def assert_all_there(done: f.Fetched, server: Library) -> None:
 
 
 def what_lacks(server: Library, folder: Path) -> dict[str, int]:
-    """The bytes of each file that are not in a folder yet: what a second fetch has to bring."""
+    """Missing bytes of each file in a folder, which a second fetch has to download."""
     lacking = {
         path: len(content) - partial_files.Part(folder / path).length
         for path, content in server.files.items()

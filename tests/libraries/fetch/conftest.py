@@ -1,4 +1,4 @@
-"""Servers of PHOENIX, a client that does not wait, and the command, for all tests of fetching."""
+"""Fixtures for tests of fetching: a server of PHOENIX, a client that does not wait, the command."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def run(
     server: Library,
     tmp_path: Path,
 ) -> Callable[..., Done]:
-    """`blase3d fetch phoenix` of the box, with a cache of its own; `answer`: at a terminal."""
+    """Run `blase3d fetch phoenix` for the box, with a cache; `answer`: at a terminal."""
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     box = ("--teff", "5000:5200", "--logg", "4:4.5", "--feh", "-0.5:0", "--root", server.root)
 

@@ -1,4 +1,4 @@
-"""Fetching from a server that misbehaves: what passes, what is named and stops no other."""
+"""Fetching from a server that misbehaves: temporary faults, and lasting ones of single files."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_without_ranges_a_file_is_taken_whole(server, bring):
 
 
 def test_a_connection_that_keeps_breaking_off_gets_there(server, bring):
-    """As long as something arrives, tries are not counted."""
+    """Attempts with progress do not count."""
 
     def a_little(handler: Handler, content: bytes) -> None:
         first = int(re.sub(r"\D", "", handler.headers.get("Range", "0")))

@@ -1,4 +1,4 @@
-"""Where a library is looked for, what it has to have, and the proxies on the way."""
+"""Addresses of a library, the files that it must have, and proxies."""
 
 from __future__ import annotations
 
