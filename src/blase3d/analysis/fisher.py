@@ -292,7 +292,7 @@ def _directions(jacobian: Floats) -> tuple[Floats, Floats]:
 )
 @dataclass(frozen=True)
 class _Observation:
-    """Pixels and broadening; `native`: the model's own pixels, neither shifted nor broadened."""
+    """Pixels and broadening; `native`: the pixels of the model, neither shifted nor broadened."""
 
     pixel: Array
     broadening: Broadening

@@ -143,7 +143,7 @@ def parse_labels(
     labels = {name: value for name, value in given.items() if value is not None}
     more = parse_fixed(extra)
     if twice := sorted(set(labels) & set(more)):
-        raise InputError(f"got {', '.join(twice)} by --label and by its own option; give one.")
+        raise InputError(f"got --label {twice[0]}=… and --{twice[0]}; give one of them.")
     labels |= more
     unknown = sorted(set(labels) - set(names))
     missing = [] if partial else sorted(set(names) - set(labels))
