@@ -33,7 +33,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from blase3d.libraries.readers.phoenix import LIBRARY, WAVE_FILE, phoenix_path
+from blase3d.libraries.readers.phoenix import ACES, WAVE_FILE, phoenix_path
 from blase3d.libraries.toy import absorbed
 from blase3d.recipe import DEFAULT
 from blase3d.spectra.formats import write_spectrum
@@ -249,7 +249,7 @@ def main() -> None:
         recipe = DEFAULT.replace(name="shape", rounds=args.rounds, epochs=args.epochs)
         (folder / "recipe.json").write_text(recipe.to_json())
         rows = [fetched(folder / "server", folder / "cache")]
-        library = next((folder / "cache").rglob(LIBRARY))
+        library = next((folder / "cache").rglob(ACES))
         row, said = measured("grid", "grid", library.parent, "--json")
         recipe_file = folder / "recipe.json"
         rows += [row, *by_chunks(folder, library.parent, recipe_file, args.workers, args.chunks)]

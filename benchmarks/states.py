@@ -36,9 +36,14 @@ from numpy.typing import NDArray
 from blase3d import build, clone
 from blase3d.fitting.archive import Archive, create_archive
 from blase3d.fitting.original.folder import native_wavelength
-from blase3d.fitting.original.importer import CLUSTER_WIDTH, STATES
+from blase3d.fitting.original.importer import CLUSTER_WIDTH, STATES_RECIPE
 from blase3d.fitting.original.state_lines import at_shared, shared_lines, to_lines
-from blase3d.fitting.original.states import FWHM_PER_SIGMA, State, original_flux, read_state
+from blase3d.fitting.original.states import (
+    ORIGINAL_FWHM,
+    State,
+    original_flux,
+    read_state,
+)
 from blase3d.fitting.single_node import Clone
 from blase3d.libraries import open_grid
 from blase3d.libraries.fetch.listing import Box
@@ -78,7 +83,7 @@ def common_width_flux(center: Floats, params: Floats, wave: Floats) -> Floats:
     """Π(1 − aV) of our profile, in float64; params (n, 3): ln area, ln sigma, ln gamma."""
     flux = np.ones_like(wave)
     area, sigma, gamma = np.exp(params).T
-    gauss_width, lorentz_width = FWHM_PER_SIGMA * sigma, 2.0 * gamma
+    gauss_width, lorentz_width = ORIGINAL_FWHM * sigma, 2.0 * gamma
     weights = (1.0, 2.69269, 2.42843, 4.47163, 0.07842, 1.0)
     f = sum(c * gauss_width ** (5 - n) * lorentz_width**n for n, c in enumerate(weights)) ** 0.2
     ratio = lorentz_width / f
@@ -131,10 +136,10 @@ def between_nodes(data: Path, folder: Path) -> list[dict[str, Any]]:
     lines = [nodes.clone(i).lines for i in range(len(nodes))]
     shared = shared_lines(lines, CLUSTER_WIDTH)
     matched = [at_shared(own, shared, CLUSTER_WIDTH) for own in lines]
-    equal = STATES.replace(name="equality", interpolation="linear")
+    equal = STATES_RECIPE.replace(name="equality", interpolation="linear")
     truth = [normalise(held[i], PAPER, held.labels_of(i)["teff"]).flux for i in range(len(held))]
     rows = []
-    for name, recipe, own in (("equality", equal, lines), ("matched", STATES, matched)):
+    for name, recipe, own in (("equality", equal, lines), ("matched", STATES_RECIPE, matched)):
         model = build(rearchived(nodes, own, recipe, folder / f"{name}.zarr"))
         found = [
             np.asarray(model.flux(**held.labels_of(i), residual=False)) for i in range(len(held))

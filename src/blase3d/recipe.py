@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_type_hin
 from .errors import RecipeError
 
 Composition = Literal["opacity", "sum", "product"]
-"""How lines compose: `opacity`, 1/(1 + Σ aV), the flux of an atmosphere of steep linear source
+"""Composition rule: `opacity`, 1/(1 + Σ aV), the flux of an atmosphere of steep linear source
 function where opacities add (Milne–Eddington, e.g. Gray 2005, ch. 13); `sum`, exp(−Σ aV), that of
 a cold screen; or `product`, Π(1 − aV), the original's."""
 

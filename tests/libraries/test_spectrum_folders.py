@@ -14,7 +14,7 @@ from blase3d.libraries.readers import sonora
 from blase3d.libraries.readers.described import describe
 from blase3d.libraries.readers.resample import resample
 from blase3d.libraries.readers.spectrum_files import increasing
-from blase3d.libraries.readers.synthesis import form_of
+from blase3d.libraries.readers.synthesis import pattern_of
 from blase3d.libraries.readers.text import numbers
 from blase3d.units import air_to_vacuum, vacuum_to_air
 
@@ -198,13 +198,13 @@ def test_what_columns_are(columns, flux, continuum, tmp_path):
 
 
 def test_forms_of_names():
-    form = form_of("p{teff}_g{logg}_*z{feh}.spec", Path("library.json"))
+    form = pattern_of("p{teff}_g{logg}_*z{feh}.spec", Path("library.json"))
     found = form.fullmatch("p5777_g+4.44_t01_z-0.50.spec")
     assert found.groupdict() == {"teff": "5777", "logg": "+4.44", "feh": "-0.50"}
     assert form.fullmatch("p5777_g4.4_t01_z-0.50xspec") is None
     for wrong in ("star.spec", "{}.spec", "{a}_{a}.spec", "{1}.spec"):
         with pytest.raises(GridError, match="each label once in braces"):
-            form_of(wrong, Path("library.json"))
+            pattern_of(wrong, Path("library.json"))
 
 
 def test_labels_may_be_any(tmp_path):

@@ -299,7 +299,7 @@ def test_without_flags_truth_command_and_errors(model, tmp_path):
     path = tmp_path / "bare.html"
     write_report(path, make_inference(model, stated=False), model, "star", namer=nameless)
     found = Page(path.read_text(encoding="utf-8"))
-    assert "Nothing that was checked speaks against this fit" in found.text
+    assert "No check found a fault in this fit" in found.text
     assert "truth" not in found.text
     assert "Species" not in found.text
     assert "states no errors" in found.text

@@ -23,7 +23,7 @@ from rich.progress import (
 )
 
 from ..errors import InputError, MissingExtra
-from ..runtime.files import cache_folder, replacing
+from ..runtime.files import replacing, user_cache_folder
 from ..runtime.progress import Progress as ProgressCallback
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def keep_compilations() -> None:
 
     Compilation is most of the time of a short command. The user's environment takes precedence.
     """
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_folder() / "compiled"))
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(user_cache_folder() / "compiled"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
 

@@ -16,19 +16,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.ndimage import minimum_filter
 
 from ..model.interpolation import Interpolation
 from ..parameters import parameter
-from ..runtime.arrays import Floats, Integers
+from ..runtime.arrays import Floats, Integers, Singles
 from ..spectra.continuum import chebyshev_basis
 from ..units import FWHM_PER_SIGMA, SIGMA_PER_MAD, SPEED_OF_LIGHT
 from .problem import Problem
 from .templates import Templates, templates_of
-
-Single = NDArray[np.float32]
 
 _FINE = 300
 """Points of the scan, at most."""
@@ -282,7 +279,7 @@ def _observed(
     problem: Problem,
     first: dict[str, float],
     chosen: Integers | slice,
-) -> Single:
+) -> Singles:
     """Departures (T, N) of chosen templates in the bins of the spectrum, broadened and shifted."""
     value = {**problem.fixed, **first}
     sigma = np.hypot(
@@ -297,7 +294,7 @@ def _observed(
     return smooth[:, left] * (1.0 - fraction) + smooth[:, left + 1] * fraction
 
 
-def _chi2(binned: _BinnedSpectrum, departure: Single, degree: int) -> Floats:
+def _chi2(binned: _BinnedSpectrum, departure: Singles, degree: int) -> Floats:
     """Chi-square (S,) of spectra 1 + departure (S, N), each with its best continuum."""
     flux = departure + np.float32(1.0)
     if degree < 0:
@@ -317,7 +314,7 @@ def _chi2(binned: _BinnedSpectrum, departure: Single, degree: int) -> Floats:
     return result
 
 
-def _single(values: Floats) -> Single:
+def _single(values: Floats) -> Singles:
     return values.astype(np.float32)
 
 

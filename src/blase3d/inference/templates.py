@@ -21,11 +21,9 @@ from scipy.fft import irfft, next_fast_len, rfft
 from ..model.evaluate import ForwardModel, evaluate
 from ..model.interpolation import Interpolation, make_interpolation
 from ..model.model import Model
-from ..runtime.arrays import Floats
+from ..runtime.arrays import Floats, Singles
 from ..spectra.broaden import sample
 from ..units import SPEED_OF_LIGHT
-
-Single = NDArray[np.float32]
 
 _BIN = 5.0
 """Width of a bin, km/s, at least: lines of a slow star at high resolution are about as wide."""
@@ -61,10 +59,10 @@ class Templates:
     step: float
     lattice: tuple[Floats, ...]
     interpolation: Interpolation
-    departure: Single
+    departure: Singles
     transformed: NDArray[np.complex64]
 
-    def smoothed(self, sigma: float) -> Single:
+    def smoothed(self, sigma: float) -> Singles:
         """The departures convolved with a Gaussian of standard deviation `sigma` (km/s)."""
         length = _padded_length(self.departure)
         frequency = np.arange(self.transformed.shape[1]) / (length * self.step)
@@ -102,7 +100,7 @@ def _make_templates(model: Model) -> Templates:
     )
 
 
-def _padded_length(departure: Single) -> int:
+def _padded_length(departure: Singles) -> int:
     """Length of the Fourier transform of departures (T, M)."""
     return int(next_fast_len(departure.shape[1] + _PADDING, real=True))
 

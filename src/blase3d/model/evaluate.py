@@ -60,7 +60,7 @@ def _sign(value: Array) -> Array:
 @partial(jax.tree_util.register_dataclass, data_fields=("nodes", "pixels", "scale"), meta_fields=())
 @dataclass(frozen=True)
 class PcaResidual:
-    """What the lines leave at the nodes, in `opacity_root`, as R principal components.
+    """The residual of the lines at the nodes, in `opacity_root`, as R principal components.
 
     Attributes
     ----------

@@ -31,7 +31,7 @@ from .evaluate import ForwardModel, evaluate
 )
 @dataclass(frozen=True)
 class Broadening:
-    """How a star is observed. None leaves an effect out, and saves its computation.
+    """Effects of rotation and instrument; None omits an effect and its computation.
 
     Attributes
     ----------

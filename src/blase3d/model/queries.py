@@ -123,7 +123,7 @@ def _line_params(forward: ForwardModel, labels: Array) -> Array:
 
 
 def label_mesh(model: Model, base: Mapping[str, float], values: Mapping[str, Floats]) -> Floats:
-    """Return labels (N, L) at all combinations of values of some of them.
+    """Return labels (N, L) at all combinations of the given values.
 
     The label given last varies fastest; the others have their values in `base`.
     """

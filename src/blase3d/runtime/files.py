@@ -51,7 +51,7 @@ CACHE_VARIABLE = "BLASE3D_CACHE"
 """Environment variable with the path of the cache folder."""
 
 
-def cache_folder() -> Path:
+def user_cache_folder() -> Path:
     """Return the folder for downloads: BLASE3D_CACHE, or that of the platform."""
     stated = os.environ.get(CACHE_VARIABLE)
     return (Path(stated) if stated else platformdirs.user_cache_path("blase3d")).expanduser()

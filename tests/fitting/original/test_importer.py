@@ -23,7 +23,7 @@ from blase3d import build
 from blase3d.errors import ArchiveError, GridError, InputError
 from blase3d.fitting.archive import open_archive
 from blase3d.fitting.original.folder import find_states, native_wavelength, states_grid
-from blase3d.fitting.original.importer import STATES, import_states
+from blase3d.fitting.original.importer import STATES_RECIPE, import_states
 from blase3d.fitting.original.states import UNFITTED, State, original_flux, read_state
 from blase3d.spectra.formats import read_spectrum, write_spectrum
 from blase3d.spectra.spectrum import Spectrum
@@ -201,7 +201,7 @@ def test_command(run, folder: Path, tmp_path: Path) -> None:
     status, out, _ = run(*words)
     assert status == 0
     assert "4 nodes imported" in out
-    assert open_archive(tmp_path / "c.zarr").recipe == STATES
+    assert open_archive(tmp_path / "c.zarr").recipe == STATES_RECIPE
     path = folder / toy_name(5000, 0.0)
     path.write_bytes(path.read_bytes()[:-40])
     status, out, err = run(*words)

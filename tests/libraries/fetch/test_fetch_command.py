@@ -25,7 +25,7 @@ from phoenix_server import (
 from blase3d.libraries import fetch as f
 from blase3d.libraries import open_grid
 from blase3d.libraries.fetch import listing
-from blase3d.libraries.readers.phoenix import LIBRARY, WAVE_FILE, phoenix_path
+from blase3d.libraries.readers.phoenix import ACES, WAVE_FILE, phoenix_path
 from blase3d.runtime.files import CACHE_VARIABLE
 
 
@@ -150,4 +150,4 @@ def test_the_code_of_the_docs_runs(server, monkeypatch, tmp_path):
 
 
 def test_the_layout_served_is_that_of_the_library():
-    assert f"{LIBRARY}/Z-0.0/lte05000-4.00-0.0.{LIBRARY}-HiRes.fits" in library()
+    assert f"{ACES}/Z-0.0/lte05000-4.00-0.0.{ACES}-HiRes.fits" in library()

@@ -18,7 +18,7 @@ from ...errors import GridError, InputError
 from ...libraries.grid import Grid, NodeArrays, describe_labels
 from ...libraries.reader import LibraryReader
 from ...runtime.arrays import Floats
-from .states import NAMES, labels_of_state, original_flux, read_state
+from .states import FILE_NAMES, labels_of_state, original_flux, read_state
 
 LABELS = ("teff", "logg", "feh")
 META = {
@@ -77,7 +77,7 @@ def find_states(folder: str | Path, feh: float = 0.0) -> tuple[list[StateFile], 
             unnamed.append(path)
     if not named:
         found = f"{len(unnamed)} .pt files without labels in their names" if unnamed else "no .pt"
-        raise GridError(f"{folder} has {found}, expected files named like {NAMES}.")
+        raise GridError(f"{folder} has {found}, expected files named like {FILE_NAMES}.")
     named.sort(key=lambda file: file.labels)
     for one, other in pairwise(named):
         if one.labels == other.labels:
@@ -89,7 +89,7 @@ def find_states(folder: str | Path, feh: float = 0.0) -> tuple[list[StateFile], 
 
 def no_labels(path: Path) -> str:
     """Return the reason why `find_states` found no labels for a file."""
-    return f"{path} has no labels in its name, expected a name like {NAMES}."
+    return f"{path} has no labels in its name, expected a name like {FILE_NAMES}."
 
 
 def native_wavelength(low: float, high: float) -> Floats:

@@ -32,7 +32,7 @@ from .folder import StateFile, choose_pixels, find_states, no_labels, states_gri
 from .state_lines import at_shared, shared_lines, to_lines
 from .states import State, original_flux, read_state
 
-STATES = PAPER.replace(
+STATES_RECIPE = PAPER.replace(
     name="states", wing_cut=0, interpolation=DEFAULT.interpolation, residual=DEFAULT.residual
 )
 """Recipe of imported clones: composition as in the original, otherwise as `default`. All nodes have
@@ -76,7 +76,7 @@ def import_states(
         [Fe/H] of files whose name has none.
     as_paper
         Match only lines with equal detected centres, and use the recipe `paper`. Otherwise match
-        lines that are close to each other, with the recipe `STATES`.
+        lines that are close to each other, with the recipe `STATES_RECIPE`.
 
     A file that cannot be read is reported by name; the others are imported.
 
@@ -90,7 +90,7 @@ def import_states(
     files, unnamed = find_states(folder, feh)
     survey = _survey(files, progress)
     wavelength = choose_pixels(*(wave or _integers(survey.span)), step)
-    recipe = PAPER if as_paper else STATES
+    recipe = PAPER if as_paper else STATES_RECIPE
     archive = create_archive(output, states_grid(files, wavelength), recipe)
     plan = _Plan(wavelength, None if as_paper else _shared(survey, wavelength))
     faults = dict(survey.faults)
@@ -212,9 +212,9 @@ def _our_flux(lines: Lines, wavelength: Floats) -> NDArray[np.float32]:
     layout = make_layout(wavelength, lines.center, _reach(lines))
     centred = padded(lines.params, layout.slots.size)
     centred[:, 0] = 0.0
-    return np.asarray(_render(centred, layout, composition=STATES.composition))
+    return np.asarray(_render(centred, layout, composition=STATES_RECIPE.composition))
 
 
 def _reach(lines: Lines) -> Floats:
     """Distances (n,) in Å from the centres of lines within which they absorb."""
-    return reach(lines.params, STATES.wing_tolerance)
+    return reach(lines.params, STATES_RECIPE.wing_tolerance)

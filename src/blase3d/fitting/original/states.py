@@ -27,9 +27,9 @@ from ...runtime.arrays import Bools, Floats, Integers
 from ...units import SPEED_OF_LIGHT
 from .torch_zip import read_tensors
 
-NAMES = "T5800G4.5Z-0.5.pt or emulator_T5800g4p5z-0p5.pt (Teff, log g and, if not 0, [Fe/H])"
+FILE_NAMES = "T5800G4.5Z-0.5.pt or emulator_T5800g4p5z-0p5.pt (Teff, log g and, if not 0, [Fe/H])"
 """Names of files from which labels can be read."""
-FWHM_PER_SIGMA = 2.3548
+ORIGINAL_FWHM = 2.3548
 """Rounded as in the original."""
 DEEPEST = 1.0 - 1e-9
 """Largest absorption of a line at a pixel."""
@@ -93,7 +93,10 @@ class State:
     @property
     def mixing(self) -> Floats:
         """Mixing parameter η, (n,)."""
-        lorentz, gauss = 2.0 * np.exp(self.ln_gamma), FWHM_PER_SIGMA * np.exp(self.ln_sigma)
+        lorentz, gauss = (
+            2.0 * np.exp(self.ln_gamma),
+            ORIGINAL_FWHM * np.exp(self.ln_sigma),
+        )
         fifth = sum(c * gauss ** (5 - k) * lorentz**k for k, c in enumerate(_WIDTH))
         ratio = lorentz / fifth**0.2
         return np.asarray(sum(c * ratio ** (k + 1) for k, c in enumerate(_MIXING)))

@@ -102,7 +102,7 @@ class ForwardForm:
 
 
 @dataclass(frozen=True, eq=False)
-class Layout:
+class PaddedLayout:
     """The pixels (P,) of a spectrum in arrays of orders, `shape` (O, Q), flattened: pixel i is at
     `index[i]`. Q is rounded up, so that similar spectra share one compilation."""
 
@@ -126,16 +126,16 @@ class Layout:
         return jnp.asarray(padded)
 
 
-def layout_of(spectrum: Spectrum) -> Layout:
+def layout_of(spectrum: Spectrum) -> PaddedLayout:
     """Return the arrangement of the pixels by order."""
     if spectrum.order is None:
-        return Layout(np.arange(len(spectrum)), (1, round_up(len(spectrum))))
+        return PaddedLayout(np.arange(len(spectrum)), (1, round_up(len(spectrum))))
     names, order = np.unique(spectrum.order, return_inverse=True)
     count = np.bincount(order)
     length = round_up(int(count.max()))
     rank = np.empty(len(spectrum), np.int64)
     rank[np.argsort(order, kind="stable")] = np.concatenate([np.arange(n) for n in count])
-    return Layout(order * length + rank, (names.size, length))
+    return PaddedLayout(order * length + rank, (names.size, length))
 
 
 def unit_of_flux(problem: Problem) -> float:
@@ -146,7 +146,7 @@ def unit_of_flux(problem: Problem) -> float:
     return median if problem.options.continuum_degree >= 0 and median > 0.0 else 1.0
 
 
-def make_data(problem: Problem, layout: Layout, unit: float, errors: ErrorArrays) -> Data:
+def make_data(problem: Problem, layout: PaddedLayout, unit: float, errors: ErrorArrays) -> Data:
     """Return the data of a problem, with fluxes in units of `unit`."""
     spectrum, options = problem.spectrum, problem.options
     whole, fraction = problem.model.split_log_pixels(spectrum.wavelength)
@@ -164,7 +164,7 @@ def make_data(problem: Problem, layout: Layout, unit: float, errors: ErrorArrays
     )
 
 
-def _continuum_basis(spectrum: Spectrum, degree: int, layout: Layout) -> Array:
+def _continuum_basis(spectrum: Spectrum, degree: int, layout: PaddedLayout) -> Array:
     """Chebyshev polynomials (O, D, Q), each order's on the range of its used pixels.
 
     On a wider range they are nearly parallel where few pixels are used. Outside it they are
@@ -193,7 +193,7 @@ def _relative_resolution(problem: Problem) -> Array | None:
     return jnp.asarray(found, jnp.float32)
 
 
-def _pixels(problem: Problem, layout: Layout) -> Pixels | None:
+def _pixels(problem: Problem, layout: PaddedLayout) -> Pixels | None:
     if not problem.options.integrate:
         return None
     spectrum = problem.spectrum

@@ -43,7 +43,7 @@ from ...model.evaluate import ForwardModel
 from ...runtime.arrays import Bools, Floats
 from ..noise.noise import Independent, Noise, Whitening, first_noise, noise_at
 from ..problem import Problem
-from .data import Data, ForwardForm, Layout, form_of, layout_of, make_data, unit_of_flux
+from .data import Data, ForwardForm, PaddedLayout, form_of, layout_of, make_data, unit_of_flux
 from .errors import ErrorArrays, ErrorBudget, without_modes
 from .forward import observed_flux, parameters_at, predict, predict_with_slopes
 from .line_errors import LineErrors, find_line_errors
@@ -107,7 +107,7 @@ class Likelihood:
         The problem.
     unit : float
         Unit of the flux of the computation, in the unit of the data.
-    layout : Layout
+    layout : PaddedLayout
         Arrangement of the pixels in the padded arrays.
     errors : ErrorBudget
         Errors of pixels, lines and model.
@@ -117,7 +117,7 @@ class Likelihood:
 
     problem: Problem
     unit: float
-    layout: Layout
+    layout: PaddedLayout
     errors: ErrorBudget
     data: Data
     form: ForwardForm

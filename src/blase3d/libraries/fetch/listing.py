@@ -21,7 +21,7 @@ import numpy as np
 from ...errors import GridError, InputError
 from ...runtime.progress import Progress, silent
 from ..grid import SAME_LABEL, describe_labels
-from ..readers.phoenix import LABELS, LIBRARY, labels_of_name, phoenix_path
+from ..readers.phoenix import ACES, LABELS, labels_of_name, phoenix_path
 from .download import Web
 from .threads import CONNECTIONS, all_in_threads
 
@@ -43,7 +43,7 @@ ENHANCED = {"teff": (3500.0, 8000.0), "feh": (-3.0, 0.0)}
 Labels = dict[str, float]
 Span = tuple[float, float]
 
-_SPECTRUM = re.compile(rf"lte\d{{5}}[-+.\w=]*?\.{re.escape(LIBRARY)}-HiRes\.fits(?![\w.~-])")
+_SPECTRUM = re.compile(rf"lte\d{{5}}[-+.\w=]*?\.{re.escape(ACES)}-HiRes\.fits(?![\w.~-])")
 _FOLDER = re.compile(r"(?<![\w.])Z[+-]\d\.\d(?:\.Alpha=[+-]\d\.\d\d)?(?![\w.])")
 
 
@@ -161,13 +161,13 @@ def _find_library(web: Web, roots: Sequence[str]) -> tuple[str, str]:
     faults = []
     for root in roots:
         try:
-            names = web.text(f"{root}{LIBRARY}/", attempts=min(2, web.attempts))
+            names = web.text(f"{root}{ACES}/", attempts=min(2, web.attempts))
         except GridError as fault:
             faults.append(f"{root} ({fault.__cause__})")
             continue
         if names is not None or len(roots) == 1:
             return root, _unescaped(names or "")
-        faults.append(f"{root} (it has no folder {LIBRARY})")
+        faults.append(f"{root} (it has no folder {ACES})")
     raise GridError(
         f"no PHOENIX library is reached at {', '.join(faults)}; check the network and the proxy "
         "(https_proxy), or give another address with --root."
@@ -195,12 +195,12 @@ def _list_folder(
     folder: str, stop: threading.Event, *, web: Web, root: str, box: Box
 ) -> list[Remote]:
     """The spectra in one folder of the server that lie in the box."""
-    page = web.text(f"{root}{LIBRARY}/{folder}/")
+    page = web.text(f"{root}{ACES}/{folder}/")
     if page is None:
         return []
     names = set(_SPECTRUM.findall(_unescaped(page)))
     if names:
-        labelled = [(f"{LIBRARY}/{folder}/{name}", labels_of_name(name)) for name in names]
+        labelled = [(f"{ACES}/{folder}/{name}", labels_of_name(name)) for name in names]
         # The path excludes files of another folder, and names in another notation.
         return [
             Remote(node, path)

@@ -25,7 +25,7 @@ SAMPLE = 32
 
 def cache_folder(given: Path | None = None) -> Path:
     """Return the folder of the library: in `given`, BLASE3D_CACHE or the platform's cache."""
-    base = files.cache_folder() if given is None else given.expanduser()
+    base = files.user_cache_folder() if given is None else given.expanduser()
     return base / "phoenix"
 
 

@@ -6,7 +6,7 @@ The settings are in the folder's `library.json`, or in the header of its table o
     wavelength_unit    a unit of length; default: Angstrom
     columns            the columns of the files, in order: wavelength, flux, normalised, continuum,
                        or - for one that is not used; default: wavelength flux
-    format             turbospectrum or synspec: the output of these codes (see `FORMATS`)
+    format             turbospectrum or synspec: the output of these codes (see `CODES`)
     flux_factor        factor of flux and continuum
     continuum_ending   ending of a second file for each spectrum, with wavelength and continuum
     wave, step         first and last wavelength (Å, vacuum) and step of the common pixels;
@@ -39,7 +39,7 @@ KINDS = ("wavelength", "flux", "normalised", "continuum", "-")
 """Kinds of columns."""
 MIXED = "air above 2000"
 """The medium of many codes: vacuum below 2000 Å, air above."""
-FORMATS: Mapping[str, Mapping[str, Any]] = {
+CODES: Mapping[str, Mapping[str, Any]] = {
     "turbospectrum": {
         "columns": ("wavelength", "normalised", "flux"),
         "medium": "air",
@@ -205,9 +205,9 @@ def describe(stated: Mapping[str, object], medium: str | None, where: Path) -> D
 def _preset(name: object, where: Path) -> Mapping[str, Any]:
     if name is None:
         return {}
-    known = FORMATS.get(str(name).strip().lower())
+    known = CODES.get(str(name).strip().lower())
     if known is None:
-        raise GridError(f"{where} states the format {name!r}, expected {' or '.join(FORMATS)}.")
+        raise GridError(f"{where} states the format {name!r}, expected {' or '.join(CODES)}.")
     return known
 
 

@@ -26,8 +26,8 @@ from ...runtime.files import first_line
 from ..grid import Grid, NodeArrays, describe_labels, wavelength_slice
 from ..reader import LibraryReader, refuse_air
 
-LIBRARY = "PHOENIX-ACES-AGSS-COND-2011"
-WAVE_FILE = f"WAVE_{LIBRARY}.fits"
+ACES = "PHOENIX-ACES-AGSS-COND-2011"
+WAVE_FILE = f"WAVE_{ACES}.fits"
 PER_CM_TO_PER_ANGSTROM = 1e-8
 LABELS = ("teff", "logg", "feh", "alpha")
 HEADER_KEYS = {"teff": "PHXTEFF", "logg": "PHXLOGG", "feh": "PHXM_H", "alpha": "PHXALPHA"}
@@ -44,7 +44,7 @@ META = {
 
 _NAME = re.compile(
     r"lte(?P<teff>\d{5})(?P<logg>[+-]\d\.\d\d)(?P<feh>[+-]\d\.\d)"
-    rf"(?:\.Alpha=(?P<alpha>[+-]\d\.\d\d))?\.{re.escape(LIBRARY)}-HiRes\.fits"
+    rf"(?:\.Alpha=(?P<alpha>[+-]\d\.\d\d))?\.{re.escape(ACES)}-HiRes\.fits"
 )
 
 
@@ -52,14 +52,14 @@ def phoenix_path(teff: float, logg: float, feh: float, alpha: float = 0.0) -> st
     """Return the path of a spectrum's file, relative to the root of the library."""
     labels = dict(zip(LABELS, (teff, logg, feh, alpha), strict=True))
     z = _signed(feh, 1, zero="-") + (f".Alpha={_signed(alpha, 2)}" if abs(alpha) > 1e-6 else "")
-    name = f"lte{round(teff):05d}{_signed(-logg, 2, zero='-')}{z}.{LIBRARY}-HiRes.fits"
+    name = f"lte{round(teff):05d}{_signed(-logg, 2, zero='-')}{z}.{ACES}-HiRes.fits"
     # Other labels would silently be rounded to those of another node.
     if any(abs(labels[key] - value) > 1e-6 for key, value in labels_of_name(name).items()):
         raise LabelError(
             f"got {describe_labels(labels)} for the name of a PHOENIX file, expected integer Teff, "
             "log g and alpha in steps of 0.01 and [Fe/H] in steps of 0.1."
         )
-    return f"{LIBRARY}/Z{z}/{name}"
+    return f"{ACES}/Z{z}/{name}"
 
 
 def _signed(value: float, digits: int, zero: str = "+") -> str:
@@ -84,7 +84,7 @@ def is_phoenix(folder: Path) -> bool:
 
 
 def _spectra(folder: Path) -> Iterator[Path]:
-    return (p for p in folder.rglob(f"lte*{LIBRARY}-HiRes.fits") if labels_of_name(p.name))
+    return (p for p in folder.rglob(f"lte*{ACES}-HiRes.fits") if labels_of_name(p.name))
 
 
 def open_phoenix(folder: str | Path, wave: tuple[float, float] | None = None) -> Grid:

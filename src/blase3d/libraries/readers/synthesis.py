@@ -36,7 +36,7 @@ def _settings_file(path: Path) -> Path:
     return path if path.name == SETTINGS_FILE else path / SETTINGS_FILE
 
 
-def form_of(names: str, where: Path) -> re.Pattern[str]:
+def pattern_of(names: str, where: Path) -> re.Pattern[str]:
     """Return the regular expression of names such as t{teff}g{logg}.spec.
 
     Raises
@@ -73,7 +73,7 @@ def open_synthesis(path: Path, medium: str | None = None) -> Grid:
             f'{where} does not state "names", the pattern of the file names, such as '
             "t{teff}_g{logg}.spec; add it, or write a table library.csv."
         )
-    form = form_of(names, where)
+    form = pattern_of(names, where)
     description = describe(stated, medium, where)
     labelled = [
         (file, {label: float(text) for label, text in found.groupdict().items()})

@@ -25,7 +25,7 @@ from ..reader import LibraryReader
 from .described import describe
 from .spectrum_files import grid_of_files
 
-NAMES = ("library.csv", "library.ecsv")
+_NAMES = ("library.csv", "library.ecsv")
 SETTINGS_FILE = "library.json"
 FILE = "file"
 
@@ -33,7 +33,7 @@ FILE = "file"
 def table_of(path: Path) -> Path | None:
     """Return the table of labels at a path, which is the table or a folder with one, or None."""
     if path.is_dir():
-        return next((path / name for name in NAMES if (path / name).is_file()), None)
+        return next((path / name for name in _NAMES if (path / name).is_file()), None)
     return path if path.suffix.lower() in (".csv", ".ecsv") and _has_files(path) else None
 
 
@@ -67,7 +67,7 @@ def open_table(path: Path, medium: str | None = None) -> Grid:
     """
     where = table_of(path)
     if where is None:
-        raise GridError(f"{path} has no {' or '.join(NAMES)} with a column {FILE}; write one.")
+        raise GridError(f"{path} has no {' or '.join(_NAMES)} with a column {FILE}; write one.")
     table, header = _read_table(where)
     stated = {**settings_of(where.parent), **header}
     stated.pop("names", None)
@@ -131,7 +131,7 @@ def _numbers(table: Table, name: str, where: Path) -> list[float]:
 
 TABLE = LibraryReader(
     "table",
-    f"a folder with {' or '.join(NAMES)} (a column `{FILE}`, and labels) beside spectra",
+    f"a folder with {' or '.join(_NAMES)} (a column `{FILE}`, and labels) beside spectra",
     is_table,
     open_table,
     "spectra of Turbospectrum and Synspec in these forms",

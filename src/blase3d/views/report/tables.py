@@ -116,7 +116,7 @@ def flag_list(flags: Sequence[str]) -> str:
     """Return the flags with explanations, the severe ones first."""
     severe = [flag for flag in flags if (found := advice(flag)) is None or found.severe]
     notes = [flag for flag in flags if flag not in severe]
-    blocks = ['<p class="fine">Nothing that was checked speaks against this fit.</p>']
+    blocks = ['<p class="fine">No check found a fault in this fit.</p>']
     if severe:
         listed = _explained(severe)
         blocks = [f'<div class="flags"><strong>To keep in mind</strong><ul>{listed}</ul></div>']

@@ -20,9 +20,9 @@ from ..curves import thinned
 from .misfit import WrongLine
 from .report_data import Floats, ReportData
 
-MOST_PIXELS = 100_000
+_MOST_PIXELS = 100_000
 """Largest number of pixels in the viewer, apart from outliers."""
-LINES = 10
+_LINES = 10
 """Lines that are named for each label."""
 _OUTLIER, _GAP = 1, 2
 """Bits of the flags."""
@@ -33,12 +33,12 @@ _WAVELENGTH_STEP = 1e-4
 def kept_pixels(data: ReportData) -> NDArray[np.int64]:
     """Return the indices of the pixels (of Q) that the viewer shows."""
     pixels = data.pixels
-    if pixels.wavelength.size <= MOST_PIXELS:
+    if pixels.wavelength.size <= _MOST_PIXELS:
         return np.arange(pixels.wavelength.size)
     kept = [np.flatnonzero(pixels.outlier)]
     for order in data.orders:
         fraction = (order.stop - order.start) / pixels.wavelength.size
-        count = max(int(MOST_PIXELS / 4 * fraction), 1)
+        count = max(int(_MOST_PIXELS / 4 * fraction), 1)
         for values in (pixels.flux[order], pixels.model[order]):
             kept.append(order.start + thinned(values, count))
     return np.unique(np.concatenate(kept))
@@ -98,7 +98,7 @@ def _named_lines(
     found, centers = data.information, data.observed_centers
     reasons: dict[int, list[str]] = {}
     for k, name in enumerate(found.names):
-        for i in found.top(name, LINES):
+        for i in found.top(name, _LINES):
             if found.share[i, k] > 0:
                 text = f"{100 * found.share[i, k]:.1f} % of {parameter(name).title}"
                 reasons.setdefault(int(i), []).append(text)
