@@ -239,6 +239,15 @@ def test_links_lead_somewhere_in_the_repository(page):
             assert ((ROOT / page).parent / link).exists(), link
 
 
+def test_files_named_in_contributing_exist():
+    """The table of where changes go names files of the package or of the repository."""
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    named = set(re.findall(r"`((?:[\w.-]+/)*[\w-]+(?:\.py|/))`", text)) - {"site/"}
+    homes = (ROOT, ROOT / "src" / "blase3d")
+    assert len(named) > 20
+    assert [path for path in named if not any((home / path).exists() for home in homes)] == []
+
+
 def test_every_page_is_on_the_site():
     menu = (ROOT / "mkdocs.yml").read_text("utf-8")
     assert all(f" {path.name}\n" in menu for path in DOCS.glob("*.md"))
