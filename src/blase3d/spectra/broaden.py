@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from scipy.fft import next_fast_len
 from scipy.special import j1
 
-from ..parameters import LIMB_DARKENING as LIMB_DARKENING
+from ..parameters import LIMB_DARKENING
 from ..runtime.arrays import Floats
 from ..units import FWHM_PER_SIGMA, SPEED_OF_LIGHT
 
