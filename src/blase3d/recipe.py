@@ -238,9 +238,10 @@ class Recipe(_Checked):
     profile
         Shape of a line.
     wing_tolerance
-        A line is evaluated out to where it absorbs this fraction of the continuum ...
+        Fraction of the continuum that a line absorbs where its wings are cut.
     wing_cut
-        ... but within half this number of pixels of its centre (0: no such limit).
+        Pixels, half of them on either side of the centre, beyond which wings are cut in any case;
+        0: no such limit.
     normalisation, detection
         Continuum, and detection of lines.
     fit
@@ -315,6 +316,8 @@ class Recipe(_Checked):
         RecipeError
             A setting that the recipe does not have, or a value that it cannot have.
         """
+        for name in settings.keys() & _FORMER.keys():
+            _warn(f"the setting {name} is now {_FORMER[name]}", stacklevel=3)
         return _changed(self, settings)
 
     def to_json(self) -> str:
@@ -540,8 +543,8 @@ def _former_setting(recipe: Recipe, name: str) -> Any:
 _OTHER = {"single": JointFit(), "joint": SingleFit()}
 
 
-def _warn(message: str) -> None:
-    warnings.warn(message, DeprecationWarning, stacklevel=4)
+def _warn(message: str, stacklevel: int = 4) -> None:
+    warnings.warn(message, DeprecationWarning, stacklevel=stacklevel)
 
 
 def _accepting_former(init: Callable[..., None]) -> Callable[..., None]:

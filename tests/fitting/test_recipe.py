@@ -76,6 +76,8 @@ def test_settings_of_version_5_are_there_for_one_version():
     with pytest.warns(DeprecationWarning, match="replace"):
         recipe = replace(DEFAULT, rounds=0, firmness=0.1, residual=0.0)
     assert recipe == DEFAULT.replace(rounds=0, shape_ridge=0.1, residual=None)
+    with pytest.warns(DeprecationWarning, match="tolerance is now cluster_width"):
+        assert DEFAULT.replace(tolerance=2.0).joint.cluster_width == 2.0
     with pytest.warns(DeprecationWarning, match="catalogue"):
         single = Recipe("x", catalogue="equality")
     assert single.single == SingleFit(epochs=JointFit().epochs, rounds=JointFit().rounds)
