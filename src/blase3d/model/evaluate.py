@@ -146,7 +146,7 @@ def add_residual(forward: ForwardModel, flux: Array, weights: Array) -> Array:
 
 
 def evaluate(forward: ForwardModel, labels: Array, *, residual: bool = True) -> Array:
-    """Normalised flux (P,) at labels (L,) on the model's own pixels."""
+    """Normalised flux (P,) at labels (L,) on the pixels of the model."""
     weights = forward.interpolation.weights(labels)
     count = forward.smooth_count if residual else len(forward.area)
     params = _line_params(forward, weights, count)

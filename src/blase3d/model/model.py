@@ -56,7 +56,7 @@ class Model:
     Attributes
     ----------
     wavelength : (P,) float64
-        The model's own pixels, Å in vacuum.
+        Pixels of the model, Å in vacuum.
     axes : dict
         Values of each label at the nodes of the box.
     line_grid : LineGrid
@@ -183,7 +183,7 @@ class Model:
             λ/Δλ of the instrument: one for all, one for each of `wavelength`, or a function of
             the wavelength (Å); None for none.
         wavelength : (Q,) array, optional
-            Å in vacuum; the model's own pixels if None. Beyond the range of the model its last
+            Å in vacuum; the pixels of the model if None. Beyond the range of the model its last
             pixel is repeated.
         residual : bool
             Whether the lines are corrected by the model's residual.

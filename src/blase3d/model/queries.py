@@ -168,7 +168,7 @@ def without_node(model: Model, name: str, value: float) -> Model:
     """
     axes = dict(model.axes)
     left = np.flatnonzero(~np.isclose(axes[name], value))
-    rates = {
+    cross = {
         label: values.take(left, axis=[other for other in axes if other != label].index(name))
         for label, values in model.cross_derivatives.items()
         if label != name
@@ -181,7 +181,7 @@ def without_node(model: Model, name: str, value: float) -> Model:
     return model.with_forward(
         replace(
             forward,
-            interpolation=make_interpolation(axes, model.recipe.interpolation, rates),
+            interpolation=make_interpolation(axes, model.recipe.interpolation, cross),
             basis=forward.basis[kept],
             residual=None if residual is None else replace(residual, nodes=residual.nodes[kept]),
         )
