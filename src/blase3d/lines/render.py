@@ -49,7 +49,7 @@ _BLANK = np.array([[0.0, NO_AREA, 0.0, 0.0]], np.float32)
 )
 @dataclass(frozen=True)
 class Layout:
-    """Which lines reach which pixels: C chunks of at most S lines that reach one tile.
+    """Lines that reach each pixel: C chunks of at most S lines that reach one tile.
 
     `x` (C, TILE) pixel and `offsets` (C, S) line wavelengths from the tile's centre (Å, float32),
     `slots` (C, S) indices of lines (N for an empty slot), `tile` (C,) the tile of each chunk in
