@@ -132,7 +132,7 @@ def test_spectra_outside_and_at_nodes_are_left_out_and_counted(model):
 
 def test_nothing_usable_is_said_in_words(model):
     outside = toy.toy_grid({"teff": (6500.0,), "logg": (4.5,), "feh": (0.0,)})
-    with pytest.raises(LabelError, match="1 lie beyond"):
+    with pytest.raises(LabelError, match="1 lie outside"):
         validate(model, outside)
     other = toy.toy_grid({**BETWEEN, "alpha": (0.0, 0.2)})
     with pytest.raises(LabelError, match="alpha"):
