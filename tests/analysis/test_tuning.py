@@ -58,6 +58,7 @@ def test_changes_of_lines_are_found(tuned, changes):
         assert np.std(got - wanted) < 0.45 * np.std(wanted), name
 
 
+@pytest.mark.long
 def test_errors_of_lines_are_not_counted_twice(model, changes, monkeypatch):
     """Inference allows for lines that are wrong; where their changes are sought, it must not."""
     monkeypatch.setattr(line_errors, "_CLASS", 10)  # the toy universe has few lines

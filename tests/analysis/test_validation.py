@@ -151,6 +151,7 @@ def test_bytes_are_those_of_the_file(model, tmp_path):
 
 
 @pytest.mark.parametrize("free", [None, ["teff"], ["logg", "feh"]])
+@pytest.mark.long
 def test_shares_add_up_to_one(exact, free):
     found = line_information(exact, INSIDE, free=free)
     assert found.names == tuple(free or AXES)

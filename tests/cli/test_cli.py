@@ -97,6 +97,7 @@ def test_one_bad_spectrum_stops_no_other(run: Run, world: World) -> None:
     assert "teff" in table.read_text()
 
 
+@pytest.mark.long
 def test_report_is_written(run: Run, world: World) -> None:
     page = world.folder / "star.html"
     done = run("infer", world.star, "--model", world.model, "--fix", "vsini=0", "--report", page)

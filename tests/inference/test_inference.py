@@ -93,6 +93,7 @@ def test_macroturbulence_is_found_where_rotation_is_known(model):
     assert answer.nuisance["vmac"].sigma < 1.0
 
 
+@pytest.mark.long
 def test_a_resolution_that_varies(model):
     varying = np.linspace(20_000.0, 60_000.0, INNER.size)
     spectrum = star(model, resolution=varying, snr=500.0)
@@ -100,6 +101,7 @@ def test_a_resolution_that_varies(model):
     assert infer(replace(spectrum, resolution=60_000.0), model).chi2_red > 1.3
 
 
+@pytest.mark.long
 def test_wide_pixels_average_the_flux(model):
     wide = WAVELENGTH[400:-400:30]
     given = {"vsini": 0.0, "resolution": np.inf}
@@ -135,6 +137,7 @@ def refined_at(problem, theta):
     return likely.refined(likely.predicted(theta))
 
 
+@pytest.mark.long
 def test_modes_of_the_emulators_error_are_a_covariance(doubtful):
     spectrum = star(doubtful, wavelength=WAVELENGTH[500:1500], snr=300.0)
     spectrum = replace(spectrum, flux=spectrum.flux * 1e13, error=spectrum.error * 1e13)
@@ -271,6 +274,7 @@ def test_the_answer_keeps_what_it_knows(model):
     assert repr(answer) == f"<Inference: {answer}>"
 
 
+@pytest.mark.long
 def test_interleaving_orders_are_kept_apart(model):
     first, second = (
         star(model, wavelength=INNER + d, slope=s) for d, s in ((0, 0.3), (3e-3, -0.3))
@@ -470,6 +474,7 @@ def test_no_rotation_ends_at_zero_and_says_so(model):
         assert abs(answer.labels[name].value - TRUTH[name]) < 4 * answer.labels[name].sigma
 
 
+@pytest.mark.long
 def test_flux_of_the_model_takes_any_resolution(model):
     constant = model.flux(**TRUTH, resolution=3e4, wavelength=INNER)
     as_array = model.flux(**TRUTH, resolution=np.full(INNER.size, 3e4), wavelength=INNER)

@@ -293,6 +293,7 @@ def test_few_functions_describe_smooth_variation():
 
 
 @pytest.mark.skipif(not SURFACE.exists(), reason="there is no ../shared/data")
+@pytest.mark.long
 def test_a_real_surface_every_second_teff_held_out():
     """Strength of one line (8185.51 Å) at 73 Teff x 9 log g.
 
