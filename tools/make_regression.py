@@ -51,7 +51,8 @@ def spectrum(path: Path) -> None:
     mask = np.arange(wave.size) < 2
     order = np.arange(wave.size) // 51
     meta = {"object": "toy", "labels": {"teff": 5700.0}}
-    made = Spectrum(wave, flux, flux / 100, mask, 2 * flux, 50_000.0, meta, order)
+    varying = np.linspace(45_000.0, 55_000.0, wave.size)
+    made = Spectrum(wave, flux, flux / 100, mask, 2 * flux, 50_000.0, meta, order, varying)
     write_spectrum(made, path)
 
 
@@ -74,7 +75,7 @@ def clones(path: Path) -> None:
 
 def model(path: Path) -> None:
     """Lines that follow three smooth functions and one of the library's own, a residual of one
-    mode, one mode of the error; two labels fit_cross_derivatives from each other."""
+    mode, one mode of the error; cross derivatives between two labels."""
     truth = toy_lines(GRID.labels[0])
     count, pixels = truth.reference.size, GRID.wavelength.size
     step = np.linspace(-0.1, 0.1, 4 * count, dtype=np.float32).reshape(4, count)

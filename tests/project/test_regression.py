@@ -69,6 +69,9 @@ def test_spectra(name: str) -> None:
     assert spectrum.order[[0, 50, 51, 100]].tolist() == [0, 0, 1, 1]
     assert (spectrum.resolution, len(spectrum)) == (50_000.0, 101)
     assert spectrum.meta["labels"] == {"teff": 5700.0}
+    if name.startswith("spectrum-2"):
+        assert spectrum.pixel_resolution is not None
+        np.testing.assert_allclose(spectrum.pixel_resolution[[0, -1]], [45e3, 55e3], rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", of("clones"))

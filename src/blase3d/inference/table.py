@@ -20,12 +20,12 @@ def table_of_inferences(
     Parameters
     ----------
     rows : sequence of dict
-        Of each spectrum its name, `spectrum`, with `Inference.to_dict()` or with `error`: the
-        reason why there is no answer.
+        One for each spectrum: its name, `spectrum`, and either `Inference.to_dict()` or `error`,
+        the reason why there is no answer.
     labels : sequence of str
         Names of the labels, in the order of the columns.
     more : sequence of str
-        Numbers that the rows have besides, for the last columns, such as `odds`.
+        Names of further numbers in the rows, such as `odds`; they become the last columns.
 
     Returns
     -------

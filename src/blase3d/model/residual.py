@@ -1,7 +1,7 @@
-"""The residual: what lines leave at the nodes, compressed to a given error.
+"""The residual: the spectra of the nodes less their lines, compressed to a given error.
 
-The spectra of the nodes less their lines, in `evaluate.opacity_root` S and weighted by dF/dS at
-each pixel, are a matrix (nodes, pixels). Its principal components are kept, with both factors in
+The residuals, in `evaluate.opacity_root` S and weighted by dF/dS at each pixel, are a matrix
+(nodes, pixels). Its principal components are kept, with both factors in
 whole numbers of a step. Coarse steps of many components take less room than fine steps of few.
 Nodes are weighted so that all reach the same rms error, the one that was asked for.
 """

@@ -1,10 +1,10 @@
 """The next derivative along labels of few values, estimated from the other labels.
 
-Through two to four values of a label, the usual number for abundances, goes a polynomial whose
-order is lower than that of the variation between the nodes. But line strengths follow one curve of
-growth, whatever the label: hotter is much like poorer in metals. So the curvature along one label
-can be predicted from how the slopes along it change with the others. With S the `opacity_root` of
-any pixel, x the label of n values and y the others,
+A label with two to four values, as abundances often have, is interpolated by a polynomial, whose
+degree is too low for the variation between the nodes. But line strengths follow one curve of
+growth, whatever the label: raising Teff acts much like lowering the metallicity. So the curvature
+along one label can be predicted from how the slopes along it change with the others. With S the
+`opacity_root` of any pixel, x the label of n values and y the others,
 
     ∂ⁿS/∂xⁿ = Σₗ cₗ ∂/∂yₗ ∂ⁿ⁻¹S/∂xⁿ⁻¹
 

@@ -1,4 +1,4 @@
-"""The observation as the compiled functions take it: arrays of few distinct shapes, by order."""
+"""The observation as arrays for compiled functions: grouped by order, in few distinct shapes."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ unit variance; linear, and a pytree."""
 
 
 class NoiseModel(Protocol):
-    """A model of the noise: stated errors and misfit to errors, and these to whitened pixels."""
+    """A model of the noise: the errors, from those stated and the misfit, and whitening."""
 
     def estimate(self, noise: Noise, ratio: Floats, level: Floats) -> Noise:
         """Return the noise at a misfit.

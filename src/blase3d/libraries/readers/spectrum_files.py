@@ -76,7 +76,7 @@ def grid_of_files(
 ) -> Grid:
     """A grid of files with labels, each read when it is asked for.
 
-    Of the `optional` labels, those that have one value are none of the grid: they go into
+    `optional` labels with a single value are not labels of the grid: they go into
     meta["fixed_labels"]. `wavelength` (P,) are the pixels (Å, vacuum); None: those of the first.
 
     Raises

@@ -1,8 +1,9 @@
-"""Line profiles: a family of line shapes of unit area. A new one is one module and one row here.
+"""Line profiles: a family of line shapes of unit area. A new one is one module, one row here, and
+its name in `recipe.Profile`.
 
 Every line has an area and two widths, sigma and gamma (`lines.PARAMETERS`). A profile turns the
-widths into two *shape numbers* of its own choice, in which it has closed derivatives:
-the hot kernel (`render`) is built on these.
+widths into two *shape numbers* of its own choice. Its derivatives with respect to these are given
+in closed form, for the inner loop of `render`.
 """
 
 from __future__ import annotations

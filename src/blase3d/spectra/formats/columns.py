@@ -22,7 +22,7 @@ COLUMNS = ("wavelength", "flux", "error", "mask", "continuum", "order", "pixel_r
 _SYNONYMS = {"resolution": "pixel_resolution"}
 """Other names of columns that are read."""
 FORMAT = "blase3d-spectrum"
-VERSION = 1
+VERSION = 2
 """Version of the files that are written. Files of others state none, and are read too."""
 
 
