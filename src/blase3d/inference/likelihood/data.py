@@ -18,7 +18,7 @@ from ...spectra.broaden import Pixels, pixel_widths, pixels_of
 from ...spectra.continuum import chebyshev_basis
 from ...spectra.spectrum import Spectrum
 from ..problem import Problem
-from .errors import ErrorArrays
+from .error_budget import ErrorArrays
 
 _HUGE = 1e6
 """Flux, in units of the median, at which it is clipped: float32 must hold its square."""

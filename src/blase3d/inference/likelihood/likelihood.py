@@ -16,7 +16,7 @@ With Q the orthonormal columns of the weighted continuum, P = 1 − QQᵀ, Z = P
     a = (1 + ZᵀZ)⁻¹ Zᵀ P r/e,      whitened residual = [P r/e − Z a; −a],
 
 and the same for the columns of J in place of r. Chi-square and its curvature are the plain sums
-of squares of these longer vectors. The errors (`errors.py`: noise, lines, modes) are held fixed
+of squares of these longer vectors. The errors (`error_budget`: noise, lines, modes) are held fixed
 while θ is sought, and estimated again at the θ that was found (`Likelihood.refined`).
 
 So the amplitudes a are measured from all pixels, and θ is corrected for the modes. But real model
@@ -44,7 +44,7 @@ from ...runtime.arrays import Bools, Floats
 from ..noise.noise import Independent, Noise, Whitening, first_noise, noise_at
 from ..problem import Problem
 from .data import Data, ForwardForm, PaddedLayout, form_of, layout_of, make_data, unit_of_flux
-from .errors import ErrorArrays, ErrorBudget, without_modes
+from .error_budget import ErrorArrays, ErrorBudget, without_modes
 from .forward import observed_flux, parameters_at, predict, predict_with_slopes
 from .line_errors import LineErrors, find_line_errors
 from .marginal import linear_at
