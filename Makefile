@@ -13,7 +13,7 @@ env: ## Development environment in .venv, with the commit hooks if pre-commit is
 	.venv/bin/pip install -e '.[dev]'
 	@if command -v pre-commit >/dev/null; then pre-commit install; fi
 
-test: ## Short tests, as a newcomer runs them (about three minutes).
+test: ## Short tests, as a newcomer runs them (about four minutes).
 	pytest $(ARGS)
 
 test-all: ## All tests, with the long ones.

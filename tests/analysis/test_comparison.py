@@ -13,6 +13,8 @@ from blase3d.errors import InputError
 from blase3d.libraries.toy import WAVELENGTH, toy_grid
 from blase3d.spectra.spectrum import Spectrum
 
+pytestmark = pytest.mark.long
+
 AXES = {"teff": (5000.0, 5500.0, 6000.0), "logg": (4.0, 4.5, 5.0), "feh": (-0.5, 0.0, 0.5)}
 GRID = toy_grid(AXES)
 TRUE = model_of(GRID)
@@ -57,7 +59,6 @@ def test_equal_models_are_not_told_apart():
     assert "does not decide" in " ".join(found.warnings)
 
 
-@pytest.mark.long
 def test_an_edge_that_another_model_goes_beyond_is_named():
     hot = star(WIDER, teff=6300.0)
     found = compare(hot, {"narrow": TRUE, "wide": WIDER}, **SETTINGS)
@@ -73,7 +74,6 @@ def test_what_none_fits_is_said_to_be_so():
     assert any("fits poorly" in warning for warning in found.warnings)
 
 
-@pytest.mark.long
 def test_only_what_all_cover_is_compared():
     part = model_of(GRID.cut(WAVELENGTH[500], WAVELENGTH[1500]))
     found = compare(star(), {"whole": TRUE, "part": part}, **SETTINGS)
@@ -81,7 +81,6 @@ def test_only_what_all_cover_is_compared():
     assert found.to_dict()["pixels"] == found.n_pixels
 
 
-@pytest.mark.long
 def test_libraries_of_other_labels_are_compared():
     richer = model_of(toy_grid(AXES | {"alpha": (0.0, 0.2, 0.4)}))
     found = compare(star(richer, alpha=0.3), {"three": TRUE, "four": richer}, **SETTINGS)

@@ -18,6 +18,8 @@ from blase3d.model.model_file import load_model, save_model
 from blase3d.spectra.formats import read_spectrum, write_spectrum
 from blase3d.spectra.spectrum import Spectrum
 
+pytestmark = pytest.mark.long
+
 TRUTH = {"teff": 5730.0, "logg": 4.3, "feh": -0.1}
 RESOLUTION, SNR = 60_000.0, 300.0
 KNOWN = {"vsini": 0.0, **TRUTH}
@@ -58,7 +60,6 @@ def test_changes_of_lines_are_found(tuned, changes):
         assert np.std(got - wanted) < 0.45 * np.std(wanted), name
 
 
-@pytest.mark.long
 def test_errors_of_lines_are_not_counted_twice(model, changes, monkeypatch):
     """Inference allows for lines that are wrong; where their changes are sought, it must not."""
     monkeypatch.setattr(line_errors, "_CLASS", 10)  # the toy universe has few lines
@@ -107,7 +108,6 @@ def test_a_tuned_model_is_a_model(tuned, model, tmp_path):
     )  # what a file keeps
 
 
-@pytest.mark.long
 def test_a_star_without_changes_is_left_alone(model):
     """Noise alone does not change lines by more than it must."""
     star, flux = star_of(model)
@@ -147,7 +147,6 @@ def test_settings_that_are_none_are_refused(model):
         Scales(shift=-0.1)
 
 
-@pytest.mark.long
 def test_the_command_writes_model_and_template(model, tmp_path, monkeypatch, run):
     star, _ = star_of(model)
     write_spectrum(star, tmp_path / "star.npz")

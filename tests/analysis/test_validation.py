@@ -66,6 +66,7 @@ def exact():
     return model_of(grid, rest=rest)
 
 
+@pytest.mark.long
 def test_document_has_exactly_the_agreed_keys(noise_free):
     found = json.loads(json.dumps(noise_free.to_dict()))
     assert set(found) == KEYS
@@ -76,12 +77,14 @@ def test_document_has_exactly_the_agreed_keys(noise_free):
         assert set(errors) == {"mean_abs", "median_abs", "std"}
 
 
+@pytest.mark.long
 def test_a_model_with_a_residual_is_exact_at_its_nodes(noise_free):
     assert noise_free.nodes.n == 12
     assert noise_free.nodes.flux_rms_worst < 1e-4
     assert 1e-4 < noise_free.nodes.lines_only_rms_median < 0.05
 
 
+@pytest.mark.long
 def test_stored_errors_of_nodes_are_those_computed_anew(model, noise_free):
     anew = validate(model, None, nodes=toy.toy_grid(AXES)).nodes
     assert anew.lines_only_rms_median == pytest.approx(
@@ -90,6 +93,7 @@ def test_stored_errors_of_nodes_are_those_computed_anew(model, noise_free):
     assert anew.flux_rms_worst < 1e-4
 
 
+@pytest.mark.long
 def test_held_out_errors_are_those_of_the_flux(model, noise_free, holdout):
     rms = [
         np.sqrt(
@@ -124,12 +128,14 @@ def test_other_pixels_are_interpolated(model, noise_free):
     assert found.flux_rms_median == pytest.approx(noise_free.holdout.flux_rms_median, rel=0.5)
 
 
+@pytest.mark.long
 def test_spectra_outside_and_at_nodes_are_left_out_and_counted(model):
     mixed = toy.toy_grid({"teff": (5500.0, 5600.0, 6500.0), "logg": (4.25,), "feh": (0.25,)})
     found = validate(model, mixed)
     assert (found.holdout.n, found.n_outside, found.n_at_nodes) == (1, 1, 1)
 
 
+@pytest.mark.long
 def test_nothing_usable_is_said_in_words(model):
     outside = toy.toy_grid({"teff": (6500.0,), "logg": (4.5,), "feh": (0.0,)})
     with pytest.raises(LabelError, match="1 lie outside"):
@@ -144,6 +150,7 @@ def test_a_model_without_node_errors_says_so(exact):
         validate(exact, None)
 
 
+@pytest.mark.long
 def test_bytes_are_those_of_the_file(model, tmp_path):
     path = tmp_path / "model"
     path.write_bytes(b"12345")

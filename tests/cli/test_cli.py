@@ -114,6 +114,7 @@ def test_synth_and_back(run: Run, world: World) -> None:
     assert abs(answer["labels"]["teff"]["value"] - TRUTH["teff"]) < 2.0
 
 
+@pytest.mark.long
 def test_lines_and_validate(run: Run, world: World) -> None:
     done = run("lines", world.model, *LABELS, "--json")
     listed = json.loads(done.out)["lines"]

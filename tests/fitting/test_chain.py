@@ -26,6 +26,8 @@ from blase3d.recipe import DEFAULT, PAPER
 from blase3d.spectra.spectrum import Spectrum
 from blase3d.units import SPEED_OF_LIGHT
 
+pytestmark = pytest.mark.long
+
 RANGE = (8503.6, 8519.4)
 """Å: eleven lines of all kinds. The strong line at 8498 reaches in with half a per cent."""
 PIXELS = toy_grid().cut(*RANGE).wavelength
@@ -229,7 +231,6 @@ def test_labels_are_recovered(model, labels, snr):
     assert "poor fit" not in answer.flags
 
 
-@pytest.mark.long
 def test_intervals_contain_the_truth_as_often_as_stated(model):
     """The rms of 24 pulls is known to 14 %, so this finds errors that are wrong by a factor of two,
     and not by 30 %; `benchmarks/inference.py` measures the coverage of hundreds of stars."""
@@ -264,7 +265,6 @@ def test_a_prior_and_a_fixed_label_have_effect(model):
 
 
 @pytest.mark.lowest
-@pytest.mark.long
 def test_gp_comes_close(model, monkeypatch):
     monkeypatch.setattr(bayes_opt, "RANDOM", 15)
     monkeypatch.setattr(bayes_opt, "GUIDED", 1)
@@ -306,7 +306,6 @@ FIRST, SECOND = (f"fit lines, round {k} of 2" for k in (1, 2))
 
 
 @pytest.mark.parametrize(("stage", "after"), [("clone", 5), (FIRST, 1), (SECOND, 0), (SECOND, 1)])
-@pytest.mark.long
 def test_an_interrupted_run_resumes(small, undisturbed, tmp_path, stage, after):
     path = tmp_path / "clones"
     with pytest.raises(KeyboardInterrupt):
@@ -339,7 +338,6 @@ class Doomed:
         return self.write(*arguments, **options)
 
 
-@pytest.mark.long
 def test_a_run_that_is_interrupted_at_every_seventh_write_completes(
     small, undisturbed, tmp_path, monkeypatch
 ):
@@ -355,7 +353,6 @@ def test_a_run_that_is_interrupted_at_every_seventh_write_completes(
     same_lines(again, undisturbed)
 
 
-@pytest.mark.long
 def test_a_node_that_failed_once_is_cloned_later(tmp_path):
     axes = {"teff": (5500.0,), "logg": (4.0, 4.5, 5.0), "feh": (0.0,)}
     grid = grid_of_stars(axes).cut(*RANGE)
@@ -377,7 +374,6 @@ def test_a_node_that_failed_once_is_cloned_later(tmp_path):
     assert len(build(again).meta["nodes"]) == 3
 
 
-@pytest.mark.long
 def test_a_finished_run_is_not_done_again(small, undisturbed, monkeypatch):
     monkeypatch.setattr(archive, "write_array", Doomed(1))
     clone(small, undisturbed.path, QUICK)
@@ -406,7 +402,6 @@ def with_faults(grid, nan):
     return grid_of(grid.wavelength, grid.labels, grid.label_names, flux, continuum, grid.meta)
 
 
-@pytest.mark.long
 def test_a_hole_and_a_node_that_is_not_finite(tmp_path):
     axes = {"teff": (5000.0, 5500.0, 6000.0, 6500.0), "logg": (4.0, 5.0), "feh": (-0.5, 0.5)}
     grid = grid_of_stars(axes, missing=[6]).cut(*RANGE)
@@ -438,7 +433,6 @@ def test_when_no_node_can_be_cloned(tmp_path):
         clone(with_faults(grid, nan=[0, 1]), tmp_path / "broken", QUICK)
 
 
-@pytest.mark.long
 def test_a_fourth_label(tmp_path):
     axes = {
         "teff": (5000.0, 5500.0, 6000.0),
@@ -456,7 +450,6 @@ def test_a_fourth_label(tmp_path):
     assert answer.labels["teff"].value == pytest.approx(5300.0, abs=60.0)
 
 
-@pytest.mark.long
 def test_the_paper_recipe(tmp_path):
     axes = {"teff": (5500.0, 6000.0), "logg": (4.0, 4.5), "feh": (0.0, 0.5)}
     grid = toy_grid(axes).cut(*RANGE)

@@ -88,6 +88,7 @@ def come_back():
     return fit_line_grid(disturbed(0.15), WAVELENGTH, FLUX, MODES, TRUE)
 
 
+@pytest.mark.long
 def test_known_lines_are_recovered_from_a_disturbed_start(come_back):
     fitted, model = come_back
     assert rms(model - FLUX) < 2e-3

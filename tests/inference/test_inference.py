@@ -66,6 +66,7 @@ def check(answer, sigmas=4.0, **more):
         assert abs(found.value - truth[name]) < sigmas * found.sigma, name
 
 
+@pytest.mark.long
 def test_a_moving_rotating_star(model):
     answer = infer(star(model), model)
     check(answer)
@@ -151,6 +152,7 @@ def test_modes_of_the_emulators_error_are_a_covariance(doubtful):
     assert likely.chi2(theta) < 0.95 * make_likelihood(problem).chi2(theta)
 
 
+@pytest.mark.long
 def test_first_derivatives_of_chi2(doubtful):
     problem = make_problem(star(doubtful), doubtful)
     theta = np.array([5800.0, 4.4, -0.2, -36.5, 11.0])
@@ -196,6 +198,7 @@ def test_the_error_of_the_emulator_is_in_the_intervals(model, doubtful):
     assert unsure == pytest.approx(30.0, rel=0.1)
 
 
+@pytest.mark.long
 def test_intervals_do_not_rely_on_what_is_corrected(doubtful):
     """Covariance of plain least squares by dense matrices: noise, and the effect of the modes on θ
     if their amplitudes are not measured from the data."""
@@ -353,6 +356,7 @@ def test_telluric_bands_are_masked_of_observed_spectra_only(model, monkeypatch):
 # Draws
 
 
+@pytest.mark.long
 def test_spectra_on_the_models_own_pixels_share_what_is_compiled(model):
     """A process that infers spectra of many ranges does not compile for each of them."""
     still, compiled = {"rv": 0.0, **SHARP}, []

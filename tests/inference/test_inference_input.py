@@ -115,6 +115,7 @@ def test_faint_lines_are_not_taken_for_none(model):
     assert not any(flag.startswith("no lines") for flag in answer.flags)
 
 
+@pytest.mark.long
 def test_two_solutions_are_flagged(model):
     """In a single line, a cool metal-poor and a hot metal-rich star differ little."""
     part = (WAVELENGTH > 8505.0) & (WAVELENGTH < 8507.5)

@@ -11,6 +11,8 @@ from blase3d.inference import infer
 from blase3d.libraries.toy import WAVELENGTH, toy_continuum, toy_flux, toy_grid
 from blase3d.spectra.spectrum import Spectrum, cut
 
+pytestmark = pytest.mark.long
+
 TRUTH = {"teff": 5730.0, "logg": 4.32, "feh": -0.13}
 KNOWN = {"resolution": np.inf, "vsini": 0.0}
 
@@ -31,7 +33,6 @@ def observed(low, high):
 
 
 @pytest.mark.parametrize("span", [(8495.0, 8519.9), (8480.1, 8500.0), (8480.1, 8519.9)])
-@pytest.mark.long
 def test_the_overlap_is_used_and_the_rest_is_told(model, span):
     star = observed(*span)
     answer = infer(star, model, fixed=KNOWN)

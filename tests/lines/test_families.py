@@ -181,6 +181,7 @@ def test_lines_that_stand_alone_render_as_alone(name, rule):
     np.testing.assert_allclose(flux, lines.alone(WAVELENGTH, rule)[0], atol=2e-6)
 
 
+@pytest.mark.long
 @profiles
 @rules
 def test_derivatives_of_the_flux_in_both_directions(name, rule):

@@ -125,6 +125,7 @@ def test_empty_tiles_and_padding_are_continuum():
     np.testing.assert_allclose(flux, np.exp(-truth), atol=1e-5)
 
 
+@pytest.mark.long
 def test_more_lines_than_a_chunk_holds():
     reference = np.full(40, 8481.0)
     params = np.tile(np.float32([0.0, np.log(0.002), -2.5, -3.5]), (40, 1))

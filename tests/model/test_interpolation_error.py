@@ -14,6 +14,8 @@ from blase3d.model.interpolation import coordinates
 from blase3d.model.interpolation_error import error_shares, make_error_modes
 from blase3d.model.short_axes import fit_cross_derivatives
 
+pytestmark = pytest.mark.long
+
 AXES = {
     "teff": np.linspace(4800.0, 6800.0, 5),
     "logg": np.array([4.0, 4.5, 5.0]),
@@ -83,7 +85,6 @@ def test_a_single_label_has_no_cross_derivatives_and_the_full_difference_counts(
     assert shares_of(model_of(two), two) == {}
 
 
-@pytest.mark.long
 def test_cross_derivatives_count_by_their_share(grid):
     """Of the difference of models with and without them."""
     rates = fit_cross_derivatives(grid.axes, opacity_roots(grid))["feh"]

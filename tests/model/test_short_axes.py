@@ -60,6 +60,7 @@ def test_a_single_label_has_no_cross_derivatives(axes):
     assert fit_cross_derivatives(axes, box_of(strengths, axes)) == {}
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("double")
 def test_the_next_degree_is_exact_where_one_quantity_determines_everything():
     """A cubic along three nodes, which by themselves determine a parabola."""
@@ -78,6 +79,7 @@ def test_the_next_degree_is_exact_where_one_quantity_determines_everything():
     assert np.abs(error["with"]).max() < 1e-7 < 1e-4 < np.abs(error["without"]).max()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("double")
 def test_nodes_stay_exact_and_constants_constant():
     rng = np.random.default_rng(2)
@@ -124,6 +126,7 @@ def normalised(grid):
     return np.array([grid[i].flux / grid[i].continuum for i in range(len(grid))])
 
 
+@pytest.mark.long
 def test_spectra_between_the_nodes_are_better():
     """In the toy universe, whose lines differ in their dependence on the labels, amid the cells."""
     grid = toy_grid(TOY).cut(8490.0, 8510.0)

@@ -180,6 +180,7 @@ def test_a_folder_of_labels_and_a_device_are_no_outputs(inner: Path) -> None:
     require_writable(inner / "new")
 
 
+@pytest.mark.long
 def test_keys_of_labels_are_no_paths(world: World, inner: Path) -> None:
     """Labels called like paths, tags or markup stay inside of what is written."""
     names = np.array(["teff", "../../neighbour/x", "<script>alert(1)</script>"])

@@ -14,6 +14,8 @@ from blase3d.model.model import Model
 from blase3d.model.model_file import load_model, save_model
 from blase3d.spectra.spectrum import Spectrum
 
+pytestmark = pytest.mark.long
+
 THREADS, REQUESTS = 8, 24
 SHARP = {"vsini": 0.0, "resolution": np.inf}
 

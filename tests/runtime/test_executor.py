@@ -135,6 +135,7 @@ def farm(request):
 class TestAnyFarm:
     """What holds whoever does the work."""
 
+    @pytest.mark.long
     def test_every_item_has_its_result(self, farm):
         assert dict(run(squared, range(1, 12), farm[0])) == {x: x * x for x in range(1, 12)}
         assert list(run(squared, [], farm[0])) == []

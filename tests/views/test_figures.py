@@ -224,6 +224,7 @@ def test_times_are_those_of_the_clock(model):
     assert "cores" in sentence(drawing)
 
 
+@pytest.mark.long
 def test_residuals_of_nodes_and_of_held_out_spectra_are_apart(model):
     holdout = toy.toy_grid({"teff": (5500.0, 5600.0), "logg": (4.25,), "feh": (0.0, 0.1)})
     told = []
@@ -253,6 +254,7 @@ def test_held_out_spectra_need_the_same_labels_and_new_places(model):
 # All of them.
 
 
+@pytest.mark.long
 def test_figures_are_written_with_an_index_and_are_the_same_again(model, tmp_path):
     names = ("line-counts", "line-maps")
     for folder in ("a", "b"):
@@ -276,6 +278,7 @@ def test_figures_are_written_with_an_index_and_are_the_same_again(model, tmp_pat
     assert open_windows is None or not open_windows.Gcf.figs
 
 
+@pytest.mark.long
 def test_a_model_of_one_label_has_the_figures_that_it_can_have(tmp_path):
     single = toy_model({"teff": (5500.0, 6000.0), "logg": (4.5,), "feh": (0.0,)})
     names = ("process", "line-counts", "line-maps", "reconstruction", "line-or-pixel")

@@ -264,6 +264,7 @@ def test_a_line_tells_what_it_would_by_itself(model, page):
     assert f"± {alone:.2g} K" in page.text
 
 
+@pytest.mark.long
 def test_lines_are_those_of_the_star_as_it_was_observed(model):
     """Uncertainties agree with finite differences of the flux with all effects that were fitted."""
     inference = make_inference(model)
@@ -411,6 +412,7 @@ def test_long_spectra_keep_their_extremes_in_little_room(model):
     assert len(viewer_data(long, [], {})) < 2.4e6
 
 
+@pytest.mark.long
 def test_a_report_from_the_command_line_has_orders_and_masked_pixels(model, tmp_path, run):
     inference = make_inference(model)
     order = np.where(inference.wavelength < 8500.0, 52, 51)

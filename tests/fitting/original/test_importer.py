@@ -29,6 +29,7 @@ from blase3d.spectra.formats import read_spectrum, write_spectrum
 from blase3d.spectra.spectrum import Spectrum
 
 
+@pytest.mark.long
 def test_import_build_and_flux_of_a_known_world(folder: Path, tmp_path: Path) -> None:
     report = import_states(folder, tmp_path / "c.zarr", wave=WAVE)
     assert report.imported == (0, 1, 2, 3)

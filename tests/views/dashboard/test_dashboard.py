@@ -176,6 +176,7 @@ def test_a_cut_has_all_that_its_window_needs(long_model, small_cuts, middle, wid
     assert cut.size <= max(4 * (needed + 10), 4096)
 
 
+@pytest.mark.long
 def test_a_cut_shows_the_same_as_the_whole(long_model, small_cuts, settings):
     near = replace(settings, window=(8497.0, 8499.0), rv=12.0, vsini=4.0, resolution=30_000.0)
     compiled = CompiledModel(long_model)
@@ -324,6 +325,7 @@ def test_masked_pixels_orders_and_gaps_interrupt_the_curve(model, settings):
     assert not ((shown_star.wavelength > 8495.0) & (shown_star.wavelength < 8496.0)).any()
 
 
+@pytest.mark.long
 def test_a_fit_is_shown_by_its_continuum_and_orders(model, settings):
     star = star_of(model, settings, continuum=3e-14)
     star = replace(star, order=(np.arange(len(star)) > 600).astype(int), resolution=1e6)
