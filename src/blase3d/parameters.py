@@ -1,8 +1,8 @@
 """Parameters of a star: one table of names, units, ranges and defaults.
 
 A star has *labels*, which the library sets (teff, logg, feh, ...), and *parameters of the
-observation*, which every model has (rv, vsini, vmac, resolution, limb darkening). Command line,
-inference, report, dashboard and figures take titles, units, ranges and defaults from here. A new
+observation*, which every model has (rv, vsini, vmac, resolution, dilution, limb darkening). Command
+line, inference, report, dashboard and figures take titles, units, ranges and defaults from here. A new
 parameter of the observation is one row here, and its effect on the flux in `model/instrument.py`.
 """
 
@@ -100,15 +100,21 @@ OBSERVATION = (
         low=500.0, high=1e6, power=-2.0, guesses=(1e5, 3e4, 1e4, 3e3), neutral=math.inf,
     ),
     Parameter(
+        "dilution", "Dilution", "$d$",
+        low=-0.5, high=0.95, guesses=(0.0,), neutral=0.0, assumed=0.0,
+    ),
+    Parameter(
         "limb_darkening", "Limb darkening", r"$\varepsilon$",
         low=0.0, high=1.0, assumed=LIMB_DARKENING,
     ),
 )  # fmt: skip
 """Parameters of the observation. The line profile is even in vsini and vmac, and their slope
 vanishes at zero: it is their squares, and the inverse square of the resolution, that add up to
-the variance of a line."""
+the variance of a line. The dilution d makes lines shallower, F to (1 − d) F + d: it is positive for
+light without lines (veiling, scattered light, sky that was not subtracted), and negative where too
+much sky was subtracted."""
 
-FITTED = ("rv", "vsini", "vmac", "resolution")
+FITTED = ("rv", "vsini", "vmac", "resolution", "dilution")
 """Parameters of the observation that inference can fit, in the order of results."""
 
 RESERVED = frozenset(

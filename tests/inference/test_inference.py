@@ -73,7 +73,7 @@ def test_a_moving_rotating_star(model):
     assert answer.flags == ()
     assert 0.9 < answer.chi2_red < 1.1
     assert set(answer.nuisance) == {"rv", "vsini"}
-    assert answer.fixed == {"resolution": 40_000.0, "vmac": 0.0}
+    assert answer.fixed == {"resolution": 40_000.0, "vmac": 0.0, "dilution": 0.0}
 
 
 def test_without_stated_errors_the_scatter_is_the_error(model):
@@ -92,6 +92,18 @@ def test_macroturbulence_is_found_where_rotation_is_known(model):
     answer = infer(spectrum, model, priors={"vmac": Prior(0.0, 20.0)}, fixed={"vsini": 0.0})
     check(answer, vmac=6.0)
     assert answer.nuisance["vmac"].sigma < 1.0
+
+
+@pytest.mark.parametrize("dilution", [0.2, -0.05])
+def test_dilution_is_found(model, dilution):
+    """Light without lines, or too much sky subtracted, with the sign that the table states."""
+    spectrum = star(model, dilution=dilution, snr=500.0)
+    undiluted = np.asarray(model.flux(**TRUTH, wavelength=INNER, **OBSERVED))
+    diluted = np.asarray(model.flux(**TRUTH, wavelength=INNER, **OBSERVED, dilution=dilution))
+    np.testing.assert_allclose(diluted, (1.0 - dilution) * undiluted + dilution, atol=1e-6)
+    answer = infer(spectrum, model, priors={"dilution": Prior(-0.3, 0.5)})
+    check(answer, dilution=dilution)
+    assert answer.nuisance["dilution"].sigma < 0.05
 
 
 @pytest.mark.long

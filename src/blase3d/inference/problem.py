@@ -159,7 +159,7 @@ def make_problem(
 
     Velocity and rotation are free unless fixed. The resolution is that of the spectrum; if the
     spectrum states none, it is fitted, and the rotation is then zero unless a prior frees it.
-    Macroturbulence is zero unless a prior frees it. A label with one value in the library is fixed.
+    Macroturbulence and dilution are zero unless a prior frees them. A label with one value in the library is fixed.
 
     Raises
     ------

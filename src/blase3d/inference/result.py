@@ -47,7 +47,8 @@ class Inference:
     labels : dict of Estimate
         Labels of the library: teff (K), logg (dex of cm/s²), feh (dex), ...
     nuisance : dict of Estimate
-        Fitted parameters of the observation: rv, vsini and vmac (km/s), resolution (λ/Δλ).
+        Fitted parameters of the observation: rv, vsini and vmac (km/s), resolution (λ/Δλ),
+        dilution.
     fixed : dict of float
         Fixed parameters.
     names : tuple of str

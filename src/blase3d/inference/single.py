@@ -49,8 +49,8 @@ def infer(
         curvature. `posterior`: draws by the No-U-Turn sampler, started there (extra `posterior`).
         `gp`: Bayesian optimisation of the rms, as in the paper.
     priors, fixed : dict, optional
-        Priors and fixed values by name: labels, rv, vsini and vmac (km/s), resolution. The
-        resolution is that of the spectrum; if the spectrum states none, it is fitted.
+        Priors and fixed values by name: labels, rv, vsini and vmac (km/s), resolution, dilution.
+        The resolution is that of the spectrum; if the spectrum states none, it is fitted.
     seed : int
         Random seed of `gp` and `posterior`.
     draws, chains : int

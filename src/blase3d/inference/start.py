@@ -291,7 +291,8 @@ def _observed(
     position = np.clip(binned.position - shift, 0.0, smooth.shape[1] - 1.001)
     left = position.astype(np.int64)
     fraction = (position - left).astype(np.float32)
-    return smooth[:, left] * (1.0 - fraction) + smooth[:, left + 1] * fraction
+    departure = smooth[:, left] * (1.0 - fraction) + smooth[:, left + 1] * fraction
+    return departure * np.float32(1.0 - value["dilution"])
 
 
 def _chi2(binned: _BinnedSpectrum, departure: Singles, degree: int) -> Floats:

@@ -31,7 +31,7 @@ def table_of_inferences(
     -------
     astropy.table.Table
         Value and standard deviation (`teff`, `teff_sigma`) of each label, and of those of rv,
-        vsini, vmac and resolution that were fitted in any row; NaN where there is no number.
+        vsini, vmac, resolution and dilution that were fitted in any row; NaN where there is no number.
     """
     from astropy.table import Table
 

@@ -1,6 +1,6 @@
-"""The observed flux: Doppler shift, rotation, macroturbulence, resolution, detector pixels.
+"""The observed flux: Doppler shift, rotation, macroturbulence, resolution, pixels, dilution.
 
-    labels ─► flux (`evaluate`) ─► motion, rotation, turbulence ─► line spread, pixels
+    labels ─► flux (`evaluate`) ─► dilution ─► motion, rotation, turbulence ─► line spread, pixels
 
 `Broadening` holds all that is said of an observation, and `apply_instrument` applies it. Both the
 fits and the line information take it from here.
@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from ..parameters import LIMB_DARKENING
+from ..parameters import FITTED, LIMB_DARKENING
 from ..spectra.broaden import Pixels, broaden, sample, sample_mean
 from ..units import SPEED_OF_LIGHT
 from .evaluate import ForwardModel, evaluate
@@ -26,7 +26,7 @@ from .evaluate import ForwardModel, evaluate
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=("rv", "vsini", "vmac", "resolution", "limb_darkening", "pixels"),
+    data_fields=("rv", "vsini", "vmac", "resolution", "limb_darkening", "pixels", "dilution"),
     meta_fields=(),
 )
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ class Broadening:
         Linear coefficient of the rotation kernel.
     pixels : Pixels or None
         Detector pixels over which the flux is averaged; None: it is given at points.
+    dilution : float or None
+        Fraction d of light without lines: the flux F becomes (1 − d) F + d.
     """
 
     rv: ArrayLike = 0.0
@@ -53,6 +55,7 @@ class Broadening:
     resolution: ArrayLike | None = None
     limb_darkening: ArrayLike = LIMB_DARKENING
     pixels: Pixels | None = None
+    dilution: ArrayLike | None = None
 
     @classmethod
     def of(cls, values: Mapping[str, Any], pixels: Pixels | None = None) -> Broadening:
@@ -68,15 +71,15 @@ class Broadening:
         """
         given = {
             name: values[name]
-            for name in ("rv", "vsini", "vmac", "resolution", "limb_darkening")
+            for name in (*FITTED, "limb_darkening")
             if values.get(name) is not None
         }
         return cls(**given, pixels=pixels)
 
     @property
     def neutral(self) -> bool:
-        """Whether nothing broadens the flux. It may still be shifted."""
-        effects = (self.vsini, self.vmac, self.resolution, self.pixels)
+        """Whether nothing broadens or dilutes the flux. It may still be shifted."""
+        effects = (self.vsini, self.vmac, self.resolution, self.pixels, self.dilution)
         return all(effect is None for effect in effects)
 
 
@@ -112,6 +115,8 @@ def apply_instrument(
         Added to `pixel`, where float32 could not hold the sum (`broaden.sample`).
     """
     flux = sample(flux, forward.to_log)
+    if broadening.dilution is not None:
+        flux += broadening.dilution * (1.0 - flux)
     step, resolution, pixels = forward.velocity_step, broadening.resolution, broadening.pixels
     shift = jnp.log1p(jnp.asarray(broadening.rv) / SPEED_OF_LIGHT) * SPEED_OF_LIGHT / step
     if resolution is not None and jnp.ndim(resolution):  # emitted at one step, observed at another

@@ -171,6 +171,7 @@ class Model:
         vmac: ArrayLike | None = None,
         limb_darkening: ArrayLike = LIMB_DARKENING,
         integrate: bool = False,
+        dilution: ArrayLike | None = None,
         **labels: ArrayLike,
     ) -> Array:
         """Return the flux in units of the continuum at given labels; works in jit, grad and vmap.
@@ -194,6 +195,9 @@ class Model:
         integrate : bool
             Average the flux over pixels that touch midway between the wavelengths, instead of
             sampling it. The wavelengths cannot be traced then.
+        dilution : float, optional
+            Fraction d of light without lines: the flux F becomes (1 − d) F + d. It is negative
+            where too much was subtracted.
         **labels : float
             One value for every label of the model, e.g. teff (K), logg (cgs), feh (dex).
 
@@ -219,7 +223,7 @@ class Model:
         True
         """
         vector = self.label_vector(**labels)
-        effects = (rv, vsini, resolution, wavelength, vmac)
+        effects = (rv, vsini, resolution, wavelength, vmac, dilution)
         if all(effect is None for effect in effects) and not integrate:
             return _evaluate(self.forward, vector, residual=residual)
         at = self.wavelength if wavelength is None else wavelength
@@ -234,6 +238,7 @@ class Model:
             "vsini": vsini,
             "vmac": vmac,
             "resolution": resolution,
+            "dilution": dilution,
             "limb_darkening": limb_darkening,
         }
         pixels = part.detector_pixels(np.asarray(at, np.float64)) if integrate else None
