@@ -26,7 +26,7 @@ def measured(stage: str, *words: object) -> tuple[dict[str, object], str]:
 
     A child starts with the memory of its parent: what is less than this process takes is not seen.
     """
-    command = [sys.executable, "-m", "blase3d.cli", *map(str, words)]
+    command = [sys.executable, "-m", "blase3d", *map(str, words)]
     print(f"{stage}: blase3d {' '.join(command[3:])}", file=sys.stderr)
     start = time.perf_counter()
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:

@@ -105,7 +105,7 @@ def measure(
 @contextmanager
 def serving(path: Path) -> Iterator[str]:
     """The address of a page of the model, while it is served."""
-    command = [sys.executable, "-m", "blase3d.cli", "explore", str(path), "--no-browser"]
+    command = [sys.executable, "-m", "blase3d", "explore", str(path), "--no-browser"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
         try:
             line = next(line for line in server.stderr or () if "http://" in line)

@@ -129,7 +129,7 @@ def in_bytes(unit: Any) -> bytes:
 def killed(server: Server, words: list[str], share: float) -> dict[str, Any]:
     """Run a command until so much of the spectra is on its way, then kill it."""
     begin = time.perf_counter()
-    command = [sys.executable, "-m", "blase3d.cli", *words]
+    command = [sys.executable, "-m", "blase3d", *words]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as child:
         while len(server.sent) < share * len(server.files) and child.poll() is None:
             time.sleep(0.002)

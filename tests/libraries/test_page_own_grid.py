@@ -76,7 +76,7 @@ def test_the_source_of_the_page_is_found_by_its_entry_point(ran, tmp_path, monke
     for teff in (5000, 6000):
         columns = np.column_stack([[849.0, 849.1, 849.2], [1.0, 0.5, teff]])
         np.savetxt(library / f"{teff}K.nm", columns)
-    command = [sys.executable, "-m", "blase3d.cli", "grid", str(library), "--json"]
+    command = [sys.executable, "-m", "blase3d", "grid", str(library), "--json"]
     path = os.pathsep.join([str(site), *sys.path])
     done = subprocess.run(
         command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True

@@ -17,16 +17,16 @@ from .libraries import fetch, grid, import_states
 from .lines import explore, lines
 from .models import build, clone, validate
 from .stars import infer, synth, tune
-from .support import err, keep_compilations, out
+from .support import complain, err, out, settle_environment
+from .terminal import Quiet, Verbose, Version, settle_encoding, with_output_options
 
 __all__ = ["app", "err", "main", "out"]
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    help="Stellar spectra as lines that depend on the labels: model a library, label a star.",
 )
 
 _VERBS = {
@@ -41,12 +41,19 @@ _VERBS = {
 
 for _heading, _commands in _VERBS.items():
     for _command in _commands:
-        app.command(rich_help_panel=_heading)(_command)
+        app.command(rich_help_panel=_heading)(with_output_options(_command))
+
+
+@app.callback()
+def _options(version: Version = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
+    """Stellar spectra as lines that depend on the labels: model a library, label a star."""
 
 
 def main() -> None:
     """Run the command line; errors of input, disk and memory are printed as one sentence."""
-    keep_compilations()
+    settle_environment()
+    settle_encoding()
+    err.quiet = False
     try:
         app()
     except Blase3dError as error:
@@ -57,5 +64,5 @@ def main() -> None:
         sentence = f"out of memory ({error}); use fewer workers or a shorter --wave."
     else:
         return
-    err.print(f"blase3d: {sentence}", style="red", highlight=False)
+    complain(f"blase3d: {sentence}")
     sys.exit(1)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from ..errors import Blase3dError, InputError
-from .support import err, out, progress_bars, write_table
+from .support import complain, out, progress_bars, write_table
 
 if TYPE_CHECKING:
     from ..analysis.comparison import Comparison
@@ -42,7 +42,7 @@ def compare_models(
                 result = compare(read_spectrum(path, medium), models, **settings)
             except Blase3dError as error:
                 rows.append({"spectrum": str(path), "error": str(error)})
-                err.print(f"{path}: {error}", style="red")
+                complain(f"{path}: {error}")
                 continue
             rows.append({"spectrum": str(path), **result.to_dict()})
             if not quiet:

@@ -20,7 +20,7 @@ from ..units import SPEED_OF_LIGHT
 from . import options
 from .comparison import compare_models
 from .support import (
-    err,
+    complain,
     executor,
     out,
     print_json,
@@ -225,7 +225,7 @@ def _infer_spectra(
 def _print_inferences(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         if "error" in row:
-            err.print(f"{row['spectrum']}: {row['error']}", style="red")
+            complain(f"{row['spectrum']}: {row['error']}")
             continue
         table = Table(title=f"{row['spectrum']} ({row['method']}, {row['seconds']:.1f} s)")
         for column in ("", "value", "sigma"):

@@ -35,6 +35,13 @@ out = Console(width=None if sys.stdout.isatty() else 120, markup=False)
 err = Console(stderr=True, soft_wrap=True, markup=False)
 
 
+def complain(sentence: str) -> None:
+    """Print an error to stderr, with --quiet too."""
+    quiet, err.quiet = err.quiet, False
+    err.print(sentence, style="red", highlight=False)
+    err.quiet = quiet
+
+
 @contextmanager
 def progress_bars() -> Iterator[ProgressCallback]:
     """A bar for each stage, on stderr; yields the `progress` argument of the chain."""
@@ -50,11 +57,14 @@ def progress_bars() -> Iterator[ProgressCallback]:
         yield show
 
 
-def keep_compilations() -> None:
-    """Keep JAX's compiled code on disk for the next command, here and in the workers.
+def settle_environment() -> None:
+    """Set the environment of this process and its workers.
 
-    Compilation is most of the time of a short command. The user's environment takes precedence.
+    JAX's compiled code is kept on disk for the next command, since compilation is most of the time
+    of a short one; the user's environment takes precedence. Figures go to files, so no backend of
+    a notebook or a window is needed, which a command run from a notebook may inherit.
     """
+    os.environ["MPLBACKEND"] = "agg"
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(user_cache_folder() / "compiled"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
