@@ -37,11 +37,11 @@ def main() -> None:
     flux = model.flux(teff=5772, logg=4.44, feh=0.0, vsini=2.0, resolution=50_000)
     print(f"the Sun's deepest pixel has {float(flux.min()):.2f} of the continuum")
 
-    # 5. From a spectrum to labels. The packaged star lies between the nodes, recedes, and has
-    #    S/N 100; it has no instrumental broadening and does not rotate. To read your own:
+    # 5. From a spectrum to labels. The packaged star lies between the nodes, recedes, rotates, and
+    #    has S/N 100 and the resolution that it states. To read your own:
     #    b3.read_spectrum("star.fits", medium="air").
     star, truth = noisy_star()
-    answer = b3.infer(star, model, fixed={"resolution": float("inf"), "vsini": 0.0})
+    answer = b3.infer(star, model)
     for name, found in answer.labels.items():
         print(f"  {name}: {found.value:.2f} ± {found.sigma:.2f} (truth {truth[name]:g})")
     for flag in answer.flags:

@@ -15,6 +15,7 @@ Wavelengths are in Å in vacuum, velocities in km/s, Teff in K, log g in dex of 
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +86,7 @@ __all__ = [
 
 
 keep_old_paths()
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # silent unless it is asked for
 
 
 def __getattr__(name: str) -> Any:

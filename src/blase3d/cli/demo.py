@@ -6,7 +6,6 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 from rich.table import Table
 
@@ -57,12 +56,12 @@ def run_demo(
 ) -> tuple[Inference, dict[str, float]]:
     """Clone the packaged library, build its model and infer the packaged star, all into `folder`.
 
-    Returns the inference and the true labels and radial velocity.
+    Returns the inference and the true labels and velocities.
     """
     from ..fitting.build import build
     from ..fitting.clone_grid import clone
     from ..inference import infer
-    from ..libraries.packaged import LIBRARY, RV, noisy_star, packaged_grid
+    from ..libraries.packaged import LIBRARY, RV, VSINI, noisy_star, packaged_grid
     from ..model.model_file import save_model
     from ..recipe import DEFAULT
     from ..spectra.formats import write_spectrum
@@ -75,11 +74,9 @@ def run_demo(
     star, labels = noisy_star()
     write_spectrum(star, folder / "star.npz")
     progress("infer", 0, 1)
-    # The spectrum is as computed: no instrument, no rotation.
-    inference = infer(star, model, fixed={"resolution": np.inf, "vsini": 0.0})
+    inference = infer(star, model)
     progress("infer", 1, 1)
-    truth = {**labels, "rv": RV}
-    paths = f"{folder}/star.npz --model {folder}/model.zip"
-    command = f"blase3d infer {paths} --resolution inf --fix vsini=0"
+    truth = {**labels, "rv": RV, "vsini": VSINI}
+    command = f"blase3d infer {folder}/star.npz --model {folder}/model.zip"
     write_report(folder / "report.html", inference, model, str(folder / "star.npz"), command, truth)
     return inference, truth

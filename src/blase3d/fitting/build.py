@@ -6,6 +6,7 @@ estimate the error between nodes, by leaving nodes out.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -33,6 +34,8 @@ from ..runtime.arrays import Floats, Integers
 from ..runtime.progress import Progress, silent
 from .archive import Archive, software_versions
 from .windows import WindowFits
+
+_LOG = logging.getLogger(__name__)
 
 _SMALL = 8.0
 """Tolerance of the residual of a small model, relative to that of the recipe."""
@@ -67,6 +70,7 @@ def build(archive: Archive, progress: Progress = silent, *, small: bool = False)
     recipe = _small(archive.recipe) if small else archive.recipe
     nodes = _read_nodes(archive, progress)
     lines, data_basis = _lines(archive, nodes)
+    _LOG.info("%d lines from %s at %d nodes", len(lines.reference), archive.path, len(nodes.index))
     residual = _residual(lines, data_basis, nodes, recipe, progress)
     spline = recipe.interpolation == "spline"
     model = Model(
@@ -228,7 +232,7 @@ def _with_errors(model: Model, nodes: _Nodes, progress: Progress) -> Model:
     progress("error model", 0, 1)
     modes = make_error_modes(model, meta["error_shares"])
     progress("error model", 1, 1)
-    return replace(model, meta=meta, error_modes=modes)
+    return replace(model, meta=meta, error_modes=modes).with_forward(model.forward)
 
 
 def _node_errors(model: Model, nodes: _Nodes, residual: bool, progress: Progress) -> list[float]:

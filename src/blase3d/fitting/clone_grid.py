@@ -9,6 +9,7 @@ gives the same result.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from ..spectra.spectrum import Spectrum
 from .archive import Archive, create_archive
 from .single_node import Clone, check_normalised, clone_spectrum
 from .windows import fit_windows, joint_misfits
+
+_LOG = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
@@ -102,11 +105,13 @@ def _clone_nodes(
     """Normalise, and fit if the recipe has a single fit, the nodes that are not done."""
     todo = from_here([i for i in range(len(grid)) if not archive.is_done(i)])
     done = len(grid) - len(todo)
+    _LOG.info("%s: %d of %d nodes are done", archive.path, done, len(grid))
     progress("clone", done, len(grid))
     for item, result in run(
         partial(_clone_node, recipe=archive.recipe), _nodes(grid, archive, todo), executor
     ):
         if isinstance(result, InputError):
+            _LOG.warning("node %d cannot be cloned: %s", item.index, result)
             archive.write_failed(item.index, str(result))
         elif archive.is_done(item.index):  # by another process, meanwhile
             pass

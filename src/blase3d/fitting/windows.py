@@ -7,6 +7,7 @@ that the result does not depend on which process fits which.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from ..runtime.executor import from_here, run
 from ..runtime.progress import Progress
 from .archive import Archive
 from .joint_fit import add_missing_lines, detect_line_grid, fit_line_grid, total_depth
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ def _fit_round(
     stage = f"fit lines, round {number + 1} of {fits.settings.rounds + 1}"
     total = len(fits.windows)
     done = sum(fits.window(k, number) is not None for k in range(total))
+    _LOG.info("%s: %d of %d windows are done", stage, done, total)
     progress(stage, done, total)
     fit = partial(_fit_window, recipe=fits.recipe)
     for task, result in run(fit, fits.tasks(number), executor):

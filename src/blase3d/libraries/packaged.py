@@ -5,7 +5,10 @@ from __future__ import annotations
 from importlib.resources import as_file, files
 
 import numpy as np
+from scipy.interpolate import CubicSpline
 
+from ..runtime.arrays import Floats
+from ..spectra.broaden import broaden, log_grid
 from ..spectra.spectrum import Spectrum
 from ..units import SPEED_OF_LIGHT
 from . import open_grid
@@ -17,6 +20,10 @@ SNR = 100.0
 """Signal-to-noise ratio per pixel of the star."""
 RV = 23.4
 """km/s"""
+VSINI = 4.0
+"""km/s"""
+RESOLUTION = 50_000.0
+"""Resolving power of the instrument of the star, which its file states."""
 _SEED = 20261123
 
 
@@ -29,11 +36,25 @@ def packaged_grid(name: str) -> Grid:
 def noisy_star(
     snr: float = SNR, rv: float = RV, seed: int = _SEED
 ) -> tuple[Spectrum, dict[str, float]]:
-    """Return the star, at velocity `rv` (km/s) and with noise, and its labels."""
+    """Return the star, at velocity `rv` (km/s) and with noise, and its labels.
+
+    It rotates, with `VSINI`, and is observed at `RESOLUTION`.
+    """
     grid = packaged_grid(STAR)
     exact = grid[0]
-    error = exact.flux / snr
-    flux = exact.flux + error * np.random.default_rng(seed).normal(size=len(exact))
+    observed = _observed(exact)
+    error = observed / snr
+    flux = observed + error * np.random.default_rng(seed).normal(size=len(exact))
     wavelength = exact.wavelength * (1.0 + rv / SPEED_OF_LIGHT)
-    star = Spectrum(wavelength, flux, error, meta={"flux_unit": grid.meta.get("flux_unit")})
-    return star, grid.labels_of(0)
+    meta = {"flux_unit": grid.meta.get("flux_unit")}
+    return Spectrum(wavelength, flux, error, resolution=RESOLUTION, meta=meta), grid.labels_of(0)
+
+
+def _observed(exact: Spectrum) -> Floats:
+    """The flux (P,) of a spectrum as the instrument records it, rotation included."""
+    continuum = exact.flux if exact.continuum is None else exact.continuum
+    grid = log_grid(exact.wavelength)
+    fine = CubicSpline(np.log(exact.wavelength), exact.flux / continuum)(grid)
+    step = SPEED_OF_LIGHT * float(grid[1] - grid[0])
+    broadened = np.asarray(broaden(fine, step, VSINI, RESOLUTION), np.float64)
+    return continuum * CubicSpline(grid, broadened)(np.log(exact.wavelength))

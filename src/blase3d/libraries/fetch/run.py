@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Mapping
 from contextlib import closing
@@ -21,6 +22,8 @@ from .partial_files import Version, remember, require_space, sole_use, unchanged
 from .plan import Plan, is_of_root
 from .threads import CONNECTIONS, in_threads
 from .verify import check_spectrum, read_wavelengths
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,7 @@ def _provide(
             remember(target, known)
             return
         target.unlink()
+    _LOG.info("downloading %s", url)
     web.fetch(url, target, check, size, stop)
 
 
