@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from toy_models import model_of
 
-from blase3d.analysis.fisher import line_information, line_table
+from blase3d.analysis.fisher import line_information
+from blase3d.analysis.line_table import line_table
 from blase3d.analysis.validation import validate
 from blase3d.errors import ArchiveError, InputError, LabelError
 from blase3d.fitting.build import build

@@ -36,7 +36,7 @@ from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from ..errors import InputError, LabelError
-from ..lines.lines import PARAMETERS, Lines
+from ..lines.lines import Lines
 from ..model.evaluate import ForwardModel, evaluate, smooth_line_params
 from ..model.instrument import Broadening, apply_instrument
 from ..model.line_derivatives import derivatives_along, project
@@ -164,86 +164,6 @@ def line_information(
         share=(of_lines * scale[:, None]).T,
         residual_share=of_residual * scale,
         sigma=np.sqrt(variance) * span[columns],
-    )
-
-
-@dataclass(frozen=True)
-class LineRow:
-    """One line at given labels, for tables.
-
-    Attributes
-    ----------
-    center, reference : float
-        Centre, and the wavelength that names the line, Å in vacuum.
-    depth : float
-        Depth of the line alone at its centre, in units of the continuum.
-    area, sigma, gamma : float
-        Area, Gaussian standard deviation and Lorentzian half width, Å.
-    slopes : dict of dict of float
-        For each label, derivatives of the parameters of the line (`lines.PARAMETERS`).
-    share : dict of float
-        Share of the line in the information about each label.
-    constrains : str
-        The label of the largest share; empty for none.
-    """
-
-    center: float
-    reference: float
-    depth: float
-    area: float
-    sigma: float
-    gamma: float
-    slopes: dict[str, dict[str, float]]
-    share: dict[str, float]
-    constrains: str
-
-    @property
-    def d_ln_area(self) -> dict[str, float]:
-        """Derivative of ln area with respect to each label."""
-        return {name: slopes["ln_area"] for name, slopes in self.slopes.items()}
-
-
-def line_table(
-    model: Model, labels: Mapping[str, float], *, near: float | None = None, count: int = 15
-) -> list[LineRow]:
-    """The `count` deepest lines at given labels, or those nearest to `near` (Å, vacuum).
-
-    They are in order of wavelength.
-
-    Raises
-    ------
-    InputError
-        `count` or `near` is not positive.
-    LabelError
-        Labels are missing, unknown or outside the library.
-    """
-    if count < 1:
-        raise InputError(f"got a count of {count} lines, expected one or more; correct it.")
-    if near is not None and not 0.0 < near < np.inf:
-        raise InputError(f"got lines near {near:g} Å, expected a positive wavelength; correct it.")
-    found = line_information(model, labels)
-    order = -found.depth if near is None else np.abs(found.lines.center - near)
-    return [_row(found, int(i)) for i in sorted(np.argsort(order, kind="stable")[:count])]
-
-
-def _row(found: LineInformation, i: int) -> LineRow:
-    lines = found.lines
-    slopes = {
-        name: dict(zip(PARAMETERS, map(float, column), strict=True))
-        for name, column in zip(found.label_names, found.slopes[i].T, strict=True)
-    }
-    share = dict(zip(found.names, map(float, found.share[i]), strict=True))
-    most = max(share, key=lambda name: share[name])
-    return LineRow(
-        center=float(lines.center[i]),
-        reference=float(lines.reference[i]),
-        depth=float(found.depth[i]),
-        area=float(np.exp(lines.ln_area[i])),
-        sigma=float(lines.sigma[i]),
-        gamma=float(lines.gamma[i]),
-        slopes=slopes,
-        share=share,
-        constrains=most if share[most] > 0 else "",
     )
 
 

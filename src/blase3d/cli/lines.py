@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich import box
 from rich.table import Table
 
 from . import options
 from .support import err, out, print_json
 
 if TYPE_CHECKING:
-    from ..analysis.fisher import LineRow
     from ..analysis.identify import Identification
+    from ..analysis.line_table import LineRow
 
 
 def lines(
@@ -41,12 +42,13 @@ def lines(
 ) -> None:
     """List lines: parameters, dependence on the labels, the label that each constrains.
 
-    Labels that are not given are at the middle of the library.
+    Components that correct the core of a stronger line are counted with it. Labels that are not
+    given are at the middle of the library.
 
     Example: blase3d lines model.zip --near 8664.5 --teff 5772
     """
-    from ..analysis.fisher import line_table
     from ..analysis.identify import available, identify
+    from ..analysis.line_table import line_table
     from ..model.model_file import load_model
 
     model = load_model(path)
@@ -75,14 +77,15 @@ def _table_of_lines(
     names: list[Identification | None] | None,
 ) -> Table:
     """Lines as a table of the terminal, with their atoms if `names` is given."""
-    table = Table(title=", ".join(f"{name}={value:g}" for name, value in labels.items()))
-    for column in ("centre Å", "depth", "area mÅ", "sigma Å", "gamma Å"):
-        table.add_column(column, justify="right")
-    for name in label_names:
-        table.add_column(f"∂ln a/∂{name}", justify="right")
-    table.add_column("constrains")
+    title = ", ".join(f"{name}={value:g}" for name, value in labels.items())
+    table = Table(title=title, box=box.SIMPLE_HEAD)
+    numbers = ["centre\nÅ", "\ndepth", "area\nmÅ", "sigma\nÅ", "gamma\nÅ"]
+    slopes = [f"∂ln a/\n∂{name}" for name in label_names]
+    for column in (*numbers, *slopes, "com-\nponents"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("\nconstrains")
     if names is not None:
-        table.add_column("identification (air Å)", no_wrap=True)
+        table.add_column("identification\n(air Å)")
     for row, identification in zip(rows, names or [None] * len(rows), strict=True):
         table.add_row(
             f"{row.center:.3f}",
@@ -91,6 +94,7 @@ def _table_of_lines(
             f"{row.sigma:.3f}",
             f"{row.gamma:.3f}",
             *(f"{slope:+.2e}" for slope in row.d_ln_area.values()),
+            str(row.components),
             f"{row.constrains} ({row.share[row.constrains]:.1%})" if row.constrains else "",
             *(() if identification is None else (identification.summary,)),
         )

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
 # Text from files is printed as it is ([red] is no colour), and tables in a pipe need room.
-out = Console(width=None if sys.stdout.isatty() else 120, markup=False)
+out = Console(width=None if sys.stdout.isatty() else 160, markup=False)
 # soft_wrap: a message is one line.
 err = Console(stderr=True, soft_wrap=True, markup=False)
 

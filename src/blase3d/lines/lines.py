@@ -93,6 +93,11 @@ class Lines:
         """Return the central depth of each line by itself, in units of the continuum, (N,)."""
         return 1.0 - self.alone(self.center[:, None], composition)[:, 0]
 
+    def depth_at(self, wavelength: float, composition: Composition = "sum") -> float:
+        """Return the depth of all lines together at a wavelength (Å), in units of the continuum."""
+        x = jnp.asarray(wavelength - self.center[:, None], jnp.float32)
+        return 1.0 - float(_together(self.params, x, self.profile, composition)[0])
+
     def alone(
         self, wavelength: NDArray[np.float64], composition: Composition = "sum"
     ) -> NDArray[np.float64]:
@@ -124,9 +129,21 @@ def fwhm(params: NDArray[np.floating], profile: str = DEFAULT_PROFILE) -> NDArra
 @partial(jax.jit, static_argnums=(2, 3))
 def _alone(params: Array, x: Array, profile: str, composition: Composition) -> Array:
     """Flux (N, P) of single lines (N, 4) at distances x (N, P) from their centres, Å."""
+    return COMPOSITIONS[composition].flux(_depths(params, x, profile, composition))
+
+
+@partial(jax.jit, static_argnums=(2, 3))
+def _together(params: Array, x: Array, profile: str, composition: Composition) -> Array:
+    """Flux (P,) of lines (N, 4) at distances x (N, P) from their centres, Å."""
+    depth = _depths(params, x, profile, composition).sum(axis=0)
+    return COMPOSITIONS[composition].flux(depth)
+
+
+def _depths(params: Array, x: Array, profile: str, composition: Composition) -> Array:
+    """Depths (N, P) that lines (N, 4) contribute at distances x (N, P) from their centres, Å."""
     shape = PROFILES[profile].shape(params[:, 2:3], params[:, 3:])
-    rule = COMPOSITIONS[composition]
-    return rule.flux(rule.depth(jnp.exp(params[:, 1:2]) * PROFILES[profile].value(x, *shape))[0])
+    absorbed = jnp.exp(params[:, 1:2]) * PROFILES[profile].value(x, *shape)
+    return COMPOSITIONS[composition].depth(absorbed)[0]
 
 
 def first_guess(reference: ArrayLike, depth: ArrayLike, fwhm: ArrayLike) -> Lines:
