@@ -22,7 +22,7 @@ RV = 23.4
 """km/s"""
 VSINI = 4.0
 """km/s"""
-RESOLUTION = 50_000.0
+STAR_RESOLUTION = 50_000.0
 """Resolving power of the instrument of the star, which its file states."""
 _SEED = 20261123
 
@@ -38,7 +38,7 @@ def noisy_star(
 ) -> tuple[Spectrum, dict[str, float]]:
     """Return the star, at velocity `rv` (km/s) and with noise, and its labels.
 
-    It rotates, with `VSINI`, and is observed at `RESOLUTION`.
+    It rotates, with `VSINI`, and is observed at `STAR_RESOLUTION`.
     """
     grid = packaged_grid(STAR)
     exact = grid[0]
@@ -47,7 +47,7 @@ def noisy_star(
     flux = observed + error * np.random.default_rng(seed).normal(size=len(exact))
     wavelength = exact.wavelength * (1.0 + rv / SPEED_OF_LIGHT)
     meta = {"flux_unit": grid.meta.get("flux_unit")}
-    return Spectrum(wavelength, flux, error, resolution=RESOLUTION, meta=meta), grid.labels_of(0)
+    return Spectrum(wavelength, flux, error, resolution=STAR_RESOLUTION, meta=meta), grid.labels_of(0)
 
 
 def _observed(exact: Spectrum) -> Floats:
@@ -56,5 +56,5 @@ def _observed(exact: Spectrum) -> Floats:
     grid = log_grid(exact.wavelength)
     fine = CubicSpline(np.log(exact.wavelength), exact.flux / continuum)(grid)
     step = SPEED_OF_LIGHT * float(grid[1] - grid[0])
-    broadened = np.asarray(broaden(fine, step, VSINI, RESOLUTION), np.float64)
+    broadened = np.asarray(broaden(fine, step, VSINI, STAR_RESOLUTION), np.float64)
     return continuum * CubicSpline(grid, broadened)(np.log(exact.wavelength))
