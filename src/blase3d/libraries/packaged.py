@@ -47,7 +47,9 @@ def noisy_star(
     flux = observed + error * np.random.default_rng(seed).normal(size=len(exact))
     wavelength = exact.wavelength * (1.0 + rv / SPEED_OF_LIGHT)
     meta = {"flux_unit": grid.meta.get("flux_unit")}
-    return Spectrum(wavelength, flux, error, resolution=STAR_RESOLUTION, meta=meta), grid.labels_of(0)
+    return Spectrum(wavelength, flux, error, resolution=STAR_RESOLUTION, meta=meta), grid.labels_of(
+        0
+    )
 
 
 def _observed(exact: Spectrum) -> Floats:
