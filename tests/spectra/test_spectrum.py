@@ -169,8 +169,12 @@ def test_a_medium_is_asked_for_and_not_guessed(tmp_path):
         read_spectrum(unknown)
     assert read_spectrum(unknown, medium="vacuum").meta["medium"] == "vacuum"
     stated = save(tmp_path / "stated.npz")
-    with pytest.raises(SpectrumError, match="states wavelengths in vacuum but air"):
-        read_spectrum(stated, medium="air")
+    with pytest.warns(
+        UserWarning, match=r"stated\.npz: the file states wavelengths in vacuum; air"
+    ):
+        found = read_spectrum(stated, medium="air")
+    np.testing.assert_array_equal(found.wavelength, WAVE)
+    assert found.meta["notes"] == ["the file states wavelengths in vacuum; air is not used"]
     with pytest.raises(SpectrumError, match="medium 'water'"):
         read_spectrum(stated, medium="water")
 
@@ -187,7 +191,7 @@ def test_resolution_is_the_callers_or_the_files(tmp_path):
         ({"flux": None}, "has no flux, it has wavelength, meta"),
         ({"flux": None, "wavelength": None}, "no wavelength and no flux"),
         ({"flux": FLUX[:-1]}, "flux has shape"),
-        ({"wavelength": WAVE[::-1]}, "strictly increasing"),
+        ({"wavelength": np.zeros(101)}, "none of the 101 is finite and positive"),
         ({"flux": np.full(101, np.nan)}, "all 101 pixels"),
         ({"flux": np.full(101, "bright")}, "flux is not numeric"),
         ({"flux": np.array([{}] * 101, dtype=object)}, "cannot be read as an .npz"),
@@ -244,7 +248,7 @@ def test_unknown_endings_and_folders(spectrum, tmp_path):
     (tmp_path / "star.dat").write_text("1 2")
     with pytest.raises(
         SpectrumError,
-        match=r"no spectrum in a known format: expected an \.npz file; an \.ecsv or \.csv table",
+        match=r"no spectrum in a known format: expected an \.npz file; .*; an \.ecsv or",
     ):
         read_spectrum(tmp_path / "star.dat")
     with pytest.raises(SpectrumError, match="no ending that is known"):
@@ -281,8 +285,8 @@ def test_a_plain_csv_as_users_write_it(tmp_path):
     path.write_text("# medium: vacuum\nwavelength,flux\n500,1\n501,2,3\n")
     with pytest.raises(SpectrumError, match="cannot be read as a table"):
         read_spectrum(path)
-    path.write_text("# medium: vacuum\nlambda,flux\n500,1\n")
-    with pytest.raises(SpectrumError, match="no wavelength, it has lambda, flux"):
+    path.write_text("# medium: vacuum\nheight,flux\n500,1\n")
+    with pytest.raises(SpectrumError, match="no wavelength, it has height, flux"):
         read_spectrum(path)
     path.write_text("# medium: vacuum\nwavelength,flux\n5000,much\n5001,1\n")
     with pytest.raises(SpectrumError, match="flux is not numeric"):

@@ -8,12 +8,16 @@ the file does not state must be given.
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from ...errors import SpectrumError
 from ...runtime.families import Family
 from ...runtime.files import (
     LARGEST_SPECTRUM,
+    MEDIA,
     check_size,
     replacing,
     require_file,
@@ -44,32 +48,57 @@ READERS = Family(
     "spectrum",
     GROUP,
     SpectrumError,
-    members=(NPZ, TEXT, HPF, FITS_TABLE, FITS_IMAGE),
-    fallback=(SPECUTILS,),
+    members=(NPZ, HPF),
+    fallback=(TEXT, FITS_TABLE, FITS_IMAGE, SPECUTILS),
 )
-"""Spectrum readers, in the order in which they are tried."""
+"""Spectrum readers, in the order in which they are tried: those of one format, those of installed
+packages, those of any table or image, and those of specutils."""
 _WRITERS = {"npz": write_npz, "ecsv": write_ecsv, "csv": write_csv, "fits": write_fits}
 
 
 def read_spectrum(
-    path: str | Path, medium: str | None = None, resolution: float | None = None
+    path: str | Path,
+    medium: str | None = None,
+    resolution: float | None = None,
+    *,
+    columns: Mapping[str, str] | None = None,
+    unit: str | None = None,
 ) -> Spectrum:
     """Read a spectrum, in whatever format of `READERS` it is.
 
     Parameters
     ----------
     path
-        The file.
+        The file. Its content decides how it is read, not its name; it may be compressed.
     medium
         "air" or "vacuum", for a file that does not state it. Air wavelengths are converted to
-        vacuum (`units.air_to_vacuum`).
+        vacuum (`units.air_to_vacuum`). A file that states its medium is read by that, with a
+        warning if it is another one.
     resolution
         Resolving power λ/Δλ; replaces what the file states.
+    columns
+        Names of columns in the file, by `wavelength`, `flux`, `error`, `ivar`, `mask`, ..., where
+        they are not recognised.
+    unit
+        Unit of the wavelengths, for a table that states none.
+
+    Returns
+    -------
+    Spectrum
+        Its `meta` has, where known, the `object`, `telescope`, `instrument`, `date`, `frame`
+        ("barycentric", "heliocentric", "observatory" or "star") and `barycentric_correction`
+        (km/s, contained in the wavelengths); the name of the `reader`; and as lists of sentences
+        what was `guessed`, and `notes`.
 
     Raises
     ------
     SpectrumError
         The file does not exist, is in no known format, is damaged, or states no medium.
+
+    Warns
+    -----
+    UserWarning
+        A checksum is wrong, or the medium is not that of the file.
 
     Examples
     --------
@@ -81,16 +110,41 @@ def read_spectrum(
     path = Path(path)
     require_file(path, SpectrumError)
     check_size(path.stat().st_size, str(path), SpectrumError, LARGEST_SPECTRUM)
-    with SpectrumFile(path) as file:
+    with SpectrumFile(path, columns, unit) as file:
         reader = READERS.choose(file, path)
-        with READERS.naming(reader, path):
+        with READERS.naming(reader, path), _named(path):
             raw = reader.read(file)
+    own = raw.meta.get("format") == FORMAT
     settle_version(raw.meta, FORMAT, VERSION, path, SpectrumError)
-    found = settle_medium(raw.medium, medium, path, SpectrumError)
+    found = _settled_medium(raw.medium, medium, file)
+    for note in file.notes:
+        warnings.warn(f"{path}: {note}", stacklevel=2)
+    if file.notes:
+        raw.meta["notes"] = [*file.notes, *raw.meta.get("notes", ())]
+    if not own:
+        raw.meta.setdefault("reader", reader.name)
+    with _named(path):
+        return spectrum_of(raw, found, resolution, clean=not own)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Begin messages that do not name the file with its name."""
     try:
-        return spectrum_of(raw, found, resolution)
+        yield
     except SpectrumError as fault:
+        if str(path) in str(fault):
+            raise
         raise SpectrumError(f"{path}: {fault}") from fault
+
+
+def _settled_medium(stated: object, asked: str | None, file: SpectrumFile) -> str:
+    """The medium of a file: as it states, else as the user does."""
+    known = str(stated).strip().lower()
+    if asked in MEDIA and known in MEDIA and asked != known:
+        file.notes.append(f"the file states wavelengths in {known}; {asked} is not used")
+        asked = None
+    return settle_medium(stated, asked, file.path, SpectrumError)
 
 
 def write_spectrum(spectrum: Spectrum, path: str | Path) -> None:

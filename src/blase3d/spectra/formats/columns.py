@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units
@@ -14,8 +14,13 @@ from numpy.typing import NDArray
 
 from ...errors import SpectrumError
 from ...runtime.arrays import Bools, Floats, Integers
-from ...runtime.files import first_line, parse_meta, plain, to_angstrom, to_vacuum
+from ...runtime.files import first_line, parse_meta, plain, to_vacuum
+from .. import cleaning
 from ..spectrum import Spectrum
+from . import quantities
+
+if TYPE_CHECKING:
+    from .reader import SpectrumFile
 
 COLUMNS = ("wavelength", "flux", "error", "mask", "continuum", "order", "pixel_resolution")
 """Names of columns in files, and of the fields of `Spectrum`."""
@@ -33,51 +38,138 @@ class RawSpectrum:
     Attributes
     ----------
     arrays : mapping
-        Columns of `COLUMNS` by name, (P,) each: wavelength (Å) and flux, and where the file has
-        them error (one standard deviation), mask (true: ignore), continuum, order and
-        pixel_resolution.
+        Columns of `COLUMNS` by name, (P,) or (orders, pixels) each: wavelength (Å) and flux, and
+        where the file has them error (one standard deviation), mask (true: ignore), continuum,
+        order and pixel_resolution. Wavelengths may be in any order, or missing (NaN, 0).
     medium : str, optional
         "air" or "vacuum"; None if the file does not state it.
     resolution : float or mapping, optional
         Resolving power λ/Δλ, one number, or one for each echelle order by its number in the
         column `order`.
     meta : dict
-        Whatever else the file states.
+        Whatever else the file states, as plain values.
+    guessed : tuple of str
+        Sentences about what the file does not state and was guessed: a unit, a column.
     """
 
     arrays: Mapping[str, NDArray[Any]]
     medium: object = None
     resolution: Any = None
     meta: dict[str, Any] = field(default_factory=dict)
+    guessed: tuple[str, ...] = ()
 
 
-def spectrum_of(raw: RawSpectrum, medium: str, resolution: float | None) -> Spectrum:
-    """Return the spectrum of a file, with wavelengths in vacuum.
+def spectrum_of(
+    raw: RawSpectrum, medium: str, resolution: float | None, clean: bool = True
+) -> Spectrum:
+    """Return the spectrum of a file, with wavelengths in vacuum and in increasing order.
 
     `medium` is that of the wavelengths in the file. `resolution`, unless None, replaces what the
-    file states.
+    file states. Unless `clean` is false, pixels without data are masked, and errors that are zero
+    everywhere are left out. `meta["notes"]` says what was changed.
     """
-    arrays, meta = raw.arrays, {**raw.meta, "medium": "vacuum"}
+    notes = [str(note) for note in raw.meta.get("notes", ())]
+    columns = _flat(raw.arrays)
+    columns["wavelength"] = to_vacuum(columns["wavelength"], medium)
+    columns = _with_wavelength(columns, notes)
+    columns = _with_orders(cleaning.ascending(columns), notes)
+    if clean:
+        columns = _cleaned(columns, notes)
+    count = len(columns["wavelength"])
+    columns = cleaning.by_wavelength(columns)
+    if doubled := count - len(columns["wavelength"]):
+        if len(columns["wavelength"]) == 1:
+            raise SpectrumError(
+                f"the wavelengths have {columns['wavelength'][0]} twice and no other, expected "
+                "increasing values; correct them."
+            )
+        notes.append(f"{doubled} pixels at the same wavelength as another were left out")
+    meta = {**raw.meta, "medium": "vacuum", "notes": notes, "guessed": list(raw.guessed)}
     if medium == "air":
         meta["converted_from"] = "air"
-    order = _orders(arrays)
-    if resolution is not None:
-        stated, varying = resolution, None
-    elif isinstance(raw.resolution, Mapping):
-        stated, varying = None, _resolution_of_orders(raw.resolution, order)
-    else:
-        stated, varying = raw.resolution, _pixel_resolution(arrays)
     return Spectrum(
-        to_vacuum(_numbers(arrays, "wavelength"), medium),
-        _numbers(arrays, "flux"),
-        error=_optional(arrays, "error"),
-        mask=_mask(arrays),
-        continuum=_optional(arrays, "continuum"),
-        resolution=stated,
-        order=order,
-        pixel_resolution=varying,
-        meta=meta,
+        **{**columns, **_resolution(raw, columns, resolution)},
+        meta={key: value for key, value in meta.items() if value != []},
     )
+
+
+def _flat(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Columns (P,) from arrays (P,) or (orders, pixels), a mask among them."""
+    wavelength = np.asarray(arrays["wavelength"])
+    columns = {
+        name: _flat_one(_numbers(arrays, name), wavelength.shape, name)
+        for name in COLUMNS
+        if name in arrays and name != "mask"
+    }
+    mask = _mask(arrays) if "mask" in arrays else np.zeros(wavelength.shape, bool)
+    columns["mask"] = _flat_one(mask, wavelength.shape, "mask")
+    if "order" in columns:
+        columns["order"] = _whole(columns["order"])
+    elif wavelength.ndim == 2 and len(wavelength) > 1:
+        columns["order"] = np.repeat(np.arange(len(wavelength)), wavelength.shape[1])
+    if columns.get("pixel_resolution", np.zeros(1)).ndim == 0:
+        del columns["pixel_resolution"]
+    return columns
+
+
+def _flat_one(values: NDArray[Any], shape: tuple[int, ...], name: str) -> NDArray[Any]:
+    if name == "pixel_resolution" and values.ndim == 0:
+        return values
+    if values.ndim == 1 and len(shape) == 2 and shape[0] == len(values) != shape[1]:
+        values = np.broadcast_to(values[:, None], shape)  # one value for each order
+    if values.size != np.prod(shape, dtype=int):
+        wanted = shape if len(shape) != 1 else f"({shape[0]},)"
+        raise SpectrumError(
+            f"the {name} has shape {values.shape}, expected {wanted} as the wavelength: "
+            "one value per pixel."
+        )
+    return values.ravel()
+
+
+def _with_wavelength(columns: cleaning.Columns, notes: list[str]) -> dict[str, NDArray[Any]]:
+    kept = cleaning.with_wavelength(columns)
+    missing = len(columns["wavelength"]) - len(kept["wavelength"])
+    if missing and not len(kept["wavelength"]):
+        raise SpectrumError(
+            f"the wavelengths have {columns['wavelength'][0]} at pixel 0, and none of the "
+            f"{missing} is finite and positive; correct them."
+        )
+    if missing:
+        notes.append(f"{missing} pixels without a wavelength were left out")
+    return kept
+
+
+def _with_orders(columns: dict[str, NDArray[Any]], notes: list[str]) -> dict[str, NDArray[Any]]:
+    if "order" in columns:
+        return columns
+    order = cleaning.orders_of(columns["wavelength"])
+    if order is None:
+        return columns
+    notes.append(f"the wavelengths step back {order[-1]} times: taken for {order[-1] + 1} orders")
+    return {**columns, "order": order}
+
+
+def _cleaned(columns: dict[str, NDArray[Any]], notes: list[str]) -> dict[str, NDArray[Any]]:
+    """Columns with pixels without data masked, and without errors if all of these are zero."""
+    empty = cleaning.without_data(columns["flux"], columns.get("order"))
+    cleaned = {**columns, "mask": columns["mask"] | empty}
+    if found := int((empty & np.isfinite(columns["flux"]) & ~columns["mask"]).sum()):
+        notes.append(f"{found} pixels without data (zeros or a filler) were masked")
+    error = columns.get("error")
+    if error is not None and not (error[~empty] > 0.0).any() and not empty.all():
+        del cleaned["error"]
+        notes.append("the errors are zero or missing everywhere: none are used")
+    return cleaned
+
+
+def _resolution(raw: RawSpectrum, columns: cleaning.Columns, asked: float | None) -> dict[str, Any]:
+    """The fields `resolution` and `pixel_resolution` of a spectrum."""
+    if asked is not None:
+        return {"resolution": asked, "pixel_resolution": None}
+    if isinstance(raw.resolution, Mapping):
+        varying = _resolution_of_orders(raw.resolution, columns.get("order"))
+        return {"resolution": None, "pixel_resolution": varying}
+    return {"resolution": raw.resolution}
 
 
 def known_columns(names: Iterable[str]) -> dict[str, str]:
@@ -86,10 +178,14 @@ def known_columns(names: Iterable[str]) -> dict[str, str]:
     return {name: found[name] for name in COLUMNS if name in found}
 
 
-def require_columns(found: Iterable[str], path: Path) -> None:
-    """Raise `SpectrumError` unless wavelength and flux are among the columns of a file."""
+def require_columns(found: Iterable[str], path: Path, known: Iterable[str] | None = None) -> None:
+    """Raise `SpectrumError` unless wavelength and flux are among the columns of a file.
+
+    `known` are the roles of columns that were recognised, by default the columns themselves.
+    """
     names = list(found)
-    if missing := [name for name in ("wavelength", "flux") if name not in names]:
+    roles = names if known is None else list(known)
+    if missing := [name for name in ("wavelength", "flux") if name not in roles]:
         raise SpectrumError(
             f"{path} has no {' and no '.join(missing)}, it has {', '.join(names) or 'nothing'}; "
             f"expected columns {', '.join(COLUMNS)}, of which the first two are required."
@@ -107,22 +203,10 @@ def _numbers(arrays: Mapping[str, NDArray[Any]], name: str) -> Floats:
         ) from failure
 
 
-def _optional(arrays: Mapping[str, NDArray[Any]], name: str) -> Floats | None:
-    return _numbers(arrays, name) if name in arrays else None
-
-
-def _orders(arrays: Mapping[str, NDArray[Any]]) -> Integers | None:
-    found = _optional(arrays, "order")
-    if found is None:
-        return None
-    if not ((np.abs(found) < 2**31) & (found == np.rint(found))).all():
+def _whole(order: Floats) -> Integers:
+    if not ((np.abs(order) < 2**31) & (order == np.rint(order))).all():
         raise SpectrumError("the column order has fractions; expected integers.")
-    return found.astype(np.int64)
-
-
-def _pixel_resolution(arrays: Mapping[str, NDArray[Any]]) -> Floats | None:
-    found = _optional(arrays, "pixel_resolution")
-    return None if found is None or found.ndim == 0 else found
+    return order.astype(np.int64)
 
 
 def _resolution_of_orders(stated: Mapping[int, float], order: Integers | None) -> Floats:
@@ -134,8 +218,6 @@ def _resolution_of_orders(stated: Mapping[int, float], order: Integers | None) -
 
 
 def _mask(arrays: Mapping[str, NDArray[Any]]) -> Bools:
-    if "mask" not in arrays:
-        return np.zeros(np.shape(arrays["wavelength"]), dtype=bool)
     mask = np.asarray(arrays["mask"])
     if mask.dtype.kind in "biuf":
         return mask.astype(bool)
@@ -145,17 +227,187 @@ def _mask(arrays: Mapping[str, NDArray[Any]]) -> Bools:
     return np.isin(words, ("true", "1", "t"))
 
 
-def from_table(table: Table, stated: dict[str, Any], path: Path) -> RawSpectrum:
-    """Return the content of a table, in Å and in one unit of flux, and what its file states."""
-    require_columns(table.colnames, path)
-    names = known_columns(table.colnames)
-    arrays = {name: _plain_column(table[column]) for name, column in names.items()}
-    meta = _unpacked(stated, path)
-    unit = table["wavelength"].unit or meta.get("wavelength_unit")
-    arrays["wavelength"] = to_angstrom(arrays["wavelength"], unit, path, SpectrumError)
-    _match_units(table, arrays, path)
-    meta.pop("wavelength_unit", None)
-    return RawSpectrum(arrays, meta.pop("medium", None), meta.pop("resolution", None), meta)
+@dataclass(frozen=True, eq=False)
+class Column:
+    """A column of a table: its values, and its unit as the file spells it."""
+
+    values: NDArray[Any]
+    unit: str | None = None
+
+
+def from_table(table: Table, stated: Mapping[str, Any], file: SpectrumFile) -> RawSpectrum:
+    """Return the content of a table, and what its file states."""
+    columns = {
+        name: Column(_plain_column(table[name]), str(table[name].unit or "") or None)
+        for name in table.colnames
+    }
+    return from_columns(columns, stated, file)
+
+
+def from_columns(
+    columns: Mapping[str, Column], stated: Mapping[str, Any], file: SpectrumFile
+) -> RawSpectrum:
+    """Return the content of columns, in Å and in one unit of flux, and what their file states.
+
+    Columns are recognised by their names (`quantities`), or named by `file.columns`. `stated` may
+    have a medium, a resolution, a wavelength_unit and, as JSON, meta.
+    """
+    names = recognised(columns, file)
+    if missing := [name for role, name in file.columns.items() if role not in names]:
+        raise SpectrumError(
+            f"{file.path} has no column {missing[0]}, it has {', '.join(columns)}; name one of "
+            "these."
+        )
+    require_columns(columns, file.path, names)
+    meta = _unpacked(stated, file.path)
+    guessed: list[str] = []
+    unit = _unit_of(names["wavelength"], columns, meta.pop("wavelength_unit", None), file)
+    values = np.asarray(columns[names["wavelength"]].values)
+    if unit is None:
+        unit = quantities.likely_unit(_floats(values, "wavelength"))
+        if unit != "Angstrom":
+            guessed.append(f"wavelengths without a unit were taken for {unit}, by their values")
+    arrays: dict[str, NDArray[Any]] = {"wavelength": in_angstrom(values, unit, file.path)}
+    for name in ("flux", "mask", "continuum", "order", "pixel_resolution"):
+        if name in names:
+            arrays[name] = np.asarray(columns[names[name]].values)
+    _add_good(arrays, names, columns)
+    guessed += _add_error(arrays, names, columns, file.path)
+    _match_units(arrays, names, columns, file.path)
+    guessed += _judge_mask(arrays, names)
+    medium = meta.pop("medium", None) or _medium_of(names["wavelength"], columns)
+    return RawSpectrum(arrays, medium, meta.pop("resolution", None), meta, tuple(guessed))
+
+
+_ROLES = {
+    "wavelength": quantities.WAVELENGTH_NAMES,
+    "flux": quantities.FLUX_NAMES,
+    "error": quantities.ERROR_NAMES,
+    "ivar": quantities.IVAR_NAMES,
+    "variance": quantities.VARIANCE_NAMES,
+    "weight": quantities.WEIGHT_NAMES,
+    "mask": quantities.MASK_NAMES,
+    "good": quantities.GOOD_NAMES,
+    "continuum": quantities.CONTINUUM_NAMES,
+    "order": quantities.ORDER_NAMES,
+    "pixel_resolution": quantities.RESOLUTION_NAMES,
+}
+_ERROR_KINDS = ("error", "ivar", "variance", "weight")
+
+
+def recognised(names: Iterable[str], file: SpectrumFile) -> dict[str, str]:
+    """Map roles (wavelength, flux, error, ivar, variance, weight, mask, good, ...) to columns.
+
+    Those of `file.columns` are as the user says, the others by their names.
+    """
+    known = list(names)
+    found = {role: quantities.first_named(known, wanted) for role, wanted in _ROLES.items()}
+    for role, name in file.columns.items():
+        found[role] = next((other for other in known if other.lower() == name.lower()), None)
+    return {role: name for role, name in found.items() if name is not None}
+
+
+def in_angstrom(values: Any, unit: object, path: Path) -> Floats:
+    """Return wavelengths in Å. Raise `SpectrumError` if they are not numeric or in no length."""
+    try:
+        return quantities.to_angstrom(_floats(values, "wavelength"), unit)
+    except ValueError as failure:
+        raise SpectrumError(
+            f"{path} has wavelengths in {str(unit)!r}, expected a unit of length; correct it."
+        ) from failure
+
+
+def _floats(values: Any, name: str) -> Floats:
+    return _numbers({name: values}, name)
+
+
+def _unit_of(
+    name: str, columns: Mapping[str, Column], stated: object, file: SpectrumFile
+) -> str | None:
+    """The unit of the wavelengths, by their column, its name, the file or the user."""
+    in_name = quantities.split_name(name)
+    logarithmic = "log(Angstrom)" if in_name[0].startswith("log") else None
+    if in_name[0].startswith("ln"):
+        logarithmic = "ln(Angstrom)"
+    units_stated = (columns[name].unit, in_name[1], stated, file.unit)
+    unit = next(
+        (str(unit) for unit in units_stated if unit is not None and str(unit).strip()), None
+    )
+    if logarithmic is None:
+        return unit
+    return logarithmic if unit is None or "log" not in unit.lower() else unit
+
+
+def _medium_of(name: str, columns: Mapping[str, Column]) -> str | None:
+    """The medium in the name of a column (`wavelength_air`), or None.
+
+    Beside a column of the other medium, a name without one means what is left.
+    """
+    stems = {quantities.split_name(other)[0] for other in columns}
+    stem = quantities.split_name(name)[0]
+    words = set(stem.split("_"))
+    if "air" in words or {f"{stem}_vac", f"{stem}_vacuum"} & stems:
+        return "air"
+    return "vacuum" if {"vac", "vacuum"} & words or f"{stem}_air" in stems else None
+
+
+def _add_good(
+    arrays: dict[str, NDArray[Any]], names: Mapping[str, str], columns: Mapping[str, Column]
+) -> None:
+    if "good" in names and "mask" not in names:
+        arrays["mask"] = ~_mask({"mask": columns[names["good"]].values})
+
+
+def _add_error(
+    arrays: dict[str, NDArray[Any]],
+    names: Mapping[str, str],
+    columns: Mapping[str, Column],
+    path: Path,
+) -> list[str]:
+    """Add errors, by the first of `_ERROR_KINDS` that there is; return what was guessed."""
+    kind = next((kind for kind in _ERROR_KINDS if kind in names), None)
+    if kind is None:
+        return []
+    values = _floats(columns[names[kind]].values, names[kind])
+    if kind == "error":
+        arrays["error"] = values
+        return []
+    arrays["error"] = quantities.to_error(values, kind)
+    return _scale_weights(arrays, names[kind]) if kind == "weight" else []
+
+
+def _scale_weights(arrays: dict[str, NDArray[Any]], name: str) -> list[str]:
+    """Turn weights into errors, or into a mask if all that are positive are equal."""
+    error = arrays.pop("error")
+    unweighted = ~np.isfinite(error)
+    arrays["mask"] = _mask(arrays) | unweighted if "mask" in arrays else unweighted
+    good = error[~unweighted]
+    if not good.size or np.ptp(good) == 0.0:
+        return [f"column {name} was taken for a mask: zero where a pixel is ignored"]
+    noise = quantities.per_pixel_noise(
+        np.where(unweighted, np.nan, _numbers(arrays, "flux")).ravel()
+    )
+    factor = noise / float(np.median(good))
+    if not 1.0 / _LIKELY < factor < _LIKELY:
+        arrays["error"] = error * factor
+        return [f"column {name} was taken for relative weights, scaled to the noise of the flux"]
+    arrays["error"] = error
+    return [f"column {name} was taken for the inverse variance"]
+
+
+_LIKELY = 3.0
+"""Factor to the noise of the flux within which weights are inverse variances."""
+
+
+def _judge_mask(arrays: dict[str, NDArray[Any]], names: Mapping[str, str]) -> list[str]:
+    """Drop a mask that ignores all pixels; return what was guessed."""
+    if "mask" not in arrays or arrays["mask"].size < 2 or not _mask(arrays).all():
+        return []
+    name = names.get("mask", "mask")
+    if name.lower() == "mask":
+        return []
+    del arrays["mask"]
+    return [f"column {name} is not zero at any pixel, and was not taken for a mask"]
 
 
 def _unpacked(stated: Mapping[str, Any], path: Path) -> dict[str, Any]:
@@ -175,15 +427,23 @@ def _plain_column(column: Any) -> NDArray[Any]:
     return np.asarray(column)
 
 
-def _match_units(table: Table, arrays: dict[str, NDArray[Any]], path: Path) -> None:
-    """Convert error and continuum to the unit of the flux, where all have one."""
+def _match_units(
+    arrays: dict[str, NDArray[Any]],
+    names: Mapping[str, str],
+    columns: Mapping[str, Column],
+    path: Path,
+) -> None:
+    """Convert error and continuum to the unit of the flux, where both are known."""
+    target = quantities.flux_unit(columns[names["flux"]].unit or "")
     for name in ("error", "continuum"):
-        unit, target = (table[c].unit if c in arrays else None for c in (name, "flux"))
-        if unit is None or target is None or unit == target:
+        if name not in names or not (text := columns[names[name]].unit):
+            continue
+        unit = quantities.flux_unit(text)
+        if unit is None or target is None or not columns[names["flux"]].unit or unit == target:
             continue
         try:
-            arrays[name] = arrays[name] * float(unit.to(target))
-        except (units.UnitConversionError, TypeError, AttributeError) as failure:
+            arrays[name] = _numbers(arrays, name) * float(unit.to(target))
+        except (units.UnitConversionError, TypeError) as failure:
             raise SpectrumError(
                 f"{path} has its {name} in {unit} and its flux in {target}; give both in one unit."
             ) from failure

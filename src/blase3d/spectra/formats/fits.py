@@ -3,40 +3,77 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy.io import fits
-from astropy.table import Table
 
 from ...errors import SpectrumError
-from ...runtime.files import to_angstrom
 from ..spectrum import Spectrum
-from .columns import RawSpectrum, columns_of, from_table, meta_of
+from . import headers
+from .columns import (
+    Column,
+    RawSpectrum,
+    columns_of,
+    from_columns,
+    in_angstrom,
+    meta_of,
+    recognised,
+)
+from .quantities import WAVELENGTH_NAMES, split_name
 from .reader import SpectrumFile, SpectrumReader
 
 _ERROR_EXTENSIONS = ("ERROR", "ERR", "ERRS", "SIGMA")
 """Names of an extension with the errors of an image."""
-_KEYS = {"MEDIUM": "medium", "RESOLUT": "resolution", "B3META": "meta"}
-"""Keywords of the header that are read."""
 
 
-def _table(file: SpectrumFile) -> fits.BinTableHDU | None:
-    for hdu in file.hdus[1:]:
-        if isinstance(hdu, fits.BinTableHDU) and {"wavelength", "flux"} <= set(
-            map(str.lower, hdu.columns.names)
-        ):
-            return hdu
-    return None
+def _table(file: SpectrumFile) -> Any:
+    """The first table with columns of wavelength and flux, or None."""
+    return next((hdu for hdu in file.hdus[1:] if _is_table_of(hdu, file)), None)
+
+
+def _is_table_of(hdu: Any, file: SpectrumFile) -> bool:
+    if not isinstance(hdu, fits.BinTableHDU | fits.TableHDU) or isinstance(hdu, fits.CompImageHDU):
+        return False
+    return {"wavelength", "flux"} <= set(recognised(hdu.columns.names, file))
 
 
 def _read_table(file: SpectrumFile) -> RawSpectrum:
     hdu = _table(file)
-    assert hdu is not None
-    table = Table.read(hdu)
-    table.rename_columns(table.colnames, [name.lower() for name in table.colnames])
-    return from_table(table, _stated(hdu.header), file.path)
+    names = set(recognised(hdu.columns.names, file).values())
+    columns = {
+        name: Column(hdu.data[name], hdu.columns[name].unit if name in names else None)
+        for name in hdu.columns.names
+        if name in names or _is_wavelength(name)
+    }
+    if len(hdu.data) == 1:
+        columns = _first_row(columns)
+    else:
+        _require_orders(columns[recognised(columns, file)["wavelength"]].values, file)
+    return from_columns(columns, _stated(hdu.header, file.header), file)
+
+
+def _is_wavelength(name: str) -> bool:
+    return split_name(name)[0] in WAVELENGTH_NAMES
+
+
+def _first_row(columns: Mapping[str, Column]) -> dict[str, Column]:
+    """The vectors in a table of one row."""
+    rows = {name: replace(column, values=column.values[0]) for name, column in columns.items()}
+    vectors = {name: column for name, column in rows.items() if np.ndim(column.values) > 0}
+    return vectors or dict(columns)
+
+
+def _require_orders(wavelength: Any, file: SpectrumFile) -> None:
+    """Raise `SpectrumError` for rows that are spectra of the same wavelengths."""
+    if wavelength.ndim == 2 and np.array_equal(wavelength[0], wavelength[1], equal_nan=True):
+        raise SpectrumError(
+            f"{file.path} is a table of {len(wavelength)} spectra, expected one; write one of them "
+            "to a file."
+        )
 
 
 def _image(file: SpectrumFile) -> Any:
@@ -57,24 +94,32 @@ def _read_image(file: SpectrumFile) -> RawSpectrum:
     pixel = np.arange(header["NAXIS1"]) + 1.0
     values = header["CRVAL1"] + (pixel - header.get("CRPIX1", 1.0)) * step
     arrays = {
-        "wavelength": to_angstrom(values, header.get("CUNIT1"), file.path, SpectrumError),
+        "wavelength": in_angstrom(values, header.get("CUNIT1") or "Angstrom", file.path),
         "flux": np.asarray(hdu.data, dtype=np.float64),
     }
     for name in _ERROR_EXTENSIONS:
         if name in file.hdus:
             arrays["error"] = np.asarray(file.hdus[name].data, dtype=np.float64)
     stated = _stated(header)
-    by_type = {"AWAV": "air", "WAVE": "vacuum"}.get(str(header.get("CTYPE1", "")).strip()[:4])
-    return RawSpectrum(arrays, stated.get("medium", by_type), stated.get("resolution"))
+    return RawSpectrum(arrays, stated.pop("medium", None), stated.pop("resolution", None), stated)
 
 
-def _stated(header: fits.Header) -> dict[str, Any]:
-    return {name: header[key] for key, name in _KEYS.items() if key in header}
+def _stated(*hdu_headers: fits.Header) -> dict[str, Any]:
+    """Medium, resolution and metadata that headers state, the first of them first."""
+    found: dict[str, Any] = headers.describe(*hdu_headers)
+    for name, card in (("medium", headers.medium), ("resolution", headers.resolution)):
+        stated = (card(header) for header in hdu_headers)
+        found[name] = next((value for value in stated if value is not None), None)
+    if (own := headers.value(hdu_headers[0], "RESOLUT")) is not None:
+        found["resolution"] = own
+    if (meta := headers.value(hdu_headers[0], "B3META")) is not None:
+        found["meta"] = meta
+    return {name: value for name, value in found.items() if value is not None}
 
 
 FITS_TABLE = SpectrumReader(
     "fits-table",
-    "a FITS table with columns wavelength and flux",
+    "a FITS table with columns of wavelength and flux",
     lambda file: file.is_fits and _table(file) is not None,
     _read_table,
 )

@@ -11,9 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import SpectrumError
-from ...runtime.files import LARGEST_SPECTRUM, load_npz, parse_meta, to_angstrom
+from ...runtime.files import LARGEST_SPECTRUM, load_npz, parse_meta
 from ..spectrum import Spectrum
-from .columns import RawSpectrum, columns_of, known_columns, meta_of, require_columns
+from .columns import (
+    RawSpectrum,
+    columns_of,
+    in_angstrom,
+    known_columns,
+    meta_of,
+    require_columns,
+)
 from .reader import SpectrumFile, SpectrumReader
 
 
@@ -23,8 +30,8 @@ def _read(file: SpectrumFile) -> RawSpectrum:
     require_columns(arrays, path)
     meta = parse_meta(arrays["meta"], path, SpectrumError) if "meta" in arrays else {}
     columns = {name: arrays[found] for name, found in known_columns(arrays).items()}
-    unit = meta.pop("wavelength_unit", None)
-    columns["wavelength"] = to_angstrom(columns["wavelength"], unit, path, SpectrumError)
+    unit = meta.pop("wavelength_unit", None) or file.unit or "Angstrom"
+    columns["wavelength"] = in_angstrom(columns["wavelength"], unit, path)
     if columns["flux"].ndim == 2:
         columns = _single_node(columns, path)
         if {"labels", "label_names"} <= set(arrays):
@@ -48,7 +55,12 @@ def _labels(arrays: Mapping[str, NDArray[Any]]) -> dict[str, float]:
     return {str(name): float(value) for name, value in zip(names, values, strict=False)}
 
 
-NPZ = SpectrumReader("npz", "an .npz file", lambda file: file.ending == "npz", _read)
+def _matches(file: SpectrumFile) -> bool:
+    """Whether a file is one of .npz, or was one before it was damaged."""
+    return file.is_zip or (file.ending == "npz" and not file.is_fits and not file.text)
+
+
+NPZ = SpectrumReader("npz", "an .npz file", _matches, _read)
 
 
 def write_npz(spectrum: Spectrum, path: Path) -> None:

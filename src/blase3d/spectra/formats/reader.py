@@ -6,13 +6,20 @@ others by entry points of the group `blase3d.spectra`.
 
 from __future__ import annotations
 
+import bz2
+import codecs
+import gzip
+import io
+import lzma
 import warnings
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
+from typing import IO, Any
 
 from astropy.io import fits
 
@@ -22,7 +29,21 @@ from .columns import RawSpectrum
 
 GROUP = "blase3d.spectra"
 """Group of the entry points of spectrum readers."""
-_FITS_ENDINGS = ("fits", "fit")
+_COMPRESSED: dict[bytes, Callable[[IO[bytes]], Any]] = {
+    b"\x1f\x8b": lambda stream: gzip.GzipFile(fileobj=stream),
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\x00": lzma.LZMAFile,
+}
+"""First bytes of compressed files, and what unpacks them."""
+_PACKED_ENDINGS = ("gz", "bz2", "xz", "fz")
+_MOST_UNPACKED = 100
+"""Bytes that a byte of a compressed file may unpack to, beyond `_ALWAYS_UNPACKED`."""
+_ALWAYS_UNPACKED = 2**26
+"""Bytes that any compressed file may unpack to."""
+_BLOCK = 2880
+"""Bytes of a block of a FITS file."""
+_CONTROL = bytes(set(range(32)) - set(b"\t\n\r\f\x1a"))
+"""Bytes that texts do not have; 1A ends files of MS-DOS."""
 
 
 @dataclass(frozen=True)
@@ -40,17 +61,36 @@ class SpectrumReader:
 
 
 class SpectrumFile:
-    """A file that may hold a spectrum. A FITS file is opened once, for all readers."""
+    """A file that may hold a spectrum, opened once for all readers.
 
-    def __init__(self, path: Path):
+    Its kind is that of its content, whatever its name; compressed files are unpacked.
+
+    Parameters
+    ----------
+    path
+        The file.
+    columns
+        Names of the columns to read, by `wavelength`, `flux`, `error`, ..., for those that cannot
+        be recognised.
+    unit
+        Unit of the wavelengths, for a file that states none.
+    """
+
+    def __init__(
+        self, path: Path, columns: Mapping[str, str] | None = None, unit: str | None = None
+    ):
         self.path = path
+        self.columns = dict(columns or {})
+        self.unit = unit
+        self.notes: list[str] = []
+        """Sentences that the user should read, such as one on a stale checksum."""
         self._open = ExitStack()
 
     def __enter__(self) -> SpectrumFile:
-        if self.is_fits:  # astropy only warns of a file that is damaged or cut short
-            self._open.enter_context(warnings.catch_warnings())
-            warnings.simplefilter("ignore")
-            warnings.filterwarnings("error", message=_DAMAGE)
+        # Astropy reads HDUs when they are used, and warns of what is wrong with them.
+        self._open.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("error", message=_DAMAGE)
         return self
 
     def __exit__(
@@ -63,30 +103,149 @@ class SpectrumFile:
 
     @property
     def ending(self) -> str:
-        """The ending of the name, in lower case and without the dot."""
-        return self.path.suffix.lower().removeprefix(".")
+        """The ending of the name, in lower case, without the dot and without `.gz` and the like."""
+        endings = [ending.lower().removeprefix(".") for ending in self.path.suffixes]
+        return next((ending for ending in endings[::-1] if ending not in _PACKED_ENDINGS), "")
 
     @property
     def is_fits(self) -> bool:
-        """Whether the name is that of a FITS file."""
-        return self.ending in _FITS_ENDINGS
+        """Whether the content is that of a FITS file."""
+        return self._head.startswith(b"SIMPLE  =")
+
+    @property
+    def is_zip(self) -> bool:
+        """Whether the content is that of a zip file, as .npz files are."""
+        return self._head.startswith((b"PK\x03\x04", b"PK\x05\x06"))
+
+    @cached_property
+    def text(self) -> str:
+        """The decoded text, with lines that end in a line feed; empty for a binary file.
+
+        UTF-8, UTF-16 with a byte order mark, or else Latin-1.
+        """
+        if self.is_fits or self.is_zip:
+            return ""
+        content = self.stream.read()
+        self.stream.seek(0)
+        return _decoded(content).replace("\r\n", "\n").replace("\r", "\n")
+
+    @cached_property
+    def stream(self) -> IO[bytes]:
+        """The content, unpacked. Raise `SpectrumError` if it is damaged or too large."""
+        stream = self._open.enter_context(self.path.open("rb"))
+        head = stream.read(6)
+        stream.seek(0)
+        for magic, unpacker in _COMPRESSED.items():
+            if head.startswith(magic):
+                return self._unpacked(unpacker(stream))
+        return stream
+
+    @cached_property
+    def _head(self) -> bytes:
+        head = self.stream.read(16)
+        self.stream.seek(0)
+        return head
+
+    def _unpacked(self, packed: IO[bytes]) -> IO[bytes]:
+        size = _MOST_UNPACKED * self.path.stat().st_size
+        most = min(LARGEST_SPECTRUM, max(_ALWAYS_UNPACKED, size))
+        try:
+            content = packed.read(most + 1)
+        except (EOFError, OSError, ValueError, lzma.LZMAError, zlib.error) as failure:
+            raise SpectrumError(
+                f"{self.path} cannot be unpacked ({first_line(failure)}): it is damaged or cut "
+                "short; make or copy it again."
+            ) from failure
+        if len(content) > most:
+            raise SpectrumError(
+                f"{self.path} unpacks to more than {most / 1e9:.3g} GB, expected a spectrum; "
+                "unpack and check it."
+            )
+        return io.BytesIO(content)
+
+    @property
+    def header(self) -> fits.Header:
+        """The primary header of a FITS file."""
+        return self.hdus[0].header
+
+    def named(self, *names: str) -> Any:
+        """Return the HDU with the first of these names (EXTNAME) that is present, or None."""
+        by_name: dict[str, Any] = {}
+        for hdu in self.hdus:
+            by_name.setdefault(hdu.name.strip().upper(), hdu)
+        return next((by_name[name] for name in map(str.upper, names) if name in by_name), None)
 
     @cached_property
     def hdus(self) -> fits.HDUList:
-        """The HDUs of a FITS file. Raise `SpectrumError` if it is damaged or too large."""
+        """The HDUs of a FITS file. Raise `SpectrumError` if it is damaged or too large.
+
+        A checksum that is not right is noted: many pipelines change a file after they summed it.
+        Only in a file that blase3D wrote does it mean damage.
+        """
         try:
-            # The stream is opened here: where fits.open fails, it leaves one open.
-            stream = self._open.enter_context(self.path.open("rb"))
-            hdus = self._open.enter_context(fits.open(stream, memmap=False, checksum=True))
-            declared = sum(hdu.size for hdu in hdus)  # more than in the file where compressed
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                hdus = self._opened()
+                declared = sum(hdu.size for hdu in hdus)  # more than in the file where compressed
+            messages = [str(warning.message) for warning in caught]
+            check_size(declared, str(self.path), SpectrumError, LARGEST_SPECTRUM)
+            self._judge(hdus, messages)
+        except SpectrumError:
+            raise
         except Exception as failure:  # astropy raises many kinds on damaged files
             raise SpectrumError(
                 f"{self.path} cannot be read as a FITS file ({first_line(failure)}): it is "
                 "damaged, cut short or of another kind; make or copy it again."
             ) from failure
-        check_size(declared, str(self.path), SpectrumError, LARGEST_SPECTRUM)
         return hdus
 
+    def _opened(self) -> fits.HDUList:
+        try:
+            hdus = fits.open(self.stream, memmap=False, checksum=True)
+            len(hdus)  # reads all headers
+        except (ValueError, TypeError):  # a checksum that is no number
+            self.stream.seek(0)
+            hdus = fits.open(self.stream, memmap=False)
+            self.notes.append(_STALE)
+        return self._open.enter_context(hdus)
 
-_DAMAGE = "(?s).*(truncated|corrupt|verification failed).*"
+    def _judge(self, hdus: fits.HDUList, messages: list[str]) -> None:
+        """Raise ValueError for warnings that mean damage; note a wrong checksum."""
+        if wrong := [message for message in messages if "verification failed" in message]:
+            if any(map(_is_own, hdus)):
+                raise ValueError(wrong[0])
+            self.notes.append(_STALE)
+        for message in messages:
+            if "corrupt" in message or ("truncated" in message and not _only_padding(hdus)):
+                raise ValueError(message)
+
+
+_STALE = "the checksum in the header is not that of the data, as in files changed after writing"
+_DAMAGE = "(?s).*(truncated|corrupt).*"
 """Warnings of astropy that mean a damaged file."""
+
+
+def _is_own(hdu: Any) -> bool:
+    """Whether blase3D wrote an HDU; even if one of its marks is damaged."""
+    marks = ("B3META" in hdu.header, "MEDIUM" in hdu.header, hdu.name == "SPECTRUM")
+    return sum(marks) >= 2
+
+
+def _only_padding(hdus: fits.HDUList) -> bool:
+    """Whether a file that is shorter than declared only misses the end of its last block."""
+    last = hdus[-1].fileinfo()
+    missing = last["datLoc"] + last["datSpan"] - hdus[-1]._file.size
+    return 0 < missing < _BLOCK and missing <= last["datSpan"] - hdus[-1].size
+
+
+def _decoded(content: bytes) -> str:
+    """The text of a file, or nothing if it is none."""
+    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    if not marked and content.translate(None, _CONTROL) != content:
+        return ""
+    for encoding in ("utf-16",) if marked else ("utf-8-sig", "latin-1"):
+        try:
+            return content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return ""

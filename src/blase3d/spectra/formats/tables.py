@@ -20,7 +20,9 @@ from .reader import SpectrumFile, SpectrumReader
 def _read(file: SpectrumFile) -> RawSpectrum:
     path = file.path
     try:
-        text = path.read_text(encoding="utf-8")
+        text = file.text
+        if not text and path.stat().st_size:
+            raise ValueError("it is not a text")
         ecsv = text.startswith("# %ECSV")
         kind = "ascii.ecsv" if ecsv else "ascii.csv"
         options: dict[str, Any] = {} if ecsv else {"comment": "#", "guess": False}
@@ -34,7 +36,7 @@ def _read(file: SpectrumFile) -> RawSpectrum:
             "column names (wavelength, flux, ...), then numbers; correct or make it again."
         ) from failure
     check_expanse(table.meta, path, SpectrumError)
-    return from_table(table, dict(table.meta) if ecsv else _comments(text), path)
+    return from_table(table, dict(table.meta) if ecsv else _comments(text), file)
 
 
 def _comments(text: str) -> dict[str, Any]:
@@ -52,7 +54,7 @@ def _comments(text: str) -> dict[str, Any]:
 TEXT = SpectrumReader(
     "text",
     "an .ecsv or .csv table",
-    lambda file: file.ending in ("ecsv", "csv"),
+    lambda file: file.ending in ("ecsv", "csv") and not (file.is_fits or file.is_zip),
     _read,
 )
 

@@ -1,0 +1,108 @@
+"""Pixels without data, and wavelengths in disorder, as files of observed spectra have them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..runtime.arrays import Bools, Floats, Integers
+
+SENTINELS = (-99.0, -999.0, -9999.0, -99999.0, -32768.0)
+"""Values that stand for a missing flux."""
+_LARGEST = 1e30
+"""No flux is larger, in any unit; IRAF's INDEF and other fillers are."""
+_SENTINEL_COUNT = 3
+"""Pixels with the same sentinel from which on none of them is a measurement ..."""
+_SENTINEL_FACTOR = 10.0
+"""... unless it is this much larger than the median of the absolute flux: then one is enough."""
+_SHORTEST_GAP = 5
+"""Fewest pixels of exactly zero flux that are a gap. At the ends of an order, one is enough."""
+_SHORTEST_ORDER = 16
+"""Mean number of pixels between steps back in wavelength from which on they separate orders."""
+
+Columns = Mapping[str, NDArray[Any]]
+"""Arrays (P,) by name; wavelength is among them."""
+
+
+def without_data(flux: Floats, order: Integers | None = None) -> Bools:
+    """Return whether pixels (P,), in the order of the file, have no measured flux.
+
+    These are values that are not finite, sentinels, and zeros at the ends of an order or in a gap.
+    """
+    missing = ~(np.abs(flux) < _LARGEST)
+    measured = np.abs(flux[~missing & (flux != 0.0)])
+    typical = np.median(measured) if measured.size else 0.0
+    for value in SENTINELS:
+        same = flux == value
+        if same.sum() >= _SENTINEL_COUNT or abs(value) > _SENTINEL_FACTOR * typical:
+            missing |= same
+    return missing | _gaps(missing | (flux == 0.0), order)
+
+
+def _gaps(empty: Bools, order: Integers | None) -> Bools:
+    """Whether pixels belong to a long run of empty ones, or to one at an end of an order."""
+    step = np.zeros(len(empty) - 1, bool) if order is None else np.diff(order) != 0
+    first, last = np.append(True, step), np.append(step, True)
+    run = np.cumsum(first | np.append(True, np.diff(empty))) - 1
+    gap = np.bincount(run) >= _SHORTEST_GAP
+    gap[run[first | last]] = True
+    return empty & gap[run]
+
+
+def with_wavelength(columns: Columns) -> dict[str, NDArray[Any]]:
+    """Return the pixels whose wavelength is finite and positive."""
+    wavelength = columns["wavelength"]
+    return _taken(columns, np.isfinite(wavelength) & (wavelength > 0.0))
+
+
+def ascending(columns: Columns) -> dict[str, NDArray[Any]]:
+    """Return the columns reversed if most of their wavelengths descend."""
+    step = np.diff(columns["wavelength"])
+    descends = (step < 0).sum() > (step > 0).sum()
+    return _taken(columns, slice(None, None, -1 if descends else 1))
+
+
+def orders_of(wavelength: Floats) -> Integers | None:
+    """Return the number of the echelle order of each pixel, or None if there is only one.
+
+    Where wavelengths step back a few times only, each step begins another order.
+    """
+    back = np.append(False, np.diff(wavelength) < 0)
+    if not back.any() or len(wavelength) < _SHORTEST_ORDER * (back.sum() + 1):
+        return None
+    return np.cumsum(back)
+
+
+def by_wavelength(columns: Columns) -> dict[str, NDArray[Any]]:
+    """Return the columns in strictly increasing wavelength; `mask` is among them.
+
+    Of equal wavelengths in one order the first usable pixel is kept; those of different orders are
+    moved by the least possible amount.
+    """
+    wavelength = columns["wavelength"]
+    if (np.diff(wavelength) > 0).all():
+        return dict(columns)
+    order = columns.get("order", np.zeros(len(wavelength), np.int64))
+    unusable = columns["mask"] | ~np.isfinite(columns["flux"])
+    by = np.lexsort((unusable, order, wavelength))
+    found = _taken({**columns, "_order": order}, by)
+    order = found.pop("_order")
+    again = (np.diff(found["wavelength"]) == 0) & (np.diff(order) == 0)
+    found = _taken(found, np.append(True, ~again))
+    found["wavelength"] = _separated(found["wavelength"])
+    return found
+
+
+def _separated(wavelength: Floats) -> Floats:
+    """Sorted wavelengths, with equal ones moved up until all differ."""
+    moved = wavelength.copy()
+    while (late := np.flatnonzero(np.diff(moved) <= 0)).size:
+        moved[late + 1] = np.nextafter(moved[late], np.inf)
+    return moved
+
+
+def _taken(columns: Columns, keep: Any) -> dict[str, NDArray[Any]]:
+    return {name: values[keep] for name, values in columns.items()}
