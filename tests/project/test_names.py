@@ -22,6 +22,7 @@ VERBS = "cli"
 """Its functions are the commands, named like the functions that they run."""
 ALIKE = {
     "AXES": "labels of the toy universe, and of PHOENIX's box: each of its library",
+    "describe": "the metadata of a library, and of an observation",
     "FORMAT": "the name that a form of file carries",
     "VERSION": "the version of a form of file",
     "META": "what a library states about itself",

@@ -23,7 +23,7 @@ _SHORTEST_GAP = 5
 _SHORTEST_ORDER = 16
 """Mean number of pixels between steps back in wavelength from which on they separate orders."""
 
-Columns = Mapping[str, NDArray[Any]]
+PixelColumns = Mapping[str, NDArray[Any]]
 """Arrays (P,) by name; wavelength is among them."""
 
 
@@ -52,13 +52,13 @@ def _gaps(empty: Bools, order: Integers | None) -> Bools:
     return empty & gap[run]
 
 
-def with_wavelength(columns: Columns) -> dict[str, NDArray[Any]]:
+def with_wavelength(columns: PixelColumns) -> dict[str, NDArray[Any]]:
     """Return the pixels whose wavelength is finite and positive."""
     wavelength = columns["wavelength"]
     return _taken(columns, np.isfinite(wavelength) & (wavelength > 0.0))
 
 
-def ascending(columns: Columns) -> dict[str, NDArray[Any]]:
+def ascending(columns: PixelColumns) -> dict[str, NDArray[Any]]:
     """Return the columns reversed if most of their wavelengths descend."""
     step = np.diff(columns["wavelength"])
     descends = (step < 0).sum() > (step > 0).sum()
@@ -76,7 +76,7 @@ def orders_of(wavelength: Floats) -> Integers | None:
     return np.cumsum(back)
 
 
-def by_wavelength(columns: Columns) -> dict[str, NDArray[Any]]:
+def by_wavelength(columns: PixelColumns) -> dict[str, NDArray[Any]]:
     """Return the columns in strictly increasing wavelength; `mask` is among them.
 
     Of equal wavelengths in one order the first usable pixel is kept; those of different orders are
@@ -104,5 +104,5 @@ def _separated(wavelength: Floats) -> Floats:
     return moved
 
 
-def _taken(columns: Columns, keep: Any) -> dict[str, NDArray[Any]]:
+def _taken(columns: PixelColumns, keep: Any) -> dict[str, NDArray[Any]]:
     return {name: values[keep] for name, values in columns.items()}

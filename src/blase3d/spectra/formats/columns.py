@@ -126,7 +126,7 @@ def _flat_one(values: NDArray[Any], shape: tuple[int, ...], name: str) -> NDArra
     return values.ravel()
 
 
-def _with_wavelength(columns: cleaning.Columns, notes: list[str]) -> dict[str, NDArray[Any]]:
+def _with_wavelength(columns: cleaning.PixelColumns, notes: list[str]) -> dict[str, NDArray[Any]]:
     kept = cleaning.with_wavelength(columns)
     missing = len(columns["wavelength"]) - len(kept["wavelength"])
     if missing and not len(kept["wavelength"]):
@@ -162,7 +162,9 @@ def _cleaned(columns: dict[str, NDArray[Any]], notes: list[str]) -> dict[str, ND
     return cleaned
 
 
-def _resolution(raw: RawSpectrum, columns: cleaning.Columns, asked: float | None) -> dict[str, Any]:
+def _resolution(
+    raw: RawSpectrum, columns: cleaning.PixelColumns, asked: float | None
+) -> dict[str, Any]:
     """The fields `resolution` and `pixel_resolution` of a spectrum."""
     if asked is not None:
         return {"resolution": asked, "pixel_resolution": None}
@@ -310,7 +312,7 @@ def recognised(names: Iterable[str], file: SpectrumFile) -> dict[str, str]:
 def in_angstrom(values: Any, unit: object, path: Path) -> Floats:
     """Return wavelengths in Å. Raise `SpectrumError` if they are not numeric or in no length."""
     try:
-        return quantities.to_angstrom(_floats(values, "wavelength"), unit)
+        return quantities.angstroms(_floats(values, "wavelength"), unit)
     except ValueError as failure:
         raise SpectrumError(
             f"{path} has wavelengths in {str(unit)!r}, expected a unit of length; correct it."

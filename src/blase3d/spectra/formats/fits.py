@@ -107,12 +107,12 @@ def _read_image(file: SpectrumFile) -> RawSpectrum:
 def _stated(*hdu_headers: fits.Header) -> dict[str, Any]:
     """Medium, resolution and metadata that headers state, the first of them first."""
     found: dict[str, Any] = headers.describe(*hdu_headers)
-    for name, card in (("medium", headers.medium), ("resolution", headers.resolution)):
-        stated = (card(header) for header in hdu_headers)
+    for name, reading in (("medium", headers.medium), ("resolution", headers.resolution)):
+        stated = (reading(header) for header in hdu_headers)
         found[name] = next((value for value in stated if value is not None), None)
-    if (own := headers.value(hdu_headers[0], "RESOLUT")) is not None:
+    if (own := headers.card(hdu_headers[0], "RESOLUT")) is not None:
         found["resolution"] = own
-    if (meta := headers.value(hdu_headers[0], "B3META")) is not None:
+    if (meta := headers.card(hdu_headers[0], "B3META")) is not None:
         found["meta"] = meta
     return {name: value for name, value in found.items() if value is not None}
 

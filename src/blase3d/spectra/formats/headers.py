@@ -41,7 +41,7 @@ _FRAMES = {
 _MEDIA = {"air": "air", "vac": "vacuum", "vacuum": "vacuum", "true": "vacuum", "t": "vacuum"}
 
 
-def value(header: fits.Header, *names: str) -> Any:
+def card(header: fits.Header, *names: str) -> Any:
     """Return the value of the first keyword that is present and not blank, or None."""
     for name in names:
         try:
@@ -57,7 +57,7 @@ def value(header: fits.Header, *names: str) -> Any:
 def number(header: fits.Header, *names: str) -> float | None:
     """Return the first of the keywords that is a finite number, or None."""
     for name in names:
-        found = value(header, name)
+        found = card(header, name)
         try:
             result = float(found) if not isinstance(found, bool) else math.nan
         except (TypeError, ValueError):
@@ -75,11 +75,11 @@ def describe(*headers: fits.Header) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for header in headers:
-        words = {key: value(header, *cards) for key, cards in _WORDS.items()}
+        words = {key: card(header, *cards) for key, cards in _WORDS.items()}
         numbers = {key: number(header, *cards) for key, cards in _NUMBERS.items()}
         for key in ("ra", "dec"):  # sexagesimal
             if numbers[key] is None:
-                words[key] = value(header, *_NUMBERS[key])
+                words[key] = card(header, *_NUMBERS[key])
         everything = {**numbers, **words, "frame": frame(header)}
         for key, stated in everything.items():
             if stated is not None and key not in found:
@@ -89,7 +89,7 @@ def describe(*headers: fits.Header) -> dict[str, Any]:
 
 def frame(header: fits.Header) -> str | None:
     """Return the velocity frame by SPECSYS, or None."""
-    return _FRAMES.get(str(value(header, "SPECSYS", "SPECSYS1")).upper())
+    return _FRAMES.get(str(card(header, "SPECSYS", "SPECSYS1")).upper())
 
 
 def resolution(header: fits.Header) -> float | None:
@@ -104,15 +104,15 @@ def medium(header: fits.Header) -> str | None:
     By MEDIUM, AIRORVAC, VACUUM, a TUCD with `obs.atmos` (ESO science data product standard), or
     the type AWAV or WAVE of the FITS standard, which may have an algorithm (`WAVE-LOG`).
     """
-    stated = value(header, "MEDIUM")
+    stated = card(header, "MEDIUM")
     if stated is not None:
         return _MEDIA.get(str(stated).lower(), str(stated))
-    for card in ("AIRORVAC", "VACUUM"):
-        if (found := _MEDIA.get(str(value(header, card)).lower())) is not None:
+    for name in ("AIRORVAC", "VACUUM"):
+        if (found := _MEDIA.get(str(card(header, name)).lower())) is not None:
             return found
-    if any("obs.atmos" in str(value(header, f"TUCD{i}")).lower() for i in range(1, 10)):
+    if any("obs.atmos" in str(card(header, f"TUCD{i}")).lower() for i in range(1, 10)):
         return "air"
-    return by_ctype(value(header, "CTYPE1"))
+    return by_ctype(card(header, "CTYPE1"))
 
 
 def by_ctype(ctype: object) -> str | None:

@@ -79,7 +79,7 @@ def length_unit(text: object) -> units.UnitBase:
     raise ValueError(f"{str(text)!r} is no unit of length")
 
 
-def to_angstrom(values: ArrayLike, unit: object) -> Floats:
+def angstroms(values: ArrayLike, unit: object) -> Floats:
     """Return wavelengths in Å, from those in a unit, which may be `log(Angstrom)` or the like.
 
     Raise ValueError if the unit is none of length, frequency or wavenumber.
@@ -89,7 +89,7 @@ def to_angstrom(values: ArrayLike, unit: object) -> Floats:
     if match := _LOG.match(words):
         base = np.e if match[1].lower() in ("ln", "loge") else 10.0
         with np.errstate(over="ignore"):
-            return to_angstrom(base**numbers, match[2] or "Angstrom")
+            return angstroms(base**numbers, match[2] or "Angstrom")
     found = length_unit(unit)
     if found == units.AA:
         return numbers
