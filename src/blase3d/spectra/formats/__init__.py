@@ -26,12 +26,17 @@ from ...runtime.files import (
     settle_version,
 )
 from ..spectrum import Spectrum
+from .apogee import APOGEE_STAR, APOGEE_VISIT
 from .by_specutils import SPECUTILS
 from .columns import FORMAT, VERSION, RawSpectrum, spectrum_of
 from .fits import FITS_IMAGE, FITS_TABLE, write_fits
+from .galah import GALAH
 from .hpf import HPF
+from .lamost import LAMOST
 from .npz import NPZ, write_npz
+from .rave import RAVE
 from .reader import GROUP, SpectrumFile, SpectrumReader
+from .sdss import SDSS, SDSS_IMAGE
 from .tables import TEXT, write_csv, write_ecsv
 
 __all__ = [
@@ -48,7 +53,7 @@ READERS = Family(
     "spectrum",
     GROUP,
     SpectrumError,
-    members=(NPZ, HPF),
+    members=(NPZ, HPF, LAMOST, SDSS, SDSS_IMAGE, APOGEE_STAR, APOGEE_VISIT, GALAH, RAVE),
     fallback=(TEXT, FITS_TABLE, FITS_IMAGE, SPECUTILS),
 )
 """Spectrum readers, in the order in which they are tried: those of one format, those of installed
