@@ -128,6 +128,7 @@ def test_the_plan_has_every_spectrum_once() -> None:
         "coarse",
         "main",
         "metal-poor",
+        "alpha",
         "rest",
     ]
     labels = ordered(batches)
@@ -148,7 +149,8 @@ def test_held_out_points_lie_between_nodes_and_repeat() -> None:
     points = held_out(RVS, all_atmospheres())
     assert points == held_out(RVS, all_atmospheres())
     count = sum(sample.count for sample in RVS.held_out)
-    assert [p[3] for p in points] == [0.0] * count + [0.4] * count + [0.2] * count
+    alphas = [0.0] * count + [0.4] * count + [0.2] * count + [0.1] * count
+    assert [p[3] for p in points] == alphas
     assert [p[:3] for p in points[:count]] == [p[:3] for p in points[count : 2 * count]]
     for name, column in zip(("teff", "logg", "feh"), np.transpose(points), strict=False):
         assert not set(column[:3].tolist()) & set(RVS.axes[name])
@@ -168,8 +170,8 @@ def test_progress_counts_and_estimates(tmp_path: Path) -> None:
     work(batches[0].labels[:10], store, lambda labels: np.ones((2, 3), np.float32))
     store.save_hole(batches[1].labels[0], "no MARCS model")
     now = progress(batches, store)
-    assert now.batches[:2] == (("held-out", 10, 84), ("coarse", 1, 240))
-    assert (now.done, now.total, now.holes) == (11, 84 + len(RVS.nodes()), 1)
+    assert now.batches[:2] == (("held-out", 10, 112), ("coarse", 1, 240))
+    assert (now.done, now.total, now.holes) == (11, 112 + len(RVS.nodes()), 1)
     assert now.text((now.total - 11) / 3600).endswith("1 of them holes; about 1.0 h left")
     assert now.text(0.0).endswith("1 of them holes")
 
