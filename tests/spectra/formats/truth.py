@@ -27,7 +27,8 @@ def expected(reader: str, **changes: Any) -> dict[str, Any]:
     """The spectrum that a reader returns for a file of the truth, with changes.
 
     Keys: reader; wavelength, flux, error (or None), mask and order (or None), arrays (P,);
-    medium of the file; resolution (or None); meta, the entries that must be there.
+    medium of the file, and whether only its pipeline is known for it (likely); resolution (or
+    None); meta, the entries that must be there.
     """
     same = {
         "reader": reader,
@@ -39,6 +40,7 @@ def expected(reader: str, **changes: Any) -> dict[str, Any]:
         "medium": "vacuum",
         "resolution": None,
         "meta": {},
+        "likely": False,
     }
     if unknown := set(changes) - set(same):
         raise KeyError(f"no such expectation: {unknown}")

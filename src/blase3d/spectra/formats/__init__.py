@@ -11,6 +11,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from ...errors import SpectrumError
@@ -29,6 +30,10 @@ from ..spectrum import Spectrum
 from .apogee import APOGEE_STAR, APOGEE_VISIT
 from .by_specutils import SPECUTILS
 from .columns import FORMAT, VERSION, RawSpectrum, spectrum_of
+from .e2ds import HARPS_E2DS
+from .echelle_images import ECHELLE_IMAGES, MAKEE, ORDERS_OF_FLUX
+from .eso import ESO_IMAGE, ESO_PRODUCT
+from .espresso import ESPRESSO_S1D, ESPRESSO_S2D
 from .fits import FITS_IMAGE, FITS_TABLE, write_fits
 from .galah import GALAH
 from .hpf import HPF
@@ -37,6 +42,7 @@ from .npz import NPZ, write_npz
 from .rave import RAVE
 from .reader import GROUP, SpectrumFile, SpectrumReader
 from .sdss import SDSS, SDSS_IMAGE
+from .specmatch import SPECMATCH
 from .tables import TEXT, write_csv, write_ecsv
 
 __all__ = [
@@ -53,8 +59,13 @@ READERS = Family(
     "spectrum",
     GROUP,
     SpectrumError,
-    members=(NPZ, HPF, LAMOST, SDSS, SDSS_IMAGE, APOGEE_STAR, APOGEE_VISIT, GALAH, RAVE),
-    fallback=(TEXT, FITS_TABLE, FITS_IMAGE, SPECUTILS),
+    members=(
+        *(NPZ, HPF),
+        *(LAMOST, SDSS, SDSS_IMAGE, APOGEE_STAR, APOGEE_VISIT, GALAH, RAVE),
+        *(ESPRESSO_S1D, ESPRESSO_S2D, ESO_PRODUCT, ESO_IMAGE, HARPS_E2DS),
+        *(SPECMATCH, MAKEE),
+    ),
+    fallback=(TEXT, ECHELLE_IMAGES, FITS_TABLE, FITS_IMAGE, ORDERS_OF_FLUX, SPECUTILS),
 )
 """Spectrum readers, in the order in which they are tried: those of one format, those of installed
 packages, those of any table or image, and those of specutils."""
@@ -68,6 +79,7 @@ def read_spectrum(
     *,
     columns: Mapping[str, str] | None = None,
     unit: str | None = None,
+    wavelengths: str | Path | None = None,
 ) -> Spectrum:
     """Read a spectrum, in whatever format of `READERS` it is.
 
@@ -86,6 +98,9 @@ def read_spectrum(
         they are not recognised.
     unit
         Unit of the wavelengths, for a table that states none.
+    wavelengths
+        FITS file with the wavelengths of an image that has none. One beside the file is found if
+        there is only one.
 
     Returns
     -------
@@ -115,12 +130,14 @@ def read_spectrum(
     path = Path(path)
     require_file(path, SpectrumError)
     check_size(path.stat().st_size, str(path), SpectrumError, LARGEST_SPECTRUM)
-    with SpectrumFile(path, columns, unit) as file:
+    other = None if wavelengths is None else Path(wavelengths)
+    with SpectrumFile(path, columns, unit, other) as file:
         reader = READERS.choose(file, path)
         with READERS.naming(reader, path), _named(path):
             raw = reader.read(file)
     own = raw.meta.get("format") == FORMAT
     settle_version(raw.meta, FORMAT, VERSION, path, SpectrumError)
+    raw = raw if medium else _with_likely_medium(raw)
     found = _settled_medium(raw.medium, medium, file)
     for note in file.notes:
         warnings.warn(f"{path}: {note}", stacklevel=2)
@@ -141,6 +158,16 @@ def _named(path: Path) -> Iterator[None]:
         if str(path) in str(fault):
             raise
         raise SpectrumError(f"{path}: {fault}") from fault
+
+
+def _with_likely_medium(raw: RawSpectrum) -> RawSpectrum:
+    """The content of a file, with the medium that its pipeline writes if the file states none."""
+    if raw.medium is not None or raw.likely_medium is None:
+        return raw
+    sentence = (
+        f"wavelengths are in {raw.likely_medium}, as by the pipeline; the file states no medium"
+    )
+    return replace(raw, medium=raw.likely_medium, guessed=(*raw.guessed, sentence))
 
 
 def _settled_medium(stated: object, asked: str | None, file: SpectrumFile) -> str:

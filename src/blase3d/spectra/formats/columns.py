@@ -50,6 +50,9 @@ class RawSpectrum:
         Whatever else the file states, as plain values.
     guessed : tuple of str
         Sentences about what the file does not state and was guessed: a unit, a column.
+    likely_medium : str, optional
+        The medium that the pipeline writes, for a file that does not state it. Unlike a stated one,
+        it gives way to that of the user.
     """
 
     arrays: Mapping[str, NDArray[Any]]
@@ -57,6 +60,7 @@ class RawSpectrum:
     resolution: Any = None
     meta: dict[str, Any] = field(default_factory=dict)
     guessed: tuple[str, ...] = ()
+    likely_medium: str | None = None
 
 
 def spectrum_of(
@@ -70,8 +74,8 @@ def spectrum_of(
     """
     notes = [str(note) for note in raw.meta.get("notes", ())]
     columns = _flat(raw.arrays)
-    columns["wavelength"] = to_vacuum(columns["wavelength"], medium)
     columns = _with_wavelength(columns, notes)
+    columns["wavelength"] = to_vacuum(columns["wavelength"], medium)
     columns = _with_orders(cleaning.ascending(columns), notes)
     if clean:
         columns = _cleaned(columns, notes)

@@ -74,12 +74,19 @@ class SpectrumFile:
         be recognised.
     unit
         Unit of the wavelengths, for a file that states none.
+    wavelengths
+        Another file with the wavelengths, for an image without.
     """
 
     def __init__(
-        self, path: Path, columns: Mapping[str, str] | None = None, unit: str | None = None
+        self,
+        path: Path,
+        columns: Mapping[str, str] | None = None,
+        unit: str | None = None,
+        wavelengths: Path | None = None,
     ):
         self.path = path
+        self.wavelengths = wavelengths
         self.columns = dict(columns or {})
         self.unit = unit
         self.notes: list[str] = []
