@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         compute(wanted, store, synthesiser, options.workers, deadline(options.until))
     print(progress(wanted, store).text(0.0))
     if options.output:
-        print(pack(library, batches, store, options.output))
+        print(pack(library, batches, store, synthesiser.atmospheres, options.output))
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

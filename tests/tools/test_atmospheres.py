@@ -40,6 +40,17 @@ def test_a_missing_corner_is_a_hole() -> None:
     assert without.at(5000, 4.2, -0.1) is not None  # a face that does not need it
 
 
+def test_a_single_missing_model_is_the_mean_of_its_neighbours() -> None:
+    nodes = product((5000, 5250), (4.0, 4.5), (-0.25, 0.0, 0.25))
+    without = Atmospheres({key_of(*n): structure(*n) for n in nodes if n != (5000, 4.0, 0.0)})
+    assert without.at(5000, 4.0, 0.0) == pytest.approx(structure(5000, 4.0, 0.0), rel=1e-12)
+    assert without.replaced(5000, 4.0, 0.0)
+    assert not without.replaced(5250, 4.0, 0.0)  # a model
+    assert not without.replaced(5000, 4.0, 0.5)  # with no model on the other side
+    assert without.at(5000, 4.0, 0.5) is None
+    assert without.at(5100, 4.0, 0.0) is None  # no interpolation between interpolated models
+
+
 def test_weights_of_corners() -> None:
     cell = corners((5100, 4.2, -0.1))
     assert len(cell) == 8

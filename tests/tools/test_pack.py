@@ -26,6 +26,8 @@ LIBRARY = dataclasses.replace(
     held_out=(HeldOut(2, {"teff": (5000, 5250), "logg": (4, 4.5), "feh": (0, 0.5)}, 1, (0.0,)),),
     parts=(),
 )
+KEYS = [key_of(t, g / 2, z / 4) for t in (5000, 5250) for g in (8, 9) for z in (0, 1, 2)]
+ATMOSPHERES = Atmospheres(dict.fromkeys(KEYS, np.ones((56, 5))))
 HOLE = (5250.0, 4.5, 0.5, 0.4)
 
 
@@ -38,12 +40,11 @@ def compute(labels: Labels) -> Computed:
 
 @pytest.fixture(scope="module")
 def computed(tmp_path_factory: pytest.TempPathFactory) -> tuple[tuple[Batch, ...], Store, Path]:
-    keys = [key_of(t, g / 2, z / 4) for t in (5000, 5250) for g in (8, 9) for z in (0, 1, 2)]
-    batches = plan(LIBRARY, Atmospheres(dict.fromkeys(keys, np.ones((56, 5)))))
+    batches = plan(LIBRARY, ATMOSPHERES)
     folder = tmp_path_factory.mktemp("computed")
     store = Store(folder / "store")
     work(ordered(batches), store, compute)
-    pack(LIBRARY, batches, store, folder / "grid.npz")
+    pack(LIBRARY, batches, store, ATMOSPHERES, folder / "grid.npz")
     return batches, store, folder / "grid.npz"
 
 
@@ -61,7 +62,7 @@ def test_the_grid_is_read_by_the_package(computed) -> None:
 def test_holes_have_reasons_and_provenance_is_stated(computed) -> None:
     meta = b3.open_grid(computed[2]).meta
     assert meta["holes"] == [{"labels": list(HOLE), "reason": "no MARCS model"}]
-    assert meta["not_computed"] == []
+    assert meta["not_computed"] == meta["interpolated_atmospheres"] == []
     assert "GPL" in meta["licence"]
     assert any("Gustafsson" in text for text in meta["citation"])
     assert meta["provenance"]["settings"] == LIBRARY.settings
@@ -78,7 +79,7 @@ def test_what_is_not_computed_is_listed(computed, tmp_path: Path) -> None:
     batches, _, _ = computed
     store = Store(tmp_path / "store")
     work(batches[1].labels[:4], store, compute)
-    line = pack(LIBRARY, batches, store, tmp_path / "grid.npz")
+    line = pack(LIBRARY, batches, store, ATMOSPHERES, tmp_path / "grid.npz")
     assert "4 of 16 nodes; beside it 0 of 2 held-out" in line
     assert len(b3.open_grid(tmp_path / "grid.npz").meta["not_computed"]) == 12
     assert not held_out_path(tmp_path / "grid.npz").exists()

@@ -25,6 +25,10 @@ LOGARITHMIC = [3, 4]
 
 Structure = NDArray[np.float64]
 """(D, 5): lg tau(5000 Å), depth (cm), temperature (K), electron and gas pressure (dyn/cm²)."""
+Node = tuple[float, float, float]
+"""Teff (K), log g (dex of cm/s²), [M/H]."""
+Cell = list[tuple[Node, float]]
+"""Nodes and their weights."""
 Key = tuple[int, int, int]
 """Teff (K), 100 log g, 100 [M/H]."""
 
@@ -43,15 +47,35 @@ class Atmospheres:
         """Return the structure at these labels; None where a model that it needs is missing.
 
         Between models, the neighbours (up to eight) are interpolated linearly at fixed Rosseland
-        depth, the pressures in their logarithm.
+        depth, the pressures in their logarithm. A single missing model is the mean of its
+        neighbours on both sides in [M/H], Teff or log g, in this order.
         """
+        cell = corners((teff, logg, feh))
+        if len(cell) == 1 and not self.has(teff, logg, feh):
+            cell = self._neighbours(teff, logg, feh)
+        if not cell or not all(self.has(*node) for node, _ in cell):
+            return None
         total = np.zeros((DEPTHS, 5))
-        for node, weight in corners((teff, logg, feh)):
-            structure = self.structures.get(key_of(*node))
-            if structure is None:
-                return None
-            total += weight * _scaled(structure, np.log)
+        for node, weight in cell:
+            total += weight * _scaled(self.structures[key_of(*node)], np.log)
         return _scaled(total, np.exp)
+
+    def has(self, teff: float, logg: float, feh: float) -> bool:
+        """Whether there is a model at these labels."""
+        return key_of(teff, logg, feh) in self.structures
+
+    def replaced(self, teff: float, logg: float, feh: float) -> bool:
+        """Whether a missing model is replaced by the mean of its neighbours."""
+        return not self.has(teff, logg, feh) and bool(self._neighbours(teff, logg, feh))
+
+    def _neighbours(self, *labels: float) -> Cell:
+        for axis in (2, 0, 1):
+            below, above = list(labels), list(labels)
+            below[axis] -= SPACING[axis]
+            above[axis] += SPACING[axis]
+            if self.has(*below) and self.has(*above):
+                return [((t, g, z), 0.5) for t, g, z in (below, above)]
+        return []
 
 
 def _scaled(structure: Structure, function: np.ufunc) -> Structure:
@@ -60,9 +84,7 @@ def _scaled(structure: Structure, function: np.ufunc) -> Structure:
     return scaled
 
 
-def corners(
-    labels: tuple[float, float, float], spacing: tuple[float, float, float] = SPACING
-) -> list[tuple[tuple[float, float, float], float]]:
+def corners(labels: Node, spacing: Node = SPACING) -> Cell:
     """Return the corners of the cell around some labels, and their weights (sum 1)."""
     sides = [_bracket(x, step) for x, step in zip(labels, spacing, strict=True)]
     return [((t, g, z), wt * wg * wz) for (t, wt), (g, wg), (z, wz) in product(*sides)]

@@ -77,8 +77,8 @@ def _random_points(sample: HeldOut, atmospheres: Atmospheres) -> list[Labels]:
         drawn = rng.uniform(low, high).tolist()
         t, g, z = (round(x, digits) for x, digits in zip(drawn, (0, 2, 2), strict=True))
         cell = corners((t, g, z), NODE_SPACING)
-        needed = [(t, g, z), *(node for node, _ in cell)]
-        if len(cell) == 8 and all(atmospheres.at(*node) is not None for node in needed):
+        needed = [*cell, *corners((t, g, z))]
+        if len(cell) == 8 and all(atmospheres.has(*node) for node, _ in needed):
             points.append((t, g, z))
     return points
 

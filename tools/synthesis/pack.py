@@ -14,6 +14,7 @@ import numpy as np
 from blase3d.runtime.files import replacing
 from blase3d.units import air_to_vacuum
 
+from .atmospheres import Atmospheres
 from .described import Described, Labels
 from .jobs import Batch, Store
 from .packages import PACKAGES, PATCHES
@@ -45,17 +46,31 @@ def held_out_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}-heldout.npz")
 
 
-def pack(library: Described, batches: Sequence[Batch], store: Store, path: Path) -> str:
+def pack(
+    library: Described,
+    batches: Sequence[Batch],
+    store: Store,
+    atmospheres: Atmospheres,
+    path: Path,
+) -> str:
     """Write the spectra that are done; return one line that says how many of how many."""
     nodes = sorted(x for batch in batches[1:] for x in batch.labels)
-    count = _write(library, nodes, store, path, "nodes")
+    meta = describe(library, nodes, store) | {
+        "interpolated_atmospheres": [list(x) for x in nodes if atmospheres.replaced(*x[:3])]
+    }
+    count = _write(library, nodes, store, path, meta)
     points = batches[0].labels
-    held = _write(library, points, store, held_out_path(path), "held-out points")
+    meta = describe(library, points, store) | {"content": "held-out points, between the nodes"}
+    held = _write(library, points, store, held_out_path(path), meta)
     return f"{path}: {count} of {len(nodes)} nodes; beside it {held} of {len(points)} held-out"
 
 
 def _write(
-    library: Described, labels: Sequence[Labels], store: Store, path: Path, kind: str
+    library: Described,
+    labels: Sequence[Labels],
+    store: Store,
+    path: Path,
+    meta: dict[str, object],
 ) -> int:
     done = [x for x in labels if store.spectrum_path(x).exists()]
     if not done:
@@ -73,14 +88,12 @@ def _write(
             label_names=np.array(library.label_names),
             flux=flux,
             continuum=continuum,
-            meta=np.array(json.dumps(describe(library, labels, store, kind), ensure_ascii=False)),
+            meta=np.array(json.dumps(meta, ensure_ascii=False)),
         )
     return len(done)
 
 
-def describe(
-    library: Described, labels: Sequence[Labels], store: Store, kind: str
-) -> dict[str, object]:
+def describe(library: Described, labels: Sequence[Labels], store: Store) -> dict[str, object]:
     """Return the meta of a grid file: code, settings, citations, provenance, holes."""
     holes = {x: store.hole(x) for x in labels if store.hole_path(x).exists()}
     waiting = [x for x in labels if not store.done(x)]
@@ -88,7 +101,7 @@ def describe(
     return {
         "library": f"turbospectrum-marcs-{library.name}",
         "title": library.title,
-        "content": kind,
+        "content": "nodes",
         "code": CODE + f"; molecules: {', '.join(library.molecules)}; {library.limits}",
         "flux_unit": "erg s-1 cm-2 Angstrom-1 at the stellar surface",
         "medium": "vacuum",
