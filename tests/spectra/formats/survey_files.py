@@ -23,6 +23,7 @@ class Star:
     """The spectrum on one grid: log-linear, or linear."""
 
     def __init__(self, start: float, step: float, log: bool = True):
+        self.axis = {"CRVAL1": start, "CDELT1": step}
         grid = start + step * PIXELS
         self.wavelength = 10.0**grid if log else grid
         self.flux = truth.FLUX
@@ -170,7 +171,7 @@ APOGEE_CARDS = {"APRED": "dr17", "OBJID": "2M00000000+7472074", "VHELIO": 12.3, 
 def apogee_star(path: Path, visits: int = 2) -> Path:
     """apStar: the combined spectrum in the first row, then another combination and the visits."""
     star = APOGEE
-    axis = {"CRVAL1": 4.179, "CDELT1": 6e-6, "CRPIX1": 1.0, "CTYPE1": "LOG-LINEAR", "DC-FLAG": 1}
+    axis = star.axis | {"CRPIX1": 1.0, "CTYPE1": "LOG-LINEAR", "DC-FLAG": 1}
     others = [np.full(401, 7.0)] * (visits + 1)
     one = visits == 1
 
@@ -191,13 +192,13 @@ def apogee_star(path: Path, visits: int = 2) -> Path:
 def apogee_aspcap(path: Path) -> Path:
     """aspcapStar: normalised flux, its error, and the best-fitting model."""
     star = APOGEE
-    axis = {"CRVAL1": 4.179, "CDELT1": 6e-6, "CTYPE1": "LOG-LINEAR"}
+    axis = star.axis | {"CTYPE1": "LOG-LINEAR"}
     error = np.where(BAD == 1, np.nan, star.error)
     images = [image(values, **axis) for values in (star.flux, error, star.flux)]
     return save(path, primary(**APOGEE_CARDS), *images, table("", {"PARAM": np.zeros((1, 9))}))
 
 
-VISIT = [Star(4.220, 6e-6), Star(4.200, 6e-6), Star(4.180, 6e-6)]
+VISIT = [Star(start, 4e-6) for start in (4.220, 4.200, 4.180)]
 
 
 def apogee_visit(path: Path, **cards) -> Path:
@@ -218,7 +219,7 @@ def relative_error(star: Star) -> np.ndarray:
 
 
 GALAH = Star(4713.0, 0.046, log=False)
-GALAH_AXIS = {"CRVAL1": 4713.0, "CDELT1": 0.046, "CRPIX1": 1.0, "CTYPE1": "Wavelength"}
+GALAH_AXIS = GALAH.axis | {"CRPIX1": 1.0, "CTYPE1": "Wavelength"}
 
 
 def galah(path: Path, **cards) -> Path:
@@ -255,7 +256,7 @@ RAVE = Star(8410.0, 0.37, log=False)
 def rave(path: Path) -> Path:
     """Release 6: normalised flux, and its relative error."""
     star = RAVE
-    axis = {"CRVAL1": 8410.0, "CDELT1": 0.37, "CRPIX1": 1.0}
+    axis = star.axis | {"CRPIX1": 1.0}
     flux, error = image(star.flux, **axis), image(relative_error(star), **axis)
     flux.name, error.name = "SPECTRUM", "ERROR"
     return save(path, primary(ROI="20100313_0823m14_113"), flux, error)

@@ -138,5 +138,6 @@ def test_galah_slit_mask(tmp_path):
 
 def test_nominal_resolution_only_with_the_sampling_of_the_survey(tmp_path, monkeypatch):
     """A simulated spectrum in the layout of a survey may have any resolution."""
-    monkeypatch.setattr(files, "LAMOST", files.Star(3.75, 4e-6))
-    assert read_spectrum(files.lamost_table(tmp_path / "star.fits")).resolution is None
+    for name, write in (("LAMOST", files.lamost_table), ("APOGEE", files.apogee_star)):
+        monkeypatch.setattr(files, name, files.Star(3.75, 2e-6))
+        assert read_spectrum(write(tmp_path / f"{name}.fits")).resolution is None

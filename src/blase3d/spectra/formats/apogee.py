@@ -27,6 +27,10 @@ BADFLAT, BADERR, NOSKY, SIG_SKYLINE, NOT_ENOUGH_PSF. Those on ghosts, persistenc
 telluric lines are warnings. https://www.sdss4.org/dr17/irspec/apogee-bitmasks"""
 RESOLUTION = 22500.0
 """Majewski et al. (2017, AJ 154, 94)."""
+PIXELS = 3.2
+"""Pixels in a full width at half maximum, on the common axis of combined spectra."""
+_VISIT_PIXELS = 5.0
+"""The same for visits, of which the pixels are half as wide as those of the detectors."""
 _CARDS = ("TELESCOP", "INSTRUME", "SURVEY", "ORIGIN", "EXTNAME")
 _NAMES = ("apstar", "asstar", "aspcapstar", "apvisit", "asvisit")
 
@@ -88,7 +92,7 @@ def _read_star(file: SpectrumFile) -> RawSpectrum:
     if file.hdus[3].header["BITPIX"] > 0:  # in aspcapStar the third image is a model
         arrays["mask"] = bits(_first_row(file.hdus[3]), BAD)
     meta = _observation(file.header) | {"frame": "star"}
-    return RawSpectrum(arrays, "vacuum", nominal(RESOLUTION, arrays["wavelength"]), meta)
+    return RawSpectrum(arrays, "vacuum", nominal(RESOLUTION, PIXELS, arrays["wavelength"]), meta)
 
 
 def _first_row(hdu: Any) -> NDArray[Any]:
@@ -108,7 +112,7 @@ def _read_visit(file: SpectrumFile) -> RawSpectrum:
         "error": to_error(error, "error"),
         "mask": bits(mask, BAD),
     }
-    return RawSpectrum(arrays, "vacuum", nominal(RESOLUTION, wavelength[0]), meta)
+    return RawSpectrum(arrays, "vacuum", nominal(RESOLUTION, _VISIT_PIXELS, wavelength[0]), meta)
 
 
 def _observation(header: fits.Header) -> dict[str, Any]:

@@ -22,6 +22,8 @@ from .survey import mentions, nominal, resolution_of
 
 _RESOLUTION, _HIGH = 28000.0, 42000.0
 """Without and with the slit mask (De Silva et al. 2015, MNRAS 449, 2604)."""
+_PIXELS = 3.7
+"""Pixels in a full width at half maximum, without the slit mask."""
 _FEWEST = 4
 """HDUs: spectra with and without the sky, and their errors. Later releases have others too."""
 _RELATIVE = ("RELATIVE_ERROR", "INPUT_SIGMA")
@@ -47,11 +49,13 @@ def _read(file: SpectrumFile) -> RawSpectrum:
         "flux": flux,
         "error": error * np.abs(flux) if _is_relative(error) else error,
     }
-    resolution = nominal(_HIGH if _masked_slit(header) else _RESOLUTION, wavelength)
+    resolution = nominal(_RESOLUTION, _PIXELS, wavelength)
+    if resolution is not None and _masked_slit(header):
+        resolution = _HIGH
     profile = file.named("RESOLUTION_PROFILE")
     if profile is not None and np.shape(profile.data) == flux.shape:
         found = resolution_of(profile.data / FWHM_PER_SIGMA, wavelength)
-        if found is not None and nominal(float(np.median(found)), wavelength):
+        if found is not None:
             arrays["pixel_resolution"], resolution = found, None
     return RawSpectrum(arrays, "air", resolution, _observation(header))
 

@@ -27,8 +27,8 @@ _BAD = range(6)
 _MASKS = ("andmask", "pixmask", "ormask")
 _ROWS = 5
 """Rows of an image: flux, inverse variance, wavelength, and-mask, or-mask."""
-_LOW, _MEDIUM = 1800.0, 7500.0
-"""Resolving power at 5500 Å (LRS); at 5163 and 6593 Å (MRS)."""
+_LOW, _MEDIUM = (1800.0, 2.4), (7500.0, 5.8)
+"""Resolving power at 5500 Å (LRS), at 5163 and 6593 Å (MRS), and pixels in a full width."""
 _SHORTEST = 1000.0
 """Å. The third row of pilot-survey images has no wavelengths, but fluxes."""
 
@@ -64,7 +64,7 @@ def _read(file: SpectrumFile) -> RawSpectrum:
     else:
         parts = [_of_columns(table_columns(hdu)) for hdu in _tables(file)]
     arrays = join_arms(parts)
-    stated = nominal(_MEDIUM if len(parts) > 1 else _LOW, parts[0]["wavelength"])
+    stated = nominal(*(_MEDIUM if len(parts) > 1 else _LOW), parts[0]["wavelength"])
     return RawSpectrum(arrays, "vacuum", stated, _observation(file.header))
 
 

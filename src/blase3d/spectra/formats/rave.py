@@ -16,6 +16,8 @@ from .survey import mentions, nominal
 
 _RESOLUTION = 7500.0
 """Steinmetz et al. (2006, AJ 132, 1645)."""
+_PIXELS = 3.1
+"""Pixels in a full width at half maximum."""
 
 
 def _matches(file: SpectrumFile) -> bool:
@@ -40,7 +42,7 @@ def _read(file: SpectrumFile) -> RawSpectrum:
     meta = known | describe(file.header, header) | {"frame": "star"}
     if (name := card(file.header, "ROI")) is not None:
         meta["object"] = str(name)
-    return RawSpectrum(arrays, "air", nominal(_RESOLUTION, wavelength), meta)
+    return RawSpectrum(arrays, "air", nominal(_RESOLUTION, _PIXELS, wavelength), meta)
 
 
 RAVE = SpectrumReader("rave", "a RAVE spectrum", _matches, _read)

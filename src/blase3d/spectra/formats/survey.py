@@ -13,8 +13,8 @@ from ...runtime.arrays import Floats
 from ...units import FWHM_PER_SIGMA
 from .headers import card
 
-_FEWEST, _MOST = 1.5, 8.0
-"""Pixels in a full width at half maximum of the spectra that surveys publish."""
+_OTHER_SAMPLING = 1.5
+"""Factor between the pixels of a spectrum and those of its survey from which on they differ."""
 
 
 def mentions(header: fits.Header, word: str, names: Iterable[str]) -> bool:
@@ -51,15 +51,15 @@ def resolution_of(sigma: ArrayLike, wavelength: ArrayLike) -> Floats | None:
     return np.where(good, found, np.median(found[good]))
 
 
-def nominal(resolution: float, wavelength: ArrayLike) -> float | None:
-    """Return the resolution of a survey, unless the pixels tell that the spectrum has another one.
+def nominal(resolution: float, pixels: float, wavelength: ArrayLike) -> float | None:
+    """Return the resolution of a survey, or None if the spectrum does not have its sampling.
 
-    Survey spectra that were degraded, simulated or resampled have the same layout. Their sampling
-    differs, and their resolution is then unknown: None.
+    `pixels` are those in a full width at half maximum of the survey's spectra. Spectra that were
+    simulated, degraded or resampled have the same layout, but an unknown resolution.
     """
     step = np.abs(np.diff(np.log(np.asarray(wavelength, np.float64))))
-    pixels = 1.0 / (resolution * np.nanmedian(step))
-    return resolution if _FEWEST < pixels < _MOST else None
+    ratio = pixels * resolution * float(np.nanmedian(step))
+    return resolution if 1.0 / _OTHER_SAMPLING < ratio < _OTHER_SAMPLING else None
 
 
 def join_arms(parts: Sequence[Mapping[str, ArrayLike]]) -> dict[str, NDArray[Any]]:
