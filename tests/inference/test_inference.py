@@ -323,6 +323,19 @@ def test_the_continuum_of_an_order_follows_its_unmasked_end(model):
     check(infer(part, model, continuum_degree=5))
 
 
+def test_a_blaze_in_the_flux_raises_the_default_degree(model):
+    """As in orders of HPF, whose blaze is a sinc² that a polynomial of degree 3 cannot follow."""
+    spectrum = star(model)
+    blaze = np.sinc(np.linspace(-0.6, 0.45, INNER.size)) ** 2
+    meta = {**spectrum.meta, "blaze": "included"}
+    bent = replace(spectrum, flux=spectrum.flux * blaze, error=spectrum.error * blaze, meta=meta)
+    answer = infer(bent, model)
+    check(answer)
+    assert answer.flags == ("continuum of degree 6 instead of 3: the flux includes the blaze",)
+    assert answer.options.continuum_degree == 6
+    assert make_problem(bent, model, options=Options(continuum_degree=4)).messages == ()
+
+
 def test_cosmic_rays_are_given_less_weight(model):
     spectrum = star(model)
     flux = spectrum.flux.copy()

@@ -93,6 +93,12 @@ _ADVICE = (
         "Nothing, unless the file was corrected before.",
     ),
     Advice(
+        "includes the blaze",
+        False,
+        "the flux of the orders has the blaze of the spectrograph, which the continuum follows.",
+        "Nothing, or --continuum for another degree; below 6, an A0 star by HPF has a poor fit.",
+    ),
+    Advice(
         "cut to the range",
         False,
         "the spectrum extends beyond the model; the pixels outside were not used.",

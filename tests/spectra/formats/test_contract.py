@@ -16,7 +16,7 @@ from blase3d.spectra.formats import READERS, SpectrumFile, read_spectrum
 
 pytestmark = pytest.mark.lowest
 
-WITHOUT = {"hpf", "specutils"}
+WITHOUT = {"specutils"}
 """Readers without a sample here: HPF has tests of its own."""
 TEXTS = {"text"}
 """Readers of texts, of which the beginning is a shorter text."""

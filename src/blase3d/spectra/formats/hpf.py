@@ -4,13 +4,13 @@ Both have images of 28 orders by 2048 pixels, `Sci Flux` and `Sci Wavl` (Å, vac
 the observatory), with the errors as `Sci Error` (Goldilocks) or `Sci Variance` (the optimal
 extraction), and the same for the sky fibre. Wavelengths are shifted to the barycentre, by the
 header's `BRVCORR` (m/s) or else by the direction, time and site of the observation. Pixels with
-bright sky lines are masked.
+bright sky lines are masked. The blaze is in the flux. Formats: Kaplan et al. 2019, ASP Conf. Ser.
+523, 567 (optimal extraction); https://github.com/grzeimann/Goldilocks_Documentation.
 """
 
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import numpy as np
 from astropy import units
@@ -20,14 +20,17 @@ from astropy.time import Time
 from astropy.utils import iers
 
 from ...runtime.arrays import Bools, Floats
-from ...units import SPEED_OF_LIGHT
 from .columns import RawSpectrum
+from .echelle import has_images, image, raw_orders
+from .quantities import to_error
 from .reader import SpectrumFile, SpectrumReader
 
 RESOLUTION = 55_000.0
 """Nominal resolving power (Mahadevan et al. 2014, Proc. SPIE 9147, 91471G)."""
 SITE = (-104.0147, 30.6814, 2026.0)
 """Hobby–Eberly Telescope: east longitude and latitude (degrees), height (m)."""
+_SPREADS = {"ERROR": "error", "VARIANCE": "variance"}
+"""HDUs of the errors, by the pipeline, and their kind."""
 _SKY_SHARE = 0.02
 """Sky above the median of its order, relative to the star, from which on a pixel is masked."""
 _SKY_SIGMA = 5.0
@@ -35,65 +38,41 @@ _SKY_SIGMA = 5.0
 
 
 def _matches(file: SpectrumFile) -> bool:
-    if not file.is_fits:
-        return False
-    names = _names(file.hdus)
-    return {"SCI FLUX", "SCI WAVL"} <= names and bool({"SCI ERROR", "SCI VARIANCE"} & names)
+    return any(has_images(file, "SCI FLUX", "SCI WAVL", f"SCI {spread}") for spread in _SPREADS)
 
 
 def _read(file: SpectrumFile) -> RawSpectrum:
-    """All orders together, in order of wavelength."""
-    hdus = file.hdus
-    flux, error = _flux_and_error(hdus, "SCI")
-    wavelength = _image(hdus, "SCI WAVL")
-    order = np.repeat(np.arange(len(flux)), flux.shape[1])
-    velocity = _barycentric_correction(hdus[0].header)
-    meta: dict[str, Any] = {
-        "object": str(hdus[0].header.get("OBJECT", "")).strip(),
-        "telescope": "HET/HPF",
-    }
-    if velocity is not None:
-        meta["barycentric_correction"] = velocity
-        wavelength = wavelength * (1.0 + velocity / SPEED_OF_LIGHT)
-    columns = {
-        "wavelength": wavelength.ravel(),
-        "flux": flux.ravel(),
-        "error": error.ravel(),
-        "mask": _bright_sky(hdus, flux).ravel(),
-        "order": order,
-    }
-    by_wavelength = np.argsort(wavelength, axis=None, kind="stable")
-    arrays = {name: values[by_wavelength] for name, values in columns.items()}
-    return RawSpectrum(arrays, "vacuum", RESOLUTION, meta)
+    flux, error = _flux_and_error(file, "SCI")
+    raw = raw_orders(
+        (file.header,),
+        image(file, "SCI WAVL"),
+        flux,
+        error,
+        mask=_bright_sky(file, flux),
+        blazed=True,
+        velocity=_barycentric_correction(file.header),
+        resolution=RESOLUTION,
+    )
+    raw.meta.setdefault("telescope", "HET")
+    return raw
 
 
 HPF = SpectrumReader("hpf", "a FITS file of HPF", _matches, _read)
 
 
-def _names(hdus: fits.HDUList) -> set[str]:
-    return {hdu.name.upper() for hdu in hdus}
+def _flux_and_error(file: SpectrumFile, fibre: str) -> tuple[Floats, Floats]:
+    spread = next(name for name in _SPREADS if file.named(f"{fibre} {name}") is not None)
+    error = to_error(image(file, f"{fibre} {spread}"), _SPREADS[spread])
+    return image(file, f"{fibre} FLUX"), error
 
 
-def _image(hdus: fits.HDUList, name: str) -> Floats:
-    return np.asarray(hdus[name].data, np.float64)
-
-
-def _flux_and_error(hdus: fits.HDUList, fibre: str) -> tuple[Floats, Floats]:
-    names = _names(hdus)
-    flux = _image(hdus, f"{fibre} FLUX")
-    if f"{fibre} ERROR" in names:
-        return flux, _image(hdus, f"{fibre} ERROR")
-    variance = _image(hdus, f"{fibre} VARIANCE")
-    return flux, np.sqrt(np.where(variance > 0.0, variance, np.nan))
-
-
-def _bright_sky(hdus: fits.HDUList, flux: Floats) -> Bools:
+def _bright_sky(file: SpectrumFile, flux: Floats) -> Bools:
     """Whether pixels (orders, pixels) have emission lines of the sky."""
-    if "SKY FLUX" not in _names(hdus):
+    if file.named("SKY FLUX") is None:
         return np.zeros(flux.shape, bool)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # an order without good pixels
-        sky, error = _flux_and_error(hdus, "SKY")
+        sky, error = _flux_and_error(file, "SKY")
         above = sky - np.nanmedian(sky, axis=1, keepdims=True)
         typical = np.nanmedian(flux, axis=1, keepdims=True)
         return (above > _SKY_SIGMA * error) & (above > _SKY_SHARE * typical)

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from tests.spectra.formats.truth import expected
 
 from blase3d.spectra.formats import read_spectrum, write_spectrum
 from blase3d.spectra.formats.hpf import RESOLUTION
 from blase3d.units import SPEED_OF_LIGHT
 
-OBSERVED = Path(__file__).parents[2].parent / "shared" / "data" / "observed"
+OBSERVED = Path(__file__).parents[3].parent / "shared" / "data" / "observed"
 WAVE = np.stack([np.linspace(low, low + 10.0, 50) for low in (8400.0, 8412.0, 8424.0)])
 FLUX = 100.0 + np.arange(150.0).reshape(3, 50)
 VISIT = {"QRA": "07:52:37.00", "QDEC": "+55:12:34.00", "DATE-OBS": "2021-02-12T07:29:05.148777"}
@@ -36,6 +37,36 @@ def save(path, spread, **cards):
     hdus += [fits.ImageHDU(image, name=name) for name, image in images.items()]
     fits.HDUList(hdus).writeto(path)
     return path
+
+
+def sample(spread):
+    def write(folder):
+        """Sorted already: the orders do not overlap."""
+        bad = np.zeros(150, bool)
+        bad[[57, 103]] = True
+        cards = {"TELESCOP": "HET", "INSTRUME": "HPF", "BRVCORR": -14_000.0}
+        wanted = expected(
+            "hpf",
+            wavelength=WAVE.ravel() * (1.0 - 14.0 / SPEED_OF_LIGHT),
+            flux=FLUX.ravel(),
+            error=np.full(150, 2.0),
+            mask=bad,
+            order=np.repeat([0, 1, 2], 50),
+            resolution=RESOLUTION,
+            meta={
+                "object": "a star",
+                "telescope": "HET",
+                "frame": "barycentric",
+                "barycentric_correction": -14.0,
+                "blaze": "included",
+            },
+        )
+        return save(folder / "hpf.fits", spread, **cards), {}, wanted
+
+    return write
+
+
+SAMPLES = {"hpf goldilocks": sample("Error"), "hpf optimal": sample("Variance")}
 
 
 @pytest.mark.parametrize("spread", ["Error", "Variance"])
@@ -94,5 +125,17 @@ def test_the_real_files(name, velocity):
     assert np.unique(spectrum.order).size == 28
     assert 0 < spectrum.n_masked < 2000
     assert spectrum.meta["barycentric_correction"] == pytest.approx(velocity, abs=0.01)
+    assert spectrum.meta["blaze"] == "included"
+    assert spectrum.meta["telescope"] == "HET"
     signal = np.median((spectrum.flux / spectrum.error)[spectrum.good])
     assert 100 < signal < 1000
+
+
+def test_one_stacked_order():
+    """A table with the error as `uncertainty`, by one of its users."""
+    path = OBSERVED / "hpf-wasp69-stack.fits"
+    if not path.exists():
+        pytest.skip("../shared/data is not here")
+    spectrum = read_spectrum(path, "vacuum")
+    assert len(spectrum) == 2048
+    assert 50 < np.median((spectrum.flux / spectrum.error)[spectrum.good]) < 5000
