@@ -13,8 +13,7 @@ import pytest
 
 from synthesis.atmospheres import Atmospheres, key_of
 from synthesis.described import RVS, HeldOut, Labels, Part
-from synthesis.jobs import Store, held_out, ordered, plan, progress, through, work
-from synthesis.packages import PreparationError
+from synthesis.jobs import Store, held_out, ordered, plan, progress, work
 from synthesis.turbospectrum import TOLERANCE, Computed, Hole, checked
 
 NODES: list[Labels] = [(5000.0, 4.0, 0.0), (5250.0, 4.0, 0.0), (5500.0, 4.0, 0.0)]
@@ -135,14 +134,6 @@ def test_the_plan_has_every_spectrum_once() -> None:
     assert len(labels) == len(set(labels))
     assert set(labels) == set(RVS.nodes()) | set(batches[0].labels)
     assert batches[1].labels == tuple(RVS.nodes(RVS.parts[0]))
-
-
-def test_a_library_can_be_computed_in_part() -> None:
-    batches = plan(RVS, all_atmospheres())
-    assert [b.name for b in through(batches, "main")] == ["held-out", "coarse", "main"]
-    assert through(batches, None) == batches
-    with pytest.raises(PreparationError, match="got part 'hot', expected one of held-out, coarse"):
-        through(batches, "hot")
 
 
 def test_held_out_points_lie_between_nodes_and_repeat() -> None:

@@ -27,17 +27,24 @@ from ...runtime.files import (
     settle_version,
 )
 from ..spectrum import Spectrum
+from .apero import APERO
 from .apogee import APOGEE_STAR, APOGEE_VISIT
 from .by_specutils import SPECUTILS
+from .carmenes import CARMENES
 from .columns import FORMAT, VERSION, RawSpectrum, spectrum_of
 from .e2ds import HARPS_E2DS
 from .echelle_images import ECHELLE_IMAGES, MAKEE, ORDERS_OF_FLUX
+from .eprv import EPRV
 from .eso import ESO_IMAGE, ESO_PRODUCT
 from .espresso import ESPRESSO_S1D, ESPRESSO_S2D
+from .expres import EXPRES
 from .fits import FITS_IMAGE, FITS_TABLE, write_fits
 from .galah import GALAH
 from .hpf import HPF
+from .igrins import IGRINS
+from .kpf import KPF
 from .lamost import LAMOST
+from .neid import NEID
 from .npz import NPZ, write_npz
 from .rave import RAVE
 from .reader import GROUP, SpectrumFile, SpectrumReader
@@ -60,7 +67,7 @@ READERS = Family(
     GROUP,
     SpectrumError,
     members=(
-        *(NPZ, HPF),
+        *(NPZ, HPF, CARMENES, NEID, KPF, EPRV, EXPRES, APERO, IGRINS),
         *(LAMOST, SDSS, SDSS_IMAGE, APOGEE_STAR, APOGEE_VISIT, GALAH, RAVE),
         *(ESPRESSO_S1D, ESPRESSO_S2D, ESO_PRODUCT, ESO_IMAGE, HARPS_E2DS),
         *(SPECMATCH, MAKEE),

@@ -22,6 +22,7 @@ from astropy.utils import iers
 from ...runtime.arrays import Bools, Floats
 from .columns import RawSpectrum
 from .echelle import has_images, image, raw_orders
+from .headers import card
 from .quantities import to_error
 from .reader import SpectrumFile, SpectrumReader
 
@@ -53,6 +54,9 @@ def _read(file: SpectrumFile) -> RawSpectrum:
         velocity=_barycentric_correction(file.header),
         resolution=RESOLUTION,
     )
+    for key, name in (("ra", "QRA"), ("dec", "QDEC")):  # RA of the telescope is in hours
+        if stated := card(file.header, name):
+            raw.meta[key] = stated
     raw.meta.setdefault("telescope", "HET")
     return raw
 
