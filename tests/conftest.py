@@ -18,6 +18,10 @@ MOST_COMPILED = 500e6
 # Read when JAX is imported, also by processes that a test starts.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(COMPILED))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+# There is a process for each core; more threads of small linear algebra wait for each other, and
+# double the time of Gaussian processes.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
