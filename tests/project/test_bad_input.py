@@ -902,7 +902,7 @@ EXTRAS: dict[str, tuple[str, Feed, str]] = {
         lambda w, t: ["clone", w.grid, "-o", t / "c.zarr", "--scheduler", "tcp://127.0.0.1:1"],
         "blase3d[cluster]",
     ),
-    "spectra": ("specutils", image(CTYPE1="WAVE-LOG"), "blase3d[spectra]"),
+    "spectra": ("specutils", image(CTYPE1="VELO-LSR"), "blase3d[spectra]"),
 }
 
 

@@ -26,8 +26,8 @@ ORDERS = (slice(0, 220), slice(180, 401))
 def expected(reader: str, **changes: Any) -> dict[str, Any]:
     """The spectrum that a reader returns for a file of the truth, with changes.
 
-    Keys: reader; wavelength, flux, error (or None), mask and order (or None), arrays (P,);
-    medium of the file, and whether only its pipeline is known for it (likely); resolution (or
+    Keys: reader; wavelength, flux, error (or None), mask and order (or None), arrays (P,), of
+    several orders in any sequence; medium of the file, and whether only its pipeline is known for it (likely); resolution (or
     None); meta, the entries that must be there.
     """
     same = {

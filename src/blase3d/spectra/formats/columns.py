@@ -235,10 +235,11 @@ def _mask(arrays: Mapping[str, NDArray[Any]]) -> Bools:
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """A column of a table: its values, and its unit as the file spells it."""
+    """A column of a table: its values, its unit as the file spells it, and how it was guessed."""
 
     values: NDArray[Any]
     unit: str | None = None
+    guess: str = ""
 
 
 def from_table(table: Table, stated: Mapping[str, Any], file: SpectrumFile) -> RawSpectrum:
@@ -266,7 +267,7 @@ def from_columns(
         )
     require_columns(columns, file.path, names)
     meta = _unpacked(stated, file.path)
-    guessed: list[str] = []
+    guessed = [columns[name].guess for name in names.values() if columns[name].guess]
     unit = _unit_of(names["wavelength"], columns, meta.pop("wavelength_unit", None), file)
     values = np.asarray(columns[names["wavelength"]].values)
     if unit is None:

@@ -1,4 +1,8 @@
-"""Spectra in FITS files: a table with named columns, or an image on linear wavelengths."""
+"""Spectra in FITS files of any program: a table with named columns, or an image.
+
+The wavelengths of an image are linear or logarithmic (`dispersion`), those of IRAF's multispec
+(`iraf`), another image, or a row of the image.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ import numpy as np
 from astropy.io import fits
 
 from ...errors import SpectrumError
+from ...runtime.arrays import Floats
 from ..spectrum import Spectrum
 from . import headers
 from .columns import (
@@ -19,15 +24,19 @@ from .columns import (
     RawSpectrum,
     columns_of,
     from_columns,
-    in_angstrom,
     meta_of,
     recognised,
 )
-from .quantities import WAVELENGTH_NAMES, split_name
+from .dispersion import has_wavelength, wavelength_axis
+from .iraf import dispersions, is_multispec
+from .quantities import WAVELENGTH_NAMES, per_pixel_noise, split_name
 from .reader import SpectrumFile, SpectrumReader
 
-_ERROR_EXTENSIONS = ("ERROR", "ERR", "ERRS", "SIGMA")
-"""Names of an extension with the errors of an image."""
+_MOST_ROWS = 5
+"""Rows of an image that holds one spectrum: wavelength, flux, errors, sky, quality."""
+_LIKELY = 5.0
+"""Factor to the noise of a flux within which a row can be its errors."""
+_GUESS = "a row of the image was taken for the errors, by its size"
 
 
 def _table(file: SpectrumFile) -> Any:
@@ -77,31 +86,169 @@ def _require_orders(wavelength: Any, file: SpectrumFile) -> None:
 
 
 def _image(file: SpectrumFile) -> Any:
-    """The first one-dimensional image on linear wavelengths, or None."""
+    """The image of the flux, if it has a wavelength, or None."""
+    hdu = _flux_image(file)
+    if hdu is None or not (_has_wavelength(hdu, file) or _wavelength_row(hdu) is not None):
+        return None
+    return hdu
+
+
+def _images(file: SpectrumFile) -> dict[str, Any]:
+    """Images with data, by name; the first of each name."""
+    found: dict[str, Any] = {}
     for hdu in file.hdus:
-        header = hdu.header
-        linear = "CRVAL1" in header and ("CDELT1" in header or "CD1_1" in header)
-        log = bool(header.get("DC-FLAG", 0)) or "LOG" in str(header.get("CTYPE1", "")).upper()
-        if hdu.is_image and header.get("NAXIS") == 1 and linear and not log:
-            return hdu
+        if hdu.is_image and 0 not in hdu.shape and len(hdu.shape) in (1, 2, 3):
+            found.setdefault(hdu.name.strip() or f"image {len(found)}", hdu)
+    return found
+
+
+def _flux_image(file: SpectrumFile) -> Any:
+    """The image that is named flux, or the first one that is not named otherwise."""
+    images = _images(file)
+    roles = recognised(images, file)
+    if "flux" in roles:
+        return images[roles["flux"]]
+    others = set(roles.values())
+    return next((hdu for name, hdu in images.items() if name not in others), None)
+
+
+def _has_wavelength(hdu: Any, file: SpectrumFile) -> bool:
+    headers_of = (hdu.header, file.header)
+    if "wavelength" in recognised(_images(file), file) or is_multispec(hdu.header):
+        return True
+    return any(has_wavelength(header, _axis(hdu)) for header in headers_of)
+
+
+def _axis(hdu: Any) -> int:
+    """The number of the FITS axis of wavelength: the first that is longer than 1."""
+    lengths = hdu.shape[::-1]
+    return next((i + 1 for i, length in enumerate(lengths) if length > 1), 1)
+
+
+def _wavelength_row(hdu: Any) -> int | None:
+    """The row of an image of a few rows that must be wavelengths, by their order, or None."""
+    lengths = [length for length in hdu.shape if length > 1]
+    if len(lengths) != 2 or min(lengths) > _MOST_ROWS:
+        return None
+    for i, row in enumerate(_rows(hdu.data)):
+        steps = np.diff(row)
+        if len(row) > 5 and (row > 0).all() and ((steps > 0).all() or (steps < 0).all()):
+            return i
     return None
+
+
+def _rows(data: Any) -> Floats:
+    """An image as (rows, pixels); one of a few columns is turned."""
+    rows = np.squeeze(np.asarray(data, np.float64))
+    rows = rows.reshape(-1, rows.shape[-1])
+    return rows.T if rows.shape[1] <= _MOST_ROWS < rows.shape[0] else rows
 
 
 def _read_image(file: SpectrumFile) -> RawSpectrum:
     hdu = _image(file)
-    header = hdu.header
-    step = header.get("CDELT1", header.get("CD1_1"))
-    pixel = np.arange(header["NAXIS1"]) + 1.0
-    values = header["CRVAL1"] + (pixel - header.get("CRPIX1", 1.0)) * step
-    arrays = {
-        "wavelength": in_angstrom(values, header.get("CUNIT1") or "Angstrom", file.path),
-        "flux": np.asarray(hdu.data, dtype=np.float64),
+    stated = _stated(hdu.header, file.header)
+    if _has_wavelength(hdu, file):
+        columns = _planes(hdu, file)
+    else:
+        columns = _columns_of_rows(_rows(hdu.data), _wavelength_row(hdu))
+    return from_columns(columns, stated, file)
+
+
+def _planes(hdu: Any, file: SpectrumFile) -> dict[str, Column]:
+    """Flux, wavelength and the images of the same shape, by the names of their roles."""
+    images = _images(file)
+    bands = np.asarray(hdu.data, np.float64)
+    sigma = None
+    if bands.ndim == 3:
+        bands, sigma = _bands(bands, hdu.header)
+    shape = np.squeeze(bands).shape
+    columns = {"flux": Column(np.squeeze(bands), headers.card(hdu.header, "BUNIT"))}
+    if sigma is not None:
+        columns["error"] = Column(np.squeeze(sigma))
+    for role, name in recognised(images, file).items():
+        plane = images[name]
+        values = np.squeeze(np.asarray(plane.data))
+        if role not in ("flux", "wavelength") and values.shape == shape:
+            unit = headers.card(plane.header, "BUNIT") if role in ("error", "continuum") else None
+            columns[_kind(role, plane.header)] = Column(values, unit)
+        elif role == "wavelength" and values.shape in (shape, shape[-1:]):
+            unit = headers.card(plane.header, "BUNIT", "CUNIT1", "TUNIT1")
+            columns["wavelength"] = Column(values, unit)
+    if "wavelength" not in columns:
+        columns |= _dispersed(hdu, file, shape)
+    if len(shape) == 2 and columns["wavelength"].values.ndim == 1:
+        columns = _one_row(columns, file)
+    return columns
+
+
+def _kind(role: str, header: fits.Header) -> str:
+    """The role of an image of errors, by the UTYPE of astropy's NDData or else by its name."""
+    kind = str(headers.card(header, "UTYPE")).lower()
+    if role != "error":
+        return role
+    return {"variance": "variance", "inversevariance": "ivar"}.get(
+        kind.replace("uncertainty", ""), role
+    )
+
+
+def _bands(data: Floats, header: fits.Header) -> tuple[Floats, Floats | None]:
+    """The spectrum and its errors, of the bands (bands, rows, pixels) of IRAF's apextract."""
+    names = [str(headers.card(header, f"BANDID{i + 1}") or "").lower() for i in range(len(data))]
+    sigma = next((i for i, name in enumerate(names) if name.startswith("sigma")), None)
+    if sigma is None and len(data) == 4 and not any(names):
+        sigma = 3
+    return data[0], None if sigma is None else data[sigma]
+
+
+def _dispersed(hdu: Any, file: SpectrumFile, shape: tuple[int, ...]) -> dict[str, Column]:
+    """Wavelengths by the header, and the numbers of the orders."""
+    if is_multispec(hdu.header):
+        rows = shape[0] if len(shape) == 2 else 1
+        found = dispersions(hdu.header, rows, shape[-1])
+        if rows == 1:
+            return {"wavelength": Column(found.wavelength[0], found.unit)}
+        if not np.array_equal(found.wavelength[0], found.wavelength[1], equal_nan=True):
+            order = np.repeat(found.order, shape[-1]).reshape(shape)
+            columns = {"wavelength": Column(found.wavelength, found.unit), "order": Column(order)}
+            return columns
+        return {"wavelength": Column(found.wavelength[0], found.unit)}
+    axis = _axis(hdu)
+    header = next(card for card in (hdu.header, file.header) if has_wavelength(card, axis))
+    return {"wavelength": Column(*wavelength_axis(header, shape[-1], axis))}
+
+
+def _one_row(columns: dict[str, Column], file: SpectrumFile) -> dict[str, Column]:
+    """The spectrum in an image whose rows have the same wavelengths: flux, and perhaps errors."""
+    rows = columns["flux"].values
+    found = {
+        name: replace(column, values=column.values[0] if column.values.ndim == 2 else column.values)
+        for name, column in columns.items()
     }
-    for name in _ERROR_EXTENSIONS:
-        if name in file.hdus:
-            arrays["error"] = np.asarray(file.hdus[name].data, dtype=np.float64)
-    stated = _stated(header)
-    return RawSpectrum(arrays, stated.pop("medium", None), stated.pop("resolution", None), stated)
+    error = next((row for row in rows[1:] if _like_errors(rows[0], row)), None)
+    if error is None or len(rows) > _MOST_ROWS:
+        raise SpectrumError(
+            f"{file.path} has {len(rows)} spectra at the same wavelengths, expected one; write one "
+            "of them to a file."
+        )
+    return {"error": Column(error, guess=_GUESS), **found}
+
+
+def _columns_of_rows(rows: Floats, wavelength: int | None) -> dict[str, Column]:
+    """Columns of an image whose rows are wavelength, flux and perhaps errors."""
+    assert wavelength is not None
+    others = [row for i, row in enumerate(rows) if i != wavelength]
+    columns = {"wavelength": Column(rows[wavelength]), "flux": Column(others[0])}
+    error = next((row for row in others[1:] if _like_errors(others[0], row)), None)
+    return columns if error is None else {**columns, "error": Column(error, guess=_GUESS)}
+
+
+def _like_errors(flux: Floats, row: Floats) -> bool:
+    """Whether a row can be the errors of a flux, by its size."""
+    noise = per_pixel_noise(flux)
+    used = row[np.isfinite(row) & (row != 0.0)]
+    return bool(
+        used.size and (used > 0).all() and noise / _LIKELY < np.median(used) < noise * _LIKELY
+    )
 
 
 def _stated(*hdu_headers: fits.Header) -> dict[str, Any]:
@@ -125,7 +272,7 @@ FITS_TABLE = SpectrumReader(
 )
 FITS_IMAGE = SpectrumReader(
     "fits-image",
-    "a one-dimensional FITS image on linear wavelengths",
+    "a FITS image with an axis or an image of wavelengths",
     lambda file: file.is_fits and _image(file) is not None,
     _read_image,
 )
