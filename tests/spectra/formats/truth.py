@@ -27,8 +27,8 @@ def expected(reader: str, **changes: Any) -> dict[str, Any]:
     """The spectrum that a reader returns for a file of the truth, with changes.
 
     Keys: reader; wavelength, flux, error (or None), mask and order (or None), arrays (P,), of
-    several orders in any sequence; medium of the file, and whether only its pipeline is known for it (likely); resolution (or
-    None); meta, the entries that must be there.
+    several orders in any sequence; medium of the file, and whether only its pipeline is known for
+    it (likely); resolution (or None); meta, the entries that must be there.
     """
     same = {
         "reader": reader,

@@ -14,8 +14,10 @@ from . import iraf
 from .headers import card, number
 from .quantities import length_unit
 
-_NO_WAVELENGTH = ("PIXEL", "VELO", "VRAD", "VOPT", "ZOPT", "BETA")
+_NO_WAVELENGTH = ("VELO", "VRAD", "VOPT", "ZOPT", "BETA")
 """Types of axes that are not wavelengths."""
+_FIRST_PIXELS = 50.0
+"""Values up to which an axis of type PIXEL, which some pipelines give to wavelengths, is one."""
 _LOG10 = (3.0, 4.7)
 """log₁₀ of wavelengths from 1000 Å to 5 µm, in Å."""
 _LN = (6.9, 10.9)
@@ -28,8 +30,10 @@ def has_wavelength(header: fits.Header, axis: int = 1) -> bool:
     """Return whether a header has a wavelength for an axis."""
     kind = str(card(header, f"CTYPE{axis}") or "").upper()
     calibrated = number(header, "DC-FLAG", "DC_FLAG") != -1.0
-    stated = number(header, f"CRVAL{axis}") is not None and _step(header, axis) is not None
-    return stated and calibrated and not kind.startswith(_NO_WAVELENGTH)
+    first = number(header, f"CRVAL{axis}")
+    if first is None or _step(header, axis) is None or kind.startswith(_NO_WAVELENGTH):
+        return False
+    return calibrated and not (kind == "PIXEL" and abs(first) < _FIRST_PIXELS)
 
 
 def wavelength_axis(header: fits.Header, count: int, axis: int = 1) -> tuple[Floats, str | None]:

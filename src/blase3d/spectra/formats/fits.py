@@ -126,15 +126,19 @@ def _axis(hdu: Any) -> int:
 
 
 def _wavelength_row(hdu: Any) -> int | None:
-    """The row of an image of a few rows that must be wavelengths, by their order, or None."""
+    """The row of an image of a few rows that must be wavelengths, or None.
+
+    Its numbers increase or decrease, and no other row has such numbers of the same size.
+    """
     lengths = [length for length in hdu.shape if length > 1]
     if len(lengths) != 2 or min(lengths) > _MOST_ROWS:
         return None
-    for i, row in enumerate(_rows(hdu.data)):
-        steps = np.diff(row)
-        if len(row) > 5 and (row > 0).all() and ((steps > 0).all() or (steps < 0).all()):
-            return i
-    return None
+    rows = _rows(hdu.data)
+    one_way = np.abs(np.mean(np.sign(np.diff(rows)), axis=1))
+    size = np.abs(np.nanmedian(rows, axis=1))
+    first = int(np.argmax(one_way))
+    others = (one_way > 0.5) & (size > size[first] / 3) & (size < size[first] * 3)
+    return first if one_way[first] == 1.0 and others.sum() == 1 else None
 
 
 def _rows(data: Any) -> Floats:
