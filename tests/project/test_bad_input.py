@@ -571,9 +571,9 @@ TABLE: dict[str, tuple[Feed, str, int]] = {
     "infer: nothing there": (to_infer(lambda w, p: p), "no file|check the name", 1),
     "infer: a folder": (lambda w, t: ["infer", t, "--model", w.model], "folder|a file", 1),
     "infer: an unknown kind": (text("star.dat", "1 2"), "no spectrum in a known format", 1),
-    "infer: an empty table": (text("s.csv", ""), "no wavelength and no flux", 1),
+    "infer: an empty table": (text("s.csv", ""), "no lines of numbers", 1),
     "infer: bytes": (text("s.csv", b"\xff\xfe\0"), "cannot be read as a table", 1),
-    "infer: words": (text("s.csv", "wavelength,flux\na,b\n"), "not numeric", 1),
+    "infer: words": (text("s.csv", "wavelength,flux\na,b\n"), "no lines of numbers", 1),
     "infer: no medium": (text("s.csv", "wavelength,flux\n8490,1\n8491,1\n"), "--medium", 1),
     "infer: infinite wavelengths": (
         text("s.csv", "# medium: vacuum\nwavelength,flux\ninf,1\n"),
@@ -630,6 +630,23 @@ TABLE: dict[str, tuple[Feed, str, int]] = {
     "infer: FITS of no step": (image(CDELT1=0.0), "twice", 1),
     "infer: FITS that is text": (text("s.fits", "SIMPLE  =  T"), "FITS file|again", 1),
     "infer: FITS of 12 GB": (huge_image, "declares 12 GB", 1),
+    # spectrum
+    "spectrum: nothing there": (lambda w, t: ["spectrum", t / "absent"], "no file|check", 1),
+    "spectrum: a picture of no kind": (
+        lambda w, t: ["spectrum", w.star, "-o", t / "star.txt"],
+        "picture|.png",
+        1,
+    ),
+    "spectrum: a role of no kind": (
+        lambda w, t: ["spectrum", w.star, "--columns", "fluxes=a"],
+        "got columns fluxes|expected wavelength, flux",
+        1,
+    ),
+    "spectrum: columns without a table": (
+        lambda w, t: ["spectrum", w.star, "--columns", "flux=a"],
+        "no table with columns flux=a|correct",
+        1,
+    ),
     # infer: options
     "infer: a seed below zero": (infer("--seed", "-1"), "--seed", 2),
     "infer: an unknown method": (infer("--method", "magic"), "magic", 2),

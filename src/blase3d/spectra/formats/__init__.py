@@ -31,7 +31,7 @@ from .apero import APERO
 from .apogee import APOGEE_STAR, APOGEE_VISIT
 from .by_specutils import SPECUTILS
 from .carmenes import CARMENES
-from .columns import FORMAT, VERSION, RawSpectrum, spectrum_of
+from .columns import FORMAT, ROLES, VERSION, RawSpectrum, spectrum_of
 from .e2ds import HARPS_E2DS
 from .echelle_images import ECHELLE_IMAGES, MAKEE, ORDERS_OF_FLUX
 from .eprv import EPRV
@@ -39,11 +39,13 @@ from .eso import ESO_IMAGE, ESO_PRODUCT
 from .espresso import ESPRESSO_S1D, ESPRESSO_S2D
 from .expres import EXPRES
 from .fits import FITS_IMAGE, FITS_TABLE, write_fits
+from .gaia_rvs import GAIA_RVS
 from .galah import GALAH
 from .hpf import HPF
 from .igrins import IGRINS
 from .kpf import KPF
 from .lamost import LAMOST
+from .libre_esprit import LIBRE_ESPRIT
 from .neid import NEID
 from .npz import NPZ, write_npz
 from .rave import RAVE
@@ -51,6 +53,7 @@ from .reader import GROUP, SpectrumFile, SpectrumReader
 from .sdss import SDSS, SDSS_IMAGE
 from .specmatch import SPECMATCH
 from .tables import TEXT, write_csv, write_ecsv
+from .votable import VOTABLE
 
 __all__ = [
     "RawSpectrum",
@@ -68,11 +71,12 @@ READERS = Family(
     SpectrumError,
     members=(
         *(NPZ, HPF, CARMENES, NEID, KPF, EPRV, EXPRES, APERO, IGRINS),
+        *(GAIA_RVS, LIBRE_ESPRIT),
         *(LAMOST, SDSS, SDSS_IMAGE, APOGEE_STAR, APOGEE_VISIT, GALAH, RAVE),
         *(ESPRESSO_S1D, ESPRESSO_S2D, ESO_PRODUCT, ESO_IMAGE, HARPS_E2DS),
         *(SPECMATCH, MAKEE),
     ),
-    fallback=(TEXT, ECHELLE_IMAGES, FITS_TABLE, FITS_IMAGE, ORDERS_OF_FLUX, SPECUTILS),
+    fallback=(VOTABLE, TEXT, ECHELLE_IMAGES, FITS_TABLE, FITS_IMAGE, ORDERS_OF_FLUX, SPECUTILS),
 )
 """Spectrum readers, in the order in which they are tried: those of one format, those of installed
 packages, those of any table or image, and those of specutils."""
@@ -87,6 +91,7 @@ def read_spectrum(
     columns: Mapping[str, str] | None = None,
     unit: str | None = None,
     wavelengths: str | Path | None = None,
+    source: str | None = None,
 ) -> Spectrum:
     """Read a spectrum, in whatever format of `READERS` it is.
 
@@ -101,13 +106,15 @@ def read_spectrum(
     resolution
         Resolving power λ/Δλ; replaces what the file states.
     columns
-        Names of columns in the file, by `wavelength`, `flux`, `error`, `ivar`, `mask`, ..., where
-        they are not recognised.
+        Names of columns of a table, or their numbers from 1, by `wavelength`, `flux`, `error`,
+        `ivar`, `mask`, ..., where they are not recognised.
     unit
         Unit of the wavelengths, for a table that states none.
     wavelengths
         FITS file with the wavelengths of an image that has none. One beside the file is found if
         there is only one.
+    source
+        Name or identifier of the spectrum to read, in a file of several.
 
     Returns
     -------
@@ -138,10 +145,12 @@ def read_spectrum(
     require_file(path, SpectrumError)
     check_size(path.stat().st_size, str(path), SpectrumError, LARGEST_SPECTRUM)
     other = None if wavelengths is None else Path(wavelengths)
-    with SpectrumFile(path, columns, unit, other) as file:
-        reader = READERS.choose(file, path)
+    with SpectrumFile(path, columns, unit, other, source) as file:
+        reader = _reader_of(file)
         with READERS.naming(reader, path), _named(path):
             raw = reader.read(file)
+    if source is not None and not file.has_several:
+        raise SpectrumError(f"{path} has one spectrum; leave out the source {source}.")
     own = raw.meta.get("format") == FORMAT
     settle_version(raw.meta, FORMAT, VERSION, path, SpectrumError)
     raw = raw if medium else _with_likely_medium(raw)
@@ -154,6 +163,19 @@ def read_spectrum(
         raw.meta.setdefault("reader", reader.name)
     with _named(path):
         return spectrum_of(raw, found, resolution, clean=not own)
+
+
+def _reader_of(file: SpectrumFile) -> SpectrumReader:
+    """The reader of a file; one of any table if the user names columns."""
+    if not file.columns:
+        return READERS.choose(file, file.path)
+    if unknown := sorted(set(file.columns) - set(ROLES)):
+        raise SpectrumError(f"got columns {unknown[0]}=..., expected {', '.join(ROLES)}.")
+    for reader in (VOTABLE, TEXT, FITS_TABLE):
+        if reader.matches(file):
+            return reader
+    names = ", ".join(f"{role}={name}" for role, name in file.columns.items())
+    raise SpectrumError(f"{file.path} has no table with columns {names}; correct the names.")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -194,7 +195,8 @@ def require_columns(found: Iterable[str], path: Path, known: Iterable[str] | Non
     if missing := [name for name in ("wavelength", "flux") if name not in roles]:
         raise SpectrumError(
             f"{path} has no {' and no '.join(missing)}, it has {', '.join(names) or 'nothing'}; "
-            f"expected columns {', '.join(COLUMNS)}, of which the first two are required."
+            f"expected columns {', '.join(COLUMNS)}, of which the first two are required; name "
+            "others with --columns wavelength=NAME,flux=NAME (columns=... in Python)."
         )
 
 
@@ -245,7 +247,7 @@ class Column:
 def from_table(table: Table, stated: Mapping[str, Any], file: SpectrumFile) -> RawSpectrum:
     """Return the content of a table, and what its file states."""
     columns = {
-        name: Column(_plain_column(table[name]), str(table[name].unit or "") or None)
+        name: Column(plain_column(table[name]), str(table[name].unit or "") or None)
         for name in table.colnames
     }
     return from_columns(columns, stated, file)
@@ -262,8 +264,8 @@ def from_columns(
     names = recognised(columns, file)
     if missing := [name for role, name in file.columns.items() if role not in names]:
         raise SpectrumError(
-            f"{file.path} has no column {missing[0]}, it has {', '.join(columns)}; name one of "
-            "these."
+            f"{file.path} has no column {missing[0]}, it has {', '.join(columns)}; give the name "
+            "of one of these, or its number."
         )
     require_columns(columns, file.path, names)
     meta = _unpacked(stated, file.path)
@@ -282,11 +284,13 @@ def from_columns(
     guessed += _add_error(arrays, names, columns, file.path)
     _match_units(arrays, names, columns, file.path)
     guessed += _judge_mask(arrays, names)
+    if meta.get("format") != FORMAT:
+        meta |= {"columns": names, "unit": unit}
     medium = meta.pop("medium", None) or _medium_of(names["wavelength"], columns)
     return RawSpectrum(arrays, medium, meta.pop("resolution", None), meta, tuple(guessed))
 
 
-_ROLES = {
+ROLES = {
     "wavelength": quantities.WAVELENGTH_NAMES,
     "flux": quantities.FLUX_NAMES,
     "error": quantities.ERROR_NAMES,
@@ -299,6 +303,7 @@ _ROLES = {
     "order": quantities.ORDER_NAMES,
     "pixel_resolution": quantities.RESOLUTION_NAMES,
 }
+"""Names of columns, in the order of preference, by the role that they have."""
 _ERROR_KINDS = ("error", "ivar", "variance", "weight")
 
 
@@ -308,10 +313,18 @@ def recognised(names: Iterable[str], file: SpectrumFile) -> dict[str, str]:
     Those of `file.columns` are as the user says, the others by their names.
     """
     known = list(names)
-    found = {role: quantities.first_named(known, wanted) for role, wanted in _ROLES.items()}
+    found = {role: quantities.first_named(known, wanted) for role, wanted in ROLES.items()}
     for role, name in file.columns.items():
-        found[role] = next((other for other in known if other.lower() == name.lower()), None)
+        found[role] = _named(known, name)
     return {role: name for role, name in found.items() if name is not None}
+
+
+def _named(names: list[str], wanted: str) -> str | None:
+    """The name that is wanted, in any case or by its number from 1; None if there is none."""
+    by_case = {name.lower(): name for name in reversed(names)}
+    by_number = {str(number): name for number, name in enumerate(names, 1)}
+    exact = wanted if wanted in names else None
+    return exact or by_case.get(wanted.lower()) or by_number.get(wanted)
 
 
 def in_angstrom(values: Any, unit: object, path: Path) -> Floats:
@@ -336,13 +349,24 @@ def _unit_of(
     logarithmic = "log(Angstrom)" if in_name[0].startswith("log") else None
     if in_name[0].startswith("ln"):
         logarithmic = "ln(Angstrom)"
-    units_stated = (columns[name].unit, in_name[1], stated, file.unit)
+    units_stated = (columns[name].unit, _length_in(in_name[1]), stated, file.unit)
     unit = next(
         (str(unit) for unit in units_stated if unit is not None and str(unit).strip()), None
     )
     if logarithmic is None:
         return unit
     return logarithmic if unit is None or "log" not in unit.lower() else unit
+
+
+def _length_in(words: str | None) -> str | None:
+    """The unit among the words in brackets after a name: `(air, nm)`; None if there is none."""
+    for word in (words or "", *re.split(r"[,;\s]+", words or "")):
+        try:
+            quantities.angstroms(1.0, word)
+        except ValueError:
+            continue
+        return word
+    return None
 
 
 def _medium_of(name: str, columns: Mapping[str, Column]) -> str | None:
@@ -425,7 +449,7 @@ def _unpacked(stated: Mapping[str, Any], path: Path) -> dict[str, Any]:
     return {**parse_meta(stated["meta"], path, SpectrumError), **others}
 
 
-def _plain_column(column: Any) -> NDArray[Any]:
+def plain_column(column: Any) -> NDArray[Any]:
     """The values of a table's column; an empty cell becomes NaN."""
     if hasattr(column, "mask") and np.any(column.mask):
         if column.dtype.kind in "fiu":

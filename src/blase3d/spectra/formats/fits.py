@@ -56,7 +56,7 @@ def _read_table(file: SpectrumFile) -> RawSpectrum:
     columns = {
         name: Column(hdu.data[name], hdu.columns[name].unit if name in names else None)
         for name in hdu.columns.names
-        if name in names or _is_wavelength(name)
+        if file.columns or name in names or _is_wavelength(name)
     }
     if len(hdu.data) == 1:
         columns = _first_row(columns)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -26,7 +28,7 @@ _NUMBERS = {
     "berv": ("BERV", "ESO QC BERV", "ESO DRS BERV", "CARACAL BERV", "BARYCORR"),
 }
 """Numbers; `berv` in km/s."""
-_RESOLUTION = ("SPEC_RES", "RESOLUT", "SPEC_RP", "SPECRES", "RESOLVPW", "R")
+_RESOLUTION = ("SPEC_RES", "RESOLUT", "SPEC_RP", "SPECRES", "RESOLVPW", "RESOLUTION", "R")
 _FRAMES = {
     "BARYCENT": "barycentric",
     "BARYCENTER": "barycentric",
@@ -126,3 +128,21 @@ def by_ctype(ctype: object) -> str | None:
 def shifted(wavelength: ArrayLike, velocity: float) -> Floats:
     """Return wavelengths times 1 + v/c, for a correction of `velocity` (km/s)."""
     return np.asarray(wavelength, np.float64) * (1.0 + velocity / SPEED_OF_LIGHT)
+
+
+def stated_in(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what lines `key: value` of a text, or parameters of a VOTable, state.
+
+    Keys are those of `describe`, medium and resolution, and all others as they are.
+    """
+    words = {key: _unquoted(value) for key, value in entries.items()}
+    upper: Any = {key.strip().upper().replace(" ", "_"): value for key, value in words.items()}
+    stated = {"medium": medium(upper), "resolution": resolution(upper), **describe(upper)}
+    known = {key: value for key, value in stated.items() if value is not None}
+    return {**{key: value for key, value in words.items() if key.lower() not in known}, **known}
+
+
+def _unquoted(value: Any) -> Any:
+    """A value without the quotation marks and the comment of a FITS card."""
+    match = re.match(r"^'([^']*)'\s*(/.*)?$", value.strip()) if isinstance(value, str) else None
+    return value if match is None else match[1].strip()

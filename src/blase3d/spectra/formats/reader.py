@@ -13,7 +13,7 @@ import io
 import lzma
 import warnings
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -42,6 +42,8 @@ _ALWAYS_UNPACKED = 2**26
 """Bytes that any compressed file may unpack to."""
 _BLOCK = 2880
 """Bytes of a block of a FITS file."""
+_FIRST_NAMES = 5
+"""Names of spectra that a message lists."""
 _CONTROL = bytes(set(range(32)) - set(b"\t\n\r\f\x1a"))
 """Bytes that texts do not have; 1A ends files of MS-DOS."""
 
@@ -76,6 +78,8 @@ class SpectrumFile:
         Unit of the wavelengths, for a file that states none.
     wavelengths
         Another file with the wavelengths, for an image without.
+    source
+        Name of one of several spectra.
     """
 
     def __init__(
@@ -84,11 +88,15 @@ class SpectrumFile:
         columns: Mapping[str, str] | None = None,
         unit: str | None = None,
         wavelengths: Path | None = None,
+        source: str | None = None,
     ):
         self.path = path
         self.wavelengths = wavelengths
-        self.columns = dict(columns or {})
+        self.columns = {role: str(name) for role, name in (columns or {}).items()}
         self.unit = unit
+        self.source = None if source is None else str(source)
+        self.has_several = False
+        """Whether a reader has asked for one of several spectra."""
         self.notes: list[str] = []
         """Sentences that the user should read, such as one on a stale checksum."""
         self._open = ExitStack()
@@ -181,6 +189,23 @@ class SpectrumFile:
         for hdu in self.hdus:
             by_name.setdefault(hdu.name.strip().upper(), hdu)
         return next((by_name[name] for name in map(str.upper, names) if name in by_name), None)
+
+    def chosen(self, names: Sequence[str]) -> str:
+        """Return the name of the spectrum to read, among those of a file.
+
+        Raise `SpectrumError` if there are several and the user chose none of them.
+        """
+        self.has_several = True
+        if self.source in names:
+            return str(self.source)
+        if len(names) == 1 and self.source is None:
+            return names[0]
+        first = ", ".join(names[:_FIRST_NAMES]) + (", ..." if len(names) > _FIRST_NAMES else "")
+        wanted = "" if self.source is None else f", none is {self.source}"
+        raise SpectrumError(
+            f"{self.path} has {len(names)} spectra ({first}){wanted}; choose one of them with "
+            "--source NAME (source=... in Python)."
+        )
 
     @cached_property
     def hdus(self) -> fits.HDUList:

@@ -1,62 +1,169 @@
-"""Spectra in text tables: .ecsv and .csv."""
+"""Spectra in text: .ecsv, .csv, .tsv, and plain columns with or without names."""
 
 from __future__ import annotations
 
 import json
-import warnings
+import re
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 from astropy import units
 from astropy.table import Table
 
 from ...errors import SpectrumError
 from ...runtime.files import check_expanse, first_line
 from ..spectrum import Spectrum
-from .columns import RawSpectrum, columns_of, from_table, meta_of
+from .columns import (
+    Column,
+    RawSpectrum,
+    columns_of,
+    from_columns,
+    from_table,
+    meta_of,
+    recognised,
+)
+from .headers import stated_in
 from .reader import SpectrumFile, SpectrumReader
+from .text_parser import TextTable, has_numbers, parse_table
+
+_ENDINGS = ("ecsv", "csv", "tsv")
+"""Endings of texts that are tables, even if they have no numbers."""
+_MARKUP = ("<", "{", "[")
+"""First characters of XML and JSON."""
+_FORMATS = (
+    ("ascii.ecsv", re.compile(r"# %ECSV")),
+    ("ascii.mrt", re.compile(r"(?s).{0,10000}?^Byte-by-byte Description of file", re.MULTILINE)),
+)
+"""Formats of astropy, and how their texts begin."""
+_UNITS = {"waveobs": "nm"}
+"""Units of columns that one program writes: iSpec (Blanco-Cuaresma et al. 2014, A&A 569, A111)."""
+_MEDIUM = re.compile(r"\b(air|vac|vacuum)\b", re.IGNORECASE)
+_ABOUT_WAVELENGTHS = re.compile(r"wave|lambda|λ|medium", re.IGNORECASE)
+_OTHER_AXES = re.compile(
+    r"^(velocity|vel|v|rv|time|jd|mjd|bjd|phase|pixel|pix|freq|frequency|nu|wavenumber|energy)\b"
+)
+"""Names of columns that are no wavelengths, though they increase."""
+_MONOTONIC = 0.9
+"""Share of steps in one direction in a column of wavelengths."""
 
 
 def _read(file: SpectrumFile) -> RawSpectrum:
-    path = file.path
     try:
-        text = file.text
-        if not text and path.stat().st_size:
-            raise ValueError("it is not a text")
-        ecsv = text.startswith("# %ECSV")
-        kind = "ascii.ecsv" if ecsv else "ascii.csv"
-        options: dict[str, Any] = {} if ecsv else {"comment": "#", "guess": False}
-        with warnings.catch_warnings():
-            # raised for numbers close to zero, which are read correctly
-            warnings.filterwarnings("ignore", message="OverflowError converting")
-            table = Table.read(text.splitlines(), format=kind, **options)
+        kind = next((kind for kind, head in _FORMATS if head.match(file.text)), None)
+        if kind is not None:
+            return _read_by_astropy(file, kind)
+        found = parse_table(file.text)
+    except SpectrumError:
+        raise
     except Exception as failure:  # the parsers raise many kinds
         raise SpectrumError(
-            f"{path} cannot be read as a table ({first_line(failure)}): expected one line of "
+            f"{file.path} cannot be read as a table ({first_line(failure)}): expected one line of "
             "column names (wavelength, flux, ...), then numbers; correct or make it again."
         ) from failure
-    check_expanse(table.meta, path, SpectrumError)
-    return from_table(table, dict(table.meta) if ecsv else _comments(text), file)
+    return _from_text(found, file)
 
 
-def _comments(text: str) -> dict[str, Any]:
-    """The `# key: value` lines at the head of a plain CSV file."""
-    found: dict[str, Any] = {}
-    for line in text.splitlines():
-        if not line.startswith("#"):
-            break
-        key, colon, value = line[1:].partition(":")
-        if colon:
-            found[key.strip()] = value.strip()
-    return found
+def _read_by_astropy(file: SpectrumFile, kind: str) -> RawSpectrum:
+    table = Table.read(file.text.split("\n"), format=kind)
+    check_expanse(table.meta, file.path, SpectrumError)
+    stated = dict(table.meta) if kind == "ascii.ecsv" else {}
+    return from_table(table, stated, file)
 
 
-TEXT = SpectrumReader(
-    "text",
-    "an .ecsv or .csv table",
-    lambda file: file.ending in ("ecsv", "csv") and not (file.is_fits or file.is_zip),
-    _read,
-)
+def _from_text(found: TextTable, file: SpectrumFile) -> RawSpectrum:
+    units_known = {**_UNITS, **found.units}
+    columns = {
+        name: Column(values, units_known.get(name)) for name, values in found.columns.items()
+    }
+    columns, guessed = _by_position(columns, recognised(columns, file), file)
+    stated = stated_in(found.entries)
+    if "medium" not in stated and (medium := _medium_in(found.header)):
+        stated["medium"] = medium
+        guessed.append(f"wavelengths in {medium}, by a line of the header")
+    raw = from_columns(columns, stated, file)
+    return replace(raw, guessed=(*guessed, *raw.guessed))
+
+
+def _by_position(
+    columns: dict[str, Column], names: Mapping[str, str], file: SpectrumFile
+) -> tuple[dict[str, Column], list[str]]:
+    """Columns whose names are not known, renamed by their position; and what was guessed."""
+    if {"wavelength", "flux"} <= set(names) or (file.columns and len(columns) > 2):
+        return columns, []
+    free = [
+        name
+        for name, column in columns.items()
+        if name not in names.values() and column.values.dtype.kind == "f"
+    ]
+    if len(free) > 2 and _is_index(columns[free[0]].values):
+        free = free[1:]
+    roles: dict[str, str] = {}
+    if "wavelength" not in names:
+        if not free or not _can_be_wavelength(free[0], columns[free[0]].values):
+            return columns, []
+        roles[free.pop(0)] = "wavelength"
+    if "flux" not in names:
+        if not free or ("wavelength" in names and len(free) > 1):
+            return columns, []
+        roles[flux := free.pop(0)] = "flux"
+        error = _likely_error(columns, flux, free) if not names else None
+        if error is not None:
+            roles[error] = "error"
+    guessed = [f"{_shown(name)} was taken for the {role}" for name, role in roles.items()]
+    return {roles.get(name, name): column for name, column in columns.items()}, guessed
+
+
+def _shown(name: str) -> str:
+    return name if name.startswith("column ") else f"column {name}"
+
+
+def _is_index(values: np.ndarray) -> bool:
+    """Whether a column counts the rows."""
+    return values[0] in (0.0, 1.0) and bool((np.diff(values) == 1.0).all())
+
+
+def _can_be_wavelength(name: str, values: np.ndarray) -> bool:
+    if _OTHER_AXES.match(name.strip().lower()):
+        return False
+    steps = np.sign(np.diff(values))
+    positive = bool((values[np.isfinite(values)] > 0.0).all())
+    return positive and len(steps) > 0 and abs(float(np.nanmean(steps))) >= 2 * _MONOTONIC - 1
+
+
+def _likely_error(columns: Mapping[str, Column], flux: str, free: list[str]) -> str | None:
+    """The column after the flux, or else the last of five or more, if it can be the error.
+
+    No error is negative, most are below the flux, and they are not flags (0 and 1).
+    """
+    size = float(np.nanmedian(np.abs(columns[flux].values)))
+    for name in (*free[:1], *(free[-1:] if len(free) > 2 else ())):
+        values = columns[name].values
+        finite = values[np.isfinite(values)]
+        if not finite.size or (finite < 0.0).any() or float(np.median(finite)) >= size:
+            continue
+        if set(np.unique(finite[:1000])) <= {0.0, 1.0} and finite.any():
+            continue
+        return name
+    return None
+
+
+def _medium_in(header: tuple[str, ...]) -> str | None:
+    """The medium that a line of the header on the wavelengths names, if only one is named."""
+    lines = [line for line in header if _ABOUT_WAVELENGTHS.search(line) or len(line.split()) < 4]
+    found = {word.lower()[:3] for line in lines for word in _MEDIUM.findall(line)}
+    return {"air": "air", "vac": "vacuum"}[found.pop()] if len(found) == 1 else None
+
+
+def _matches(file: SpectrumFile) -> bool:
+    if file.is_fits or file.is_zip or file.text.lstrip()[:1] in _MARKUP:
+        return False
+    known = any(head.match(file.text) for _, head in _FORMATS)
+    return known or file.ending in _ENDINGS or has_numbers(file.text)
+
+
+TEXT = SpectrumReader("text", "a table in text (.ecsv, .csv, .tsv, .txt)", _matches, _read)
 
 
 def write_ecsv(spectrum: Spectrum, path: Path) -> None:
