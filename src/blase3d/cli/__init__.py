@@ -16,6 +16,7 @@ from .figures import figures
 from .libraries import fetch, grid, import_states
 from .lines import explore, lines
 from .models import build, clone, validate
+from .spectrum import spectrum
 from .stars import infer, synth, tune
 from .support import complain, err, out, settle_environment
 from .terminal import Quiet, Verbose, Version, settle_encoding, with_output_options
@@ -33,7 +34,7 @@ _VERBS = {
     "Start": (demo,),
     "Library": (fetch, grid),
     "Model": (clone, build, validate),
-    "Star": (synth, infer, tune),
+    "Star": (synth, spectrum, infer, tune),
     "Views": (lines, figures, explore),
     "Import": (import_states,),
 }

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def compare_models(
     spectra: list[Path],
     model_paths: list[Path],
-    medium: str | None,
+    reading: dict[str, Any],
     settings: dict[str, Any],
     *,
     output: Path | None,
@@ -39,7 +39,7 @@ def compare_models(
     with progress_bars() as progress:
         for path in spectra:
             try:
-                result = compare(read_spectrum(path, medium), models, **settings)
+                result = compare(read_spectrum(path, **reading), models, **settings)
             except Blase3dError as error:
                 rows.append({"spectrum": str(path), "error": str(error)})
                 complain(f"{path}: {error}")

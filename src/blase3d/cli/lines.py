@@ -122,6 +122,9 @@ def explore(
     ] = None,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
     medium: options.MediumOption = None,
+    columns: options.Columns = None,
+    unit: options.Unit = None,
+    source: options.Source = None,
 ) -> None:
     """Open the dashboard: sliders for the labels, lines with names, fits. Ctrl-C ends it.
 
@@ -136,7 +139,8 @@ def explore(
         if browser:
             webbrowser.open(url)
 
-    star = None if spectrum is None else read_spectrum(spectrum, medium=medium)
+    reading = options.parse_reading(medium, columns, unit, source)
+    star = None if spectrum is None else read_spectrum(spectrum, **reading)
     serve(
         load_model(path),
         star,

@@ -100,6 +100,23 @@ MediumOption = Annotated[
     Medium | None,
     typer.Option("--medium", help="Medium of the wavelengths, where the file does not state it."),
 ]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        metavar="ROLE=NAME,...",
+        help="Columns that are not recognised, by name or number: "
+        "wavelength=lam,flux=2,error=sd (or ivar, mask, order, ...).",
+    ),
+]
+Unit = Annotated[
+    str | None,
+    typer.Option("--unit", help="Unit of the wavelengths, where the file does not state it."),
+]
+Source = Annotated[
+    str | None,
+    typer.Option("--source", metavar="NAME", help="Spectrum to read in a file of several."),
+]
 Wave = Annotated[
     str | None, typer.Option("--wave", metavar="LO:HI", help="Wavelength range, Å in vacuum.")
 ]
@@ -128,6 +145,27 @@ def parse_range(text: str, option: str) -> tuple[float, float]:
     if not low < high:
         raise InputError(f"got {option} {text}, expected LO:HI with LO below HI, e.g. 8400:8900.")
     return low, high
+
+
+def parse_reading(
+    medium: str | None, columns: str | None, unit: str | None, source: str | None
+) -> dict[str, Any]:
+    """The arguments of `read_spectrum`, from the options.
+
+    Raises
+    ------
+    InputError
+        The columns have another form than ROLE=NAME,ROLE=NAME.
+
+    Examples
+    --------
+    >>> parse_reading("air", "flux=counts", None, None)["columns"]
+    {'flux': 'counts'}
+    """
+    from ..inference.prior import parse_assignments
+
+    named = None if columns is None else parse_assignments(columns.split(","))
+    return {"medium": medium, "columns": named, "unit": unit, "source": source}
 
 
 def parse_labels(

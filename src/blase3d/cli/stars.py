@@ -117,6 +117,9 @@ def infer(
     prior: options.PriorOption = None,
     teff_guess: _TeffGuess = None,
     medium: options.MediumOption = None,
+    columns: options.Columns = None,
+    unit: options.Unit = None,
+    source: options.Source = None,
     resolution: options.SpectrumResolution = None,
     continuum: options.Continuum = 3,
     seed: options.Seed = 0,
@@ -151,13 +154,14 @@ def infer(
         "integrate": integrate,
         "telluric": telluric,
     }
+    reading = options.parse_reading(medium, columns, unit, source)
     if len(model_paths) > 1:
         rows = compare_models(
-            spectra, model_paths, medium, settings, output=output, report=report, quiet=as_json
+            spectra, model_paths, reading, settings, output=output, report=report, quiet=as_json
         )
     else:
         rows = _infer_spectra(
-            spectra, model_paths[0], medium, settings, workers, output=output, report=report
+            spectra, model_paths[0], reading, settings, workers, output=output, report=report
         )
         if not as_json:
             _print_inferences(rows)
@@ -185,7 +189,7 @@ def _constraints(
 def _infer_spectra(
     spectra: list[Path],
     model_path: Path,
-    medium: str | None,
+    reading: dict[str, Any],
     settings: dict[str, Any],
     workers: int,
     *,
@@ -204,7 +208,7 @@ def _infer_spectra(
         progress_bars() if many else nullcontext(silent) as progress,
         executor(workers if many else 1) as pool,
     ):
-        answers = infer_many(spectra, model, executor=pool, medium=medium, **settings)
+        answers = infer_many(spectra, model, executor=pool, **reading, **settings)
         for index, answer in answers:
             name = str(spectra[index])
             if isinstance(answer, Blase3dError):
@@ -252,6 +256,9 @@ def tune(
     fix: options.Fix = None,
     prior: options.PriorOption = None,
     medium: options.MediumOption = None,
+    columns: options.Columns = None,
+    unit: options.Unit = None,
+    source: options.Source = None,
     resolution: options.SpectrumResolution = None,
     continuum: options.Continuum = 3,
     telluric: options.Telluric = None,
@@ -271,9 +278,10 @@ def tune(
     if template is not None:
         require_writable_spectrum(template)
     constraints = options.fit_constraints(fix, prior, resolution)
+    reading = options.parse_reading(medium, columns, unit, source)
     with progress_bars() as progress:
         found = adjust(
-            read_spectrum(path, medium=medium),
+            read_spectrum(path, **reading),
             load_model(model_path),
             **constraints,
             continuum_degree=continuum,

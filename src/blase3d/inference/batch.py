@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +31,9 @@ def infer_many(
     *,
     executor: Executor | None = None,
     medium: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    unit: str | None = None,
+    source: str | None = None,
     **settings: Any,
 ) -> Iterator[tuple[int, Inference | Blase3dError]]:
     """Infer the labels of many stars.
@@ -45,6 +48,8 @@ def infer_many(
         An executor of `concurrent.futures`, or of a Dask client; None: this process.
     medium : str, optional
         `air` or `vacuum`, for files that do not state it.
+    columns, unit, source : optional
+        Arguments of `read_spectrum`, for files that do not state them.
     **settings
         Arguments of `infer`.
 
@@ -69,7 +74,8 @@ def infer_many(
     star.npz Inference
     absent.npz SpectrumError
     """
-    one = partial(_attempt, medium=medium, settings=settings)
+    reading = {"medium": medium, "columns": columns, "unit": unit, "source": source}
+    one = partial(_attempt, reading=reading, settings=settings)
     if executor is None:
         for index, spectrum in enumerate(spectra):
             yield index, _raised(one(model, spectrum))
@@ -122,12 +128,12 @@ def _infer_chunk(
 def _attempt(
     model: Model,
     spectrum: Spectrum | str | Path,
-    medium: str | None,
+    reading: dict[str, Any],
     settings: dict[str, Any],
 ) -> Inference | Blase3dError:
     try:
         if not isinstance(spectrum, Spectrum):
-            spectrum = read_spectrum(spectrum, medium)
+            spectrum = _read(spectrum, reading)
         return infer(spectrum, model, **settings)
     except Blase3dError as error:
         return error
@@ -136,3 +142,11 @@ def _attempt(
             f"this spectrum cannot be fitted ({type(error).__name__}: {error}); look at its flux "
             "and errors."
         )
+
+
+def _read(path: str | Path, reading: dict[str, Any]) -> Spectrum:
+    """Read a spectrum. A reader whose package is not installed concerns this file alone."""
+    try:
+        return read_spectrum(path, **reading)
+    except MissingExtra as failure:
+        raise SpectrumError(str(failure)) from failure
