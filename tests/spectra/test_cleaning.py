@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from blase3d.errors import SpectrumError
-from blase3d.spectra.cleaning import orders_of, without_data
+from blase3d.spectra.cleaning import has_blaze, orders_of, without_data
 from blase3d.spectra.formats import RawSpectrum
 from blase3d.spectra.formats.columns import spectrum_of
 
@@ -105,3 +105,16 @@ def test_a_value_for_each_order_holds_for_its_pixels():
     assert found.n_masked == int((wave > 5014.0).sum())
     with pytest.raises(SpectrumError, match=r"the flux has shape \(3,\), expected \(2, 101\)"):
         cleaned(wavelength=wave, flux=np.ones(3))
+
+
+def test_a_blaze_is_recognised_and_a_slope_is_none():
+    x = np.linspace(-0.5, 0.5, 400)
+    lines = 1.0 - 0.5 * (np.arange(400) % 20 == 3)
+    orders = np.stack([level * lines for level in (1.0, 2.0, 3.0, 4.0)])
+    assert has_blaze(orders * np.sinc(x) ** 2)
+    assert not has_blaze(orders)
+    assert not has_blaze(orders * (1.0 + 0.9 * x))
+    assert not has_blaze(orders[:2] * np.sinc(x) ** 2)
+    padded = orders.copy()
+    padded[:, :90] = np.nan
+    assert not has_blaze(padded)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,14 @@ _SHORTEST_GAP = 5
 """Fewest pixels of exactly zero flux that are a gap. At the ends of an order, one is enough."""
 _SHORTEST_ORDER = 16
 """Mean number of pixels between steps back in wavelength from which on they separate orders."""
+
+_SHORTEST_EIGHTH = 8
+"""Fewest pixels in an eighth of an order, by which a blaze is recognised ..."""
+_FEWEST_ORDERS = 3
+"""... and fewest orders."""
+_BLAZED = 0.85
+"""Level at the ends of orders, relative to their middle, below which they have a blaze. It is 0.75
+for HPF and 0.4 for APF; a slope and lines change it by less than 0.1."""
 
 PixelColumns = Mapping[str, NDArray[Any]]
 """Arrays (P,) by name; wavelength is among them."""
@@ -50,6 +59,22 @@ def _gaps(empty: Bools, order: Integers | None) -> Bools:
     gap = np.bincount(run) >= _SHORTEST_GAP
     gap[run[first | last]] = True
     return empty & gap[run]
+
+
+def has_blaze(flux: Floats) -> bool:
+    """Return whether a flux (orders, pixels) falls to both ends of most orders, as a blaze does.
+
+    Pixels to be left out are NaN. The level is the 90th percentile in each eighth of an order.
+    """
+    orders, width = len(flux), flux.shape[1] // 8
+    if orders < _FEWEST_ORDERS or width < _SHORTEST_EIGHTH:
+        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # an eighth without pixels
+        level = np.nanpercentile(flux[:, : 8 * width].reshape(orders, 8, width), 90.0, axis=2)
+        middle = np.median(level[:, 2:6], axis=1)
+        ends = np.where(middle > 0.0, (level[:, 0] + level[:, 7]) / 2.0, np.nan)
+        return bool(np.nanmedian(ends / middle) < _BLAZED)
 
 
 def with_wavelength(columns: PixelColumns) -> dict[str, NDArray[Any]]:

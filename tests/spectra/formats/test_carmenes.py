@@ -47,3 +47,11 @@ def test_the_resolution_is_that_of_the_arm(tmp_path):
     header = {"INSTRUME": "CARMENES"}
     path = write(tmp_path / "nir.fits", header, images(OBSERVED + 6000.0))
     assert read_spectrum(path).resolution == RESOLUTION["NIR"]
+
+
+def test_a_template_has_logarithms_in_an_unknown_frame(tmp_path):
+    header = {"INSTRUME": "CARMENES", "HIERARCH CARACAL BERV": 12.5}
+    path = write(tmp_path / "template.fits", header, images(np.log(OBSERVED)))
+    spectrum = read_spectrum(path)
+    np.testing.assert_allclose(spectrum.wavelength, np.sort(OBSERVED.ravel()))
+    assert not {"frame", "barycentric_correction"} & set(spectrum.meta)

@@ -15,6 +15,7 @@ Format: Cook et al. 2022, PASP 134, 114509, and https://apero.exoplanets.ca.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -86,8 +87,7 @@ def _images(file: SpectrumFile, fibre: str) -> RawSpectrum:
         velocity=_velocity(header, file.header),
         resolution=_resolution(header, file.header),
     )
-    guessed = () if error is None else (_GUESSED,)
-    return RawSpectrum(raw.arrays, raw.medium, raw.resolution, raw.meta, guessed)
+    return replace(raw, guessed=raw.guessed if error is None else (*raw.guessed, _GUESSED))
 
 
 def _photon_noise(header: fits.Header, flux: Floats, removed: Floats | None) -> Floats | None:
@@ -130,7 +130,7 @@ def _one_dimensional(file: SpectrumFile) -> RawSpectrum:
         resolution=_resolution(hdu.header, file.header),
     )
     arrays = {name: values[0] for name, values in raw.arrays.items() if name != "order"}
-    return RawSpectrum(arrays, raw.medium, raw.resolution, raw.meta)
+    return replace(raw, arrays=arrays)
 
 
 def _without_weight(hdu: Any, flux: Floats) -> Bools:

@@ -2,7 +2,8 @@
 
 Images of orders by pixels: `SPEC` (relative to the flat field, so without the blaze), `SIG` (one
 standard deviation), `WAVE` (Å, vacuum, in the frame of the observatory) and `CONT`, which is not
-used. The header has the barycentric correction as CARACAL BERV (km/s). Format: Ribas et al. 2023,
+used. The header has the barycentric correction as CARACAL BERV (km/s). Templates of SERVAL have the
+natural logarithm of the wavelength, in a frame that they do not state. Format: Ribas et al. 2023,
 A&A 670, A139; Zechmeister, Anglada-Escudé & Reiners 2014, A&A 561, A59 (extraction).
 """
 
@@ -19,18 +20,23 @@ RESOLUTION = {"VIS": 94_600.0, "NIR": 80_400.0}
 """Nominal resolving power of the arms (Quirrenbach et al. 2018, Proc. SPIE 10702, 107020W)."""
 _ARMS_MEET = 9600.0
 """Å, where the near-infrared arm begins."""
+_LOGARITHMS = 20.0
+"""Numbers below are logarithms of wavelengths."""
 
 
 def _read(file: SpectrumFile) -> RawSpectrum:
     wavelength = image(file, "WAVE")
+    if is_template := bool(np.nanmedian(wavelength) < _LOGARITHMS):
+        wavelength = np.exp(wavelength)
     arm = "VIS" if np.nanmedian(wavelength) < _ARMS_MEET else "NIR"
     return raw_orders(
         (file.header,),
         wavelength,
         image(file, "SPEC"),
         image(file, "SIG"),
-        velocity=number(file.header, "CARACAL BERV"),
+        velocity=None if is_template else number(file.header, "CARACAL BERV"),
         resolution=RESOLUTION[arm] if is_instrument(file, "CARMENES") else None,
+        frame=None if is_template else "observatory",
     )
 
 

@@ -90,12 +90,24 @@ def spectrum_of(
             )
         notes.append(f"{doubled} pixels at the same wavelength as another were left out")
     meta = {**raw.meta, "medium": "vacuum", "notes": notes, "guessed": list(raw.guessed)}
+    if clean and "blaze" not in meta and _has_blaze(raw.arrays):
+        meta["blaze"] = "included"
+        notes.append("the flux falls to both ends of the orders: it includes the blaze")
     if medium == "air":
         meta["converted_from"] = "air"
     return Spectrum(
         **{**columns, **_resolution(raw, columns, resolution)},
         meta={key: value for key, value in meta.items() if value != []},
     )
+
+
+def _has_blaze(arrays: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether arrays (orders, pixels) have the blaze in their flux; False for one spectrum."""
+    flux = np.asarray(arrays["flux"])
+    if flux.ndim != 2 or np.shape(arrays["wavelength"]) != flux.shape:
+        return False
+    unused = (flux == 0.0) | (np.reshape(_mask(arrays), flux.shape) if "mask" in arrays else False)
+    return cleaning.has_blaze(np.where(unused, np.nan, flux))
 
 
 def _flat(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

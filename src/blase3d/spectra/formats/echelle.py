@@ -68,7 +68,8 @@ def raw_orders(
     `wavelength` (Å, vacuum, in the frame of the observatory), `flux`, `error`, `mask` (true:
     ignore) and `blaze` are (orders, pixels). `number` (orders,) is that of each order, `velocity`
     (km/s) the barycentric correction, one number, (orders,) or (orders, pixels); None if unknown.
-    `blazed`: the blaze is in the flux; unless it is given too, `meta["blaze"]` is then "included".
+    `resolution` is the nominal one. `blazed`: the blaze is in the flux; unless it is given too,
+    `meta["blaze"]` is then "included".
     `meta` is added to what the headers state, the first of them first.
     """
     masked = np.zeros(flux.shape, bool) if mask is None else mask
@@ -85,11 +86,13 @@ def raw_orders(
         meta.pop("berv", None)
         typical = float(np.nanmedian(correction))
         meta |= {"frame": "barycentric", "barycentric_correction": typical}
+    meta = {key: stated for key, stated in meta.items() if stated is not None}
     arrays: dict[str, Any] = {"wavelength": wavelength, "flux": flux, "mask": masked}
     arrays["order"] = np.arange(len(flux)) if number is None else np.asarray(number)
     if error is not None:
         arrays["error"] = error
-    return RawSpectrum(arrays, "vacuum", resolution, meta)
+    guessed = () if resolution is None else (f"resolution {resolution:.0f} is the nominal one",)
+    return RawSpectrum(arrays, "vacuum", resolution, meta, guessed)
 
 
 def deblazed(
