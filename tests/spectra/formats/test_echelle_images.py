@@ -20,7 +20,8 @@ from tests.spectra.formats.truth import (
 )
 
 from blase3d.errors import SpectrumError
-from blase3d.spectra.formats import read_spectrum
+from blase3d.spectra.formats import SpectrumFile, read_spectrum
+from blase3d.spectra.formats.echelle_images import ECHELLE_IMAGES
 
 OBSERVED = Path(__file__).parents[3].parent / "shared" / "data" / "observed"
 NONE = np.zeros(401, bool)
@@ -165,3 +166,11 @@ def test_the_real_file_of_apf():
     assert found.meta["object"] == "moon"
     assert "apf-wavelength.fits" in " ".join(found.meta["notes"])
     assert found.error is None
+
+
+def test_images_with_unknown_names_are_left_to_other_readers(tmp_path):
+    path, _, _ = with_blaze(tmp_path)
+    with fits.open(path, mode="update") as hdus:
+        hdus["IVAR"].name = "SCIVAR"
+    with SpectrumFile(path) as file:
+        assert not ECHELLE_IMAGES.matches(file)

@@ -93,3 +93,11 @@ def test_nominal_resolutions_are_said_to_be_guessed(tmp_path, cards, resolution)
     assert found.resolution == resolution
     guessed = " ".join(found.meta.get("guessed", []))
     assert ("nominal" in guessed) == (resolution is not None and "SPEC_RES" not in cards)
+
+
+def test_orders_with_their_blaze_are_said_to_have_it(tmp_path):
+    assert "blaze" not in read_spectrum(s2d(tmp_path)[0]).meta
+    path = s2d(tmp_path, "AIR")[0]
+    with fits.open(path, mode="update") as hdus:
+        hdus[0].header["HIERARCH ESO PRO CATG"] = "S2D_BLAZE_A"
+    assert read_spectrum(path).meta["blaze"] == "included"

@@ -54,7 +54,7 @@ def _read(file: SpectrumFile) -> RawSpectrum:
     arrays: dict[str, NDArray[Any]] = {"wavelength": wavelength, "flux": flux}
     blaze = image_beside(file, str(headers.card(header, f"{drs} BLAZE FILE") or ""), flux.shape)
     if blaze is None:
-        meta["notes"] = [*meta.get("notes", ()), "the blaze is not divided out"]
+        meta["blaze"] = "included"
     else:
         arrays |= without_blaze({"flux": flux, "blaze": blaze})
     resolution, guessed = nominal(header)

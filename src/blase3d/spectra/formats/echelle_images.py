@@ -37,6 +37,7 @@ _MOST_IMAGES = 8
 _FEWEST_PIXELS = 100
 """Of an order."""
 _NAMES = {
+    "wavelength": quantities.WAVELENGTH_NAMES,
     "flux": quantities.FLUX_NAMES,
     "error": quantities.ERROR_NAMES,
     "ivar": quantities.IVAR_NAMES,
@@ -53,9 +54,18 @@ def _images(file: SpectrumFile) -> list[Any]:
     return [hdu for hdu in found if hdu.shape == found[0].shape]
 
 
+def _role(hdu: Any) -> str | None:
+    """The role of an image by its name; empty if it has no name, None for another one."""
+    name = hdu.name.strip().lower().removeprefix("primary")
+    if not name:
+        return ""
+    return next((role for role, names in _NAMES.items() if name in names), None)
+
+
 def _of_wavelengths(images: list[Any]) -> Any:
     """The only image that has wavelengths, or None."""
-    found = [hdu for hdu in images if _is_wavelength(hdu.data)]
+    unnamed = [hdu for hdu in images if _role(hdu) in ("", "wavelength")]
+    found = [hdu for hdu in unnamed if _is_wavelength(hdu.data)]
     return found[0] if len(found) == 1 else None
 
 
@@ -70,7 +80,8 @@ def _is_triple(file: SpectrumFile) -> bool:
     images = _images(file)
     if not 2 <= len(images) <= _MOST_IMAGES or images[0].shape[1] < _FEWEST_PIXELS:
         return False
-    return _of_wavelengths(images) is not None
+    known = all(_role(hdu) is not None for hdu in images)
+    return known and _of_wavelengths(images) is not None
 
 
 def _read_triple(file: SpectrumFile) -> RawSpectrum:
@@ -89,9 +100,8 @@ def _planes(images: list[Any]) -> dict[str, NDArray[Any]]:
     """Flux and error, which are the first images unless their names say something else."""
     by_role: dict[str, Any] = {}
     for hdu in images:
-        named = next((role for role, names in _NAMES.items() if hdu.name.lower() in names), None)
         unnamed = (role for role in ("flux", "error") if role not in by_role)
-        by_role.setdefault(named or next(unnamed, "unknown"), hdu)
+        by_role.setdefault(_role(hdu) or next(unnamed, "unknown"), hdu)
     arrays = {role: np.asarray(hdu.data, np.float64) for role, hdu in by_role.items()}
     for kind in ("ivar", "variance"):
         if kind in arrays:

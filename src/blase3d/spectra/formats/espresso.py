@@ -63,7 +63,10 @@ def _read_s2d(file: SpectrumFile) -> RawSpectrum:
         arrays["error"] = _image(file, "ERRDATA") / width
     if (quality := file.named("QUALDATA")) is not None:
         arrays["mask"] = bad_quality(quality.data, file.header)
-    return _barycentric(arrays, medium, file, file.named("SCIDATA").header)
+    raw = _barycentric(arrays, medium, file, file.named("SCIDATA").header)
+    if "BLAZE" in str(headers.card(file.header, "ESO PRO CATG") or "").upper():
+        raw.meta["blaze"] = "included"  # S2D_BLAZE_A and the like
+    return raw
 
 
 def _image(file: SpectrumFile, *names: str) -> Floats:
