@@ -55,12 +55,14 @@ def hires(folder):
 
 def with_blaze(folder):
     """Extensions with names: an inverse variance, a mask, and the blaze of each order."""
-    blaze = 50.0 * np.sinc(0.3 * np.linspace(-1.0, 1.0, 401)) ** 2
+    blaze = orders(50.0 * np.sinc(0.3 * np.linspace(-1.0, 1.0, 401)) ** 2)
+    relative = blaze / np.percentile(blaze, 99.0, axis=1, keepdims=True)
+    error = np.where(relative > 0.0, orders(ERROR) * relative, np.inf)
     images = {
-        "FLUX": orders(FLUX * blaze),
-        "IVAR": orders((ERROR * blaze) ** -2.0),
+        "FLUX": orders(FLUX) * relative,
+        "IVAR": error**-2.0,
         "MASK": orders(MASK.astype(float)),
-        "BLAZE": orders(blaze),
+        "BLAZE": blaze,
         "WAVE": orders(AIR),
     }
     hdus = [fits.ImageHDU(image, name=name) for name, image in images.items()]

@@ -142,7 +142,8 @@ def e2ds(folder, drs="ESO DRS"):
         for n, coefficient in enumerate(fitted.coef):
             header[f"HIERARCH {drs} CAL TH COEFF LL{4 * i + n}"] = coefficient
         blaze[i, pixel] = 1e3 * np.sinc(0.4 * (pixel - 110) / 110) ** 2
-        flux[i, pixel] = values * blaze[i, pixel]
+        relative = blaze[i, pixel] / np.percentile(blaze[i], 99.0)
+        flux[i, pixel] = values * relative
     fits.PrimaryHDU(blaze).writeto(folder / "blaze_A.fits")
     fits.PrimaryHDU(flux, header).writeto(folder / "harps_e2ds_A.fits")
     return folder / "harps_e2ds_A.fits"
@@ -212,7 +213,7 @@ def test_orders_without_a_blaze_file_keep_their_blaze(tmp_path):
     path = e2ds(tmp_path, "TNG DRS")
     (tmp_path / "blaze_A.fits").unlink()
     found = read_spectrum(path)
-    assert found.flux.max() > 900.0
+    assert found.flux[found.good].min() < 0.7 * found.flux.max()
     assert found.meta["blaze"] == "included"
     assert found.meta["barycentric_correction"] == VELOCITY
 

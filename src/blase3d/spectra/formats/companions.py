@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...errors import SpectrumError
 from ...runtime.arrays import Floats
@@ -16,9 +13,6 @@ from ...runtime.files import LARGEST_SPECTRUM, require_file
 from .reader import SpectrumFile
 
 _ENDINGS = ("fits", "fit", "fts")
-_LOWEST_BLAZE = 0.05
-"""Blaze, relative to the largest of its order, below which pixels are masked."""
-_FLUXES = ("flux", "error")
 _MOST_BESIDE = 20
 """Most files in a folder that are opened in search of wavelengths."""
 
@@ -70,16 +64,6 @@ def wavelengths_beside(file: SpectrumFile, shape: tuple[int, ...]) -> tuple[str,
         (name, image) for name, image in images if image is not None and are_wavelengths(image)
     ]
     return found[0] if len(found) == 1 else None
-
-
-def without_blaze(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Return flux, error and mask (orders, pixels) divided by `blaze`, masked where it is low."""
-    blaze = arrays["blaze"]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # an order without a blaze
-        dark = ~(blaze > _LOWEST_BLAZE * np.nanmax(blaze, axis=1, keepdims=True))
-    found = {name: arrays[name] / np.where(dark, 1.0, blaze) for name in _FLUXES if name in arrays}
-    return {**found, "mask": dark | (np.asarray(arrays.get("mask", 0)) != 0)}
 
 
 def _named_wavelength(path: Path) -> Iterator[Path]:

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from ...runtime.arrays import Floats
 from . import headers
 from .columns import RawSpectrum
-from .companions import image_beside, without_blaze
+from .companions import image_beside
+from .echelle import deblazed
 from .eso import in_barycentre, nominal
 from .reader import SpectrumFile, SpectrumReader
 
@@ -56,7 +57,7 @@ def _read(file: SpectrumFile) -> RawSpectrum:
     if blaze is None:
         meta["blaze"] = "included"
     else:
-        arrays |= without_blaze({"flux": flux, "blaze": blaze})
+        arrays["flux"], _, arrays["mask"] = deblazed(flux, None, blaze)
     resolution, guessed = nominal(header)
     return RawSpectrum(arrays, "air", resolution, meta, guessed)
 

@@ -26,8 +26,8 @@ from .companions import (
     image_beside,
     wavelengths_beside,
     wavelengths_in,
-    without_blaze,
 )
+from .echelle import deblazed
 from .fits import FITS_IMAGE
 from .reader import SpectrumFile, SpectrumReader
 
@@ -107,7 +107,9 @@ def _planes(images: list[Any]) -> dict[str, NDArray[Any]]:
         if kind in arrays:
             arrays["error"] = quantities.to_error(arrays[kind], kind)
     if "blaze" in arrays:
-        arrays |= without_blaze(arrays)
+        flux, error, dark = deblazed(arrays["flux"], arrays.get("error"), arrays["blaze"])
+        arrays |= {"flux": flux, "mask": dark | (arrays.get("mask", 0.0) != 0.0)}
+        arrays |= {} if error is None else {"error": error}
     return {role: arrays[role] for role in ("flux", "error", "mask") if role in arrays}
 
 
