@@ -98,6 +98,21 @@ def sdss_image(path: Path) -> Path:
     return save(path, primary(np.float32(rows), **cards, DC_FLAG=1))
 
 
+def sdss_plate(path: Path) -> Path:
+    """spPlate: images of all fibres, of which the second has the star, and their table."""
+    star = SDSS
+
+    def rows(values):
+        return np.array([np.full(401, 5.0), values, np.zeros(401)])
+
+    cards = SDSS_CARDS | {"COEFF0": 3.75, "COEFF1": 1e-4, "FIBERID": 0}
+    planes = (star.ivar, star.bits(23), star.bits(19), np.full(401, 0.9))
+    images = [image(rows(plane).astype(np.float32)) for plane in planes]
+    fibers = {"FIBERID": [1, 2, 3], "RA": [10.0, 11.0, 12.0], "DEC": [0.0, 1.0, 2.0]}
+    flux = rows(star.flux).astype(np.float32)
+    return save(path, primary(flux, **cards), *images, table("", fibers))
+
+
 LAMOST = Star(3.75, 1e-4)
 LAMOST_CARDS = {
     "TELESCOP": "LAMOST",
@@ -250,6 +265,34 @@ def galah_dr4(path: Path) -> Path:
     return save(path, primary(np.float32(star.flux), **cards), *hdus)
 
 
+DESI = {arm: Star(low, 0.8, log=False) for arm, low in (("B", 5500.0), ("R", 5760.0))}
+DESI_TARGETS = [39628473198710603, 39628473198710604]
+
+
+def desi_diagonals(sigma: float) -> np.ndarray:
+    """The eleven diagonals of the resolution matrix, from the highest to the lowest."""
+    response = np.exp(-0.5 * (np.arange(5, -6, -1) / sigma) ** 2)
+    return response / response.sum()
+
+
+def desi(path: Path, targets=DESI_TARGETS, sigma: float = 1.0) -> Path:
+    """A coadd of several targets; the first is the star. Arms overlap."""
+    count = len(targets)
+    fibermap = {"TARGETID": np.array(targets), "TARGET_RA": np.arange(count) + 210.5}
+    hdus = [primary(HPXPIXEL=1), table("FIBERMAP", fibermap)]
+    matrix = desi_diagonals(sigma)[:, None] * np.ones(401)
+    for arm, star in DESI.items():
+        planes = {
+            "WAVELENGTH": star.wavelength,
+            "FLUX": np.array([star.flux] + [np.full(401, 5.0)] * (count - 1)),
+            "IVAR": np.array([star.ivar] * count),
+            "MASK": np.array([star.bits(6)] * count, np.int32),
+            "RESOLUTION": np.array([matrix] * count, np.float32),
+        }
+        hdus += [fits.ImageHDU(plane, name=f"{arm}_{name}") for name, plane in planes.items()]
+    return save(path, *hdus)
+
+
 RAVE = Star(8410.0, 0.37, log=False)
 
 
@@ -260,3 +303,19 @@ def rave(path: Path) -> Path:
     flux, error = image(star.flux, **axis), image(relative_error(star), **axis)
     flux.name, error.name = "SPECTRUM", "ERROR"
     return save(path, primary(ROI="20100313_0823m14_113"), flux, error)
+
+
+def mwm(path: Path) -> Path:
+    """mwmStar: a table for each instrument and observatory, of which three are empty."""
+    star = APOGEE
+    vectors = {
+        "flux": star.flux,
+        "ivar": star.ivar,
+        "pixel_flags": star.bits(2, 10),
+        "wavelength": star.wavelength,
+    }
+    empty = {name: np.zeros((0, 401)) for name in vectors}
+    names = ("BOSS/APO", "BOSS/LCO", "APOGEE/APO", "APOGEE/LCO")
+    full = {name: values[None] for name, values in vectors.items()}
+    hdus = [table(name, full if name == "APOGEE/APO" else empty) for name in names]
+    return save(path, primary(SDSS_ID=54392544, V_ASTRA="0.6.0"), *hdus)

@@ -9,6 +9,7 @@ import pytest
 from tests.spectra.formats import survey_files as files
 from tests.spectra.formats import truth
 
+from blase3d.errors import SpectrumError
 from blase3d.spectra.formats import read_spectrum
 from blase3d.units import FWHM_PER_SIGMA, SPEED_OF_LIGHT, air_to_vacuum
 
@@ -37,9 +38,24 @@ def sample(write, reader, *stars, options=None, **changes):
     return written
 
 
+def desi_resolution(sigma):
+    """The median of λ/Δλ, for pixels of 0.8 Å."""
+    variance = files.desi_diagonals(sigma) @ np.arange(5, -6, -1) ** 2
+    wavelength = np.concatenate([star.wavelength for star in files.DESI.values()])
+    return np.median(wavelength) / (FWHM_PER_SIGMA * 0.8 * np.sqrt(variance))
+
+
 SAMPLES = {
     "sdss": sample(files.sdss_lite, "sdss", files.SDSS, resolution=SDSS_RESOLUTION, meta=SDSS_META),
     "sdss-image": sample(files.sdss_image, "sdss-image", files.SDSS, meta=SDSS_META),
+    "sdss-plate": sample(
+        files.sdss_plate,
+        "sdss-plate",
+        files.SDSS,
+        options={"source": "2"},
+        resolution=SDSS_RESOLUTION,
+        meta={"object": "0266-51602-0002", "ra": 11.0},
+    ),
     "lamost-image": sample(
         files.lamost_image, "lamost", files.LAMOST, resolution=1800.0, meta=LAMOST_META
     ),
@@ -64,6 +80,7 @@ SAMPLES = {
         resolution=22500.0,
         meta={"frame": "observatory"},
     ),
+    "mwm": sample(files.mwm, "mwm", files.APOGEE, resolution=22500.0, meta={"frame": "star"}),
     "galah": sample(
         files.galah,
         "galah",
@@ -73,6 +90,14 @@ SAMPLES = {
         meta={"frame": "barycentric", "object": "a star"},
     ),
     "galah-dr4": sample(files.galah_dr4, "galah", files.GALAH, medium="air", resolution=26000.0),
+    "desi": sample(
+        files.desi,
+        "desi",
+        *files.DESI.values(),
+        options={"source": str(files.DESI_TARGETS[0])},
+        resolution=desi_resolution(1.0),
+        meta={"frame": "barycentric", "object": str(files.DESI_TARGETS[0]), "ra": 210.5},
+    ),
     "rave": sample(
         files.rave, "rave", files.RAVE, medium="air", resolution=7500.0, meta={"frame": "star"}
     ),
@@ -134,6 +159,28 @@ def test_apogee_visit_is_shifted_to_the_barycentre(tmp_path):
 
 def test_galah_slit_mask(tmp_path):
     assert read_spectrum(files.galah(tmp_path / "in.fits", SLITMASK="IN")).resolution == 42000.0
+
+
+@pytest.mark.parametrize("source", [None, "1234", "0", "a star"])
+def test_a_target_is_asked_for(tmp_path, source):
+    for write, first in ((files.desi, str(files.DESI_TARGETS[0])), (files.sdss_plate, "1")):
+        path = write(tmp_path / f"{write.__name__}.fits")
+        with pytest.raises(SpectrumError, match=rf"{path.name}.* spectra.*{first}.*--source"):
+            read_spectrum(path, source=source)
+
+
+def test_desi_exposures_of_one_target(tmp_path):
+    spectrum = read_spectrum(files.desi(tmp_path / "spectra.fits", [7, 7]))
+    assert set(spectrum.order) == {0, 1, 2, 3}
+    assert len(spectrum) == 4 * 401
+
+
+@pytest.mark.parametrize("sigma", [0.9, 1.4])
+def test_desi_resolution_of_pixels(tmp_path, sigma):
+    spectrum = read_spectrum(files.desi(tmp_path / "coadd.fits", [7], sigma))
+    expected = spectrum.wavelength / (FWHM_PER_SIGMA * 0.8 * sigma)
+    np.testing.assert_allclose(spectrum.pixel_resolution, expected, rtol=2e-3)
+    assert spectrum.resolution == pytest.approx(desi_resolution(sigma))
 
 
 def test_nominal_resolution_only_with_the_sampling_of_the_survey(tmp_path, monkeypatch):

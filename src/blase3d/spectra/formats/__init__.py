@@ -32,6 +32,7 @@ from .apogee import APOGEE_STAR, APOGEE_VISIT
 from .by_specutils import SPECUTILS
 from .carmenes import CARMENES
 from .columns import FORMAT, ROLES, VERSION, RawSpectrum, spectrum_of
+from .desi import DESI
 from .e2ds import HARPS_E2DS
 from .echelle_images import ECHELLE_IMAGES, MAKEE, ORDERS_OF_FLUX
 from .eprv import EPRV
@@ -46,11 +47,12 @@ from .igrins import IGRINS
 from .kpf import KPF
 from .lamost import LAMOST
 from .libre_esprit import LIBRE_ESPRIT
+from .mwm import MWM
 from .neid import NEID
 from .npz import NPZ, write_npz
 from .rave import RAVE
 from .reader import GROUP, SpectrumFile, SpectrumReader
-from .sdss import SDSS, SDSS_IMAGE
+from .sdss import SDSS, SDSS_IMAGE, SDSS_PLATE
 from .specmatch import SPECMATCH
 from .tables import TEXT, write_csv, write_ecsv
 from .votable import VOTABLE
@@ -72,7 +74,7 @@ READERS = Family(
     members=(
         *(NPZ, HPF, CARMENES, NEID, KPF, EPRV, EXPRES, APERO, IGRINS),
         *(GAIA_RVS, LIBRE_ESPRIT),
-        *(LAMOST, SDSS, SDSS_IMAGE, APOGEE_STAR, APOGEE_VISIT, GALAH, RAVE),
+        *(LAMOST, SDSS, SDSS_IMAGE, SDSS_PLATE, MWM, DESI, APOGEE_STAR, APOGEE_VISIT, GALAH, RAVE),
         *(ESPRESSO_S1D, ESPRESSO_S2D, ESO_PRODUCT, ESO_IMAGE, HARPS_E2DS),
         *(SPECMATCH, MAKEE),
     ),

@@ -2,8 +2,9 @@
 
 Data models: `spec-*.fits`, full and lite,
 https://data.sdss.org/datamodel/files/BOSS_SPECTRO_REDUX/RUN2D/spectra/PLATE4/spec.html;
-`spSpec-*.fit`, https://classic.sdss.org/dr7/dm/flatFiles/spSpec.php. Wavelengths are in vacuum and
-heliocentric, since SDSS-V barycentric.
+`spSpec-*.fit`, https://classic.sdss.org/dr7/dm/flatFiles/spSpec.php; `spPlate-*.fits`,
+https://data.sdss.org/datamodel/files/BOSS_SPECTRO_REDUX/RUN2D/PLATE4/spPlate.html. Wavelengths are
+in vacuum and heliocentric, since SDSS-V barycentric.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from .columns import RawSpectrum
 from .headers import card, describe, number
 from .quantities import bits, to_error
 from .reader import SpectrumFile, SpectrumReader
-from .survey import column_names, mentions, resolution_of, table_columns
+from .survey import column_names, mentions, picked, resolution_of, table_columns
 
 BAD = (0, 1, 2, 3, 16, 17, 18, 21, 22, 23, 25, 26, 27, 28)
 """Bits of SPPIXMASK that make a pixel unusable: NOPLUG, BADTRACE, BADFLAT, BADARC, NEARBADPIXEL,
@@ -28,6 +29,8 @@ The others concern a whole spectrum (4 to 12), lose some of the light (PARTIALRE
 for (SCATTEREDLIGHT) or are obsolete (NODATA).
 https://www.sdss3.org/dr10/algorithms/bitmask_sppixmask.php"""
 _SPEC_ONLY = {"and_mask", "or_mask", "wdisp", "wresl"}
+_PLUGMAP = 5
+"""Index of the table of fibres in spPlate, after flux, inverse variance, two masks and widths."""
 _ROWS = 4
 """Rows of a spSpec image that are used: flux, flux minus continuum, error, mask."""
 
@@ -85,6 +88,29 @@ def _read_image(file: SpectrumFile) -> RawSpectrum:
     return RawSpectrum(arrays, "vacuum", None, _observation(file.header))
 
 
+def _is_plate(file: SpectrumFile) -> bool:
+    return _image_rows(file) > 0 and len(file.hdus) > _PLUGMAP and not _is_image(file)
+
+
+def _read_plate(file: SpectrumFile) -> RawSpectrum:
+    plugged = file.hdus[_PLUGMAP].data
+    row = picked(file, plugged["FIBERID"])[0]
+    flux, ivar, mask, _, width = (file.hdus[i].data[row] for i in range(_PLUGMAP))
+    wavelength = _wavelength(file.header)
+    arrays = {
+        "wavelength": wavelength,
+        "flux": flux,
+        "error": to_error(ivar, "ivar"),
+        "mask": bits(mask, BAD),
+    }
+    _add_resolution(arrays, width, file.header["COEFF1"])
+    fiber = {"FIBERID": plugged["FIBERID"][row]}
+    fiber |= {f"PLUG_{name}": plugged[name][row] for name in ("RA", "DEC") if name in plugged.names}
+    header = file.header.copy()
+    header.update(fiber)
+    return RawSpectrum(arrays, "vacuum", None, _observation(header))
+
+
 def _wavelength(header: fits.Header) -> Floats:
     pixel = np.arange(header["NAXIS1"])
     return np.asarray(10.0 ** (header["COEFF0"] + header["COEFF1"] * pixel))
@@ -123,3 +149,4 @@ SDSS = SpectrumReader(
     _read_table,
 )
 SDSS_IMAGE = SpectrumReader("sdss-image", "an SDSS spSpec image", _is_image, _read_image)
+SDSS_PLATE = SpectrumReader("sdss-plate", "an SDSS spPlate file", _is_plate, _read_plate)

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ...runtime.arrays import Floats
 from ...units import FWHM_PER_SIGMA
 from .headers import card
+from .reader import SpectrumFile
 
 _OTHER_SAMPLING = 1.5
 """Factor between the pixels of a spectrum and those of its survey from which on they differ."""
@@ -73,3 +74,10 @@ def join_arms(parts: Sequence[Mapping[str, ArrayLike]]) -> dict[str, NDArray[Any
         sizes = [np.size(part["wavelength"]) for part in parts]
         arrays["order"] = np.repeat(np.arange(len(parts)), sizes)
     return arrays
+
+
+def picked(file: SpectrumFile, names: ArrayLike) -> list[int]:
+    """Return the rows of the source that the user chose, among the names (N,) of all rows."""
+    known = [str(name) for name in np.asarray(names).tolist()]
+    chosen = file.chosen(list(dict.fromkeys(known)))
+    return [row for row, name in enumerate(known) if name == chosen]
