@@ -919,7 +919,6 @@ EXTRAS: dict[str, tuple[str, Feed, str]] = {
         lambda w, t: ["clone", w.grid, "-o", t / "c.zarr", "--scheduler", "tcp://127.0.0.1:1"],
         "blase3d[cluster]",
     ),
-    "spectra": ("specutils", image(CTYPE1="VELO-LSR"), "blase3d[spectra]"),
 }
 
 

@@ -134,7 +134,7 @@ def _wavelength_row(hdu: Any) -> int | None:
     if len(lengths) != 2 or min(lengths) > _MOST_ROWS:
         return None
     rows = _rows(hdu.data)
-    one_way = np.abs(np.mean(np.sign(np.diff(rows)), axis=1))
+    one_way = np.nan_to_num(np.abs(np.mean(np.sign(np.diff(rows)), axis=1)))
     size = np.abs(np.nanmedian(rows, axis=1))
     first = int(np.argmax(one_way))
     others = (one_way > 0.5) & (size > size[first] / 3) & (size < size[first] * 3)
