@@ -41,7 +41,7 @@ def test_a_medium_that_is_not_stated_is_asked_for(run, star):
     assert row["medium"] is None
     assert row["wavelength"] == pytest.approx([6110.0, 6130.0])
     assert row["snr"] == pytest.approx(100.0, rel=0.01)
-    assert row["columns"]["error"] == "error"
+    assert row["columns"]["error"] == "column 3"
 
 
 def test_one_bad_file_stops_no_other(run, star, tmp_path):

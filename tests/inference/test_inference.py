@@ -9,6 +9,7 @@ from dataclasses import replace
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from astropy.io.fits import PrimaryHDU
 from toy_models import model_of
 
 from blase3d.errors import InputError, MissingExtra, SpectrumError
@@ -426,6 +427,17 @@ def test_without_the_extra_it_is_named(model, monkeypatch):
         list(infer_many([star(model)], model, method="posterior"))
     with pytest.raises(InputError, match="makes no draws"):
         infer(star(model), model).to_arviz()
+
+
+def test_a_file_whose_reader_is_not_installed_ends_no_list(model, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "specutils", None)
+    cube = PrimaryHDU(np.zeros((3, 4, 5)))
+    cube.writeto(tmp_path / "cube.fits")
+    spectra = [tmp_path / "cube.fits", star(model)]
+    first, second = (answer for _, answer in infer_many(spectra, model, fixed=TRUTH))
+    assert isinstance(first, SpectrumError)
+    assert "blase3d[spectra]" in str(first)
+    assert not isinstance(second, Exception)
 
 
 def test_diagnostics_of_draws():

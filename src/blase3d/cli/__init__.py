@@ -7,6 +7,8 @@ sentence on stderr), 2 wrong usage. Options that commands share are in `options`
 from __future__ import annotations
 
 import sys
+import warnings
+from typing import Any
 
 import typer
 
@@ -56,7 +58,9 @@ def main() -> None:
     settle_encoding()
     err.quiet = False
     try:
-        app()
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning  # type: ignore[assignment]  # takes any
+            app()
     except Blase3dError as error:
         sentence = str(error)
     except OSError as error:
@@ -67,3 +71,8 @@ def main() -> None:
         return
     complain(f"blase3d: {sentence}")
     sys.exit(1)
+
+
+def _show_warning(message: Warning | str, *_: Any) -> None:
+    """Print a warning on one line, without the place in the code."""
+    err.print(f"warning: {message}", style="yellow", highlight=False)

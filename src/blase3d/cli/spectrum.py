@@ -13,7 +13,7 @@ from rich.table import Table
 from ..errors import Blase3dError, SpectrumError
 from ..runtime.files import plain, printable, require_writable
 from . import options
-from .support import err, out, print_json
+from .support import complain, out, print_json
 
 if TYPE_CHECKING:
     from ..spectra.spectrum import Spectrum
@@ -114,7 +114,7 @@ def _row(path: Path, found: Spectrum, known: bool) -> dict[str, Any]:
 
 def _print(row: dict[str, Any]) -> None:
     if "error" in row:
-        err.print(f"{row['spectrum']}: {row['error']}", style="red", highlight=False)
+        complain(f"{row['spectrum']}: {row['error']}")
         return
     table = Table(title=row["spectrum"], title_justify="left", show_header=False, box=None)
     for name, text in _lines(row):
@@ -147,6 +147,8 @@ def _lines(row: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name}: {column}" for name, column in value.items())
+    if isinstance(value, dict):  # columns by role
+        return ", ".join(
+            name if name == role else f"{name} ({role})" for role, name in value.items()
+        )
     return str(value)

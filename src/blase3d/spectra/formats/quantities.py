@@ -102,8 +102,9 @@ def angstroms(values: ArrayLike, unit: object) -> Floats:
 def likely_unit(wavelength: ArrayLike) -> str:
     """Return the unit that wavelengths without one most likely have, by their values.
 
-    Stars are observed from 0.1 to 30 µm. Numbers from 1000 to 3000, which could be nm or Å, are
-    taken for Å, the unit of files that state none.
+    Stars are observed from 0.1 to 30 µm. Numbers from 1000 to 2500, which could be nm or Å, are
+    taken for nm: high-resolution spectra are more often of the near infrared than of the far
+    ultraviolet.
     """
     values = np.asarray(wavelength, np.float64)
     values = values[np.isfinite(values) & (values > 0.0)]
@@ -123,7 +124,7 @@ _RANGES = (
     (8.0, "Angstrom"),
     (10.4, "ln(Angstrom)"),
     (300.0, "Angstrom"),
-    (1000.0, "nm"),
+    (2500.0, "nm"),
 )
 """Upper limits of the median wavelength, and the unit below each."""
 

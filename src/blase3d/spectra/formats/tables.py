@@ -77,12 +77,16 @@ def _from_text(found: TextTable, file: SpectrumFile) -> RawSpectrum:
     columns = {
         name: Column(values, units_known.get(name)) for name, values in found.columns.items()
     }
+    names = list(columns)
     columns, guessed = _by_position(columns, recognised(columns, file), file)
     stated = stated_in(found.entries)
     if "medium" not in stated and (medium := _medium_in(found.header)):
         stated["medium"] = medium
         guessed.append(f"wavelengths in {medium}, by a line of the header")
     raw = from_columns(columns, stated, file)
+    if "columns" in raw.meta:  # by the names in the file
+        in_file = dict(zip(columns, names, strict=True))
+        raw.meta["columns"] = {role: in_file[name] for role, name in raw.meta["columns"].items()}
     return replace(raw, guessed=(*guessed, *raw.guessed))
 
 
