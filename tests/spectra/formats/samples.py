@@ -20,7 +20,8 @@ def _collected() -> dict[str, Writer]:
     found: dict[str, Writer] = {}
     for path in sorted(Path(__file__).parent.glob("test_*.py")):
         if path.stem != "test_contract":
-            samples = import_module(f"tests.spectra.formats.{path.stem}").SAMPLES
+            module = import_module(f"tests.spectra.formats.{path.stem}")
+            samples = getattr(module, "SAMPLES", {})
             assert not found.keys() & samples.keys(), f"a sample of {path} has a name twice"
             found |= samples
     return found
