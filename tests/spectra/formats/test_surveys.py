@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from tests.spectra.formats import survey_files as files
 from tests.spectra.formats import truth
 
@@ -141,6 +142,16 @@ def test_lamost_image_of_the_pilot_survey(tmp_path):
     """Its third row is a flux; the header has the wavelengths."""
     spectrum = read_spectrum(files.lamost_image(tmp_path / "pilot.fits", pilot=True))
     same(spectrum, files.LAMOST, files.LAMOST.wavelength, slice(None))
+
+
+@pytest.mark.parametrize("write", [files.lamost_image, files.lamost_table])
+def test_lamost_without_the_name_of_the_telescope(tmp_path, write):
+    path = write(tmp_path / "star.fits")
+    with fits.open(path, mode="update") as hdus:
+        for name in set(files.LAMOST_CARDS) - {"HELIO_RV"}:
+            del hdus[0].header[name]
+    spectrum = read_spectrum(path)
+    assert (spectrum.meta["reader"], spectrum.resolution) == ("lamost", 1800.0)
 
 
 def test_apogee_star_of_one_visit(tmp_path):

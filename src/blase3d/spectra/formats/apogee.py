@@ -32,6 +32,7 @@ PIXELS = 3.2
 _VISIT_PIXELS = 5.0
 """The same for visits, of which the pixels are half as wide as those of the detectors."""
 _CARDS = ("TELESCOP", "INSTRUME", "SURVEY", "ORIGIN", "EXTNAME")
+_TELESCOPES = ("apo25m", "lco25m", "apo1m")
 _NAMES = ("apstar", "asstar", "aspcapstar", "apvisit", "asvisit")
 
 
@@ -54,6 +55,7 @@ def _is_apogee(file: SpectrumFile, images: list[fits.Header]) -> bool:
     history = " ".join(map(str, file.header.get("HISTORY", ())))
     return (
         mentions(file.header, "APOGEE", _CARDS)
+        or str(card(file.header, "TELESCOP")).lower() in _TELESCOPES
         or file.path.name.lower().startswith(_NAMES)
         or "APOGEE" in history.upper()
         or bool({"NVISITS", "APRED", "VHELIO", "LOCID"} & set(file.header))

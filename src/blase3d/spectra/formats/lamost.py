@@ -39,7 +39,13 @@ def _is_lamost(header: fits.Header) -> bool:
 
 def _is_image(file: SpectrumFile) -> bool:
     header = file.header
-    return (header["NAXIS"], header.get("NAXIS2")) == (2, _ROWS) and _is_lamost(header)
+    if (header["NAXIS"], header.get("NAXIS2")) != (2, _ROWS):
+        return False
+    return _is_lamost(header) or ("COEFF0" in header and _are_wavelengths(file.hdus[0].data[2]))
+
+
+def _are_wavelengths(row: NDArray[Any]) -> bool:
+    return bool(row[0] > _SHORTEST and (np.diff(row) > 0.0).all())
 
 
 def _tables(file: SpectrumFile) -> list[Any]:
@@ -72,7 +78,7 @@ def _of_image(file: SpectrumFile) -> dict[str, NDArray[Any]]:
     header = file.header
     names = ("flux", "ivar", "wavelength", "andmask", "ormask")
     columns = dict(zip(names, np.asarray(file.hdus[0].data), strict=True))
-    if np.nanmin(columns["wavelength"]) < _SHORTEST:
+    if not _are_wavelengths(columns["wavelength"]):
         pixel = np.arange(header["NAXIS1"])
         columns["wavelength"] = 10.0 ** (header["COEFF0"] + header["COEFF1"] * pixel)
     return _of_columns(columns)
