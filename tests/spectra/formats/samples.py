@@ -1,6 +1,6 @@
 """One small file of each format that is read.
 
-Each `test_FORMAT.py` in this folder has a dictionary `SAMPLES` of its writers, by name. A writer
+A `test_FORMAT.py` in this folder has a dictionary `SAMPLES` of its writers, by name. A writer
 is given a folder and returns the path of the file that it wrote there, the options that
 `read_spectrum` needs for it (a medium that the file does not state), and the spectrum that must
 come out (`truth.expected`).
