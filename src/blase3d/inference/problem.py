@@ -33,7 +33,8 @@ class Options:
     Attributes
     ----------
     continuum_degree : int
-        Degree of the continuum polynomial of each order; −1: the spectrum is normalised.
+        Degree of the continuum polynomial of each order; −1: the spectrum is normalised. Where the
+        flux includes the blaze (`meta["blaze"]` of the spectrum), 6 instead of the default.
     robust : bool
         Reduce the weight of outliers.
     jitter : bool

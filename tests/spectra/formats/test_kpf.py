@@ -21,6 +21,7 @@ from tests.spectra.formats.orders import (
     write,
 )
 
+from blase3d.errors import SpectrumError
 from blase3d.spectra.formats import read_spectrum
 
 SHARE = {1: 0.2, 2: 0.5, 3: 0.3}
@@ -95,3 +96,11 @@ def test_corrections_that_are_all_zero_are_none(tmp_path):
     assert read_spectrum(path).meta["frame"] == "observatory"
     path = write(tmp_path / "L1b.fits", {}, images("GREEN"), corrections(-3.0))
     assert read_spectrum(path).meta["barycentric_correction"] == pytest.approx(-3.0)
+
+
+def test_a_ccd_without_flux_is_left_out(tmp_path):
+    dark = {name: np.zeros_like(RAW) for name in images("GREEN", blaze=False)}
+    lit = read_spectrum(write(tmp_path / "L1.fits", {}, {**dark, **images("RED")}))
+    assert np.unique(lit.order).tolist() == [100, 101, 102]
+    with pytest.raises(SpectrumError, match="no flux in its science traces"):
+        read_spectrum(write(tmp_path / "dark.fits", {}, dark))

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ...errors import SpectrumError
 from ...runtime.arrays import Floats
 from .columns import RawSpectrum
 from .echelle import has_images, image, raw_orders, summed
@@ -22,27 +23,33 @@ from .reader import SpectrumFile, SpectrumReader
 
 RESOLUTION = 98_000.0
 """Nominal resolving power (Gibson et al. 2020, Proc. SPIE 11447, 1144742)."""
+_TRACES = (1, 2, 3)
 _FIRST_ORDER = {"GREEN": 137, "RED": 102}
 """Echelle order of the first row of each CCD."""
 
 
 def _chips(file: SpectrumFile) -> list[str]:
-    return [
-        chip
-        for chip in _FIRST_ORDER
-        if has_images(file, *(f"{chip}_SCI_{what}2" for what in ("FLUX", "VAR", "WAVE")))
-    ]
+    return [chip for chip in _FIRST_ORDER if any(_has_trace(file, chip, i) for i in _TRACES)]
+
+
+def _has_trace(file: SpectrumFile, chip: str, trace: int) -> bool:
+    return has_images(file, f"{chip}_SCI_FLUX{trace}", f"{chip}_SCI_WAVE{trace}")
 
 
 def _read(file: SpectrumFile) -> RawSpectrum:
-    chips = [_chip(file, chip) for chip in _chips(file)]
+    chips = [found for chip in _chips(file) if (found := _chip(file, chip))]
+    if not chips:
+        raise SpectrumError(
+            f"{file.path} has no flux in its science traces, expected that of a star; give another "
+            "exposure."
+        )
     names = set.intersection(*map(set, chips))
     found = {name: np.concatenate([chip[name] for chip in chips]) for name in names}
     return raw_orders(
         (file.header,),
         found["wavelength"],
         found["flux"],
-        to_error(found["variance"], "variance"),
+        to_error(found["variance"], "variance") if "variance" in found else None,
         blaze=found.get("blaze"),
         blazed=True,
         number=found["order"],
@@ -52,8 +59,10 @@ def _read(file: SpectrumFile) -> RawSpectrum:
 
 
 def _chip(file: SpectrumFile, chip: str) -> dict[str, Any]:
-    """Sum of the traces of a CCD, and the numbers of its orders."""
-    traces = [trace for i in (1, 2, 3) if (trace := _trace(file, chip, i))]
+    """Sum of the traces of a CCD, and the numbers of its orders; none if it has no flux."""
+    traces = [trace for i in _TRACES if (trace := _trace(file, chip, i))]
+    if not traces:
+        return {}
     common = set.intersection(*map(set, traces))
     total = summed([{name: trace[name] for name in common} for trace in traces])
     return {**total, "order": _FIRST_ORDER[chip] - np.arange(len(total["flux"]))}
@@ -64,7 +73,7 @@ def _trace(file: SpectrumFile, chip: str, trace: int) -> dict[str, Floats]:
     names = {"flux": "FLUX", "variance": "VAR", "wavelength": "WAVE", "blaze": "BLAZE"}
     found = {key: image(file, f"{chip}_SCI_{name}{trace}") for key, name in names.items()}
     images = {key: values for key, values in found.items() if values is not None}
-    usable = {"flux", "variance", "wavelength"} <= set(images) and np.nansum(images["flux"]) != 0.0
+    usable = {"flux", "wavelength"} <= set(images) and np.nansum(images["flux"]) != 0.0
     return images if usable else {}
 
 
