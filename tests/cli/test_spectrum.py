@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 WAVE = np.linspace(6110.0, 6130.0, 201)
 FLUX = 1.0 - 0.5 * np.exp(-(((WAVE - 6120.0) / 0.3) ** 2))
@@ -83,3 +84,18 @@ def test_columns_and_unit_are_given(run, tmp_path):
     done = run("spectrum", path, "--columns", "b", "--unit", "nm")
     assert done.status == 1
     assert "expected NAME=VALUE" in done.err
+
+
+def test_wavelengths_are_in_another_file(run, tmp_path):
+    orders = np.stack([WAVE, WAVE + 15.0])
+    fits.PrimaryHDU(np.stack([FLUX, FLUX])).writeto(tmp_path / "flux.fits")
+    (tmp_path / "solution").mkdir()
+    fits.PrimaryHDU(orders).writeto(tmp_path / "solution" / "w.fits")
+    options = ("--medium", "vacuum", "--json")
+    refused = run("spectrum", tmp_path / "flux.fits", *options)
+    assert refused.status == 1
+    assert "--wavelengths FILE" in refused.out
+    named = ("--wavelengths", tmp_path / "solution" / "w.fits")
+    (row,) = json.loads(run("spectrum", tmp_path / "flux.fits", *options, *named).out)
+    assert row["orders"] == 2
+    assert row["wavelength"] == pytest.approx([6110.0, 6145.0])

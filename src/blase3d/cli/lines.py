@@ -125,6 +125,7 @@ def explore(
     columns: options.Columns = None,
     unit: options.Unit = None,
     source: options.Source = None,
+    wavelengths: options.Wavelengths = None,
 ) -> None:
     """Open the dashboard: sliders for the labels, lines with names, fits. Ctrl-C ends it.
 
@@ -139,7 +140,7 @@ def explore(
         if browser:
             webbrowser.open(url)
 
-    reading = options.parse_reading(medium, columns, unit, source)
+    reading = options.parse_reading(medium, columns, unit, source, wavelengths)
     star = None if spectrum is None else read_spectrum(spectrum, **reading)
     serve(
         load_model(path),

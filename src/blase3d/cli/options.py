@@ -117,6 +117,10 @@ Source = Annotated[
     str | None,
     typer.Option("--source", metavar="NAME", help="Spectrum to read in a file of several."),
 ]
+Wavelengths = Annotated[
+    Path | None,
+    typer.Option("--wavelengths", help="FITS file with the wavelengths of an image without them."),
+]
 Wave = Annotated[
     str | None, typer.Option("--wave", metavar="LO:HI", help="Wavelength range, Å in vacuum.")
 ]
@@ -148,7 +152,11 @@ def parse_range(text: str, option: str) -> tuple[float, float]:
 
 
 def parse_reading(
-    medium: str | None, columns: str | None, unit: str | None, source: str | None
+    medium: str | None,
+    columns: str | None,
+    unit: str | None,
+    source: str | None,
+    wavelengths: Path | None = None,
 ) -> dict[str, Any]:
     """The arguments of `read_spectrum`, from the options.
 
@@ -165,7 +173,8 @@ def parse_reading(
     from ..inference.prior import parse_assignments
 
     named = None if columns is None else parse_assignments(columns.split(","))
-    return {"medium": medium, "columns": named, "unit": unit, "source": source}
+    reading = {"medium": medium, "columns": named, "unit": unit, "source": source}
+    return {**reading, "wavelengths": wavelengths}
 
 
 def parse_labels(

@@ -32,6 +32,7 @@ def spectrum(
     columns: options.Columns = None,
     unit: options.Unit = None,
     source: options.Source = None,
+    wavelengths: options.Wavelengths = None,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="Picture of the spectra: .png, .svg or .pdf."),
@@ -47,7 +48,7 @@ def spectrum(
 
         require_picture(output)
         require_writable(output)
-    reading = options.parse_reading(medium, columns, unit, source)
+    reading = options.parse_reading(medium, columns, unit, source, wavelengths)
     rows, read = [], []
     for path in paths:
         try:

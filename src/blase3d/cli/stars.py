@@ -120,6 +120,7 @@ def infer(
     columns: options.Columns = None,
     unit: options.Unit = None,
     source: options.Source = None,
+    wavelengths: options.Wavelengths = None,
     resolution: options.SpectrumResolution = None,
     continuum: options.Continuum = 3,
     seed: options.Seed = 0,
@@ -154,7 +155,7 @@ def infer(
         "integrate": integrate,
         "telluric": telluric,
     }
-    reading = options.parse_reading(medium, columns, unit, source)
+    reading = options.parse_reading(medium, columns, unit, source, wavelengths)
     if len(model_paths) > 1:
         rows = compare_models(
             spectra, model_paths, reading, settings, output=output, report=report, quiet=as_json
@@ -259,6 +260,7 @@ def tune(
     columns: options.Columns = None,
     unit: options.Unit = None,
     source: options.Source = None,
+    wavelengths: options.Wavelengths = None,
     resolution: options.SpectrumResolution = None,
     continuum: options.Continuum = 3,
     telluric: options.Telluric = None,
@@ -278,7 +280,7 @@ def tune(
     if template is not None:
         require_writable_spectrum(template)
     constraints = options.fit_constraints(fix, prior, resolution)
-    reading = options.parse_reading(medium, columns, unit, source)
+    reading = options.parse_reading(medium, columns, unit, source, wavelengths)
     with progress_bars() as progress:
         found = adjust(
             read_spectrum(path, **reading),

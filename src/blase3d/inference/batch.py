@@ -34,6 +34,7 @@ def infer_many(
     columns: Mapping[str, str] | None = None,
     unit: str | None = None,
     source: str | None = None,
+    wavelengths: str | Path | None = None,
     **settings: Any,
 ) -> Iterator[tuple[int, Inference | Blase3dError]]:
     """Infer the labels of many stars.
@@ -48,7 +49,7 @@ def infer_many(
         An executor of `concurrent.futures`, or of a Dask client; None: this process.
     medium : str, optional
         `air` or `vacuum`, for files that do not state it.
-    columns, unit, source : optional
+    columns, unit, source, wavelengths : optional
         Arguments of `read_spectrum`, for files that do not state them.
     **settings
         Arguments of `infer`.
@@ -74,7 +75,8 @@ def infer_many(
     star.npz Inference
     absent.npz SpectrumError
     """
-    reading = {"medium": medium, "columns": columns, "unit": unit, "source": source}
+    reading: dict[str, Any] = {"medium": medium, "columns": columns, "unit": unit}
+    reading |= {"source": source, "wavelengths": wavelengths}
     one = partial(_attempt, reading=reading, settings=settings)
     if executor is None:
         for index, spectrum in enumerate(spectra):

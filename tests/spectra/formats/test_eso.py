@@ -88,7 +88,7 @@ def espresso_product(folder):
     columns |= {"QUAL": ("J", MASK.astype(int)), "WAVE_AIR": ("D", AIR)}
     cards = {"INSTRUME": "ESPRESSO", "SPECSYS": "BARYCENT", "HIERARCH ESO INS MODE": "SINGLEHR"}
     path = product(folder / "espresso.fits", columns, cards, ucd="em.wl")
-    return path, {}, expected("eso-phase3", resolution=138_000.0)
+    return path, {}, expected("eso-phase3")
 
 
 def pipeline_image(path, cards, wavelength=AIR, flux=FLUX, extensions=(), unit="Angstrom"):
@@ -109,7 +109,7 @@ def harps_s1d(folder):
     cards |= {"HIERARCH ESO DRS VERSION": "HARPS_3.8", "HIERARCH ESO DRS BERV": VELOCITY}
     path = pipeline_image(folder / "harps_s1d_A.fits", cards, unit=None)
     meta = {"frame": "barycentric", "barycentric_correction": VELOCITY, "instrument": "HARPS"}
-    found = {"medium": "air", "error": None, "mask": NONE, "resolution": 115_000.0, "meta": meta}
+    found = {"medium": "air", "error": None, "mask": NONE, "meta": meta}
     return path, {}, expected("eso-image", likely=True, **found)
 
 
@@ -156,7 +156,7 @@ def harps_e2ds(folder):
         flux[0, 220] = np.nan
         fits.PrimaryHDU(flux, hdus[0].header).writeto(path, overwrite=True)
     meta = {"frame": "barycentric", "barycentric_correction": VELOCITY}
-    found = expected("harps-e2ds", medium="air", error=None, resolution=115_000.0, meta=meta)
+    found = expected("harps-e2ds", medium="air", error=None, meta=meta)
     end = np.searchsorted(merged(WAVE), WAVE[220]) + 1
     for name in ("wavelength", "flux", "mask"):
         values = merged(NONE if name == "mask" else found[name])

@@ -18,6 +18,7 @@ from tests.spectra.formats.truth import (
 )
 
 from blase3d.spectra.formats import read_spectrum
+from blase3d.spectra.formats.eso import resolution_of
 
 CARDS = {"INSTRUME": "ESPRESSO", "TELESCOP": "ESO-VLT-U3", "OBJECT": "tau Cet"}
 HIERARCH = {"HIERARCH ESO QC BERV": -3.25, "HIERARCH ESO INS MODE": "SINGLEHR"}
@@ -33,7 +34,7 @@ def s1d(folder, cards=CARDS | HIERARCH):
     columns += [fits.Column("quality", "J", array=np.where(MASK, 16384, 0))]
     hdus = [fits.PrimaryHDU(header=fits.Header(cards)), fits.BinTableHDU.from_columns(columns)]
     fits.HDUList(hdus).writeto(folder / "S1D_A.fits", checksum=True)
-    found = expected("espresso-s1d", resolution=138_000.0, meta=META)
+    found = expected("espresso-s1d", meta=META)
     return folder / "S1D_A.fits", {}, found
 
 
@@ -58,7 +59,7 @@ def s2d(folder, medium="VAC"):
     hdus += [fits.ImageHDU(image, name=name) for name, image in images.items()]
     path = folder / f"S2D_{medium}.fits"
     fits.HDUList(hdus).writeto(path, checksum=True)
-    found = expected("espresso-s2d", resolution=138_000.0, meta=META, order=merged_order())
+    found = expected("espresso-s2d", meta=META, order=merged_order())
     for name in ("wavelength", "flux", "error", "mask"):
         found[name] = merged(found[name])
     return path, {}, {**found, "medium": "vacuum" if medium == "VAC" else "air"}
@@ -84,15 +85,18 @@ def test_the_medium_of_the_user_changes_nothing(tmp_path):
     [
         ({"INSTRUME": "NIRPS", "HIERARCH ESO INS MODE": "HE"}, 75_200.0),
         ({"INSTRUME": "HARPS"}, 115_000.0),
+        ({"INSTRUME": "HARPS", "HIERARCH ESO INS MODE": "EGGS"}, 80_000.0),
         ({"INSTRUME": "ESPRESSO", "SPEC_RES": 140_000.0}, 140_000.0),
+        ({"INSTRUME": "ESPRESSO", "HIERARCH ESO INS MODE": "new"}, None),
         ({"INSTRUME": "CORALIE"}, None),
     ],
 )
-def test_nominal_resolutions_are_said_to_be_guessed(tmp_path, cards, resolution):
-    found = read_spectrum(s1d(tmp_path, cards)[0])
-    assert found.resolution == resolution
-    guessed = " ".join(found.meta.get("guessed", []))
-    assert ("nominal" in guessed) == (resolution is not None and "SPEC_RES" not in cards)
+def test_nominal_resolutions_of_whole_spectra_are_said_to_be_guessed(cards, resolution):
+    header = fits.Header(cards)
+    found, guessed = resolution_of(header, 300_000)
+    assert found == resolution
+    assert bool(guessed) == (resolution is not None and "SPEC_RES" not in cards)
+    assert resolution_of(header, 5000)[0] == cards.get("SPEC_RES")
 
 
 def test_orders_with_their_blaze_are_said_to_have_it(tmp_path):

@@ -168,7 +168,12 @@ def read_spectrum(
 
 
 def _reader_of(file: SpectrumFile) -> SpectrumReader:
-    """The reader of a file; one of any table if the user names columns."""
+    """The reader of a file; one of any table if the user names columns, and that of images without
+    wavelengths if the user names these."""
+    if file.wavelengths is not None:
+        if ORDERS_OF_FLUX.matches(file):
+            return ORDERS_OF_FLUX
+        raise SpectrumError(f"{file.path} is no FITS image; leave out the file of wavelengths.")
     if not file.columns:
         return READERS.choose(file, file.path)
     if unknown := sorted(set(file.columns) - set(ROLES)):

@@ -22,7 +22,7 @@ from . import headers
 from .columns import RawSpectrum
 from .companions import image_beside
 from .echelle import deblazed
-from .eso import in_barycentre, nominal
+from .eso import in_barycentre, resolution_of
 from .reader import SpectrumFile, SpectrumReader
 
 
@@ -58,7 +58,7 @@ def _read(file: SpectrumFile) -> RawSpectrum:
         meta["blaze"] = "included"
     else:
         arrays["flux"], _, arrays["mask"] = deblazed(flux, None, blaze)
-    resolution, guessed = nominal(header)
+    resolution, guessed = resolution_of(header, flux.size)
     return RawSpectrum(arrays, "air", resolution, meta, guessed)
 
 

@@ -85,10 +85,11 @@ def _at_rest(velocity: float, header: fits.Header) -> dict[str, Any]:
     }
 
 
-def nominal(header: fits.Header) -> tuple[float | None, tuple[str, ...]]:
-    """Return the nominal resolving power, if known, and a sentence that it was guessed."""
-    found = nominal_resolution(header)
-    if found is None:
+def resolution_of(header: fits.Header, pixels: int) -> tuple[float | None, tuple[str, ...]]:
+    """Return the resolving power, as stated or nominal, and a sentence if it was guessed."""
+    if (stated := headers.resolution(header)) is not None:
+        return stated, ()
+    if (found := nominal_resolution(header, pixels)) is None:
         return None, ()
     name = instrument_of(header)
     return found, (f"resolution {found:.0f} is the nominal one of {name}; the file states none",)
@@ -138,8 +139,8 @@ def _read_product(file: SpectrumFile) -> RawSpectrum:
     arrays: dict[str, NDArray[Any]] = {"wavelength": wavelength, **values}
     if "mask" in arrays:
         arrays["mask"] = bad_quality(arrays["mask"], file.header)
-    stated = headers.resolution(file.header) or headers.resolution(header)
-    resolution, guessed = (stated, ()) if stated else nominal(file.header)
+    stated = headers.resolution(header)
+    resolution, guessed = (stated, ()) if stated else resolution_of(file.header, wavelength.size)
     medium = _medium(str(header.get(f"TUCD{number}", "")), roles["wavelength"])
     return RawSpectrum(
         arrays, medium, resolution, meta, guessed, likely_medium=usual_medium(file.header)
@@ -214,7 +215,7 @@ def _read_image(file: SpectrumFile) -> RawSpectrum:
     arrays["wavelength"], meta = in_barycentre(arrays["wavelength"], meta, header)
     if (quality := file.named("QUAL")) is not None:
         arrays["mask"] = bad_quality(np.ravel(quality.data), header)
-    resolution, guessed = (raw.resolution, ()) if raw.resolution else nominal(header)
+    resolution, guessed = resolution_of(header, arrays["wavelength"].size)
     return replace(
         raw,
         arrays=arrays,

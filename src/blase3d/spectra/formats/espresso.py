@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ...runtime.arrays import Floats
 from . import headers
 from .columns import RawSpectrum, in_angstrom
-from .eso import bad_quality, in_barycentre, nominal
+from .eso import bad_quality, in_barycentre, resolution_of
 from .reader import SpectrumFile, SpectrumReader
 
 _VACUUM, _AIR = "WAVEDATA_VAC_BARY", "WAVEDATA_AIR_BARY"
@@ -86,8 +86,7 @@ def _barycentric(
 ) -> RawSpectrum:
     meta = {**headers.describe(file.header, header), "frame": "barycentric"}
     arrays["wavelength"], meta = in_barycentre(arrays["wavelength"], meta, file.header)
-    stated = headers.resolution(file.header)
-    resolution, guessed = (stated, ()) if stated else nominal(file.header)
+    resolution, guessed = resolution_of(file.header, arrays["wavelength"].size)
     return RawSpectrum(arrays, medium, resolution, meta, guessed)
 
 

@@ -23,6 +23,8 @@ class Instrument:
     """Nominal resolving power by mode (`ESO INS MODE`); "" for all other modes."""
 
 
+_WHOLE = 100_000
+"""Fewest pixels of a spectrum of these instruments; s1d of HARPS has 313,000."""
 _INSTRUMENTS = {
     # Mayor et al. 2003, Messenger 114, 20; EGGS: HARPS user manual 2.1, section 2
     "HARPS": Instrument("air", {"": 115_000.0, "EGGS": 80_000.0}),
@@ -56,8 +58,13 @@ def usual_medium(header: fits.Header) -> str | None:
     return None if found is None else found.medium
 
 
-def nominal_resolution(header: fits.Header) -> float | None:
-    """Return the nominal resolving power of an instrument in its mode, or None if not known."""
-    found = _INSTRUMENTS.get(instrument_of(header), Instrument("air")).resolution
+def nominal_resolution(header: fits.Header, pixels: int) -> float | None:
+    """Return the nominal resolving power of an instrument in its mode, or None if not known.
+
+    It is that of a whole spectrum. One of fewer pixels may be simulated, or resampled.
+    """
+    found = _INSTRUMENTS.get(instrument_of(header))
+    if found is None or pixels < _WHOLE:
+        return None
     mode = str(headers.card(header, "ESO INS MODE") or "").upper()
-    return found.get(mode, found.get(""))
+    return found.resolution.get(mode, found.resolution.get(""))
