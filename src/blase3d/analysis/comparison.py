@@ -21,7 +21,7 @@ from ..errors import InputError
 from ..inference import Inference, infer
 from ..inference.flags import POOR_FIT
 from ..model.model import Model
-from ..runtime.arrays import Floats, Integers
+from ..runtime.arrays import DEFAULT_FLOATING_POINT, Floats, Integers
 from ..spectra.spectrum import Spectrum, cut
 
 _DECIDED = 0.99
@@ -100,6 +100,7 @@ class Comparison:
         }
 
 
+@DEFAULT_FLOATING_POINT
 def compare(spectrum: Spectrum, models: Mapping[str, Model], **settings: Any) -> Comparison:
     """Fit several models to one star, and rank them by their odds.
 

@@ -42,7 +42,7 @@ from ..model.instrument import Broadening, apply_instrument
 from ..model.line_derivatives import derivatives_along, project
 from ..model.model import Model
 from ..parameters import FITTED, LIMB_DARKENING, parameter
-from ..runtime.arrays import Floats
+from ..runtime.arrays import DEFAULT_FLOATING_POINT, Floats
 from ..spectra.broaden import pixel_widths, pixels_of
 
 _FAINT = 1e-9
@@ -89,6 +89,7 @@ class LineInformation:
         return np.argsort(-column, kind="stable")[:count]
 
 
+@DEFAULT_FLOATING_POINT
 def line_information(
     model: Model,
     labels: Mapping[str, float],

@@ -20,7 +20,7 @@ from ..inference import Method, infer
 from ..inference.result import Estimate
 from ..libraries.grid import Grid, same_labels
 from ..model.model import Model, check_overlap
-from ..runtime.arrays import Floats
+from ..runtime.arrays import DEFAULT_FLOATING_POINT, Floats
 from ..runtime.progress import Progress, silent
 from ..runtime.seed import check_seed
 from ..spectra.continuum import normalise
@@ -111,6 +111,7 @@ class Validation:
         return numbers
 
 
+@DEFAULT_FLOATING_POINT
 def validate(
     model: Model,
     holdout: Grid | None,

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from ..errors import CloneError, InputError
 from ..libraries.grid import Grid
 from ..recipe import JointFit, Recipe
+from ..runtime.arrays import DEFAULT_FLOATING_POINT
 from ..runtime.executor import from_here, run
 from ..runtime.progress import Progress, silent
 from ..spectra.continuum import normalise
@@ -36,6 +37,7 @@ _LOG = logging.getLogger(__name__)
 Item = TypeVar("Item")
 
 
+@DEFAULT_FLOATING_POINT
 def clone(
     grid: Grid,
     path: str | Path,

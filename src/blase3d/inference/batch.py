@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import Blase3dError, MissingExtra, SpectrumError
 from ..model.model import Model
+from ..runtime.arrays import DEFAULT_FLOATING_POINT
 from ..runtime.executor import run
 from ..spectra.formats import read_spectrum
 from ..spectra.spectrum import Spectrum
@@ -127,6 +128,7 @@ def _infer_chunk(
     return [(index, one(sent.model, spectrum)) for index, spectrum in chunk]
 
 
+@DEFAULT_FLOATING_POINT
 def _attempt(
     model: Model,
     spectrum: Spectrum | str | Path,

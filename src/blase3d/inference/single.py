@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..model.model import Model
-from ..runtime.arrays import Floats
+from ..runtime.arrays import DEFAULT_FLOATING_POINT, Floats
 from ..runtime.seed import check_seed
 from ..spectra.spectrum import Spectrum
 from .flags import flags_of
@@ -24,6 +24,7 @@ from .result import Estimate, Inference
 from .solution import Solution, misfit_covariance
 
 
+@DEFAULT_FLOATING_POINT
 def infer(
     spectrum: Spectrum,
     model: Model,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import GridError
+from ..runtime.arrays import DEFAULT_FLOATING_POINT
 from ..runtime.families import Family
 from .grid import Grid
 from .grid_file import read_npz, read_zarr, require_writable_grid, write_grid
@@ -34,6 +35,7 @@ def known_readers() -> tuple[LibraryReader, ...]:
     return _FAMILY.all()
 
 
+@DEFAULT_FLOATING_POINT
 def open_grid(path: str | Path, medium: str | None = None, source: str | None = None) -> Grid:
     """Open a library of spectra.
 

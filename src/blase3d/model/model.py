@@ -20,6 +20,7 @@ from ..errors import InputError, LabelError
 from ..lines.lines import Lines
 from ..parameters import LIMB_DARKENING
 from ..recipe import Recipe
+from ..runtime.arrays import DEFAULT_FLOATING_POINT
 from ..spectra.broaden import Pixels, log_grid, pixel_widths, pixels_of
 from ..units import SPEED_OF_LIGHT
 from .evaluate import ForwardModel, PcaResidual, evaluate, line_params
@@ -108,6 +109,7 @@ class Model:
         with jax.ensure_compile_time_eval():  # they stay, also if this is being traced
             return self._make_forward()
 
+    @DEFAULT_FLOATING_POINT
     def _make_forward(self) -> ForwardModel:
         lines, ln = self.line_grid, log_grid(self.wavelength)
         data_count = 0 if self.data_basis is None else self.data_basis.shape[1]

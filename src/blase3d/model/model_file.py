@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ArchiveError
 from ..recipe import GROUPED, JointFit, Recipe, recipe_from_json
+from ..runtime.arrays import DEFAULT_FLOATING_POINT
 from ..runtime.files import replacing
 from ..runtime.zarr_groups import Format, read_array, write_array
 from ..spectra.spectrum import check_wavelength
@@ -36,6 +37,7 @@ _ERROR_STEP = 1e-5
 """Step of the error modes, in units of the continuum."""
 
 
+@DEFAULT_FLOATING_POINT
 def save_model(model: Model, path: str | Path) -> None:
     """Write a model as one zip file of a Zarr group, under another name first.
 
@@ -118,6 +120,7 @@ def _decoded(folded: NDArray[np.unsignedinteger], step: ArrayLike) -> NDArray[np
     return (_unfolded(folded) * np.asarray(step, np.float64)).astype(np.float32)
 
 
+@DEFAULT_FLOATING_POINT
 def load_model(path: str | Path) -> Model:
     """The model that `save_model` wrote.
 

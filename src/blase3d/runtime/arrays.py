@@ -1,4 +1,4 @@
-"""Type aliases for arrays."""
+"""Type aliases for arrays, and the treatment of floating-point errors."""
 
 from __future__ import annotations
 
@@ -9,3 +9,9 @@ Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 Integers = NDArray[np.int64]
+
+DEFAULT_FLOATING_POINT = np.errstate(divide="warn", over="warn", under="ignore", invalid="warn")
+"""Decorator: NumPy treats floating-point errors as it does by default, whatever the caller has set.
+
+After `np.seterr(all="raise")` the wing of any line would underflow with an exception.
+"""

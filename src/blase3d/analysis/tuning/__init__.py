@@ -22,7 +22,7 @@ from ...inference import Inference, Options, Prior, infer
 from ...inference.likelihood.likelihood import Likelihood, make_likelihood
 from ...inference.problem import Problem, make_problem
 from ...model.model import Model
-from ...runtime.arrays import Bools, Floats
+from ...runtime.arrays import DEFAULT_FLOATING_POINT, Bools, Floats
 from ...runtime.progress import Progress, silent
 from ...spectra.spectrum import Spectrum
 from ...units import SIGMA_PER_MAD, SPEED_OF_LIGHT
@@ -112,6 +112,7 @@ class Tuned:
         }
 
 
+@DEFAULT_FLOATING_POINT
 def tune(
     spectrum: Spectrum,
     model: Model,

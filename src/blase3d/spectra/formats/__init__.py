@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...errors import SpectrumError
+from ...runtime.arrays import DEFAULT_FLOATING_POINT
 from ...runtime.families import Family
 from ...runtime.files import (
     LARGEST_SPECTRUM,
@@ -85,6 +86,7 @@ packages, those of any table or image, and those of specutils."""
 _WRITERS = {"npz": write_npz, "ecsv": write_ecsv, "csv": write_csv, "fits": write_fits}
 
 
+@DEFAULT_FLOATING_POINT
 def read_spectrum(
     path: str | Path,
     medium: str | None = None,
@@ -215,6 +217,7 @@ def _settled_medium(stated: object, asked: str | None, file: SpectrumFile) -> st
     return settle_medium(stated, asked, file.path, SpectrumError)
 
 
+@DEFAULT_FLOATING_POINT
 def write_spectrum(spectrum: Spectrum, path: str | Path) -> None:
     """Write a spectrum to an .npz, .ecsv, .csv or .fits file, by the ending of its name.
 

@@ -15,6 +15,7 @@ from ...errors import InputError
 from ...fitting.archive import Archive, software_versions
 from ...libraries.grid import Grid
 from ...model.model import Model
+from ...runtime.arrays import DEFAULT_FLOATING_POINT
 from ...runtime.files import replacing
 from ...runtime.progress import Progress, silent
 from ...runtime.seed import check_seed
@@ -134,6 +135,7 @@ def figures_of(
     }
 
 
+@DEFAULT_FLOATING_POINT
 def draw_figures(
     model: Model,
     folder: str | Path,

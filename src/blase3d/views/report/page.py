@@ -16,6 +16,7 @@ from ...errors import Blase3dError
 from ...inference.result import Inference
 from ...model.model import Model
 from ...parameters import parameter
+from ...runtime.arrays import DEFAULT_FLOATING_POINT
 from ...runtime.files import replacing
 from ...spectra.spectrum import Spectrum
 from .misfit import WrongLine, wrong_lines
@@ -30,6 +31,7 @@ Namer = Callable[[Model, Mapping[str, float], Sequence[float]], Sequence[str]]
 empty text for an unknown species."""
 
 
+@DEFAULT_FLOATING_POINT
 def write_report(
     path: str | Path,
     inference: Inference,
