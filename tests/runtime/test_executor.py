@@ -207,7 +207,7 @@ def ended(process, timeout=240):
     return process.returncode, out, err
 
 
-KILLS = 8
+KILLS = 6
 
 
 def begun(path):
