@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _ASKED = "not stated; give --medium air or --medium vacuum"
 _ENTRIES = (
-    *("columns", "unit", "medium", "frame", "barycentric_correction", "berv", "object"),
-    *("telescope", "instrument", "date", "ra", "dec"),
+    *("columns", "unit", "medium", "frame", "barycentric_correction", "berv", "blaze"),
+    *("object", "telescope", "instrument", "date", "ra", "dec"),
 )
 """Entries of the metadata that are shown."""
 
