@@ -192,10 +192,18 @@ _MARKS = ("ESO PRO CATG", "ESO PRO REC1 ID", "ESO DRS VERSION", "TNG DRS VERSION
 """Keywords of files of the pipelines, by one of which the medium is known."""
 
 
+def _header(file: SpectrumFile) -> fits.Header:
+    """The header of the observation; in a tile-compressed file it is that of the image."""
+    return next((hdu.header for hdu in file.hdus[:2] if instrument_of(hdu.header)), file.header)
+
+
 def _is_image(file: SpectrumFile) -> bool:
-    if not (file.is_fits and instrument_of(file.header) in _IMAGES and FITS_IMAGE.matches(file)):
+    if not file.is_fits:
         return False
-    return _by_pipeline(file.header) or correction_of(file.header) is not None
+    header = _header(file)
+    if instrument_of(header) not in _IMAGES or not FITS_IMAGE.matches(file):
+        return False
+    return _by_pipeline(header) or correction_of(header) is not None
 
 
 def _by_pipeline(header: fits.Header) -> bool:
@@ -205,7 +213,7 @@ def _by_pipeline(header: fits.Header) -> bool:
 
 def _read_image(file: SpectrumFile) -> RawSpectrum:
     """The image, with the properties that its pipeline does not write."""
-    header = file.header
+    header = _header(file)
     raw = FITS_IMAGE.read(file)
     meta, arrays = dict(raw.meta), dict(raw.arrays)
     if instrument_of(header) in ("HARPS", "HARPN", "FEROS"):
