@@ -11,6 +11,7 @@ from ..errors import InputError, SpectrumError
 from ..model.model import Model, check_overlap
 from ..parameters import FITTED, LIMB_DARKENING, parameter
 from ..runtime.arrays import Floats
+from ..spectra.cleaning import dead_pixels, without_data
 from ..spectra.spectrum import Spectrum, cut
 from ..spectra.telluric import telluric_bands
 from .noise import NOISE_MODELS
@@ -24,6 +25,10 @@ _PER_TERM = 3
 BLAZE_DEGREE = 6
 """Default degree of the continuum of orders that include the blaze. For an A0 star by HPF, reduced
 chi-square is 29 with degree 3, 3.9 with 6, 3.5 with 8 (docs/hpf.md)."""
+_OBSERVED = ("telescope", "instrument", "date", "ra")
+"""Keys of meta, any of which says that a spectrum was observed."""
+_IN_SPACE = ("euclid", "fuse", "gaia", "hst", "iue", "jwst", "spitzer")
+"""Beginnings of the names of telescopes without an atmosphere above them."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class Options:
     limb_darkening : float
         Linear coefficient of the rotation kernel.
     telluric : bool or None
-        Mask the bands of the Earth's atmosphere; None: if the file names a telescope.
+        Mask the bands of the Earth's atmosphere; None: if the file names a telescope on the ground.
     noise : str
         Noise model, one of `NOISE_MODELS`.
     """
@@ -163,7 +168,8 @@ def make_problem(
 
     Velocity and rotation are free unless fixed. The resolution is that of the spectrum; if the
     spectrum states none, it is fitted, and the rotation is then zero unless a prior frees it.
-    Macroturbulence and dilution are zero unless a prior frees them. A label with one value in the library is fixed.
+    Macroturbulence and dilution are zero unless a prior frees them. A label with one value in the
+    library is fixed.
 
     Raises
     ------
@@ -179,13 +185,15 @@ def make_problem(
         for name, bounds in ranges.items()
         if name not in fixed
     }
+    notices = _frame(spectrum) if "rv" in free else ()
     spectrum, messages = _overlap(spectrum, model)
-    spectrum, more = _without_bands(spectrum, options)
+    spectrum, empty = _without_padding(spectrum)
+    spectrum, bands = _without_bands(spectrum, options)
     options, blaze = _for_the_blaze(spectrum, options)
     spectrum = _with_full_orders(spectrum, options)
     low, high = (float(end) for end in spectrum.wavelength[[0, -1]])
     section = model.part(low, high, _fastest(free, fixed) + parameter("vsini").high)
-    messages = _correction(spectrum) + messages + more + blaze
+    messages = (*notices, *messages, *empty, *bands, *blaze)
     return Problem(section, spectrum, free, fixed, options, messages)
 
 
@@ -234,12 +242,17 @@ def _check_names(
             )
 
 
-def _correction(spectrum: Spectrum) -> tuple[str, ...]:
-    """The notice that wavelengths were corrected for the motion of the Earth, if they were."""
-    velocity = spectrum.meta.get("barycentric_correction")
-    if not isinstance(velocity, float):
-        return ()
-    return (f"wavelengths corrected to the barycentre by {velocity:+.2f} km/s",)
+def _frame(spectrum: Spectrum) -> tuple[str, ...]:
+    """The notice that wavelengths were corrected for the motion of the Earth, or were not."""
+    meta = spectrum.meta
+    velocity, frame = meta.get("barycentric_correction"), meta.get("frame")
+    if isinstance(velocity, float):
+        return (f"wavelengths corrected to the barycentre by {velocity:+.2f} km/s",)
+    if frame == "observatory":
+        return ("velocity relative to the observatory, not corrected to the barycentre",)
+    if frame is None and any(meta.get(name) for name in _OBSERVED):
+        return ("velocity perhaps not corrected to the barycentre: the file does not say",)
+    return ()
 
 
 def _overlap(spectrum: Spectrum, model: Model) -> tuple[Spectrum, tuple[str, ...]]:
@@ -266,11 +279,23 @@ def _check_count(count: int, where: str) -> None:
         )
 
 
+def _without_padding(spectrum: Spectrum) -> tuple[Spectrum, tuple[str, ...]]:
+    """The spectrum without pixels that have no data, and a notice if there are any."""
+    flux = spectrum.flux
+    empty = (without_data(flux, spectrum.order) | dead_pixels(flux)) & spectrum.good
+    if not empty.any():
+        return spectrum, ()
+    _check_count((spectrum.good & ~empty).sum(), "have data")
+    notice = f"{int(empty.sum())} pixels without data masked: zeros, repeated values or fillers"
+    return replace(spectrum, mask=spectrum.mask | empty), (notice,)
+
+
 def _without_bands(spectrum: Spectrum, options: Options) -> tuple[Spectrum, tuple[str, ...]]:
     """The spectrum with telluric bands masked, if wanted, and a notice if any pixel is."""
     wanted = options.telluric
     if wanted is None:
-        wanted = bool(spectrum.meta.get("telescope"))
+        telescope = str(spectrum.meta.get("telescope") or "")
+        wanted = bool(telescope) and not telescope.lower().startswith(_IN_SPACE)
     inside = telluric_bands(spectrum) & spectrum.good if wanted else np.zeros(len(spectrum), bool)
     if not inside.any():
         return spectrum, ()

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import median_filter
 
 from ..runtime.arrays import Bools, Floats, Integers
+from ..units import SIGMA_PER_MAD
 
 SENTINELS = (-99.0, -999.0, -9999.0, -99999.0, -32768.0)
 """Values that stand for a missing flux."""
@@ -21,6 +23,16 @@ _SENTINEL_FACTOR = 10.0
 """... unless it is this much larger than the median of the absolute flux: then one is enough."""
 _SHORTEST_GAP = 5
 """Fewest pixels of exactly zero flux that are a gap. At the ends of an order, one is enough."""
+_NEIGHBOURS = 21
+"""Pixels whose median is the level of the flux around a pixel."""
+_LEAST_NOISE = 1e-4
+"""Noise over flux below which a spectrum counts as computed."""
+_CLEARLY = 5.0
+"""Level of the flux, in units of the noise, at which a flux of exactly zero is none."""
+_REPEATED = 8
+"""Neighbouring pixels with exactly the same flux that are no measurements ..."""
+_COINCIDENCES = 0.02
+"""... unless more than this fraction of the pixels repeat a value a few times."""
 _SHORTEST_ORDER = 16
 """Mean number of pixels between steps back in wavelength from which on they separate orders."""
 
@@ -75,6 +87,26 @@ def has_blaze(flux: Floats) -> bool:
         middle = np.median(level[:, 2:6], axis=1)
         ends = np.where(middle > 0.0, (level[:, 0] + level[:, 7]) / 2.0, np.nan)
         return bool(np.nanmedian(ends / middle) < _BLAZED)
+
+
+def dead_pixels(flux: Floats) -> Bools:
+    """Return whether pixels (P,) are exactly zero amid flux, or repeat one value many times.
+
+    In a spectrum with noise neither is a measurement. Spectra without noise, and those in whole
+    numbers that are smaller than their noise, may repeat values.
+    """
+    dead = np.zeros(len(flux), bool)
+    level = median_filter(np.abs(flux), _NEIGHBOURS)
+    third = np.abs(np.diff(flux, 3)) / np.sqrt(20.0)
+    noise = SIGMA_PER_MAD * np.median(third) if third.size else 0.0
+    if noise <= _LEAST_NOISE * np.median(level):
+        return dead
+    dead |= (flux == 0.0) & (level > _CLEARLY * noise)
+    run = np.cumsum(np.diff(flux, prepend=np.nan) != 0.0) - 1
+    count = np.bincount(run)
+    if count[(count > 1) & (count < _REPEATED)].sum() < _COINCIDENCES * len(flux):
+        dead |= (count >= _REPEATED)[run]
+    return dead
 
 
 def with_wavelength(columns: PixelColumns) -> dict[str, NDArray[Any]]:
