@@ -2,8 +2,9 @@
 
 A star has *labels*, which the library sets (teff, logg, feh, ...), and *parameters of the
 observation*, which every model has (rv, vsini, vmac, resolution, dilution, limb darkening). Command
-line, inference, report, dashboard and figures take titles, units, ranges and defaults from here. A new
-parameter of the observation is one row here, and its effect on the flux in `model/instrument.py`.
+line, inference, report, dashboard and figures take titles, units, ranges and defaults from here. A
+new parameter of the observation is one row here, and its effect on the flux in
+`model/instrument.py`.
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ CURES = {
 }
 """Patterns of whole words, and what to write instead."""
 BANNED = re.compile(rf"\b({'|'.join(CURES)})\b")
-FORMER = re.compile(r'"firmness"|beside a node that the library lacks|["`]errs["`]')
-"""A former name of a setting, a flag that programs may look for, and a column's name."""
+FORMER = re.compile(r'"firmness"|["`]errs["`]')
+"""A former name of a setting, and a column's name."""
 QUESTION = re.compile(r"(What|Who|How|Where|Which)\b")
 
 

@@ -240,6 +240,9 @@ def _print_inferences(rows: list[dict[str, Any]]) -> None:
             table.add_row(name, f"{found['value']:.6g}", sigma)
         reduced = "no errors stated" if row["chi2_red"] is None else f"{row['chi2_red']:.3g}"
         table.add_row("reduced χ²", reduced, "")
+        for name, title in (("chi2_stated", "by stated errors alone"), ("rms", "rms residual")):
+            if row.get(name) is not None:
+                table.add_row(title, f"{row[name]:.3g}", "")
         table.add_row("pixels used, masked", str(row["pixels"]), str(row["masked"]))
         out.print(table)
         for flag in row["flags"]:

@@ -1,21 +1,32 @@
-"""Quality flags: reasons to doubt an answer, in words."""
+"""Quality flags: reasons to doubt an answer, in words.
+
+Flags about the fit as a whole are here. Effects that the fit leaves out (a second star, dilution,
+resolution, activity, telluric lines) are in `omitted.py`. All are judged with the stated errors of
+the pixels: those of the likelihood include errors of lines, which forgive much.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+from scipy.ndimage import median_filter
 
 from ..runtime.arrays import Floats
+from ..units import SIGMA_PER_MAD
 from .methods.method import Outcome
-from .solution import Solution
+from .omitted import medium_flags, omitted_effects
+from .score import Residuals
+from .solution import Solution, beyond_library
 
 POOR_FIT = 3.0
 """Reduced chi-square above which a fit is poor ..."""
 POOR_RMS = 0.05
-"""... or, without stated errors, rms residual in units of the continuum ..."""
+"""... if the rms residual, in units of the continuum and without the noise, exceeds this ..."""
+_POOR_SHARE = 0.5
+"""... or this fraction of the rms depth of the lines."""
 POOR_FRACTION = 0.05
-"""... or fraction of the pixels that are outliers."""
+"""Fraction of the pixels that are outliers, above which a fit is poor."""
 NO_LINES = 50.0
 """Improvement of chi-square by the lines, below which no lines are found: that of 7 sigma."""
 _NO_BETTER = 0.8
@@ -26,29 +37,46 @@ _WORSE = 9.0
 """Chi-square by which another solution may be worse: that of 3 sigma."""
 _UNCONSTRAINED = 0.8
 """Standard deviation over that of the prior, above which a label is not constrained."""
+_OVERSTATED = 0.4
+"""Reduced chi-square below which stated errors are too large: resampling by straight lines leaves
+two thirds."""
+_UNDERSTATED = 2.0
+"""Scatter between neighbouring pixels, in stated errors, above which these are too small."""
+_CERTAIN = 6.0
+"""Standard deviations by which reduced chi-square must be below one."""
+_EMISSION = 0.03
+"""Least height of emission over the continuum."""
+_EMISSION_PIXELS = 4
+"""Neighbouring pixels above the continuum, at least: cosmic rays have fewer."""
+_EMISSION_SIGMA, _EMISSION_TOTAL = 3.0, 10.0
+"""Standard deviations of each of these, and of their mean."""
+_SMOOTH = 151
+"""Pixels over which errors of the continuum are smoothed before emission is looked for."""
 
 
-def flags_of(outcome: Outcome, sigma: Floats) -> tuple[str, ...]:
-    """Return the flags of an outcome, with the standard deviations (K,) of its best solution."""
+def flags_of(outcome: Outcome, sigma: Floats, residuals: Residuals) -> tuple[str, ...]:
+    """Return the flags of an outcome, with the standard deviations (K,) and the residuals of its
+    best solution."""
     best = outcome.best
     problem, noise = best.likelihood.problem, best.likelihood.errors.noise
-    flags = [
-        f"{name} at a bound"
-        for name, bound in zip(problem.names, best.at_bound, strict=True)
-        if bound
-    ]
+    flags = list(_bounds(best))
     if not outcome.converged:
         flags.append("not converged")
-    if _is_poor(best):
+    if _is_poor(residuals):
         flags.append("poor fit")
-    if _without_lines(best):
+    lines = not _without_lines(residuals)
+    if lines:
+        flags += [*omitted_effects(residuals), *medium_flags(residuals)]
+    else:
         flags.append("no lines found: a spectrum without lines fits about as well")
+    flags += [*_emission(residuals), *_wrong_errors(residuals)]
     if noise.n_outliers:
-        flags.append(f"{noise.n_outliers} outlying pixels given less weight")
+        plural = "s" if noise.n_outliers > 1 else ""
+        flags.append(f"{noise.n_outliers} outlying pixel{plural} given less weight")
     if _is_ambiguous(outcome, sigma):
         flags.append("another solution is nearly as good")
     if problem.model.near_hole(**_labels_of(best)):
-        flags.append("beside a node that the library lacks")
+        flags.append("beside a hole of the library")
     return (*flags, *_unconstrained(best, sigma))
 
 
@@ -58,25 +86,78 @@ def _labels_of(best: Solution) -> dict[str, float]:
     return {name: found[name] for name in problem.model.label_names}
 
 
-def _is_poor(best: Solution) -> bool:
-    noise, continuum = best.likelihood.errors.noise, best.fitted.continuum
-    used = noise.used
-    if noise.n_outliers > POOR_FRACTION * best.likelihood.n_used:
+def _bounds(best: Solution) -> Iterator[str]:
+    """Parameters on a bound; labels on two bounds of the library say one thing."""
+    names = best.likelihood.problem.names
+    beyond = [names[k] for k in np.flatnonzero(beyond_library(best))]
+    if len(beyond) > 1:
+        yield f"star beyond the library: {_listed(beyond)} at a bound"
+    for name, bound in zip(names, best.at_bound, strict=True):
+        if bound and not (len(beyond) > 1 and name in beyond):
+            yield f"{name} at a bound"
+    others = set(best.likelihood.problem.model.label_names) & set(names) - set(beyond)
+    if beyond and others:
+        yield f"errors of other labels widened for {_listed(beyond)} beyond the library"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _is_poor(residuals: Residuals) -> bool:
+    """Whether the fit is poor by chi-square and by eye, or has many outliers."""
+    likelihood = residuals.solution.likelihood
+    noise = likelihood.errors.noise
+    if noise.n_outliers > POOR_FRACTION * likelihood.n_used:
         return True
-    if noise.stated:
-        error = noise.total(continuum)[used]
-        by_jitter = np.median(error / noise.error[used]) ** 2
-        return bool(best.scatter * by_jitter > POOR_FIT)
-    level = np.median(np.abs(continuum)[used])
-    rms = np.sqrt(best.scatter) * np.median((noise.error * noise.factor)[used])
-    return bool(rms > POOR_RMS * level)
+    if not noise.stated:
+        return residuals.rms > POOR_RMS
+    error = noise.total(residuals.solution.fitted.continuum)
+    by_jitter = np.median((error / noise.error)[noise.used]) ** 2
+    if residuals.solution.scatter * by_jitter > POOR_FIT:
+        return True
+    misfit = residuals.rms * np.sqrt(max(1.0 - 1.0 / max(residuals.chi2, 1e-30), 0.0))
+    lines = _POOR_SHARE * float(np.std(residuals.flux))
+    return residuals.chi2 > POOR_FIT and misfit > min(POOR_RMS, lines)
 
 
-def _without_lines(best: Solution) -> bool:
-    flat, fitted = best.likelihood.flat_chi2, best.fit.chi2
-    if not best.likelihood.errors.noise.stated:
-        return bool(fitted > _NO_BETTER * flat)
-    return bool(flat - fitted < NO_LINES * best.scatter)
+def _without_lines(residuals: Residuals) -> bool:
+    """Whether a spectrum without lines fits about as well."""
+    flat, fitted = residuals.flat_chi2, residuals.chi2
+    likelihood = residuals.solution.likelihood
+    if not likelihood.errors.noise.stated:
+        return fitted > _NO_BETTER * flat
+    return (flat - fitted) * likelihood.freedom() < NO_LINES * max(fitted, 1.0)
+
+
+def _wrong_errors(residuals: Residuals) -> Iterator[str]:
+    """Stated errors that contradict the scatter of the pixels."""
+    if not residuals.solution.likelihood.errors.noise.stated:
+        return
+    chi2, count = residuals.chi2, residuals.raw.size
+    if chi2 < min(_OVERSTATED, 1.0 - _CERTAIN * np.sqrt(2.0 / count)):
+        yield f"stated errors about {1.0 / np.sqrt(max(chi2, 1e-12)):.2g} times too large"
+    scatter = residuals.pixel_scatter
+    if chi2 > POOR_FIT and scatter > _UNDERSTATED:
+        yield f"stated errors about {scatter:.2g} times too small"
+
+
+def _emission(residuals: Residuals) -> Iterator[str]:
+    """Emission over the continuum, wider than cosmic rays."""
+    observed, order = residuals.observed, residuals.order
+    level = 1.0 + np.maximum(median_filter(observed - residuals.flux, _SMOOTH), 0.0)
+    z = (observed - level) * residuals.weight * np.abs(residuals.continuum)
+    z /= max(1.0, SIGMA_PER_MAD * float(np.median(np.abs(residuals.raw))))
+    above = (z > _EMISSION_SIGMA) & (observed > level + _EMISSION)
+    begins = np.diff(above, prepend=False) | (np.diff(order, prepend=0) != 0)
+    run = np.cumsum(begins)
+    count = np.bincount(run, above)
+    total = np.bincount(run, z * above) / np.sqrt(np.maximum(count, 1.0))
+    total[count < _EMISSION_PIXELS] = 0.0
+    if total.max() > _EMISSION_TOTAL:
+        inside = np.flatnonzero((run == total.argmax()) & above)
+        top = inside[np.argmax(observed[inside])]
+        yield f"emission over the continuum at {residuals.wavelength[top]:.2f} Å"
 
 
 def _is_ambiguous(outcome: Outcome, sigma: Floats) -> bool:

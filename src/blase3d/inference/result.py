@@ -85,6 +85,11 @@ class Inference:
         Wavelengths (Å) of the masked pixels; empty where they are not known.
     options : Options or None
         Options of `infer`; None where they are not known.
+    chi2_stated : float
+        Reduced chi-square with the stated errors alone, without those of lines and model; NaN if
+        the spectrum states none.
+    rms : float
+        Root mean square of the residuals, in units of the continuum; outliers count less.
     """
 
     labels: dict[str, Estimate]
@@ -111,6 +116,8 @@ class Inference:
     pixel_resolution: Floats | None = None
     masked: Floats = field(default_factory=lambda: np.empty(0))
     options: Options | None = None
+    chi2_stated: float = np.nan
+    rms: float = np.nan
 
     def __str__(self) -> str:
         """Labels in one line, with the number of flags."""
@@ -185,6 +192,8 @@ class Inference:
             "labels": plain(self.labels),
             "nuisance": plain(self.nuisance),
             "chi2_red": finite(self.chi2_red),
+            "chi2_stated": finite(self.chi2_stated),
+            "rms": finite(self.rms),
             "method": self.method,
             **self._sampled(),
             "seconds": round(self.seconds, 3),

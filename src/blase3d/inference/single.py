@@ -21,7 +21,8 @@ from .methods.method import Outcome
 from .prior import Prior
 from .problem import Options, make_problem
 from .result import Estimate, Inference
-from .solution import Solution, misfit_covariance
+from .score import residuals_of
+from .solution import Solution, misfit_covariance, with_unknown_bounds
 
 
 @DEFAULT_FLOATING_POINT
@@ -119,11 +120,13 @@ def _answer(outcome: Outcome, method: str, start: float) -> Inference:
     problem, spectrum = likelihood.problem, likelihood.problem.spectrum
     used = spectrum.good
     covariance = misfit_covariance(best, best.scatter)
+    covariance = with_unknown_bounds(best, covariance, best.scatter)
     sigma = np.sqrt(np.diag(covariance))
     sigma[best.at_bound] = np.nan
     if outcome.draws is not None:
         flat = outcome.draws.reshape(-1, len(problem.names))
         covariance = np.atleast_2d(np.cov(flat.T))
+    residuals = residuals_of(best)
     labels = problem.model.label_names
     estimates = _estimates(outcome, sigma)
     return Inference(
@@ -135,7 +138,7 @@ def _answer(outcome: Outcome, method: str, start: float) -> Inference:
         chi2_red=best.fit.chi2 / likelihood.freedom() if noise.stated else np.nan,
         method=method,
         seconds=time.perf_counter() - start,
-        flags=problem.messages + flags_of(outcome, sigma),
+        flags=problem.messages + flags_of(outcome, sigma, residuals),
         n_pixels=int(used.sum()),
         n_masked=spectrum.n_masked,
         wavelength=spectrum.wavelength[used],
@@ -151,6 +154,8 @@ def _answer(outcome: Outcome, method: str, start: float) -> Inference:
         pixel_resolution=_pixel_resolution(best),
         masked=spectrum.wavelength[~used],
         options=problem.options,
+        chi2_stated=residuals.chi2 if noise.stated else np.nan,
+        rms=residuals.rms,
     )
 
 

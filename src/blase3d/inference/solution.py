@@ -88,6 +88,49 @@ def covariance(solution: Solution, scatter: float = 1.0) -> Floats:
     return result
 
 
+def beyond_library(solution: Solution) -> Bools:
+    """Return which parameters (K,) are labels on a bound of the library."""
+    problem = solution.likelihood.problem
+    found = np.zeros(len(problem.names), bool)
+    for k, (name, prior) in enumerate(problem.free.items()):
+        edges = problem.model.bounds.get(name)
+        if edges is not None and solution.at_bound[k]:
+            low, high = edges
+            upper = solution.theta[k] - low > high - solution.theta[k]
+            found[k] = prior.high == high if upper else prior.low == low
+    return found
+
+
+def with_unknown_bounds(solution: Solution, found: Floats, scatter: float) -> Floats:
+    """Return a covariance (K, K), found with parameters on bounds held, for labels that may lie
+    beyond the library.
+
+    Errors of the other parameters are conditional on the labels b on a bound. To first order these
+    would move by Δ, with variance V, and the others by M Δ, with M = −H⁻¹ H_b: the covariance of
+    the others grows by M (V + Δ Δᵀ) Mᵀ. Δ is at most the range of the label.
+    """
+    problem, beyond = solution.likelihood.problem, beyond_library(solution)
+    others = ~solution.at_bound
+    if not (beyond.any() and others.any()):
+        return found
+    normal, gradient = normal_equations(problem, solution.fit, solution.theta, scatter)
+    scale = 1.0 / np.sqrt(np.maximum(np.diag(normal), 1e-300))
+    normal, gradient = normal * np.outer(scale, scale), gradient * scale
+    inverse = np.linalg.pinv(normal[np.ix_(others, others)], hermitian=True)
+    moved = -inverse @ normal[np.ix_(others, beyond)]
+    across = normal[np.ix_(beyond, others)]
+    known = normal[np.ix_(beyond, beyond)] + across @ moved
+    variance = np.linalg.pinv(known, hermitian=True)
+    step = -variance @ (gradient[beyond] - across @ inverse @ gradient[others])
+    most = ((problem.upper - problem.lower) / scale)[beyond]
+    step = np.clip(step, -most, most)
+    variance = variance * np.minimum(1.0, most**2 / np.maximum(np.diag(variance), 1e-300)).min()
+    widened = found.copy()
+    more = moved @ (variance + np.outer(step, step)) @ moved.T
+    widened[np.ix_(others, others)] += more * np.outer(scale[others], scale[others])
+    return widened
+
+
 def misfit_covariance(solution: Solution, scatter: float) -> Floats:
     """Return the covariance (K, K), widened for correlated residuals, with the model's error.
 

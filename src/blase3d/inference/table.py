@@ -31,7 +31,8 @@ def table_of_inferences(
     -------
     astropy.table.Table
         Value and standard deviation (`teff`, `teff_sigma`) of each label, and of those of rv,
-        vsini, vmac, resolution and dilution that were fitted in any row; NaN where there is no number.
+        vsini, vmac, resolution and dilution that were fitted in any row; NaN where there is no
+        number.
     """
     from astropy.table import Table
 
@@ -43,7 +44,8 @@ def table_of_inferences(
             for column, key in ((name, "value"), (f"{name}_sigma", "sigma")):
                 columns[column] = [_number(estimate and estimate[key]) for estimate in estimates]
                 units[column] = parameter(name).table_unit
-    columns["chi2_red"] = [_number(row.get("chi2_red")) for row in rows]
+    for name in ("chi2_red", "chi2_stated", "rms"):
+        columns[name] = [_number(row.get(name)) for row in rows]
     columns["flags"] = ["; ".join(row.get("flags", [])) for row in rows]
     columns["error"] = [row.get("error", "") for row in rows]
     columns |= {name: [_number(row.get(name)) for row in rows] for name in more}

@@ -27,6 +27,21 @@ class Advice:
 
 _ADVICE = (
     Advice(
+        "beyond the library",
+        True,
+        "two or more labels lie on edges of the library: the star is of a kind that it does not "
+        "have, such as a giant in a library of dwarfs. The other labels are those of the nearest "
+        "star that it has.",
+        "Use a library that includes such stars; do not quote these values.",
+    ),
+    Advice(
+        "errors of other labels widened",
+        False,
+        "a label is held on the edge of the library. The errors of the others include how far it "
+        "would move beyond, to first order.",
+        "Use a library that reaches further; the values themselves may be biased.",
+    ),
+    Advice(
         "at a bound",
         True,
         "the best value lies on the edge of the range that the library or the prior allows: the "
@@ -42,9 +57,74 @@ _ADVICE = (
     Advice(
         "poor fit",
         True,
-        "the model differs from the spectrum by more than the errors allow.",
+        "the residuals exceed the stated errors by far, and are large compared with the lines.",
         "Look at the residuals and at the lines that fit worst. Common reasons are a wrong "
         "resolution, continuum, medium (air or vacuum) or kind of star.",
+    ),
+    Advice(
+        "second star",
+        True,
+        "the residuals have the lines of the star again, at another velocity: a companion, a star "
+        "in the background, or moonlight. The labels are those of a mixture.",
+        "Do not quote the labels; take a spectrum at another phase, or model two stars.",
+    ),
+    Advice(
+        "than any labels allow",
+        True,
+        "all lines are shallower or deeper together than those of any star of the library, as with "
+        "light of the sky, scattered light or veiling (positive dilution), or too much sky "
+        "subtracted (negative). Lines that are wrong together in the library look alike.",
+        "Free it: --prior dilution=-0.2:0.5, and see whether labels change; check the sky "
+        "subtraction.",
+    ),
+    Advice(
+        "than a resolution of",
+        True,
+        "lines are narrower than the stated resolution and no rotation make them, or wider than "
+        "the fixed broadening does. Depths and labels are then wrong.",
+        "Correct the resolution (--resolution), or free it: --prior resolution=10000:200000 "
+        "--fix vsini=0.",
+    ),
+    Advice(
+        "filled in",
+        True,
+        "the core of a strong line is less deep than in the model: a chromosphere, or a core that "
+        "the library computes wrongly.",
+        "Mask the core; labels that rely on this line are biased.",
+    ),
+    Advice(
+        "emission over the continuum",
+        True,
+        "several neighbouring pixels exceed the continuum: emission of the star or a nebula, "
+        "residuals of sky lines, or a broad cosmic ray.",
+        "Mask it if it is not of the star; an active star may not suit the library.",
+    ),
+    Advice(
+        "telluric lines",
+        True,
+        "residuals in bands of the Earth's atmosphere are too low, and these are not masked.",
+        "Give --telluric, or correct the spectrum.",
+    ),
+    Advice(
+        "times too large",
+        False,
+        "the residuals are much smaller than the stated errors: these may be those of another "
+        "binning, or variances. The stated uncertainties of the labels are too large.",
+        "Correct the errors, or leave them out; they are then estimated from the residuals.",
+    ),
+    Advice(
+        "times too small",
+        False,
+        "neighbouring pixels scatter much more than their stated errors. Uncertainties of the "
+        "labels are scaled for it, but other checks are less certain.",
+        "Correct the errors, leave them out, or give --jitter.",
+    ),
+    Advice(
+        "velocity as of wavelengths in",
+        False,
+        "the velocity is near 83 km/s, the shift between wavelengths in air and in vacuum. The "
+        "fit is as good with either, unless the flag says that the spacing shows it too.",
+        "Check the medium of the file (--medium); the velocity may also be real.",
     ),
     Advice(
         "no lines found",
@@ -67,10 +147,10 @@ _ADVICE = (
         "Fix the label, give a prior, or use a wider range of wavelengths.",
     ),
     Advice(
-        "beside a node that the library lacks",
+        "beside a hole of the library",
         True,
-        "the library has a hole next to these labels, where the model is extrapolated from nodes "
-        "further away.",
+        "a node next to these labels is missing in the library, and the model is extrapolated from "
+        "nodes further away.",
         "Expect larger errors than stated; compare with another library.",
     ),
     Advice(
@@ -85,6 +165,20 @@ _ADVICE = (
         False,
         "pixels in bands of the Earth's atmosphere were not used.",
         "Give --no-telluric if the spectrum is corrected for them.",
+    ),
+    Advice(
+        "without data masked",
+        False,
+        "pixels have no measured flux: zeros at the ends or in gaps, dead pixels, one value many "
+        "times, or values such as −999.",
+        "Nothing, unless they are real.",
+    ),
+    Advice(
+        "not corrected to the barycentre",
+        False,
+        "the velocity includes the motion of the observatory, up to 30 km/s, as far as is known.",
+        "Subtract it (for example with astropy's SkyCoord.radial_velocity_correction) before "
+        "velocities are compared. The labels do not depend on it.",
     ),
     Advice(
         "barycentre",

@@ -154,10 +154,10 @@ def lamost_table(path: Path) -> Path:
 MRS = [Star(3.70, 1e-5), Star(3.80, 1e-5)]
 
 
-def lamost_mrs(path: Path, coadded: bool = True, arms: str = "BR") -> Path:
+def lamost_mrs(path: Path, coadded: bool = True) -> Path:
     """MRS: coadds of the blue and the red arm, and their single exposures."""
     hdus = [primary(**LAMOST_CARDS)]
-    for arm, star in zip(arms, MRS, strict=False):
+    for arm, star in zip("BR", MRS, strict=True):
         if coadded:
             hdus.append(table(f"COADD_{arm}", lamost_vectors(star, "ANDMASK")))
         hdus.append(table(f"{arm}-84448123", lamost_vectors(star, "PIXMASK")))

@@ -138,12 +138,6 @@ def test_lamost_single_exposures_and_rows_of_pixels(tmp_path):
             same(spectrum, star, star.wavelength, spectrum.order == number)
 
 
-def test_lamost_file_with_one_arm(tmp_path):
-    spectrum = read_spectrum(files.lamost_mrs(tmp_path / "blue.fits", arms="B"))
-    assert spectrum.resolution == 7500.0
-    assert spectrum.order is None
-
-
 def test_lamost_image_of_the_pilot_survey(tmp_path):
     """Its third row is a flux; the header has the wavelengths."""
     spectrum = read_spectrum(files.lamost_image(tmp_path / "pilot.fits", pilot=True))

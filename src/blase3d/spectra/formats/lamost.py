@@ -70,8 +70,7 @@ def _read(file: SpectrumFile) -> RawSpectrum:
     else:
         parts = [_of_columns(table_columns(hdu)) for hdu in _tables(file)]
     arrays = join_arms(parts)
-    wavelength = parts[0]["wavelength"]
-    stated = nominal(*_LOW, wavelength) or nominal(*_MEDIUM, wavelength)
+    stated = nominal(*(_MEDIUM if len(parts) > 1 else _LOW), parts[0]["wavelength"])
     return RawSpectrum(arrays, "vacuum", stated, _observation(file.header))
 
 
