@@ -303,6 +303,18 @@ def test_rows_are_orders_unless_they_have_the_same_wavelengths(tmp_path):
         read_spectrum(same, "vacuum")
 
 
+def test_tables_of_text_are_read_and_compressed_ones_are_not(tmp_path):
+    columns = [fits.Column("Wave", "D20.10", array=WAVE), fits.Column("Flux", "D20.10", array=FLUX)]
+    table = fits.TableHDU.from_columns(columns)
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(tmp_path / "ascii.fits")
+    found = read_spectrum(tmp_path / "ascii.fits", "vacuum")
+    np.testing.assert_allclose(found.flux, FLUX, rtol=1e-9)
+    path = table_of(tmp_path / "t.fits", wave=WAVE, flux=FLUX)
+    fits.setval(path, "ZTABLE", value=True, ext=1)
+    with pytest.raises(SpectrumError, match="unpack it with funpack"):
+        read_spectrum(path, "vacuum")
+
+
 def test_a_quality_that_is_nowhere_zero_is_no_mask(tmp_path):
     path = table_of(tmp_path / "t.fits", wave=WAVE, flux=FLUX, quality=np.ones(401))
     found = read_spectrum(path, "vacuum")
@@ -336,6 +348,7 @@ LOG = np.log10(6110.0)
         {"CRVAL1": 6.11e-7, "CDELT1": 5e-12},
         {"CRVAL1": 6110.0, "CDELT1": 0.05, "CTYPE1": "Angstrom"},
         {"CRVAL1": 611.0, "CDELT1": 0.005, "WAT1_001": "wtype=linear units=nanometers"},
+        {"W0": 6110.0, "WPC": 0.05},
     ],
 )
 def test_linear_wavelengths(tmp_path, cards):
@@ -382,12 +395,13 @@ def test_a_type_that_is_no_code_of_the_standard_states_no_medium(tmp_path):
         FLUX[None, None],
         FLUX.astype(">f8"),
         np.stack([FLUX, ERROR]),
+        np.stack([FLUX, 0.05 + 0.0 * FLUX, ERROR]),
         np.stack([FLUX, 0.9 * FLUX, 0.1 * FLUX, ERROR])[:, None],
     ],
 )
 def test_shapes(tmp_path, data):
     noise = ERROR * np.random.default_rng(1).normal(size=401)
-    with_errors = data.shape[0] in (2, 4)
+    with_errors = data.shape[0] in (2, 3, 4)
     if with_errors:
         data = data.copy()
         data[(0,) * (data.ndim - 1)] += noise
@@ -397,6 +411,24 @@ def test_shapes(tmp_path, data):
     assert (found.error is not None) == with_errors
     if with_errors:
         np.testing.assert_array_equal(found.error, ERROR)
+
+
+def test_errors_in_a_row_beside_a_flux_without_noise(tmp_path):
+    smooth = 1.0 - 0.5 * np.exp(-(((WAVE - 6120.0) / 2.0) ** 2))
+    path = image_of(tmp_path / "i.fits", np.stack([smooth, ERROR]), LINEAR)
+    found = read_spectrum(path, "vacuum")
+    np.testing.assert_array_equal(found.flux, smooth)
+    np.testing.assert_array_equal(found.error, ERROR)
+
+
+def test_blank_integers_and_descending_axes(tmp_path):
+    counts = np.rint(1000.0 * FLUX).astype(np.int16)[::-1].copy()
+    counts[MASK[::-1]] = -32768
+    cards = {"CRVAL1": 6130.0, "CDELT1": -0.05, "BLANK": -32768}
+    found = read_spectrum(image_of(tmp_path / "i.fits", counts, cards), "vacuum")
+    np.testing.assert_allclose(found.wavelength, WAVE, rtol=1e-12)
+    np.testing.assert_array_equal(found.mask, MASK)
+    np.testing.assert_allclose(found.flux[~MASK], 1000.0 * FLUX[~MASK], atol=0.5)
 
 
 @pytest.mark.parametrize("turned", [False, True])

@@ -36,7 +36,7 @@ def by_name(folder):
 
 
 def by_ucd(folder):
-    write(folder / "star.xml", (*UCDS, "Q"), UCDS, kind="binary2")
+    write(folder / "star.xml", (*UCDS, "Q"), UCDS, kind="binary")
     none = np.zeros(401, bool)
     return folder / "star.xml", {"medium": "air"}, expected("votable", medium="air", mask=none)
 

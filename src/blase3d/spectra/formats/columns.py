@@ -389,7 +389,7 @@ def _medium_of(name: str, columns: Mapping[str, Column]) -> str | None:
     stems = {quantities.split_name(other)[0] for other in columns}
     stem = quantities.split_name(name)[0]
     words = set(stem.split("_"))
-    if "air" in words or {f"{stem}_vac", f"{stem}_vacuum"} & stems:
+    if {"air", "awav"} & words or {f"{stem}_vac", f"{stem}_vacuum"} & stems:
         return "air"
     return "vacuum" if {"vac", "vacuum"} & words or f"{stem}_air" in stems else None
 

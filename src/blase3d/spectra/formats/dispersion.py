@@ -30,7 +30,7 @@ def has_wavelength(header: fits.Header, axis: int = 1) -> bool:
     """Return whether a header has a wavelength for an axis."""
     kind = str(card(header, f"CTYPE{axis}") or "").upper()
     calibrated = number(header, "DC-FLAG", "DC_FLAG") != -1.0
-    first = number(header, f"CRVAL{axis}")
+    first = _first(header, axis)
     if first is None or _step(header, axis) is None or kind.startswith(_NO_WAVELENGTH):
         return False
     return calibrated and not (kind == "PIXEL" and abs(first) < _FIRST_PIXELS)
@@ -41,7 +41,7 @@ def wavelength_axis(header: fits.Header, count: int, axis: int = 1) -> tuple[Flo
 
     The unit is None where the header states none.
     """
-    first, step = number(header, f"CRVAL{axis}"), _step(header, axis)
+    first, step = _first(header, axis), _step(header, axis)
     assert first is not None
     assert step is not None
     reference = number(header, f"CRPIX{axis}")
@@ -58,12 +58,18 @@ def wavelength_axis(header: fits.Header, count: int, axis: int = 1) -> tuple[Flo
     return np.asarray(first + pixel * step, np.float64), unit
 
 
+def _first(header: fits.Header, axis: int) -> float | None:
+    """The value at the reference pixel; W0 in IRAF's old files."""
+    return number(header, f"CRVAL{axis}", *(("W0",) if axis == 1 else ()))
+
+
 def _step(header: fits.Header, axis: int) -> float | None:
     """The step of an axis: CDi_i, or CDELTi where there is none, or where CDi_i was left at 1.
 
     The standard ignores CDELT beside CD.
     """
-    matrix, delta = number(header, f"CD{axis}_{axis}"), number(header, f"CDELT{axis}")
+    old = ("WPC",) if axis == 1 else ()
+    matrix, delta = number(header, f"CD{axis}_{axis}"), number(header, f"CDELT{axis}", *old)
     if delta is not None and (matrix is None or matrix in (0.0, 1.0)):
         scale = number(header, f"PC{axis}_{axis}")
         return delta * (1.0 if scale is None else scale)

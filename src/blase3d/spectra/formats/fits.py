@@ -7,7 +7,7 @@ The wavelengths of an image are linear or logarithmic (`dispersion`), those of I
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,8 +34,8 @@ from .reader import SpectrumFile, SpectrumReader
 
 _MOST_ROWS = 5
 """Rows of an image that holds one spectrum: wavelength, flux, errors, sky, quality."""
-_LIKELY = 5.0
-"""Factor to the noise of a flux within which a row can be its errors."""
+_SMALL, _LIKELY = 0.3, 5.0
+"""Size of errors, at most, relative to the flux or to its noise."""
 _GUESS = "a row of the image was taken for the errors, by its size"
 
 
@@ -228,7 +228,7 @@ def _one_row(columns: dict[str, Column], file: SpectrumFile) -> dict[str, Column
         name: replace(column, values=column.values[0] if column.values.ndim == 2 else column.values)
         for name, column in columns.items()
     }
-    error = next((row for row in rows[1:] if _like_errors(rows[0], row)), None)
+    error = _likely_errors(rows[0], rows[1:])
     if error is None or len(rows) > _MOST_ROWS:
         raise SpectrumError(
             f"{file.path} has {len(rows)} spectra at the same wavelengths, expected one; write one "
@@ -242,17 +242,21 @@ def _columns_of_rows(rows: Floats, wavelength: int | None) -> dict[str, Column]:
     assert wavelength is not None
     others = [row for i, row in enumerate(rows) if i != wavelength]
     columns = {"wavelength": Column(rows[wavelength]), "flux": Column(others[0])}
-    error = next((row for row in others[1:] if _like_errors(others[0], row)), None)
+    error = _likely_errors(others[0], others[1:])
     return columns if error is None else {**columns, "error": Column(error, guess=_GUESS)}
 
 
-def _like_errors(flux: Floats, row: Floats) -> bool:
-    """Whether a row can be the errors of a flux, by its size."""
-    noise = per_pixel_noise(flux)
-    used = row[np.isfinite(row) & (row != 0.0)]
-    return bool(
-        used.size and (used > 0).all() and noise / _LIKELY < np.median(used) < noise * _LIKELY
-    )
+def _likely_errors(flux: Floats, rows: Iterable[Floats]) -> Floats | None:
+    """The row that can be the errors of a flux: positive, small, and nearest to its noise."""
+    noise, typical = per_pixel_noise(flux), np.nanmedian(np.abs(flux))
+    found: dict[float, Floats] = {}
+    for row in rows:
+        used = row[np.isfinite(row) & (row != 0.0)]
+        if used.size and (used > 0.0).all():
+            size = float(np.median(used))
+            if size < max(_SMALL * typical, _LIKELY * noise):
+                found[abs(np.log(size / noise)) if noise > 0.0 else size] = row
+    return found[min(found)] if found else None
 
 
 def _stated(*hdu_headers: fits.Header) -> dict[str, Any]:

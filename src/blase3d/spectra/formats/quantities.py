@@ -20,7 +20,7 @@ from ...runtime.arrays import Bools, Floats
 WAVELENGTH_NAMES = (
     *("wavelength", "wavelengths", "wave", "lambda", "lam", "waveobs", "wavel", "wl", "wlen"),
     *("wavelength_vac", "wave_vac", "lambda_vac", "wavelength_vacuum", "vacuum_wavelength"),
-    *("wavelength_air", "wave_air", "lambda_air", "air_wavelength"),
+    *("wavelength_air", "wave_air", "lambda_air", "air_wavelength", "air_wave", "awav"),
     *("loglam", "log_lam", "loglambda", "log_lambda", "logwave", "log_wave", "log_wavelength"),
     *("lnwave", "ln_wave", "ln_lambda", "lnlambda", "ln_wavelength"),
     *("spectral_axis", "obswave", "lambda_obs", "angstrom", "angstroms", "w"),
@@ -28,6 +28,7 @@ WAVELENGTH_NAMES = (
 FLUX_NAMES = (
     *("flux", "fluxes", "flux_density", "flux_lambda", "flux_reduced", "flux_norm"),
     *("normalized_flux", "normalised_flux", "norm_flux", "normflux", "flam", "f_lambda"),
+    *("flux_normalized", "flux_normalised", "normalized", "normalised", "nflux", "flux_cal"),
     *("spec", "spectrum", "sci", "intensity", "counts", "fnu", "f_nu", "data", "value", "s", "f"),
 )
 ERROR_NAMES = (
@@ -48,7 +49,7 @@ MASK_NAMES = (
 GOOD_NAMES = ("good", "valid", "ok", "goodpix", "good_pixel")
 """True or not zero where a pixel may be used."""
 CONTINUUM_NAMES = ("continuum", "cont")
-ORDER_NAMES = ("order", "orders", "echelle_order", "ord")
+ORDER_NAMES = ("order", "orders", "echelle_order", "ord", "sporder")
 RESOLUTION_NAMES = ("pixel_resolution", "resolution", "resolving_power")
 
 _LENGTHS = {
@@ -204,7 +205,7 @@ def split_name(name: str) -> tuple[str, str | None]:
     words = name.strip().lstrip("#").strip().strip("\"'").strip()
     match = re.match(r"^([^(\[]*)[(\[]\s*([^)\]]*?)\s*[)\]]?$", words)
     stem, unit = (match[1], match[2] or None) if match else (words, None)
-    stem = re.sub(r"[\s.-]+", "_", stem.strip().lower())
+    stem = re.sub(r"[\s.-]+", "_", stem.strip().lower()).strip("_")
     head, _, tail = stem.rpartition("_")
     if head in WAVELENGTH_NAMES and tail in _LENGTH:
         return head, unit or tail

@@ -250,6 +250,11 @@ class SpectrumFile:
         for message in messages:
             if "corrupt" in message or ("truncated" in message and not _only_padding(hdus)):
                 raise ValueError(message)
+        if any(hdu.header.get("ZTABLE") is True for hdu in hdus):
+            raise SpectrumError(
+                f"{self.path} has a table compressed by fpack, expected a plain one; unpack it "
+                "with funpack."
+            )
 
 
 _STALE = "the checksum in the header is not that of the data, as in files changed after writing"
