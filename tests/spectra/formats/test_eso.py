@@ -202,7 +202,9 @@ def test_a_medium_of_the_pipeline_gives_way_to_the_users(tmp_path):
 def test_a_tile_compressed_image(tmp_path):
     path, _, _ = harps_s1d(tmp_path)
     with fits.open(path) as hdus:
-        packed = fits.CompImageHDU(hdus[0].data, hdus[0].header, "GZIP_1", quantize_level=0.0)
+        packed = fits.CompImageHDU(
+            hdus[0].data, hdus[0].header, compression_type="GZIP_1", quantize_level=0.0
+        )
     fits.HDUList([fits.PrimaryHDU(), packed]).writeto(tmp_path / "s1d.fits.fz")
     found = read_spectrum(tmp_path / "s1d.fits.fz")
     assert found.meta["reader"] == "eso-image"
