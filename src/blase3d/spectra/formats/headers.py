@@ -139,6 +139,9 @@ def stated_in(entries: Mapping[str, Any]) -> dict[str, Any]:
     upper: Any = {key.strip().upper().replace(" ", "_"): value for key, value in words.items()}
     stated = {"medium": medium(upper), "resolution": resolution(upper), **describe(upper)}
     known = {key: value for key, value in stated.items() if value is not None}
+    if number(upper, "RESOLUTION") is None and "RESOLUTION" in upper:  # such as 0.1 A
+        known["stated_resolution"] = upper.pop("RESOLUTION")
+        words = {key: value for key, value in words.items() if key.lower() != "resolution"}
     return {**{key: value for key, value in words.items() if key.lower() not in known}, **known}
 
 

@@ -17,6 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...runtime.arrays import Bools, Floats
 
+WAVENUMBER_NAMES = ("wavenumber", "wavenumbers", "wave_number", "wn")
+"""Wavenumbers in vacuum, as Fourier transform spectrometers measure; cm⁻¹ unless stated."""
 WAVELENGTH_NAMES = (
     *("wavelength", "wavelengths", "wave", "lambda", "lam", "waveobs", "wavel", "wl", "wlen"),
     *("wavelength_vac", "wave_vac", "lambda_vac", "wavelength_vacuum", "vacuum_wavelength"),
@@ -24,6 +26,7 @@ WAVELENGTH_NAMES = (
     *("loglam", "log_lam", "loglambda", "log_lambda", "logwave", "log_wave", "log_wavelength"),
     *("lnwave", "ln_wave", "ln_lambda", "lnlambda", "ln_wavelength"),
     *("spectral_axis", "obswave", "lambda_obs", "angstrom", "angstroms", "w"),
+    *WAVENUMBER_NAMES,
 )
 FLUX_NAMES = (
     *("flux", "fluxes", "flux_density", "flux_lambda", "flux_reduced", "flux_norm"),
@@ -112,7 +115,7 @@ def likely_unit(wavelength: ArrayLike) -> str:
     middle = float(np.median(values)) if values.size else 5000.0
     for limit, unit in _RANGES:
         if middle < limit:
-            return unit
+            return "Angstrom" if "(" in unit and np.ptp(values) > _LOG_SPAN else unit
     return "Angstrom"
 
 
@@ -128,6 +131,9 @@ _RANGES = (
     (2500.0, "nm"),
 )
 """Upper limits of the median wavelength, and the unit below each."""
+
+_LOG_SPAN = 1.5
+"""Widest range of logarithms of wavelengths."""
 
 _FLUX_WORDS = (
     (r"\bang(strom)?s?\b|å|(?<=[/ ])a(?=$|[ )^*/-])|(?<=[/ ])aa\b", "Angstrom"),

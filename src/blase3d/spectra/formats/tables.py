@@ -14,6 +14,7 @@ from astropy.table import Table
 
 from ...errors import SpectrumError
 from ...runtime.files import check_expanse, first_line
+from ..cleaning import SENTINELS
 from ..spectrum import Spectrum
 from .columns import (
     Column,
@@ -42,7 +43,7 @@ _UNITS = {"waveobs": "nm"}
 _MEDIUM = re.compile(r"\b(air|vac|vacuum)\b", re.IGNORECASE)
 _ABOUT_WAVELENGTHS = re.compile(r"wave|lambda|λ|medium", re.IGNORECASE)
 _OTHER_AXES = re.compile(
-    r"^(velocity|vel|v|rv|time|jd|mjd|bjd|phase|pixel|pix|freq|frequency|nu|wavenumber|energy)\b"
+    r"^(velocity|vel|v|rv|time|jd|mjd|bjd|phase|pixel|pix|freq|frequency|nu|energy)\b"
 )
 """Names of columns that are no wavelengths, though they increase."""
 _MONOTONIC = 0.9
@@ -144,7 +145,7 @@ def _likely_error(columns: Mapping[str, Column], flux: str, free: list[str]) -> 
     size = float(np.nanmedian(np.abs(columns[flux].values)))
     for name in (*free[:1], *(free[-1:] if len(free) > 2 else ())):
         values = columns[name].values
-        finite = values[np.isfinite(values)]
+        finite = values[np.isfinite(values) & ~np.isin(values, SENTINELS)]
         if not finite.size or (finite < 0.0).any() or float(np.median(finite)) >= size:
             continue
         if set(np.unique(finite[:1000])) <= {0.0, 1.0} and finite.any():

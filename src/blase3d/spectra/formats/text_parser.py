@@ -80,12 +80,12 @@ def has_numbers(text: str) -> bool:
 
 def parse_table(text: str) -> TextTable:
     """Return the table in a text. Raise ValueError if there is none, or if its rows differ."""
-    lines = text.split("\n")
+    lines = [_without_remark(line) for line in text.split("\n")]
     first = _first_row(lines)
     if first is None:
         raise ValueError("it has no lines of numbers")
     body = lines[first:]
-    if _A_COMMENT.search(text, len("\n".join(lines[:first]))):
+    if _A_COMMENT.search(text):
         body = ["" if _is_comment(line) else line for line in body]
     delimiter = _delimiter([line for line in body[:_SAMPLE] if line.strip()])
     values = [_values(column) for column in _read(body, delimiter, first)]
@@ -102,6 +102,11 @@ def parse_table(text: str) -> TextTable:
         tuple(line for line in plain if line),
         {match[1].strip(): match[2].strip() for line in plain if (match := _ENTRY.match(line))},
     )
+
+
+def _without_remark(line: str) -> str:
+    """A line without the comment after its cells."""
+    return line if "#" not in line or _is_comment(line) else line.partition("#")[0]
 
 
 def _is_comment(line: str) -> bool:
@@ -236,7 +241,8 @@ def _names(
     for number, cells in enumerate(found):
         if cells and any(split_name(cell)[0] in WAVELENGTH_NAMES for cell in cells):
             below = next(filter(None, found[number + 1 :]), None)
-            return cells, below if below and any(map(_is_length, below)) else []
+            has_units = below is not None and any(map(_is_length, below))
+            return cells, [cell.strip("[]()") for cell in below or ()] if has_units else []
     if last and found[-1] and not _is_comment(last[-1]):
         return found[-1], []
     return None, []

@@ -23,7 +23,10 @@ LARGEST = 64_000_000
 """Largest file accepted, bytes."""
 _UNPACKED = 8
 """Largest unpacked size of a packed file, in units of `LARGEST`."""
-_ENDINGS = (".npz", ".ecsv", ".csv", ".fits", ".fit")
+_ENDINGS = (
+    *(".npz", ".ecsv", ".csv", ".fits", ".fit", ".fts"),
+    *(".tsv", ".txt", ".dat", ".asc", ".s", ".vot", ".xml"),
+)
 _PACKED = (b"\x1f\x8b", b"BZh", b"PK", b"\xfd7zXZ", b"\x1f\x9d")
 """First bytes of compressed files, which may unpack to any size."""
 _LONGEST_NAME = 80
