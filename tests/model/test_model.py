@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from blase3d.errors import LabelError
 from blase3d.model.evaluate import PcaResidual
 from blase3d.model.line_grid import LineGrid
 from blase3d.model.model import Model
@@ -17,6 +18,7 @@ from blase3d.units import SPEED_OF_LIGHT
 WAVELENGTH = np.linspace(8000.0, 8400.0, 20_000)
 AXES = {"teff": np.array([5000.0, 5500.0, 6000.0]), "feh": np.array([-0.5, 0.0])}
 LABELS = {"teff": 5620.0, "feh": -0.2}
+NONE = np.empty((0, 0), np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +69,51 @@ def test_the_flux_at_given_wavelengths_is_that_of_the_model(model):
     everywhere = np.linspace(8010.0, 8390.0, 20_001)
     whole = model.flux(**LABELS, rv=120.0, vsini=8.0, resolution=40_000.0, wavelength=everywhere)
     np.testing.assert_allclose(seen, np.interp(wavelength, everywhere, whole), atol=2e-3)
+
+
+@pytest.mark.parametrize("rv", [0.0, 0.4, -23.4, 310.0])
+def test_a_star_that_only_moves_has_the_flux_of_the_model(model, rv):
+    """Observed at its own pixels, shifted as it is, nothing is interpolated; nor under jit."""
+    wavelength = WAVELENGTH * (1.0 + rv / SPEED_OF_LIGHT)
+    truth = model.flux(**LABELS)
+    eager = model.flux(**LABELS, rv=rv, wavelength=wavelength)
+    compiled = jax.jit(lambda rv: model.flux(**LABELS, rv=rv, wavelength=wavelength))(rv)
+    np.testing.assert_allclose(eager, truth, atol=1e-5)
+    np.testing.assert_allclose(compiled, truth, atol=1e-5)
+
+
+@pytest.mark.parametrize("rv", [0.7, -23.4, 310.0])
+def test_a_shifted_star_is_the_model_at_shifted_wavelengths(model, rv):
+    """The lines are rendered at the wavelengths of the light before it was shifted."""
+    truth = replace(model, wavelength=WAVELENGTH / (1.0 + rv / SPEED_OF_LIGHT), error_modes=NONE)
+    truth = np.asarray(truth.flux(**LABELS))
+    eager = np.asarray(model.flux(**LABELS, rv=rv))
+    compiled = np.asarray(jax.jit(lambda rv: model.flux(**LABELS, rv=rv))(rv))
+    inner = slice(500, -500)
+    assert np.abs((eager - truth)[inner]).max() < 3e-5
+    np.testing.assert_allclose(compiled, eager, atol=1e-6)
+
+
+def test_traced_wavelengths_are_as_exact_as_float32(model):
+    wavelength = WAVELENGTH[500:900].astype(np.float32).astype(float)
+    eager = model.flux(**LABELS, rv=3.0, wavelength=wavelength)
+    traced = jax.jit(lambda at: model.flux(**LABELS, rv=3.0, wavelength=at))(wavelength)
+    np.testing.assert_allclose(traced, eager, atol=3e-4)
+
+
+def test_a_traced_label_beyond_the_library_gives_nan(model):
+    flux = jax.jit(lambda teff: model.flux(teff=teff, feh=-0.2, rv=1.0))
+    assert np.isnan(flux(4999.0)).all()
+    assert np.isnan(flux(6001.0)).all()
+    assert np.isfinite(flux(5000.0)).all()
+    np.testing.assert_allclose(flux(6000.0), model.flux(teff=6000.0, feh=-0.2, rv=1.0), atol=1e-6)
+    rows = jax.vmap(lambda teff: model.flux(teff=teff, feh=-0.2))(np.array([5620.0, 7000.0]))
+    np.testing.assert_allclose(rows[0], model.flux(**LABELS), atol=1e-6)
+    assert np.isnan(rows[1]).all()
+    slope = jax.jit(jax.grad(lambda teff: model.flux(teff=teff, feh=-0.2).sum()))
+    assert np.isfinite(slope(5620.0))
+    with pytest.raises(LabelError, match="outside the library"):
+        model.flux(teff=4999.0, feh=-0.2)
 
 
 def test_a_cut_first_made_inside_jit_stays_usable(model):

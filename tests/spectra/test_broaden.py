@@ -150,6 +150,35 @@ def test_sampling_has_the_slope_of_what_it_samples():
     assert slope == pytest.approx(2e-3 * 20.3, rel=1e-4)
 
 
+@pytest.mark.parametrize(("sigma", "error"), [(1.3, 3e-4), (1.7, 4e-5), (2.5, 1e-5), (4.0, 5e-6)])
+def test_sampling_follows_lines_as_narrow_as_pixels(sigma, error):
+    """Against the truth between pixels, of lines of standard deviation `sigma` in pixels."""
+    rng = np.random.default_rng(3)
+    centers, pixel = 20.0 * np.arange(1, 30) + rng.uniform(size=29), np.arange(600.0)
+    index = rng.uniform(0.0, 599.0, 3000)
+    flux, truth = (
+        1.0 - 0.7 * np.exp(-0.5 * ((at[:, None] - centers) / sigma) ** 2).sum(axis=1)
+        for at in (pixel, index.astype(np.float32).astype(float))
+    )
+    found = sample(jnp.asarray(flux, jnp.float32), jnp.asarray(index, jnp.float32))
+    assert np.abs(np.asarray(found) - truth).max() < error
+
+
+def test_sampling_is_smooth_across_pixels():
+    values = jnp.asarray(np.random.default_rng(4).normal(size=60), jnp.float32)
+    value = [sample(values, jnp.asarray(30.0 + h)) for h in (-1e-4, 1e-4)]
+    slope = [jax.grad(lambda at: sample(values, at))(30.0 + h) for h in (-1e-4, 1e-4)]
+    np.testing.assert_allclose(*value, atol=2e-3)
+    np.testing.assert_allclose(*slope, atol=1e-2)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_few_pixels_are_sampled_too(count):
+    values = jnp.arange(1.0, count + 1.0)
+    found = sample(values, jnp.asarray([-3.0, 0.0, count - 1.0, count + 3.0]))
+    np.testing.assert_array_equal(found, [1.0, 1.0, count, count])
+
+
 def test_beyond_the_ends_the_last_value_goes_on():
     values = jnp.asarray([2.0, 1.0, 3.0])
     np.testing.assert_array_equal(sample(values, jnp.array([-7.0, 12.0])), [2.0, 3.0])

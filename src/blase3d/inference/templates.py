@@ -18,11 +18,10 @@ from jax import Array
 from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft
 
-from ..model.evaluate import ForwardModel, evaluate
+from ..model.evaluate import ForwardModel, between_pixels, evaluate
 from ..model.interpolation import Interpolation, make_interpolation
 from ..model.model import Model
 from ..runtime.arrays import Floats, Singles
-from ..spectra.broaden import sample
 from ..units import SPEED_OF_LIGHT
 
 _BIN = 5.0
@@ -108,7 +107,8 @@ def _padded_length(departure: Singles) -> int:
 @partial(jax.jit, static_argnames="width")
 def _binned(forward: ForwardModel, labels: Array, width: int) -> Array:
     """Flux minus one, averaged over bins of `width` steps in ln λ, (M,)."""
-    flux = sample(evaluate(forward, labels), forward.to_log) - 1.0
+    flux = evaluate(forward, labels)
+    flux = between_pixels(forward, flux, forward.to_log, forward.to_log_whole) - 1.0
     count = flux.size // width
     return flux[: count * width].reshape(count, width).mean(axis=1)
 

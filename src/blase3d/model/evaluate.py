@@ -20,11 +20,16 @@ from jax import Array
 
 from ..lines.render import Layout, optical_depth, transmitted
 from ..recipe import Composition
+from ..spectra.broaden import sample
 from .interpolation import Interpolation
 from .line_grid import params_at
 
 _SOFT = 1e-6
 """Opacity below which `opacity_root` goes from a fourth root to a straight line."""
+
+
+_FAINT = 1e-12
+"""Smallest flux whose opacity float32 holds."""
 
 
 def opacity_root(flux: Array) -> Array:
@@ -44,6 +49,19 @@ def flux_of_opacity_root(value: Array) -> Array:
     """The inverse of `opacity_root`."""
     sign = _sign(value)
     return 1.0 / (1.0 + sign * ((sign * value + _SOFT**0.25) ** 4 - _SOFT))
+
+
+def between_pixels(forward: ForwardModel, flux: Array, index: Array, whole: Array) -> Array:
+    """The flux (P,) at fractional pixels of the model, `index` + `whole`, both (Q,).
+
+    It is interpolated in `opacity_root`, where the steep sides of saturated lines are smoother:
+    spectra at every other pixel then predict the others 1.7 times better than in flux
+    (`benchmarks/sampling.py`). The sum of lines can be negative, and has no opacity.
+    """
+    if forward.composition == "sum":
+        return sample(flux, index, whole)
+    root = opacity_root(jnp.maximum(flux, _FAINT))
+    return flux_of_opacity_root(sample(root, index, whole))
 
 
 def flux_slope(value: Array) -> Array:
@@ -79,7 +97,17 @@ class PcaResidual:
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=("interpolation", "basis", "base", "area", "shape", "residual", "layout", "to_log"),
+    data_fields=(
+        "interpolation",
+        "basis",
+        "base",
+        "area",
+        "shape",
+        "residual",
+        "layout",
+        "to_log",
+        "to_log_whole",
+    ),
     meta_fields=("smooth_count", "root", "composition", "velocity_step"),
 )
 @dataclass(frozen=True)
@@ -98,8 +126,9 @@ class ForwardModel:
         Correction of the flux.
     layout : Layout
         Of the lines on the pixels.
-    to_log : (M,)
-        Fractional pixels at equal steps of `velocity_step` (km/s) in ln λ.
+    to_log, to_log_whole : (M,)
+        Pixels at equal steps of `velocity_step` (km/s) in ln λ: fractions, float32, and whole
+        ones, int32, to which they are added.
     smooth_count : int
         Number of the first functions, which areas follow where the residual is added.
     composition : str
@@ -114,10 +143,22 @@ class ForwardModel:
     residual: PcaResidual | None
     layout: Layout
     to_log: Array
+    to_log_whole: Array
     smooth_count: int
     root: int
     composition: Composition
     velocity_step: float
+
+    def native_position(self, index: Array, whole: Array | None = None) -> tuple[Array, Array]:
+        """Return the pixels of the model at fractional steps in ln λ (Q,), as fractions and whole
+        pixels. `whole` (Q,) is added to `index`."""
+        first = jnp.floor(jax.lax.stop_gradient(index)).astype(jnp.int32)
+        left = jnp.clip(first if whole is None else first + whole, 0, self.to_log.size - 2)
+        t = index - (left if whole is None else left - whole)
+        ends = left + jnp.arange(2)[:, None]
+        fraction, pixel = self.to_log[ends], self.to_log_whole[ends]
+        step = pixel[1] - pixel[0] + (fraction[1] - fraction[0])
+        return fraction[0] + t * step, pixel[0]
 
 
 def line_params(forward: ForwardModel, labels: Array) -> Array:

@@ -21,7 +21,7 @@ from jax.typing import ArrayLike
 from ..parameters import FITTED, LIMB_DARKENING
 from ..spectra.broaden import Pixels, broaden, sample, sample_mean
 from ..units import SPEED_OF_LIGHT
-from .evaluate import ForwardModel, evaluate
+from .evaluate import ForwardModel, between_pixels, evaluate
 
 
 @partial(
@@ -79,7 +79,12 @@ class Broadening:
     @property
     def neutral(self) -> bool:
         """Whether nothing broadens or dilutes the flux. It may still be shifted."""
-        effects = (self.vsini, self.vmac, self.resolution, self.pixels, self.dilution)
+        return self.only_shifts and self.dilution is None
+
+    @property
+    def only_shifts(self) -> bool:
+        """Whether the flux is neither broadened nor averaged over pixels."""
+        effects = (self.vsini, self.vmac, self.resolution, self.pixels)
         return all(effect is None for effect in effects)
 
 
@@ -107,6 +112,9 @@ def apply_instrument(
 ) -> Array:
     """Flux (P,) on the model's pixels as it is observed, (Q,).
 
+    It is interpolated once where it is only shifted, otherwise twice: to equal steps in ln λ, on
+    which it is broadened, and from these to the observed pixels.
+
     Parameters
     ----------
     pixel : (Q,)
@@ -114,11 +122,13 @@ def apply_instrument(
     whole : (Q,) int32, optional
         Added to `pixel`, where float32 could not hold the sum (`broaden.sample`).
     """
-    flux = sample(flux, forward.to_log)
     if broadening.dilution is not None:
         flux += broadening.dilution * (1.0 - flux)
     step, resolution, pixels = forward.velocity_step, broadening.resolution, broadening.pixels
     shift = jnp.log1p(jnp.asarray(broadening.rv) / SPEED_OF_LIGHT) * SPEED_OF_LIGHT / step
+    if broadening.only_shifts:
+        return between_pixels(forward, flux, *forward.native_position(pixel - shift, whole))
+    flux = between_pixels(forward, flux, forward.to_log, forward.to_log_whole)
     if resolution is not None and jnp.ndim(resolution):  # emitted at one step, observed at another
         resolution = jnp.interp(
             jnp.arange(flux.size) + shift, jnp.arange(flux.size), jnp.asarray(resolution)

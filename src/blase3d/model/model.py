@@ -31,7 +31,9 @@ from .line_grid import LineGrid, largest_reach, line_grid_layout
 
 _SAME_PIXEL = 1e-6
 """Largest difference (Å) of wavelengths of the same pixel."""
-_GRAIN, _SPARE = 2048, 4
+_ROUNDING = 2e-7
+"""Relative rounding of float32, in which traced labels come."""
+_GRAIN, _SPARE = 2048, 16
 """Cuts of a model begin and end at multiples of so many pixels, with so many to spare."""
 _COARSEST = 32_768
 """Pixels of a coarse cut that is not halved: it would not be worth its compilation."""
@@ -125,7 +127,8 @@ class Model:
             jnp.asarray(lines.shape),
             self.residual,
             line_grid_layout(self.wavelength, lines, self.basis, self.recipe),
-            jnp.asarray(to_log, jnp.float32),
+            jnp.asarray(to_log - np.floor(to_log), jnp.float32),
+            jnp.asarray(np.floor(to_log), jnp.int32),
             smooth_count,
             lines.root,
             self.recipe.composition,
@@ -187,7 +190,7 @@ class Model:
             the wavelength (Å); None for none.
         wavelength : (Q,) array, optional
             Å in vacuum; the pixels of the model if None. Beyond the range of the model its last
-            pixel is repeated.
+            pixel is repeated. Traced wavelengths are rounded to float32, that is by 0.02 km/s.
         residual : bool
             Whether the lines are corrected by the model's residual.
         vmac : float, optional
@@ -201,7 +204,9 @@ class Model:
             Fraction d of light without lines: the flux F becomes (1 − d) F + d. It is negative
             where too much was subtracted.
         **labels : float
-            One value for every label of the model, e.g. teff (K), logg (cgs), feh (dex).
+            One value for every label of the model, e.g. teff (K), logg (cgs), feh (dex). Beyond
+            the library, a traced label makes the flux NaN, since a compiled function cannot raise
+            an error; in a likelihood, take `jnp.where(jnp.isfinite(value), value, -jnp.inf)`.
 
         Returns
         -------
@@ -245,7 +250,8 @@ class Model:
         }
         pixels = part.detector_pixels(np.asarray(at, np.float64)) if integrate else None
         broadening = part.broadening(values, at, pixels)
-        return _observe(part.forward, vector, part.log_pixels(at), broadening, residual=residual)
+        whole, fraction = part.split_log_pixels(at)
+        return _observe(part.forward, vector, fraction, broadening, whole=whole, residual=residual)
 
     def part(
         self, low: float, high: float, velocity: float = 0.0, *, coarse: bool = False
@@ -318,23 +324,27 @@ class Model:
 
     def log_pixels(self, wavelength: ArrayLike) -> Array:
         """Return the fractional pixels, on the model's steps in ln λ, of wavelengths (Q,) in Å."""
-        ln: Any
-        if isinstance(wavelength, jax.core.Tracer):
-            ln = jnp.log(wavelength)
-        else:  # in float64, since the wavelengths are known
-            ln = np.log(np.asarray(wavelength, np.float64))
-        first, step = float(np.log(self.wavelength[0])), self.forward.velocity_step
-        return jnp.asarray((ln - first) * (SPEED_OF_LIGHT / step), jnp.float32)
+        return jnp.asarray(self._log_pixels(wavelength), jnp.float32)
 
-    def split_log_pixels(self, wavelength: NDArray[np.float64]) -> tuple[Array, Array]:
+    def split_log_pixels(self, wavelength: ArrayLike) -> tuple[Array, Array]:
         """Return `log_pixels` as whole pixels, int32, and fractions, float32.
 
         They are exact on long spectra, where a sum in float32 would not be.
         """
-        ln = np.log(wavelength) - float(np.log(self.wavelength[0]))
-        pixel = ln * (SPEED_OF_LIGHT / self.forward.velocity_step)
-        whole = np.floor(pixel)
+        pixel = self._log_pixels(wavelength)
+        floor = jnp.floor if isinstance(pixel, jax.core.Tracer) else np.floor
+        whole = floor(pixel)
         return jnp.asarray(whole, jnp.int32), jnp.asarray(pixel - whole, jnp.float32)
+
+    def _log_pixels(self, wavelength: ArrayLike) -> Any:
+        """The same in float64, unless the wavelengths are traced."""
+        low = float(self.wavelength[0])
+        if isinstance(wavelength, jax.core.Tracer):  # float32 holds the difference exactly
+            head = float(np.float32(low))
+            ln: Any = jnp.log1p(((wavelength - head) - (low - head)) / low)
+        else:
+            ln = np.log(np.asarray(wavelength, np.float64) / low)
+        return ln * (SPEED_OF_LIGHT / self.forward.velocity_step)
 
     def native_pixels(self, wavelength: NDArray[np.float64]) -> slice | None:
         """Return the pixels of the model at these wavelengths (Q,), None if they are others."""
@@ -347,23 +357,27 @@ class Model:
         return pixels if same else None
 
     def label_vector(self, **labels: ArrayLike) -> Array:
-        """Return labels by name as one vector (L,), checked against the range of the library."""
+        """Return labels by name as one vector (L,), checked against the range of the library.
+
+        Traced labels cannot be checked: one beyond the range becomes NaN.
+        """
         names = self.label_names
         if set(labels) != set(names):
             raise LabelError(
                 f"got the labels {', '.join(labels) or 'none'}, expected {', '.join(names)}; "
                 "give each of these once."
             )
+        values = dict(labels)
         for name, value in labels.items():
-            if isinstance(value, jax.core.Tracer):
-                continue
             low, high = self.bounds[name]
-            if not np.all((np.asarray(value) >= low) & (np.asarray(value) <= high)):
+            if isinstance(value, jax.core.Tracer):
+                values[name] = _nan_beyond(value, low, high)
+            elif not np.all((np.asarray(value) >= low) & (np.asarray(value) <= high)):
                 raise LabelError(
                     f"got {name}={value}, outside the library ({low:g} to {high:g}); "
                     "choose a value inside, or a model of a wider library."
                 )
-        return jnp.stack([jnp.asarray(labels[name], jnp.float32) for name in names])
+        return jnp.stack([jnp.asarray(values[name], jnp.float32) for name in names])
 
     def near_hole(self, **labels: float) -> bool:
         """Whether a corner of the cell around these labels is a node missing from the library.
@@ -391,6 +405,12 @@ class Model:
     own_pixels = _renamed("own_pixels", "native_pixels")
     line_spread = _renamed("line_spread", "log_resolution")
     pixels = _renamed("pixels", "detector_pixels")
+
+
+def _nan_beyond(value: Array, low: float, high: float) -> Array:
+    """A traced label, NaN if it lies beyond its range by more than the rounding of float32."""
+    room = _ROUNDING * max(abs(low), abs(high))
+    return jnp.where((value >= low - room) & (value <= high + room), value, jnp.nan)
 
 
 def _fine_span(first: int, last: int, size: int) -> tuple[int, int]:
