@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .model.model_file import load_model, save_model
     from .recipe import DEFAULT, PAPER, Recipe, get_recipe
     from .spectra.formats import read_spectrum, write_spectrum
+    from .spectra.formats.registration import register_specutils
     from .spectra.spectrum import Spectrum
 
 _HOMES = {
@@ -54,6 +55,7 @@ _HOMES = {
     "libraries": ("open_grid",),
     "spectra.spectrum": ("Spectrum",),
     "spectra.formats": ("read_spectrum", "write_spectrum"),
+    "spectra.formats.registration": ("register_specutils",),
 }
 
 __all__ = [
@@ -80,6 +82,7 @@ __all__ = [
     "open_archive",
     "open_grid",
     "read_spectrum",
+    "register_specutils",
     "save_model",
     "write_spectrum",
 ]

@@ -18,13 +18,16 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, LabelError
 from ..lines.lines import Lines
-from ..parameters import LIMB_DARKENING
+from ..parameters import FITTED, LIMB_DARKENING, parameter
 from ..recipe import Recipe
 from ..runtime.arrays import DEFAULT_FLOATING_POINT
+from ..runtime.notebook import html_table
+from ..runtime.with_units import in_parameter_unit, in_unit
 from ..spectra.broaden import Pixels, log_grid, pixel_widths, pixels_of
 from ..units import SPEED_OF_LIGHT
 from .evaluate import ForwardModel, PcaResidual, evaluate, line_params
 from .grid_basis import functions_with_residual, grid_basis
+from .identity import library_name
 from .instrument import Broadening, observe
 from .interpolation import make_interpolation
 from .line_grid import LineGrid, largest_reach, line_grid_layout
@@ -52,7 +55,7 @@ def _renamed(old: str, new: str) -> property:
     return property(get, doc=f"The former name of `{new}`.")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Model:
     """A library as a function of its labels.
 
@@ -89,6 +92,26 @@ class Model:
     error_modes: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
     cross_derivatives: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
     data_basis: NDArray[np.floating] | None = None
+
+    def __repr__(self) -> str:
+        axes = (f"{name} {low:g} to {high:g}" for name, (low, high) in self.bounds.items())
+        return (
+            f"<Model of {len(self.wavelength)} pixels from {self.wavelength[0]:.6g} to "
+            f"{self.wavelength[-1]:.6g} Å, {len(self.reference)} lines, {', '.join(axes)}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks."""
+        rows = {
+            "wavelength": f"{self.wavelength[0]:.2f} to {self.wavelength[-1]:.2f} Å in vacuum",
+            "pixels": f"{len(self.wavelength)}",
+            "lines": f"{len(self.reference)}",
+            "recipe": self.recipe.name,
+        }
+        for name, axis in self.axes.items():
+            values = f"{axis[0]:g} to {axis[-1]:g} ({axis.size} values)"
+            rows[parameter(name).heading] = values
+        return html_table(f"Model of {library_name(self)}", rows)
 
     def __post_init__(self) -> None:
         if not self.error_modes.size:
@@ -181,6 +204,8 @@ class Model:
     ) -> Array:
         """Return the flux in units of the continuum at given labels; works in jit, grad and vmap.
 
+        All values may be astropy Quantities, such as `teff=5800 * u.K`; they are converted.
+
         Parameters
         ----------
         rv, vsini : float, optional
@@ -230,17 +255,8 @@ class Model:
         True
         """
         vector = self.label_vector(**labels)
-        effects = (rv, vsini, resolution, wavelength, vmac, dilution)
-        if all(effect is None for effect in effects) and not integrate:
-            return _evaluate(self.forward, vector, residual=residual)
-        at = self.wavelength if wavelength is None else wavelength
-        part = self
-        if not isinstance(at, jax.core.Tracer) and np.size(at):
-            # light of other wavelengths does not reach the observation
-            broad = _BROADEST * any(effect is not None for effect in (vsini, resolution, vmac))
-            part = self.part(float(np.min(at)), float(np.max(at)), _fastest(rv) + broad)
-        values = {
-            **labels,
+        wavelength = in_unit(wavelength, "Angstrom", "wavelengths")
+        given = {
             "rv": rv,
             "vsini": vsini,
             "vmac": vmac,
@@ -248,6 +264,17 @@ class Model:
             "dilution": dilution,
             "limb_darkening": limb_darkening,
         }
+        values = {name: in_parameter_unit(name, value) for name, value in given.items()}
+        effects = (wavelength, *(value for name, value in values.items() if name in FITTED))
+        if all(effect is None for effect in effects) and not integrate:
+            return _evaluate(self.forward, vector, residual=residual)
+        at = self.wavelength if wavelength is None else wavelength
+        part = self
+        if not isinstance(at, jax.core.Tracer) and np.size(at):
+            # light of other wavelengths does not reach the observation
+            broad = _BROADEST * any(effect is not None for effect in (vsini, resolution, vmac))
+            part = self.part(float(np.min(at)), float(np.max(at)), _fastest(values["rv"]) + broad)
+        values |= labels
         pixels = part.detector_pixels(np.asarray(at, np.float64)) if integrate else None
         broadening = part.broadening(values, at, pixels)
         whole, fraction = part.split_log_pixels(at)
@@ -319,7 +346,7 @@ class Model:
         first, steps = float(np.log(self.wavelength[0])), np.arange(self.forward.to_log.size)
         grid = np.exp(first + steps * self.forward.velocity_step / SPEED_OF_LIGHT)
         if callable(resolution):
-            return jnp.asarray(resolution(grid), jnp.float32)
+            return jnp.asarray(in_parameter_unit("resolution", resolution(grid)), jnp.float32)
         return jnp.interp(grid, jnp.asarray(wavelength), jnp.asarray(resolution))
 
     def log_pixels(self, wavelength: ArrayLike) -> Array:
@@ -367,14 +394,14 @@ class Model:
                 f"got the labels {', '.join(labels) or 'none'}, expected {', '.join(names)}; "
                 "give each of these once."
             )
-        values = dict(labels)
-        for name, value in labels.items():
+        values = {name: in_parameter_unit(name, value) for name, value in labels.items()}
+        for name, value in values.items():
             low, high = self.bounds[name]
             if isinstance(value, jax.core.Tracer):
                 values[name] = _nan_beyond(value, low, high)
             elif not np.all((np.asarray(value) >= low) & (np.asarray(value) <= high)):
                 raise LabelError(
-                    f"got {name}={value}, outside the library ({low:g} to {high:g}); "
+                    f"got {name}={labels[name]}, outside the library ({low:g} to {high:g}); "
                     "choose a value inside, or a model of a wider library."
                 )
         return jnp.stack([jnp.asarray(values[name], jnp.float32) for name in names])

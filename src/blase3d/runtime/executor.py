@@ -75,6 +75,7 @@ def run(
         for item in items:
             yield item, _attempt(function, item)
         return
+    _refuse_fork(executor)
     queue = iter(items)
     ahead = _AHEAD * max(getattr(executor, "workers", 0) or _workers_of(executor), 1)
     pending: dict[Future[Result | InputError], tuple[Item, int]] = {}
@@ -98,6 +99,17 @@ def run(
                 suspects.append(item)
             else:
                 yield item, CloneError(f"its worker died {tries} times ({_described(failure)}).")
+
+
+def _refuse_fork(executor: Executor) -> None:
+    """Raise InputError for a pool of forked processes, in which JAX's threads would be missing."""
+    context = getattr(executor, "_mp_context", None)
+    if context is not None and context.get_start_method() == "fork":
+        raise InputError(
+            "got an executor that forks this process, expected one that spawns others: forked "
+            "workers hang once JAX has run; give ProcessPoolExecutor("
+            "mp_context=multiprocessing.get_context('spawn'))."
+        )
 
 
 def from_here(items: list[Item]) -> list[Item]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import wraps
 from typing import Any
 
@@ -17,6 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import SpectrumError
 from ..runtime.arrays import Bools, Floats, Integers
+from ..runtime.notebook import html_table
+from ..runtime.with_units import has_unit, in_unit
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -54,6 +56,7 @@ class Spectrum:
     stated."""
 
     def __post_init__(self) -> None:
+        _convert_units(self)
         wavelength = _vector(self.wavelength, "wavelength", None)
         check_wavelength(wavelength, SpectrumError)
         count = len(wavelength)
@@ -89,6 +92,65 @@ class Spectrum:
             f"{self.wavelength[-1]:.6g} Å, {self.n_masked} masked>"
         )
 
+    def _repr_html_(self) -> str:
+        """A table for notebooks."""
+        level = np.median(self.flux[self.good])
+        rows = {
+            "wavelength": f"{self.wavelength[0]:.2f} to {self.wavelength[-1]:.2f} Å in vacuum",
+            "pixels": f"{len(self)}, {self.n_masked} masked",
+            "flux": f"median {level:.4g} {self.meta.get('flux_unit') or ''}",
+        }
+        if self.error is not None:
+            noise = np.median((np.abs(self.flux) / self.error)[self.good])
+            rows["signal to noise"] = f"{noise:.4g} at the median"
+        if self.resolution is not None:
+            rows["resolution"] = f"{self.resolution:.5g}"
+        if self.order is not None:
+            rows["orders"] = f"{np.unique(self.order).size}"
+        for name in ("object", "telescope", "instrument", "date"):
+            if name in self.meta:
+                rows[name] = str(self.meta[name])
+        return html_table("Spectrum", rows)
+
+    @classmethod
+    def from_specutils(
+        cls, spectrum: Any, medium: str | None = None, resolution: float | None = None
+    ) -> Spectrum:
+        """Return the spectrum that a specutils.Spectrum (Spectrum1D) holds.
+
+        Parameters
+        ----------
+        spectrum : specutils.Spectrum
+            One spectrum, with any spectral axis and any uncertainty. Its flux must be linear.
+        medium : str, optional
+            "air" or "vacuum", where neither `spectrum.meta["medium"]` nor its FITS axis says it.
+        resolution : float, optional
+            Resolving power λ/Δλ; replaces `spectrum.meta["resolution"]`.
+
+        Raises
+        ------
+        SpectrumError
+            It has several spectra, an uncertainty of unknown kind, or no medium.
+        """
+        from .formats.in_memory import as_spectrum
+
+        return as_spectrum(spectrum, medium, resolution)
+
+    def to_specutils(self) -> Any:
+        """Return a specutils.Spectrum, with errors as standard deviations.
+
+        The flux has the unit of `meta["flux_unit"]`, or none. `meta` has the medium, resolution,
+        continuum and orders, so that `from_specutils` returns an equal spectrum.
+        """
+        from .formats.in_memory import to_specutils
+
+        return to_specutils(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Build copies anew, so that their arrays are read-only too."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        return type(self), tuple({**values, "meta": dict(self.meta)}.values())
+
     @property
     def good(self) -> Bools:
         """(P,) True where the pixel may be used."""
@@ -104,6 +166,26 @@ class Spectrum:
         """Former name of `pixel_resolution`."""
         _warn_of_old_name()
         return self.pixel_resolution
+
+
+def _convert_units(spectrum: Spectrum) -> None:
+    """Replace values with units by plain ones; the unit of the flux goes into `meta`."""
+    unit = getattr(spectrum.flux, "unit", None)
+    wavelength = in_unit(spectrum.wavelength, "Angstrom", "wavelengths", SpectrumError)
+    found: dict[str, Any] = {"wavelength": wavelength}
+    if unit is not None:
+        if hasattr(unit, "physical_unit"):
+            raise SpectrumError(f"got a flux in {unit}, expected a linear unit; convert it.")
+        found["flux"] = in_unit(spectrum.flux, unit, "the flux", SpectrumError)
+        found["meta"] = {**spectrum.meta, "flux_unit": str(unit)}
+    for name in ("error", "continuum"):
+        value = getattr(spectrum, name)
+        target = unit if unit is not None else "" if has_unit(value) else None
+        found[name] = in_unit(value, target, f"the {name}", SpectrumError)
+    for name in ("resolution", "pixel_resolution"):
+        found[name] = in_unit(getattr(spectrum, name), "", f"the {name}", SpectrumError)
+    for name, value in found.items():
+        object.__setattr__(spectrum, name, value)
 
 
 def _warn_of_old_name() -> None:
@@ -169,6 +251,8 @@ def _vector(values: ArrayLike, name: str, count: int | None) -> Floats:
     try:
         if np.iscomplexobj(values):
             raise TypeError("complex numbers")
+        if isinstance(values, np.ma.MaskedArray):
+            values = values.astype(np.float64).filled(np.nan)
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as failure:
         raise SpectrumError(

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ...errors import SpectrumError
 from ...runtime.arrays import DEFAULT_FLOATING_POINT
@@ -27,6 +28,7 @@ from ...runtime.files import (
     settle_medium,
     settle_version,
 )
+from ...runtime.with_units import in_unit
 from ..spectrum import Spectrum
 from .apero import APERO
 from .apogee import APOGEE_STAR, APOGEE_VISIT
@@ -45,6 +47,7 @@ from .gaia_rvs import GAIA_RVS
 from .galah import GALAH
 from .hpf import HPF
 from .igrins import IGRINS
+from .in_memory import as_spectrum
 from .kpf import KPF
 from .lamost import LAMOST
 from .libre_esprit import LIBRE_ESPRIT
@@ -88,7 +91,7 @@ _WRITERS = {"npz": write_npz, "ecsv": write_ecsv, "csv": write_csv, "fits": writ
 
 @DEFAULT_FLOATING_POINT
 def read_spectrum(
-    path: str | Path,
+    path: Any,
     medium: str | None = None,
     resolution: float | None = None,
     *,
@@ -102,7 +105,8 @@ def read_spectrum(
     Parameters
     ----------
     path
-        The file. Its content decides how it is read, not its name; it may be compressed.
+        The file. Its content decides how it is read, not its name; it may be compressed. Or a
+        specutils.Spectrum or an astropy table, which is converted.
     medium
         "air" or "vacuum", for a file that does not state it. Air wavelengths are converted to
         vacuum (`units.air_to_vacuum`). A file that states its medium is read by that, with a
@@ -145,6 +149,8 @@ def read_spectrum(
     >>> star.resolution
     100000.0
     """
+    if not isinstance(path, str | Path):
+        return as_spectrum(path, medium, resolution, columns=columns, unit=unit)
     path = Path(path)
     require_file(path, SpectrumError)
     check_size(path.stat().st_size, str(path), SpectrumError, LARGEST_SPECTRUM)
@@ -166,7 +172,8 @@ def read_spectrum(
     if not own:
         raw.meta.setdefault("reader", reader.name)
     with _named(path):
-        return spectrum_of(raw, found, resolution, clean=not own)
+        stated = in_unit(resolution, "", "the resolution")
+        return spectrum_of(raw, found, stated, clean=not own)
 
 
 def _reader_of(file: SpectrumFile) -> SpectrumReader:

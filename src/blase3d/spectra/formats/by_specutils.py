@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from astropy import units
 
 from ...errors import SpectrumError
 from ...runtime.files import first_line
 from . import headers
 from .columns import COLUMNS, RawSpectrum
+from .in_memory import content_of
 from .reader import SpectrumFile, SpectrumReader
 
 _WAVELENGTHS = (500.0, 1e7)
@@ -34,21 +35,18 @@ def _read(file: SpectrumFile) -> RawSpectrum:
 
 
 def _converted(found: Any, file: SpectrumFile) -> RawSpectrum:
-    wavelength = np.asarray(found.spectral_axis.to_value(units.AA, units.spectral()))
+    raw = content_of(found)
+    middle = np.nanmedian(raw.arrays["wavelength"])
     low, high = _WAVELENGTHS
-    if not low < np.nanmedian(wavelength) < high:
-        raise ValueError(f"its wavelengths would be near {np.nanmedian(wavelength):.3g} Å")
-    arrays = {"wavelength": wavelength, "flux": np.asarray(found.flux.value)}
-    if found.uncertainty is not None:
-        from astropy.nddata import StdDevUncertainty
-
-        arrays["error"] = np.asarray(found.uncertainty.represent_as(StdDevUncertainty).array)
-    if found.mask is not None:
-        arrays["mask"] = np.asarray(found.mask)
-    if arrays["flux"].shape != wavelength.shape:
-        raise ValueError(f"got spectra of shape {arrays['flux'].shape}, expected one")
-    meta = {**headers.describe(file.header), "flux_unit": str(found.flux.unit)}
-    return RawSpectrum(arrays, headers.medium(file.header), headers.resolution(file.header), meta)
+    if not low < middle < high:
+        raise ValueError(f"its wavelengths would be near {middle:.3g} Å")
+    header = file.header
+    return replace(
+        raw,
+        medium=headers.medium(header) or raw.medium,
+        resolution=headers.resolution(header),
+        meta={**headers.describe(header), "flux_unit": str(found.flux.unit)},
+    )
 
 
 SPECUTILS = SpectrumReader(

@@ -281,6 +281,8 @@ def from_columns(
         )
     require_columns(columns, file.path, names)
     meta = _unpacked(stated, file.path)
+    if meta.get("format") != FORMAT and columns[names["flux"]].unit:
+        meta.setdefault("flux_unit", columns[names["flux"]].unit)
     guessed = [columns[name].guess for name in names.values() if columns[name].guess]
     unit = _unit_of(names["wavelength"], columns, meta.pop("wavelength_unit", None), file)
     values = np.asarray(columns[names["wavelength"]].values)
@@ -536,6 +538,25 @@ def _match_units(
             raise SpectrumError(
                 f"{path} has its {name} in {unit} and its flux in {target}; give both in one unit."
             ) from failure
+
+
+def stated_unit(spectrum: Spectrum) -> units.UnitBase | None:
+    """Return the unit of the flux, as `meta["flux_unit"]` states it; None if it is not known."""
+    stated = spectrum.meta.get("flux_unit")
+    # libraries add "at the stellar surface"
+    return None if stated is None else quantities.flux_unit(str(stated).split(" at ")[0])
+
+
+def units_of(spectrum: Spectrum) -> dict[str, units.UnitBase]:
+    """Return the units of the columns of a file of this spectrum.
+
+    A flux that is relative, or of unknown unit, is in adu: without a unit, specutils does not
+    recognise it.
+    """
+    flux = stated_unit(spectrum)
+    if flux is None or flux == units.one:
+        flux = units.adu
+    return {"wavelength": units.AA, "flux": flux, "error": flux, "continuum": flux}
 
 
 def columns_of(spectrum: Spectrum) -> dict[str, NDArray[Any]]:

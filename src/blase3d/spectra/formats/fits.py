@@ -26,6 +26,7 @@ from .columns import (
     from_columns,
     meta_of,
     recognised,
+    units_of,
 )
 from .dispersion import has_wavelength, wavelength_axis
 from .iraf import dispersions, is_multispec
@@ -288,13 +289,13 @@ FITS_IMAGE = SpectrumReader(
 
 def write_fits(spectrum: Spectrum, path: Path) -> None:
     """Write a spectrum as a binary table."""
-    meta = meta_of(spectrum)
+    meta, stated = meta_of(spectrum), units_of(spectrum)
     columns = [
         fits.Column(
             name=name,
             array=values,
             format="L" if name == "mask" else "D",
-            unit="Angstrom" if name == "wavelength" else None,
+            unit=stated[name].to_string("fits") if name in stated else None,
         )
         for name, values in columns_of(spectrum).items()
     ]

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from astropy import units
 from astropy.table import Table
 
 from ...errors import SpectrumError
@@ -24,6 +23,7 @@ from .columns import (
     from_table,
     meta_of,
     recognised,
+    units_of,
 )
 from .headers import stated_in
 from .reader import SpectrumFile, SpectrumReader
@@ -174,7 +174,9 @@ TEXT = SpectrumReader("text", "a table in text (.ecsv, .csv, .tsv, .txt)", _matc
 def write_ecsv(spectrum: Spectrum, path: Path) -> None:
     """Write a spectrum as an ECSV table."""
     table = Table(columns_of(spectrum), meta=meta_of(spectrum))
-    table["wavelength"].unit = units.AA
+    for name, unit in units_of(spectrum).items():
+        if name in table.colnames:
+            table[name].unit = unit
     table.write(path, format="ascii.ecsv")
 
 

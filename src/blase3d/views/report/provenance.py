@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -12,32 +11,9 @@ import numpy as np
 
 from ...fitting.archive import software_versions
 from ...inference.result import Inference
+from ...model.identity import model_checksum
 from ...model.model import Model
 from ...parameters import parameter
-
-_WAVELENGTH_STEP = 1e-7
-"""Resolution of wavelengths in model files, Å."""
-
-
-def model_checksum(model: Model) -> str:
-    """Return the SHA-256 (hexadecimal) of recipe, labels, wavelengths, lines and residual.
-
-    It is equal for a model and for every copy of its file, on every machine.
-    """
-    total = hashlib.sha256(model.recipe.to_json().encode())
-    lines, residual = model.line_grid, model.residual
-    wavelength = np.round(model.wavelength / _WAVELENGTH_STEP).astype(np.int64)
-    arrays = [wavelength, model.reference, lines.base, lines.area, lines.shape]
-    if residual is not None:
-        arrays += [residual.nodes, residual.pixels, residual.scale]
-    for name, axis in model.axes.items():
-        total.update(name.encode())
-        arrays.append(axis)
-    for values in arrays:
-        plain = np.ascontiguousarray(np.asarray(values)) + 0  # no negative zeros
-        total.update(f"{plain.shape}".encode())
-        total.update(plain.astype(plain.dtype.newbyteorder("<")).tobytes())
-    return total.hexdigest()
 
 
 def provenance(inference: Inference, model: Model, command: str | None) -> str:
