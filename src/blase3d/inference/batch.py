@@ -27,7 +27,7 @@ _CHUNK = 8
 
 
 def infer_many(
-    spectra: Iterable[Spectrum | str | Path],
+    spectra: Iterable[Any],
     model: Model,
     *,
     executor: Executor | None = None,
@@ -42,14 +42,15 @@ def infer_many(
 
     Parameters
     ----------
-    spectra : iterable of Spectrum or paths
+    spectra : iterable of Spectrum, paths, specutils.Spectrum or astropy tables
         Observations. Files are read by the process that infers them.
     model : Model
         Model of a library.
     executor : Executor, optional
-        An executor of `concurrent.futures`, or of a Dask client; None: this process.
+        An executor of `concurrent.futures`, or of a Dask client; None: this process. Processes
+        must be spawned, not forked.
     medium : str, optional
-        `air` or `vacuum`, for files that do not state it.
+        `air` or `vacuum`, for observations that do not state it.
     columns, unit, source, wavelengths : optional
         Arguments of `read_spectrum`, for files that do not state them.
     **settings
@@ -131,14 +132,12 @@ def _infer_chunk(
 @DEFAULT_FLOATING_POINT
 def _attempt(
     model: Model,
-    spectrum: Spectrum | str | Path,
+    spectrum: Any,
     reading: dict[str, Any],
     settings: dict[str, Any],
 ) -> Inference | Blase3dError:
     try:
-        if not isinstance(spectrum, Spectrum):
-            spectrum = _read(spectrum, reading)
-        return infer(spectrum, model, **settings)
+        return infer(_read(spectrum, reading), model, **settings)
     except Blase3dError as error:
         return error
     except Exception as error:  # whatever it is, the other spectra go on
@@ -148,9 +147,9 @@ def _attempt(
         )
 
 
-def _read(path: str | Path, reading: dict[str, Any]) -> Spectrum:
+def _read(given: Any, reading: dict[str, Any]) -> Spectrum:
     """Read a spectrum. A reader whose package is not installed concerns this file alone."""
     try:
-        return read_spectrum(path, **reading)
+        return read_spectrum(given, **reading)
     except MissingExtra as failure:
         raise SpectrumError(str(failure)) from failure

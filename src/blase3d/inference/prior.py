@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
+from ..runtime.with_units import has_unit, in_difference_unit, in_parameter_unit
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _UNIFORM = re.compile(rf"({_NUMBER}):({_NUMBER})")
@@ -19,6 +21,9 @@ _NORMAL = re.compile(rf"({_NUMBER})(?:\+-|±)({_NUMBER})")
 @dataclass(frozen=True)
 class Prior:
     """A prior: uniform between `low` and `high`; within them normal if `sigma` is finite.
+
+    The values may be astropy Quantities. They are converted for the parameter that the prior is
+    on.
 
     Examples
     --------
@@ -32,6 +37,8 @@ class Prior:
     sigma: float = np.inf
 
     def __post_init__(self) -> None:
+        if any(map(has_unit, vars(self).values())):
+            return
         if not (self.low < self.high and self.sigma > 0):
             raise InputError(
                 f"got a prior from {self.low:g} to {self.high:g} with sigma {self.sigma:g}, "
@@ -47,6 +54,38 @@ class Prior:
                 f"possible range {low:g} to {high:g}; widen it."
             )
         return Prior(*cut, self.mean, self.sigma)
+
+
+def prior_on(name: str, given: Any) -> Prior:
+    """Return a prior on a parameter as plain numbers in its unit.
+
+    `given` is a `Prior`, or (low, high) for a uniform one, with units or without. Raise InputError
+    for anything else.
+    """
+    if isinstance(given, Prior):
+        ends = (in_parameter_unit(name, value) for value in (given.low, given.high, given.mean))
+        return Prior(*ends, in_difference_unit(name, given.sigma))
+    if isinstance(given, str):
+        raise _no_prior(name, given)
+    try:
+        low, high = (float(in_parameter_unit(name, end)) for end in given)
+    except (TypeError, ValueError):
+        raise _no_prior(name, given) from None
+    return Prior(low, high)
+
+
+def _no_prior(name: str, given: Any) -> InputError:
+    return InputError(
+        f"got the prior {given!r} on {name}, expected Prior(...) or (low, high); correct it."
+    )
+
+
+def fixed_value(name: str, given: Any) -> float:
+    """Return a fixed value of a parameter as a plain number in its unit."""
+    try:
+        return float(in_parameter_unit(name, given))
+    except (TypeError, ValueError):
+        raise InputError(f"got {name}={given!r}, expected a number; correct it.") from None
 
 
 def parse_prior(text: str) -> Prior:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -12,11 +13,12 @@ from ..model.model import Model, check_overlap
 from ..parameters import FITTED, LIMB_DARKENING, parameter
 from ..runtime.arrays import Floats
 from ..spectra.cleaning import dead_pixels, without_data
+from ..spectra.formats.in_memory import as_spectrum
 from ..spectra.spectrum import Spectrum, cut
 from ..spectra.telluric import telluric_bands
 from .noise import NOISE_MODELS
 from .noise.noise import NoiseModel
-from .prior import Prior
+from .prior import Prior, fixed_value, prior_on
 
 _FEWEST_PIXELS = 20
 """Usable pixels must be more than this: a fit has up to ten parameters."""
@@ -160,8 +162,8 @@ class Problem:
 def make_problem(
     spectrum: Spectrum,
     model: Model,
-    priors: Mapping[str, Prior] | None = None,
-    fixed: Mapping[str, float] | None = None,
+    priors: Mapping[str, Any] | None = None,
+    fixed: Mapping[str, Any] | None = None,
     options: Options | None = None,
 ) -> Problem:
     """Return the problem of inferring the labels of `spectrum` with `model`.
@@ -176,7 +178,9 @@ def make_problem(
     InputError
         No overlap, an unknown name, or an impossible value.
     """
-    priors, fixed, options = dict(priors or {}), dict(fixed or {}), options or Options()
+    spectrum, options = as_spectrum(spectrum), options or Options()
+    priors = {name: prior_on(name, given) for name, given in (priors or {}).items()}
+    fixed = {name: fixed_value(name, given) for name, given in (fixed or {}).items()}
     ranges = {**model.bounds, **{name: parameter(name).range for name in FITTED}}
     _check_names(priors, fixed, ranges)
     fixed = _with_assumed(fixed, spectrum, model, set(priors))

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import InputError, MissingExtra
+from ..parameters import parameter
 from ..runtime.arrays import Floats, Integers
+from ..runtime.notebook import html_columns
 from .problem import Options
 
 if TYPE_CHECKING:
+    from astropy.table import QTable
     from matplotlib.figure import Figure
 
 
@@ -29,6 +33,7 @@ class Estimate:
     @classmethod
     def normal(cls, value: float, sigma: float) -> Estimate:
         """Return the estimate of a normal distribution."""
+        value, sigma = float(value), float(sigma)
         return cls(value, sigma, value - sigma, value, value + sigma)
 
     @classmethod
@@ -90,6 +95,9 @@ class Inference:
         the spectrum states none.
     rms : float
         Root mean square of the residuals, in units of the continuum; outliers count less.
+    model_identity : dict
+        Checksum, library, recipe and versions of the model (`model/identity.py`); empty where they
+        are not known.
     """
 
     labels: dict[str, Estimate]
@@ -118,6 +126,7 @@ class Inference:
     options: Options | None = None
     chi2_stated: float = np.nan
     rms: float = np.nan
+    model_identity: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """Labels in one line, with the number of flags."""
@@ -126,6 +135,68 @@ class Inference:
 
     def __repr__(self) -> str:
         return f"<Inference: {self}>"
+
+    def _repr_html_(self) -> str:
+        """A table of the estimates with the flags, for notebooks."""
+        rows = [
+            (parameter(name).heading, f"{one.value:.6g}", _uncertainty(one), "")
+            for name, one in {**self.labels, **self.nuisance}.items()
+        ]
+        rows += [
+            (parameter(name).heading, f"{value:.6g}", "", "fixed")
+            for name, value in self.fixed.items()
+            if name not in self.labels
+        ]
+        about = f"{self.method}, {self.n_pixels} pixels, {self.n_masked} masked"
+        if np.isfinite(self.chi2_red):
+            about += f", reduced chi-square {self.chi2_red:.3g}"
+        heads = ("", "value", "± 1 sigma", "")
+        return html_columns(f"Inference ({about})", heads, rows, self.flags)
+
+    def to_table(self) -> QTable:
+        """Return the numbers as an astropy table of one row, with units.
+
+        Columns are the value of every parameter (`teff`), its standard deviation (`teff_sigma`)
+        and quantiles (`teff_q16`, `teff_q84`) where it was fitted, reduced chi-square, pixels,
+        method and flags. `astropy.table.vstack` joins those of several stars.
+
+        Returns
+        -------
+        astropy.table.QTable
+            `meta` has the identity of the model.
+        """
+        from .table import table_of_inference
+
+        return table_of_inference(self)
+
+    def save(self, path: str | Path) -> None:
+        """Write everything to one .npz file, from which `Inference.load` makes an equal record.
+
+        Examples
+        --------
+        >>> import blase3d as b3
+        >>> model = b3.load_model("model.zip")
+        >>> answer = b3.infer(b3.read_spectrum("star.npz"), model, fixed={"vsini": 0.0})
+        >>> answer.save("answer.npz")
+        >>> b3.Inference.load("answer.npz").labels == answer.labels
+        True
+        """
+        from .inference_file import write_inference
+
+        write_inference(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Inference:
+        """Return an inference that `save` wrote.
+
+        Raises
+        ------
+        InputError
+            The file is missing, damaged, of another kind or of a later version.
+        """
+        from .inference_file import read_inference
+
+        return read_inference(path)
 
     @property
     def posterior(self) -> dict[str, Floats]:
@@ -206,6 +277,11 @@ class Inference:
         if self.draws is None:
             return {}
         return {"draws": list(self.draws.shape[:2]), **self.diagnostics}
+
+
+def _uncertainty(estimate: Estimate) -> str:
+    """The standard deviation as text; empty if there is none."""
+    return f"{estimate.sigma:.2g}" if np.isfinite(estimate.sigma) else ""
 
 
 def finite(value: float) -> float | None:

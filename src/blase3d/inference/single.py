@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
+from ..model.identity import identity
 from ..model.model import Model
 from ..runtime.arrays import DEFAULT_FLOATING_POINT, Floats
 from ..runtime.seed import check_seed
-from ..spectra.spectrum import Spectrum
+from ..spectra.formats.in_memory import as_spectrum
 from .flags import flags_of
 from .likelihood.likelihood import make_likelihood
 from .methods import METHODS, Method, make_method, method_class, option_names
@@ -27,12 +28,13 @@ from .solution import Solution, misfit_covariance, with_unknown_bounds
 
 @DEFAULT_FLOATING_POINT
 def infer(
-    spectrum: Spectrum,
+    spectrum: Any,
     model: Model,
     *,
+    medium: str | None = None,
     method: Method = "gradient",
-    priors: Mapping[str, Prior] | None = None,
-    fixed: Mapping[str, float] | None = None,
+    priors: Mapping[str, Prior | tuple[Any, Any]] | None = None,
+    fixed: Mapping[str, Any] | None = None,
     seed: int = 0,
     draws: int = 200,
     chains: int = 4,
@@ -42,10 +44,12 @@ def infer(
 
     Parameters
     ----------
-    spectrum : Spectrum
-        The observation, in vacuum wavelengths, in any flux unit.
+    spectrum : Spectrum, specutils.Spectrum or astropy table
+        The observation, in any flux unit.
     model : Model
         Model of a library.
+    medium : str, optional
+        "air" or "vacuum", for a specutils.Spectrum or a table that does not state it.
     method : str
         `gradient`: coarse scan, then Levenberg–Marquardt from the best points; intervals from the
         curvature. `posterior`: draws by the No-U-Turn sampler, started there (extra `posterior`).
@@ -88,11 +92,12 @@ def infer(
     solver = make_method(method, {"draws": draws, "chains": chains, **options})
     known = {field.name for field in fields(Options)}
     settings = Options(**{name: options[name] for name in options if name in known})
-    problem = make_problem(spectrum, model, priors, fixed, settings)
+    star = as_spectrum(spectrum, medium)
+    problem = make_problem(star, model, priors, fixed, settings)
     if not problem.free:
         raise InputError("every parameter is fixed; leave at least one free.")
     outcome = solver.solve(make_likelihood(problem), seed)
-    return _answer(outcome, method, start)
+    return replace(_answer(outcome, method, start), model_identity=identity(model))
 
 
 def _check(method: str, seed: int, draws: int, chains: int, options: Mapping[str, Any]) -> None:

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any
 from ..parameters import FITTED, parameter
 
 if TYPE_CHECKING:
-    from astropy.table import Table
+    from astropy.table import QTable, Table
+
+    from .result import Inference
+
+FORMAT = "blase3d-inferences"
 
 
 def table_of_inferences(
@@ -49,10 +53,33 @@ def table_of_inferences(
     columns["flags"] = ["; ".join(row.get("flags", [])) for row in rows]
     columns["error"] = [row.get("error", "") for row in rows]
     columns |= {name: [_number(row.get(name)) for row in rows] for name in more}
-    table = Table(columns, meta={"format": "blase3d-inferences", "version": 1})
+    table = Table(columns, meta={"format": FORMAT, "version": 1})
     for column, unit in units.items():
         if unit:
             table[column].unit = unit
+    return table
+
+
+def table_of_inference(inference: Inference) -> QTable:
+    """Return one inference as a table of one row, with units (`Inference.to_table`)."""
+    from astropy.table import QTable
+    from astropy.units import Unit
+
+    columns: dict[str, Any] = {}
+    for name, one in {**inference.labels, **inference.nuisance}.items():
+        parts = {"": one.value, "_sigma": one.sigma, "_q16": one.q16, "_q84": one.q84}
+        columns |= {f"{name}{ending}": (name, value) for ending, value in parts.items()}
+    columns |= {
+        name: (name, value) for name, value in inference.fixed.items() if name not in columns
+    }
+    table = QTable(meta={"format": FORMAT, "version": 1, "model": dict(inference.model_identity)})
+    for column, (name, value) in columns.items():
+        unit = parameter(name).table_unit
+        unit = "dex" if column.endswith("_sigma") and unit.startswith("dex") else unit
+        table[column] = [value] * Unit(unit) if unit else [value]
+    table["chi2_red"] = [inference.chi2_red]
+    table["pixels"], table["masked"] = [inference.n_pixels], [inference.n_masked]
+    table["method"], table["flags"] = [inference.method], ["; ".join(inference.flags)]
     return table
 
 

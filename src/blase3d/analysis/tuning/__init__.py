@@ -24,6 +24,7 @@ from ...inference.problem import Problem, make_problem
 from ...model.model import Model
 from ...runtime.arrays import DEFAULT_FLOATING_POINT, Bools, Floats
 from ...runtime.progress import Progress, silent
+from ...spectra.formats.in_memory import as_spectrum
 from ...spectra.spectrum import Spectrum
 from ...units import SIGMA_PER_MAD, SPEED_OF_LIGHT
 from .fit import (
@@ -114,11 +115,12 @@ class Tuned:
 
 @DEFAULT_FLOATING_POINT
 def tune(
-    spectrum: Spectrum,
+    spectrum: Any,
     model: Model,
     *,
-    priors: Mapping[str, Prior] | None = None,
-    fixed: Mapping[str, float] | None = None,
+    medium: str | None = None,
+    priors: Mapping[str, Prior | tuple[Any, Any]] | None = None,
+    fixed: Mapping[str, Any] | None = None,
     scales: Scales | None = None,
     adjust: tuple[str, ...] = QUANTITIES,
     times: float | None = None,
@@ -129,11 +131,11 @@ def tune(
 
     Parameters
     ----------
-    spectrum : Spectrum
-        The observation, in vacuum wavelengths, in any flux unit.
+    spectrum : Spectrum, specutils.Spectrum or astropy table
+        The observation, in any flux unit.
     model : Model
         The model.
-    priors, fixed, **options
+    medium, priors, fixed, **options
         As for `infer`, which finds the labels first.
     scales : Scales, optional
         Typical errors of the lines of the library.
@@ -156,6 +158,7 @@ def tune(
         raise InputError(
             f"got {times:g} times the typical errors, expected zero or more; correct it."
         )
+    spectrum = as_spectrum(spectrum, medium)
     answer = infer(spectrum, model, priors=priors, fixed=fixed, **options)
     star = _tuning_star(spectrum, model, answer, priors, fixed, options, scales or Scales(), adjust)
     trials = _tried(star, TIMES if times is None else (times,), progress)
@@ -269,8 +272,8 @@ def _tuning_star(
     spectrum: Spectrum,
     model: Model,
     answer: Inference,
-    priors: Mapping[str, Prior] | None,
-    fixed: Mapping[str, float] | None,
+    priors: Mapping[str, Any] | None,
+    fixed: Mapping[str, Any] | None,
     options: Mapping[str, Any],
     scales: Scales,
     adjust: tuple[str, ...],
