@@ -29,11 +29,14 @@ _TUPLES = ("names", "flags")
 def write_inference(inference: Inference, path: str | Path) -> None:
     """Write an inference, under another name first. A failure keeps the previous file."""
     values = {one.name: getattr(inference, one.name) for one in fields(inference)}
-    arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+    arrays: dict[str, Any] = {
+        name: value for name, value in values.items() if isinstance(value, np.ndarray)
+    }
     record = {name: _worded(value) for name, value in values.items() if name not in arrays}
     text = json.dumps({"format": FORMAT, "version": VERSION, **record}, allow_nan=False)
+    arrays[_RECORD] = np.array(text)
     with replacing(Path(path)) as partial, open(partial, "wb") as stream:
-        np.savez_compressed(stream, **arrays, **{_RECORD: np.array(text)})
+        np.savez_compressed(stream, **arrays)
 
 
 def read_inference(path: str | Path) -> Inference:

@@ -63,8 +63,12 @@ def prior_on(name: str, given: Any) -> Prior:
     for anything else.
     """
     if isinstance(given, Prior):
-        ends = (in_parameter_unit(name, value) for value in (given.low, given.high, given.mean))
-        return Prior(*ends, in_difference_unit(name, given.sigma))
+        return Prior(
+            in_parameter_unit(name, given.low),
+            in_parameter_unit(name, given.high),
+            in_parameter_unit(name, given.mean),
+            in_difference_unit(name, given.sigma),
+        )
     if isinstance(given, str):
         raise _no_prior(name, given)
     try:

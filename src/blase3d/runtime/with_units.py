@@ -45,7 +45,7 @@ def in_unit(
 def _unmasked(value: Any) -> Any:
     """Plain numbers, NaN where they are masked."""
     if isinstance(value, np.ma.MaskedArray):  # a column of a table
-        return np.asarray(value.astype(np.float64).filled(np.nan))
+        return np.ma.filled(value.astype(np.float64), np.nan)
     if hasattr(value, "unmasked"):
         return np.where(value.mask, np.nan, value.unmasked.value)
     return getattr(value, "value", value)

@@ -147,7 +147,7 @@ class Spectrum:
         return to_specutils(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Build copies anew, so that their arrays are read-only too."""
+        """Make copies by the constructor, so that their arrays are read-only too."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
         return type(self), tuple({**values, "meta": dict(self.meta)}.values())
 
@@ -252,7 +252,7 @@ def _vector(values: ArrayLike, name: str, count: int | None) -> Floats:
         if np.iscomplexobj(values):
             raise TypeError("complex numbers")
         if isinstance(values, np.ma.MaskedArray):
-            values = values.astype(np.float64).filled(np.nan)
+            values = np.ma.filled(values.astype(np.float64), np.nan)
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as failure:
         raise SpectrumError(

@@ -97,7 +97,8 @@ def content_of(given: Any) -> RawSpectrum:
         arrays["error"] = _standard_deviation(given)
     if given.mask is not None:
         arrays["mask"] = np.asarray(given.mask)
-    meta = {key: value for key, value in dict(given.meta).items() if key != "header"}
+    stated = dict(getattr(given, "meta", None) or {})
+    meta = {key: value for key, value in stated.items() if key != "header"}
     for name in _ARRAYS:
         if name in meta:
             arrays[name] = np.asarray(meta.pop(name))
@@ -149,12 +150,12 @@ def _standard_deviation(given: Any) -> Any:
 
 def _medium(given: Any) -> str | None:
     """The medium by the code of the spectral axis in FITS (Greisen et al. 2006), or None."""
-    header = dict(given.meta).get("header") or {}
+    header = dict(getattr(given, "meta", None) or {}).get("header") or {}
     stated = header.get("MEDIUM") if hasattr(header, "get") else None
     if stated is not None:
         return str(stated)
-    codes = getattr(getattr(given.wcs, "wcs", None), "ctype", ())
-    code = str(codes[0])[:4] if len(codes) else ""
+    codes: Any = getattr(getattr(getattr(given, "wcs", None), "wcs", None), "ctype", None)
+    code = "" if codes is None else str(codes[0])[:4]
     return {"AWAV": "air", "WAVE": "vacuum"}.get(code)
 
 
