@@ -22,6 +22,9 @@ MASK = np.isin(np.arange(401), MASKED)
 ORDERS = (slice(0, 220), slice(180, 401))
 """Two echelle orders that overlap in 40 pixels."""
 
+for _array in (WAVE, AIR, FLUX, ERROR, IVAR, VARIANCE, MASK):
+    _array.flags.writeable = False  # astropy scales images in place
+
 
 def expected(reader: str, **changes: Any) -> dict[str, Any]:
     """The spectrum that a reader returns for a file of the truth, with changes.

@@ -168,7 +168,7 @@ def read_spectrum(
     for note in file.notes:
         warnings.warn(f"{path}: {note}", stacklevel=2)
     if file.notes:
-        raw.meta["notes"] = [*file.notes, *raw.meta.get("notes", ())]
+        raw.meta["notes"] = [*file.notes, *sentences(raw.meta, "notes")]
     if not own:
         raw.meta.setdefault("reader", reader.name)
     with _named(path):

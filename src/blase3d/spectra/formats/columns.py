@@ -73,7 +73,7 @@ def spectrum_of(
     file states. Unless `clean` is false, pixels without data are masked, and errors that are zero
     everywhere are left out. `meta["notes"]` says what was changed.
     """
-    notes = [str(note) for note in raw.meta.get("notes", ())]
+    notes = sentences(raw.meta, "notes")
     columns = _flat(raw.arrays)
     columns = _with_wavelength(columns, notes)
     columns["wavelength"] = to_vacuum(columns["wavelength"], medium)
@@ -89,16 +89,21 @@ def spectrum_of(
                 "increasing values; correct them."
             )
         notes.append(f"{doubled} pixels at the same wavelength as another were left out")
-    meta = {**raw.meta, "medium": "vacuum", "notes": notes, "guessed": list(raw.guessed)}
+    meta = {**raw.meta, "medium": "vacuum"}
     if clean and "blaze" not in meta and _has_blaze(raw.arrays):
         meta["blaze"] = "included"
         notes.append("the flux falls to both ends of the orders: it includes the blaze")
     if medium == "air":
         meta["converted_from"] = "air"
-    return Spectrum(
-        **{**columns, **_resolution(raw, columns, resolution)},
-        meta={key: value for key, value in meta.items() if value != []},
-    )
+    guessed = [*sentences(raw.meta, "guessed"), *raw.guessed]
+    meta |= {key: said for key, said in (("notes", notes), ("guessed", guessed)) if said}
+    return Spectrum(**{**columns, **_resolution(raw, columns, resolution)}, meta=meta)
+
+
+def sentences(meta: Mapping[str, Any], key: str) -> list[str]:
+    """Return the sentences under a key of metadata, a list or one text."""
+    found = meta.get(key, ())
+    return [str(one) for one in found] if isinstance(found, list | tuple) else [str(found)]
 
 
 def _has_blaze(arrays: Mapping[str, NDArray[Any]]) -> bool:
