@@ -59,7 +59,7 @@ def flags_of(outcome: Outcome, sigma: Floats, residuals: Residuals) -> tuple[str
     best solution."""
     best = outcome.best
     problem, noise = best.likelihood.problem, best.likelihood.errors.noise
-    flags = list(_bounds(best))
+    flags = list(_bounds(best, widened=outcome.draws is None))
     if not outcome.converged:
         flags.append("not converged")
     if _is_poor(residuals):
@@ -86,8 +86,9 @@ def _labels_of(best: Solution) -> dict[str, float]:
     return {name: found[name] for name in problem.model.label_names}
 
 
-def _bounds(best: Solution) -> Iterator[str]:
-    """Parameters on a bound; labels on two bounds of the library say one thing."""
+def _bounds(best: Solution, widened: bool) -> Iterator[str]:
+    """Parameters on a bound, with one flag for labels on two bounds of the library, and whether the
+    errors of the others were `widened`."""
     names = best.likelihood.problem.names
     beyond = [names[k] for k in np.flatnonzero(beyond_library(best))]
     if len(beyond) > 1:
@@ -96,7 +97,7 @@ def _bounds(best: Solution) -> Iterator[str]:
         if bound and not (len(beyond) > 1 and name in beyond):
             yield f"{name} at a bound"
     others = set(best.likelihood.problem.model.label_names) & set(names) - set(beyond)
-    if beyond and others:
+    if widened and beyond and others:
         yield f"errors of other labels widened for {_listed(beyond)} beyond the library"
 
 

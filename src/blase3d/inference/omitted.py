@@ -24,9 +24,10 @@ _SIGNIFICANT = 5.0
 """Amplitude, in standard deviations, from which on an effect is reported ..."""
 _SIGNIFICANT_ANYWHERE = 7.0
 """... and that of a second star, whose velocity is one of about a thousand."""
-_SIGNIFICANT_TELLURIC = 3.5
-"""... and of telluric bands, which are few, so that their lines scatter much."""
-_WRONG_MODEL, _STRICTER = 1.5, 2.0
+_SIGNIFICANT_DEPTH = 3.5
+"""... and of a dilution or of telluric bands. Few lines, or few bands, decide, so that their
+scatter overstates the error: the rms amplitude in good stars is 0.9 standard deviations."""
+_WRONG_MODEL, _STRICTER = 1.5, 3.0
 """Scatter of the residuals over the noise from which on the model is wrong, and the factor of the
 threshold of a dilution then: weak lines of a library may be too weak together."""
 _LEAST_DILUTION = 0.015
@@ -96,17 +97,18 @@ class _Effect:
     threshold: float = _SIGNIFICANT
 
     def significance(self, amplitude: Amplitude | None) -> float:
-        """Standard deviations over the threshold; zero if the amplitude is small or impossible."""
+        """Standard deviations of an amplitude; zero if it is small, impossible or no signal."""
         if amplitude is None or amplitude.value * (self.sign or amplitude.value) <= 0.0:
             return 0.0
-        return abs(amplitude.z) / self.threshold if abs(amplitude.value) > self.least else 0.0
+        counts = abs(amplitude.z) > self.threshold and abs(amplitude.value) > self.least
+        return abs(amplitude.z) if counts else 0.0
 
 
 def omitted_effects(residuals: Residuals) -> Iterator[str]:
     """Return the flags of the effects that would improve a fit, the most significant first."""
     effects = [*_dilution(residuals), *_resolution(residuals), *_telluric(residuals)]
     effects += [*_activity(residuals), *_second_star(residuals)]
-    least = 1.0
+    least = 0.0
     while effects:
         amplitudes = [residuals.amplitude(effect.change) for effect in effects]
         found = [e.significance(a) for e, a in zip(effects, amplitudes, strict=True)]
@@ -128,7 +130,7 @@ def _dilution(residuals: Residuals) -> Iterator[_Effect]:
         kind = "shallower" if value > 0.0 else "deeper"
         return f"lines {kind} than any labels allow, as by a dilution of {value:+.2f}"
 
-    threshold = _SIGNIFICANT * (_STRICTER if residuals.misfit > _WRONG_MODEL else 1.0)
+    threshold = _SIGNIFICANT_DEPTH * (_STRICTER if residuals.misfit > _WRONG_MODEL else 1.0)
     yield _Effect(1.0 - residuals.flux, flag, _LEAST_DILUTION, 0, threshold)
 
 
@@ -157,7 +159,7 @@ def _telluric(residuals: Residuals) -> Iterator[_Effect]:
     if count:
         flag = f"telluric lines in {count} pixels of bands that are not masked"
         change = np.where(inside, -1.0, 0.0)
-        yield _Effect(change, lambda _: flag, _LEAST_TELLURIC, 1, _SIGNIFICANT_TELLURIC)
+        yield _Effect(change, lambda _: flag, _LEAST_TELLURIC, 1, _SIGNIFICANT_DEPTH)
 
 
 def _activity(residuals: Residuals) -> Iterator[_Effect]:
