@@ -34,7 +34,7 @@ from .apero import APERO
 from .apogee import APOGEE_STAR, APOGEE_VISIT
 from .by_specutils import SPECUTILS
 from .carmenes import CARMENES
-from .columns import FORMAT, ROLES, VERSION, RawSpectrum, spectrum_of
+from .columns import FORMAT, ROLES, VERSION, RawSpectrum, sentences, spectrum_of
 from .desi import DESI
 from .e2ds import HARPS_E2DS
 from .echelle_images import ECHELLE_IMAGES, MAKEE, ORDERS_OF_FLUX
