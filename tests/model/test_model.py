@@ -5,11 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.interpolate import make_interp_spline
 
 from blase3d.errors import LabelError
-from blase3d.model.evaluate import PcaResidual
+from blase3d.libraries.packaged import LIBRARY, packaged_grid
+from blase3d.model.evaluate import (
+    PcaResidual,
+    between_pixels,
+    flux_of_opacity_root,
+    opacity_root,
+)
 from blase3d.model.line_grid import LineGrid
 from blase3d.model.model import Model
 from blase3d.recipe import DEFAULT
@@ -92,6 +100,33 @@ def test_a_shifted_star_is_the_model_at_shifted_wavelengths(model, rv):
     inner = slice(500, -500)
     assert np.abs((eager - truth)[inner]).max() < 3e-5
     np.testing.assert_allclose(compiled, eager, atol=1e-6)
+
+
+def test_a_native_spectrum_shifts_as_by_a_dense_reference(model):
+    """A node of the packaged library, half-way between its pixels, against a spline of degree 11.
+
+    In flux instead of the root of its opacity, the reference itself differs by 5e-5.
+    """
+    node = packaged_grid(LIBRARY)[22]
+    flux = (node.flux / node.continuum)[2000:8000]
+    pixel = np.arange(flux.size, dtype=float)
+    root = np.asarray(opacity_root(jnp.asarray(flux, jnp.float32)), float)
+    reference = make_interp_spline(pixel, root, k=11)(pixel[:-1] + 0.5)
+    truth = np.asarray(flux_of_opacity_root(jnp.asarray(reference)))
+    given = jnp.asarray(flux, jnp.float32), jnp.asarray(pixel[:-1] + 0.5, jnp.float32)
+    found = np.asarray(between_pixels(model.forward, *given, jnp.int32(0)))
+    inner = slice(50, -50)
+    assert np.sqrt(np.mean((found - truth)[inner] ** 2)) < 3e-5
+    assert np.abs(found - truth)[inner].max() < 8e-4
+
+
+@pytest.mark.usefixtures("double")
+def test_a_model_is_in_float32_whatever_is_set(model):
+    other = replace(model)
+    assert other.forward.interpolation.lower.dtype == np.float32
+    assert jax.config.jax_enable_x64
+    traced = jax.jit(lambda at: other.flux(**LABELS, rv=3.0, wavelength=at))(WAVELENGTH)
+    np.testing.assert_allclose(traced, other.flux(**LABELS, rv=3.0), atol=1e-6)
 
 
 def test_traced_wavelengths_are_as_exact_as_float32(model):

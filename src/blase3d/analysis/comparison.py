@@ -22,6 +22,7 @@ from ..inference import Inference, infer
 from ..inference.flags import POOR_FIT
 from ..model.model import Model
 from ..runtime.arrays import DEFAULT_FLOATING_POINT, Floats, Integers
+from ..spectra.formats.in_memory import as_spectrum
 from ..spectra.spectrum import Spectrum, cut
 
 _DECIDED = 0.99
@@ -101,13 +102,13 @@ class Comparison:
 
 
 @DEFAULT_FLOATING_POINT
-def compare(spectrum: Spectrum, models: Mapping[str, Model], **settings: Any) -> Comparison:
+def compare(spectrum: Any, models: Mapping[str, Model], **settings: Any) -> Comparison:
     """Fit several models to one star, and rank them by their odds.
 
     Parameters
     ----------
-    spectrum : Spectrum
-        The observed spectrum.
+    spectrum : Spectrum, specutils.Spectrum or astropy table
+        The observed spectrum, which states its medium.
     models : mapping
         Models by name, two or more.
     **settings
@@ -128,7 +129,7 @@ def compare(spectrum: Spectrum, models: Mapping[str, Model], **settings: Any) ->
     """
     if len(models) < 2:
         raise InputError(f"got {len(models)} models to compare, expected two or more.")
-    common = _common(spectrum, models)
+    common = _common(as_spectrum(spectrum), models)
     answers = {name: infer(common, model, **settings) for name, model in models.items()}
     chosen = _shared_pixels(answers)
     error = _least_error(answers, chosen)

@@ -31,6 +31,7 @@ from ..model.residual import make_residual, opacity_roots, pixel_sample
 from ..model.short_axes import fit_cross_derivatives
 from ..recipe import JointFit, Recipe
 from ..runtime.arrays import DEFAULT_FLOATING_POINT, Floats, Integers
+from ..runtime.precision import in_float32
 from ..runtime.progress import Progress, silent
 from .archive import Archive, software_versions
 from .windows import WindowFits
@@ -41,6 +42,7 @@ _SMALL = 8.0
 """Tolerance of the residual of a small model, relative to that of the recipe."""
 
 
+@in_float32
 @DEFAULT_FLOATING_POINT
 def build(archive: Archive, progress: Progress = silent, *, small: bool = False) -> Model:
     """Build the model of a finished archive.

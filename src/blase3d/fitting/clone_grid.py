@@ -25,6 +25,7 @@ from ..libraries.grid import Grid
 from ..recipe import JointFit, Recipe
 from ..runtime.arrays import DEFAULT_FLOATING_POINT
 from ..runtime.executor import from_here, run
+from ..runtime.precision import in_float32
 from ..runtime.progress import Progress, silent
 from ..spectra.continuum import normalise
 from ..spectra.spectrum import Spectrum
@@ -37,6 +38,7 @@ _LOG = logging.getLogger(__name__)
 Item = TypeVar("Item")
 
 
+@in_float32
 @DEFAULT_FLOATING_POINT
 def clone(
     grid: Grid,

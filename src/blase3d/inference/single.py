@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..model.identity import identity
 from ..model.model import Model
 from ..runtime.arrays import DEFAULT_FLOATING_POINT, Floats
+from ..runtime.precision import in_float32
 from ..runtime.seed import check_seed
 from ..spectra.formats.in_memory import as_spectrum
 from .flags import flags_of
@@ -26,6 +27,7 @@ from .score import residuals_of
 from .solution import Solution, misfit_covariance, with_unknown_bounds
 
 
+@in_float32
 @DEFAULT_FLOATING_POINT
 def infer(
     spectrum: Any,

@@ -22,6 +22,7 @@ from ..parameters import FITTED, LIMB_DARKENING, parameter
 from ..recipe import Recipe
 from ..runtime.arrays import DEFAULT_FLOATING_POINT
 from ..runtime.notebook import html_table
+from ..runtime.precision import in_float32
 from ..runtime.with_units import in_parameter_unit, in_unit
 from ..spectra.broaden import Pixels, log_grid, pixel_widths, pixels_of
 from ..units import SPEED_OF_LIGHT
@@ -135,6 +136,7 @@ class Model:
             return self._make_forward()
 
     @DEFAULT_FLOATING_POINT
+    @in_float32
     def _make_forward(self) -> ForwardModel:
         lines, ln = self.line_grid, log_grid(self.wavelength)
         data_count = 0 if self.data_basis is None else self.data_basis.shape[1]

@@ -17,6 +17,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from ..errors import CloneError, InputError
+from .precision import in_float32
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -127,6 +128,7 @@ def _workers_of(executor: Executor) -> int:
     return sum(cores().values()) if cores is not None else 2
 
 
+@in_float32
 def _attempt(function: Callable[[Any], Result], item: Any) -> Result | InputError:
     """The result, or an error: of the item, or an unforeseen one, which stops no other."""
     try:

@@ -23,6 +23,7 @@ from ...inference.likelihood.likelihood import Likelihood, make_likelihood
 from ...inference.problem import Problem, make_problem
 from ...model.model import Model
 from ...runtime.arrays import DEFAULT_FLOATING_POINT, Bools, Floats
+from ...runtime.precision import in_float32
 from ...runtime.progress import Progress, silent
 from ...spectra.formats.in_memory import as_spectrum
 from ...spectra.spectrum import Spectrum
@@ -113,6 +114,7 @@ class Tuned:
         }
 
 
+@in_float32
 @DEFAULT_FLOATING_POINT
 def tune(
     spectrum: Any,
