@@ -52,6 +52,8 @@ class Family(Generic[R]):
     """blase3D's readers, in the order in which they are tried."""
     fallback: tuple[R, ...] = ()
     """blase3D's readers that are tried after those of installed packages."""
+    summary: str = ""
+    """Summary of blase3D's data, for messages, where there are many readers."""
 
     def all(self) -> tuple[R, ...]:
         """Return all readers, in the order in which they are tried."""
@@ -79,7 +81,9 @@ class Family(Generic[R]):
         for reader in (*installed, *self.fallback):
             if self._recognises(reader, subject, path):
                 return reader
-        known = "; ".join(r.what for r in (*self.members, *installed, *self.fallback))
+        own = [reader.what for reader in (*self.members, *self.fallback)]
+        known = "; ".join([self.summary] if self.summary else own)
+        known = "; ".join([known, *(reader.what for reader in installed)])
         fault = f"{path} is no {self.noun} in a known format: expected {known}."
         raise self.error(" ".join([fault, *faults]))
 

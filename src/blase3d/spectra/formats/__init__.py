@@ -83,6 +83,8 @@ READERS = Family(
         *(SPECMATCH, MAKEE),
     ),
     fallback=(VOTABLE, TEXT, ECHELLE_IMAGES, FITS_TABLE, FITS_IMAGE, ORDERS_OF_FLUX, SPECUTILS),
+    summary="an .npz file, a FITS file, a VOTable or a table in text; the formats are listed in "
+    "docs/formats.md",
 )
 """Spectrum readers, in the order in which they are tried: those of one format, those of installed
 packages, those of any table or image, and those of specutils."""
@@ -184,10 +186,15 @@ def _reader_of(file: SpectrumFile) -> SpectrumReader:
             return ORDERS_OF_FLUX
         raise SpectrumError(f"{file.path} is no FITS image; leave out the file of wavelengths.")
     if not file.columns:
-        return READERS.choose(file, file.path)
+        try:
+            return READERS.choose(file, file.path)
+        except SpectrumError as fault:
+            if (kind := file.other_kind) is None:
+                raise
+            raise SpectrumError(f"{file.path} is {kind}, expected a spectrum.") from fault
     if unknown := sorted(set(file.columns) - set(ROLES)):
         raise SpectrumError(f"got columns {unknown[0]}=..., expected {', '.join(ROLES)}.")
-    for reader in (VOTABLE, TEXT, FITS_TABLE):
+    for reader in (NPZ, VOTABLE, TEXT, FITS_TABLE):
         if reader.matches(file):
             return reader
     names = ", ".join(f"{role}={name}" for role, name in file.columns.items())

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...errors import SpectrumError
 from ...runtime.files import first_line
-from . import headers
+from . import headers, quantities
 from .columns import COLUMNS, RawSpectrum
 from .in_memory import content_of
 from .reader import SpectrumFile, SpectrumReader
@@ -40,6 +40,8 @@ def _converted(found: Any, file: SpectrumFile) -> RawSpectrum:
     low, high = _WAVELENGTHS
     if not low < middle < high:
         raise ValueError(f"its wavelengths would be near {middle:.3g} Å")
+    if quantities.counts_pixels(found.spectral_axis.value):
+        raise ValueError("it has numbers of pixels instead of wavelengths")
     header = file.header
     return replace(
         raw,

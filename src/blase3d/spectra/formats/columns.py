@@ -291,6 +291,7 @@ def from_columns(
     guessed = [columns[name].guess for name in names.values() if columns[name].guess]
     unit = _unit_of(names["wavelength"], columns, meta.pop("wavelength_unit", None), file)
     values = np.asarray(columns[names["wavelength"]].values)
+    _require_wavelengths(values, file.path)
     if unit is None:
         unit = quantities.likely_unit(_floats(values, "wavelength"))
         if unit != "Angstrom":
@@ -303,7 +304,7 @@ def from_columns(
     guessed += _add_error(arrays, names, columns, file.path)
     guessed += _unused(columns, names)
     _match_units(arrays, names, columns, file.path)
-    guessed += _judge_mask(arrays, names)
+    guessed += _judge_mask(arrays, names, meta)
     if meta.get("format") != FORMAT:
         meta |= {"columns": names, "unit": unit}
     medium = meta.pop("medium", None) or _medium_of(names["wavelength"], columns)
@@ -380,6 +381,15 @@ def in_angstrom(values: Any, unit: object, path: Path) -> Floats:
         raise SpectrumError(
             f"{path} has wavelengths in {str(unit)!r}, expected a unit of length; correct it."
         ) from failure
+
+
+def _require_wavelengths(values: NDArray[Any], path: Path) -> None:
+    """Raise `SpectrumError` for wavelengths that are the numbers of the pixels."""
+    if quantities.counts_pixels(values):
+        raise SpectrumError(
+            f"{path} has numbers of pixels, {np.ravel(values)[0]:.0f} to {np.ravel(values)[-1]:.0f}"
+            ", instead of wavelengths; give a file that is calibrated."
+        )
 
 
 def _floats(values: Any, name: str) -> Floats:
@@ -495,11 +505,24 @@ _LIKELY = 3.0
 """Factor to the noise of the flux within which weights are inverse variances."""
 
 
-def _judge_mask(arrays: dict[str, NDArray[Any]], names: Mapping[str, str]) -> list[str]:
-    """Drop a mask that ignores all pixels; return what was guessed."""
-    if "mask" not in arrays or arrays["mask"].size < 2 or not _mask(arrays).all():
+def _judge_mask(
+    arrays: dict[str, NDArray[Any]], names: Mapping[str, str], meta: Mapping[str, Any]
+) -> list[str]:
+    """Drop a mask that ignores all pixels; return what was guessed.
+
+    A mask that leaves only pixels without a flux or an error marks the good ones.
+    """
+    if "mask" not in arrays or arrays["mask"].size < 2 or meta.get("format") == FORMAT:
         return []
-    name = names.get("mask", "mask")
+    name, mask = names.get("mask", "mask"), _mask(arrays)
+    if not mask.all():
+        measured = np.isfinite(_numbers(arrays, "flux"))
+        if "error" in arrays and arrays["error"].shape == measured.shape:
+            measured &= arrays["error"] > 0.0
+        if mask.shape != measured.shape or not (measured & mask).any() or (measured & ~mask).any():
+            return []
+        arrays["mask"] = ~mask
+        return [f"column {name} is zero only at pixels without data: zero was taken for bad"]
     if name.lower() == "mask":
         return []
     del arrays["mask"]

@@ -7,6 +7,7 @@ The wavelengths of an image are linear or logarithmic (`dispersion`), those of I
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -37,12 +38,26 @@ _MOST_ROWS = 5
 """Rows of an image that holds one spectrum: wavelength, flux, errors, sky, quality."""
 _SMALL, _LIKELY = 0.3, 5.0
 """Size of errors, at most, relative to the flux or to its noise."""
+_NO_STAR = re.compile(r"(?i)(sky|model|telluric|template|filter|throughput|response|lsf)")
+"""Names of tables that are no spectra of a star."""
 _GUESS = "a row of the image was taken for the errors, by its size"
 
 
+def _tables(file: SpectrumFile) -> dict[str, Any]:
+    """The tables with columns of wavelength and flux, by their names or else numbers."""
+    found: dict[str, Any] = {}
+    for number, hdu in enumerate(file.hdus):
+        if _is_table_of(hdu, file):
+            name = hdu.name.strip()
+            found[name if name and name not in found else f"{name or 'extension'} {number}"] = hdu
+    stars = {name: hdu for name, hdu in found.items() if not _NO_STAR.match(name)}
+    return stars or found
+
+
 def _table(file: SpectrumFile) -> Any:
-    """The first table with columns of wavelength and flux, or None."""
-    return next((hdu for hdu in file.hdus[1:] if _is_table_of(hdu, file)), None)
+    """The only table of `_tables`, or that which the user chooses."""
+    tables = _tables(file)
+    return tables[file.chosen(list(tables))] if len(tables) > 1 else next(iter(tables.values()))
 
 
 def _is_table_of(hdu: Any, file: SpectrumFile) -> bool:
@@ -152,6 +167,8 @@ def _rows(data: Any) -> Floats:
 def _read_image(file: SpectrumFile) -> RawSpectrum:
     hdu = _image(file)
     stated = _stated(hdu.header, file.header)
+    if (medium := headers.by_ctype(headers.card(hdu.header, f"CTYPE{_axis(hdu)}"))) is not None:
+        stated.setdefault("medium", medium)
     if _has_wavelength(hdu, file):
         columns = _planes(hdu, file)
     else:
@@ -164,7 +181,7 @@ def _planes(hdu: Any, file: SpectrumFile) -> dict[str, Column]:
     images = _images(file)
     bands = np.asarray(hdu.data, np.float64)
     sigma = None
-    if bands.ndim == 3:
+    if bands.ndim == 3 and bands.shape[1:] != (1, 1):
         bands, sigma = _bands(bands, hdu.header)
     shape = np.squeeze(bands).shape
     columns = {"flux": Column(np.squeeze(bands), headers.card(hdu.header, "BUNIT"))}
@@ -276,7 +293,7 @@ def _stated(*hdu_headers: fits.Header) -> dict[str, Any]:
 FITS_TABLE = SpectrumReader(
     "fits-table",
     "a FITS table with columns of wavelength and flux",
-    lambda file: file.is_fits and _table(file) is not None,
+    lambda file: file.is_fits and bool(_tables(file)),
     _read_table,
 )
 FITS_IMAGE = SpectrumReader(

@@ -14,8 +14,10 @@ from ...errors import SpectrumError
 from ...runtime.files import LARGEST_SPECTRUM, load_npz, parse_meta
 from ..spectrum import Spectrum
 from .columns import (
+    Column,
     RawSpectrum,
     columns_of,
+    from_columns,
     in_angstrom,
     known_columns,
     meta_of,
@@ -27,6 +29,8 @@ from .reader import SpectrumFile, SpectrumReader
 def _read(file: SpectrumFile) -> RawSpectrum:
     path = file.path
     arrays = load_npz(path, SpectrumError, LARGEST_SPECTRUM)
+    if "meta" not in arrays and ("flux" not in arrays or arrays["flux"].ndim < 2):
+        return from_columns({name: Column(array) for name, array in arrays.items()}, {}, file)
     require_columns(arrays, path)
     meta = parse_meta(arrays["meta"], path, SpectrumError) if "meta" in arrays else {}
     columns = {name: arrays[found] for name, found in known_columns(arrays).items()}

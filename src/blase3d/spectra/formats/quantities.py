@@ -25,7 +25,7 @@ WAVELENGTH_NAMES = (
     *("wavelength_air", "wave_air", "lambda_air", "air_wavelength", "air_wave", "awav"),
     *("loglam", "log_lam", "loglambda", "log_lambda", "logwave", "log_wave", "log_wavelength"),
     *("lnwave", "ln_wave", "ln_lambda", "lnlambda", "ln_wavelength"),
-    *("spectral_axis", "obswave", "lambda_obs", "angstrom", "angstroms", "w"),
+    *("spectral_axis", "obswave", "lambda_obs", "angstrom", "angstroms", "w", "wav", "opt_wave"),
     *WAVENUMBER_NAMES,
 )
 FLUX_NAMES = (
@@ -33,6 +33,7 @@ FLUX_NAMES = (
     *("normalized_flux", "normalised_flux", "norm_flux", "normflux", "flam", "f_lambda"),
     *("flux_normalized", "flux_normalised", "normalized", "normalised", "nflux", "flux_cal"),
     *("spec", "spectrum", "sci", "intensity", "counts", "fnu", "f_nu", "data", "value", "s", "f"),
+    *("opt_flam", "opt_counts"),
 )
 ERROR_NAMES = (
     *("error", "err", "errors", "errs", "sigma", "sig", "uncertainty", "uncert", "unc"),
@@ -42,14 +43,16 @@ ERROR_NAMES = (
     *("stdev", "noise", "serr", "err_reduced", "dflux", "flux_e", "e", "sigmas", "normalized_err"),
 )
 IVAR_NAMES = ("ivar", "inverse_variance", "invvar", "flux_ivar", "inv_var", "ivars", "fluxivar")
-VARIANCE_NAMES = ("variance", "var", "flux_variance", "flux_var", "vari", "fluxvar", "cov_diag")
+VARIANCE_NAMES = (
+    *("variance", "var", "flux_variance", "flux_var", "vari", "fluxvar", "cov_diag", "stat"),
+)
 WEIGHT_NAMES = ("weight", "weights", "wgt", "wt", "relative_weight")
 MASK_NAMES = (
     *("mask", "masked", "masks", "bpm", "badpix", "bad_pixel", "bad_pixels", "bad", "flag"),
     *("flags", "quality", "qual", "dq", "flux_mask", "flux_qual", "pixel_quality", "pixelflags"),
 )
 """Zero or false where a pixel may be used."""
-GOOD_NAMES = ("good", "valid", "ok", "goodpix", "good_pixel")
+GOOD_NAMES = ("good", "valid", "ok", "goodpix", "good_pixel", "opt_mask")
 """True or not zero where a pixel may be used."""
 CONTINUUM_NAMES = ("continuum", "cont")
 ORDER_NAMES = ("order", "orders", "echelle_order", "ord", "sporder")
@@ -216,6 +219,12 @@ def split_name(name: str) -> tuple[str, str | None]:
     if head in WAVELENGTH_NAMES and tail in _LENGTH:
         return head, unit or tail
     return stem, unit
+
+
+def counts_pixels(values: ArrayLike) -> bool:
+    """Return whether numbers are 0, 1, 2, ... or 1, 2, 3, ...: those of pixels or rows."""
+    numbers = np.ravel(values)
+    return len(numbers) > 2 and numbers[0] in (0, 1) and bool((np.diff(numbers) == 1).all())
 
 
 def first_named(names: Iterable[str], wanted: Iterable[str]) -> str | None:

@@ -35,6 +35,20 @@ _COMPRESSED: dict[bytes, Callable[[IO[bytes]], Any]] = {
     b"\xfd7zXZ\x00": lzma.LZMAFile,
 }
 """First bytes of compressed files, and what unpacks them."""
+_WEB_PAGE = "a web page, perhaps the message of a server"
+_OTHER_KINDS = {
+    b"<!doctype html": _WEB_PAGE,
+    b"<html": _WEB_PAGE,
+    b"<head": _WEB_PAGE,
+    b"\x89png": "an image (PNG)",
+    b"\xff\xd8\xff": "an image (JPEG)",
+    b"%pdf": "a PDF document",
+    b"\x89hdf": "an HDF5 file, which is not read",
+    b"\x93numpy": "an array of NumPy without names (.npy)",
+    b"\x80\x04\x95": "a pickle, which is not read since it may run code",
+    b"{": "JSON, which is not read",
+}
+"""First bytes, in lower case, of files that people take for spectra."""
 _PACKED_ENDINGS = ("gz", "bz2", "xz", "fz")
 _MOST_UNPACKED = 100
 """Bytes that a byte of a compressed file may unpack to, beyond `_ALWAYS_UNPACKED`."""
@@ -131,6 +145,14 @@ class SpectrumFile:
     def is_zip(self) -> bool:
         """Whether the content is that of a zip file, as .npz files are."""
         return self._head.startswith((b"PK\x03\x04", b"PK\x05\x06"))
+
+    @property
+    def other_kind(self) -> str | None:
+        """The kind of a file that has no spectrum for blase3D, in words; None if not known."""
+        head = self._head.lstrip().lower()
+        if not head:
+            return "empty"
+        return next((kind for start, kind in _OTHER_KINDS.items() if head.startswith(start)), None)
 
     @cached_property
     def text(self) -> str:

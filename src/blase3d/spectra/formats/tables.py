@@ -26,6 +26,7 @@ from .columns import (
     units_of,
 )
 from .headers import stated_in
+from .quantities import angstroms, counts_pixels, likely_unit
 from .reader import SpectrumFile, SpectrumReader
 from .text_parser import TextTable, has_numbers, parse_table
 
@@ -35,6 +36,10 @@ _MARKUP = ("<", "{", "[")
 """First characters of XML and JSON."""
 _FORMATS = (
     ("ascii.ecsv", re.compile(r"# %ECSV")),
+    (
+        "ascii.ipac",
+        re.compile(r"(\\[^\n]*\n)*\|[^\n]*\|[ \t]*\n\|( *(double|float|int|long|char|real) *\|)+"),
+    ),
     ("ascii.mrt", re.compile(r"(?s).{0,10000}?^Byte-by-byte Description of file", re.MULTILINE)),
 )
 """Formats of astropy, and how their texts begin."""
@@ -43,9 +48,12 @@ _UNITS = {"waveobs": "nm"}
 _MEDIUM = re.compile(r"\b(air|vac|vacuum)\b", re.IGNORECASE)
 _ABOUT_WAVELENGTHS = re.compile(r"wave|lambda|λ|medium", re.IGNORECASE)
 _OTHER_AXES = re.compile(
-    r"^(velocity|vel|v|rv|time|jd|mjd|bjd|phase|pixel|pix|freq|frequency|nu|energy)\b"
+    r"^(velocity|vel|v|rv|time|jd|hjd|mjd|r?bjd|date|epoch|year|phase|pixel|pix|freq|frequency|nu"
+    r"|energy|id|star|name|source_id|teff|logg|feh|mass|age|radius|ra|dec|mag|parallax)\b"
 )
 """Names of columns that are no wavelengths, though they increase."""
+_WAVELENGTHS = (500.0, 1e6)
+"""Å. Medians outside are no wavelengths of a star."""
 _MONOTONIC = 0.9
 """Share of steps in one direction in a column of wavelengths."""
 
@@ -79,6 +87,8 @@ def _from_text(found: TextTable, file: SpectrumFile) -> RawSpectrum:
         name: Column(values, units_known.get(name)) for name, values in found.columns.items()
     }
     names = list(columns)
+    if not found.named and found.header and _OTHER_AXES.match(found.header[-1].lower()):
+        columns = {f"{found.header[-1].split()[0]} (column 1)": columns.pop("column 1"), **columns}
     columns, guessed = _by_position(columns, recognised(columns, file), file)
     stated = stated_in(found.entries)
     if "medium" not in stated and (medium := _medium_in(found.header)):
@@ -102,7 +112,7 @@ def _by_position(
         for name, column in columns.items()
         if name not in names.values() and column.values.dtype.kind == "f"
     ]
-    if len(free) > 2 and _is_index(columns[free[0]].values):
+    if len(free) > 2 and counts_pixels(columns[free[0]].values):
         free = free[1:]
     roles: dict[str, str] = {}
     if "wavelength" not in names:
@@ -116,6 +126,8 @@ def _by_position(
         error = _likely_error(columns, flux, free) if not names else None
         if error is not None:
             roles[error] = "error"
+        if not names and (flags := _likely_flags(columns, free)) is not None:
+            roles[flags[0]] = flags[1]
     guessed = [f"{_shown(name)} was taken for the {role}" for name, role in roles.items()]
     return {roles.get(name, name): column for name, column in columns.items()}, guessed
 
@@ -124,17 +136,15 @@ def _shown(name: str) -> str:
     return name if name.startswith("column ") else f"column {name}"
 
 
-def _is_index(values: np.ndarray) -> bool:
-    """Whether a column counts the rows."""
-    return values[0] in (0.0, 1.0) and bool((np.diff(values) == 1.0).all())
-
-
 def _can_be_wavelength(name: str, values: np.ndarray) -> bool:
     if _OTHER_AXES.match(name.strip().lower()):
         return False
     steps = np.sign(np.diff(values))
     positive = bool((values[np.isfinite(values)] > 0.0).all())
-    return positive and len(steps) > 0 and abs(float(np.nanmean(steps))) >= 2 * _MONOTONIC - 1
+    if not positive or not len(steps) or abs(float(np.nanmean(steps))) < 2 * _MONOTONIC - 1:
+        return False
+    low, high = _WAVELENGTHS
+    return low < float(np.nanmedian(angstroms(values, likely_unit(values)))) < high
 
 
 def _likely_error(columns: Mapping[str, Column], flux: str, free: list[str]) -> str | None:
@@ -151,6 +161,15 @@ def _likely_error(columns: Mapping[str, Column], flux: str, free: list[str]) -> 
         if set(np.unique(finite[:1000])) <= {0.0, 1.0} and finite.any():
             continue
         return name
+    return None
+
+
+def _likely_flags(columns: Mapping[str, Column], free: list[str]) -> tuple[str, str] | None:
+    """The first column of zeros and ones, and its role: the ones are good if they are the most."""
+    for name in free:
+        values = columns[name].values
+        if set(np.unique(values)) == {0.0, 1.0}:
+            return name, "good" if values.mean() > 0.5 else "mask"
     return None
 
 
