@@ -222,9 +222,9 @@ def split_name(name: str) -> tuple[str, str | None]:
 
 
 def counts_pixels(values: ArrayLike) -> bool:
-    """Return whether numbers are 0, 1, 2, ... or 1, 2, 3, ...: those of pixels or rows."""
+    """Return whether numbers are those of pixels or rows: 0, 1, 2, ..., from 0, 1 or 2."""
     numbers = np.ravel(values)
-    return len(numbers) > 2 and numbers[0] in (0, 1) and bool((np.diff(numbers) == 1).all())
+    return len(numbers) > 2 and numbers[0] in (0, 1, 2) and bool((np.diff(numbers) == 1).all())
 
 
 def first_named(names: Iterable[str], wanted: Iterable[str]) -> str | None:
