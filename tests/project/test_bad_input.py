@@ -799,6 +799,15 @@ def test_every_verb_has_rows() -> None:
 
 # --- the same from Python ------------------------------------------------------------------------
 
+
+def by_specutils(path: Path, **options: Any) -> Any:
+    """A spectrum that specutils reads with the readers of blase3D."""
+    import specutils
+
+    b3.register_specutils()
+    return specutils.Spectrum.read(str(path), format="blase3d", **options)
+
+
 PYTHON: dict[str, tuple[Callable[[World, Path], object], str]] = {
     "open_grid": (lambda w, t: b3.open_grid(t / "out.npz"), "no .npz file"),
     "open_archive": (lambda w, t: b3.open_archive(w.zarr), "expected 'blase3d-clones'"),
@@ -808,6 +817,7 @@ PYTHON: dict[str, tuple[Callable[[World, Path], object], str]] = {
         "would be lost",
     ),
     "read_spectrum": (lambda w, t: b3.read_spectrum(w.star, medium="water"), "'water'"),
+    "register_specutils": (lambda w, t: by_specutils(w.star, medium="water"), "'water'"),
     "write_spectrum": (
         lambda w, t: b3.write_spectrum(b3.read_spectrum(w.star), t / "full.npz"),
         "would be lost",

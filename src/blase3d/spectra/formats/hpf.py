@@ -14,10 +14,7 @@ import warnings
 
 import numpy as np
 from astropy import units
-from astropy.coordinates import EarthLocation, SkyCoord
 from astropy.io import fits
-from astropy.time import Time
-from astropy.utils import iers
 
 from ...runtime.arrays import Bools, Floats
 from .columns import RawSpectrum
@@ -88,6 +85,11 @@ def _barycentric_correction(header: fits.Header) -> float | None:
         return float(header["BRVCORR"]) / 1e3
     if not {"QRA", "QDEC", "DATE-OBS"} <= set(header):
         return None
+    # imported here: half a second that no other file needs
+    from astropy.coordinates import EarthLocation, SkyCoord
+    from astropy.time import Time
+    from astropy.utils import iers
+
     star = SkyCoord(header["QRA"], header["QDEC"], unit=(units.hourangle, units.deg))
     longitude, latitude, height = SITE
     site = EarthLocation.from_geodetic(longitude, latitude, height)
