@@ -136,3 +136,79 @@ def test_files_of_other_kinds_are_called_by_their_kind(tmp_path, content):
     (tmp_path / "star.fits").write_bytes(content)
     with pytest.raises(SpectrumError, match=OTHERS[content]):
         read_spectrum(tmp_path / "star.fits")
+
+
+MASKS = ({"SPEC_DQ": MASK * 4}, {"mask": GOOD}, {"spec_mask": MASK})
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_masks_by_the_name_of_the_flux_and_masks_of_good_pixels(tmp_path, mask):
+    columns = {"wavelength": WAVE, "spec": GARBAGE, "err": ERROR}
+    padded = {name: np.tile(values, 1) for name, values in {**columns, **mask}.items()}
+    if "mask" in mask:  # most pixels are good
+        padded["spec"], padded["mask"] = np.where(NINTH, 7.0, FLUX), ~NINTH
+    star = read_spectrum(table(tmp_path / "star.fits", padded), "vacuum")
+    assert star.mask[NINTH if "mask" in mask else MASK].all()
+    assert (star.flux[~star.mask] < 7.0).all()
+
+
+NINTH = np.arange(len(WAVE)) == 9
+
+
+def test_errors_and_masks_of_the_user_replace_those_with_known_names(tmp_path):
+    columns = {"wavelength": WAVE, "flux": GARBAGE, "err": 9.0 * ERROR, "v": VARIANCE, "mask": GOOD}
+    path = table(tmp_path / "star.fits", columns)
+    star = right(path, columns={"variance": "v", "good": "mask"})
+    np.testing.assert_allclose(star.error[GOOD], ERROR[GOOD])
+
+
+def test_rows_of_an_image_are_flux_errors_and_mask(tmp_path):
+    cards = {"CRVAL1": WAVE[0], "CDELT1": WAVE[1] - WAVE[0], "CUNIT1": "Angstrom"}
+    path = image(tmp_path / "star.fits", np.stack([GARBAGE, ERROR, MASK]), cards)
+    assert read_spectrum(path, "vacuum").mask[MASK].all()
+
+
+def test_natural_logarithms_called_log(tmp_path):
+    steps = np.log(WAVE[0]) + 1e-5 * np.arange(len(FLUX))
+    cards = {"CRVAL1": steps[0], "CDELT1": 1e-5, "CUNIT1": "log(Angstrom)", "CTYPE1": "log(wave)"}
+    star = read_spectrum(image(tmp_path / "star.fits", FLUX, cards), "vacuum")
+    np.testing.assert_allclose(star.wavelength, np.exp(steps))
+
+
+def test_wavelengths_of_no_star_are_refused(tmp_path):
+    path = table(tmp_path / "star.fits", {"wavelength": WAVE * 1e-5, "flux": FLUX})
+    with pytest.raises(SpectrumError, match="expected those of a star"):
+        read_spectrum(path, "vacuum")
+
+
+def test_errors_are_those_of_the_flux_beside_a_normalised_one(tmp_path):
+    cards = {"CRVAL1": WAVE[0], "CDELT1": WAVE[1] - WAVE[0], "CUNIT1": "Angstrom"}
+    planes = ("SIGMA", ERROR), ("NORMALISED", FLUX / 5.0)
+    star = read_spectrum(image(tmp_path / "star.fits", FLUX, cards, *planes), "vacuum")
+    np.testing.assert_allclose(star.flux, FLUX)
+
+
+def test_orders_of_different_lengths_in_a_table(tmp_path):
+    def orders(values):
+        found = np.empty(2, object)
+        found[:] = [values[:200], values[200:]]
+        return found
+
+    columns = [fits.Column("WAVE", "PD()", array=orders(WAVE), unit="Angstrom")]
+    columns += [fits.Column("FLUX", "PD()", array=orders(FLUX))]
+    hdus = [fits.PrimaryHDU(), fits.BinTableHDU.from_columns(columns)]
+    fits.HDUList(hdus).writeto(tmp_path / "star.fits")
+    star = right(tmp_path / "star.fits")
+    assert set(star.order) == {0, 1}
+
+
+def test_a_text_that_ends_as_in_ms_dos(tmp_path):
+    rows = "\r\n".join(f"{w!r} {f!r}" for w, f in zip(WAVE.tolist(), FLUX.tolist(), strict=True))
+    (tmp_path / "star.txt").write_bytes(rows.encode() + b"\r\n\x1a")
+    right(tmp_path / "star.txt")
+
+
+def test_coefficients_of_sdss_without_its_other_keywords(tmp_path):
+    cards = {"COEFF0": np.log10(WAVE[0]), "COEFF1": 1e-5, "DC-FLAG": 1}
+    star = read_spectrum(image(tmp_path / "star.fits", FLUX, cards), "vacuum")
+    np.testing.assert_allclose(star.wavelength, WAVE[0] * 10.0 ** (1e-5 * np.arange(len(FLUX))))

@@ -297,6 +297,7 @@ def from_columns(
         if unit != "Angstrom":
             guessed.append(f"wavelengths without a unit were taken for {unit}, by their values")
     arrays: dict[str, NDArray[Any]] = {"wavelength": in_angstrom(values, unit, file.path)}
+    _require_stellar(arrays["wavelength"], unit, file.path)
     for name in ("flux", "mask", "continuum", "order", "pixel_resolution"):
         if name in names:
             arrays[name] = np.asarray(columns[names[name]].values)
@@ -326,6 +327,7 @@ ROLES = {
 }
 """Names of columns, in the order of preference, by the role that they have."""
 _ERROR_KINDS = ("error", "ivar", "variance", "weight")
+_MASK_KINDS = ("mask", "good")
 
 
 def recognised(names: Iterable[str], file: SpectrumFile) -> dict[str, str]:
@@ -335,10 +337,13 @@ def recognised(names: Iterable[str], file: SpectrumFile) -> dict[str, str]:
     """
     known = list(names)
     found = {role: quantities.first_named(known, wanted) for role, wanted in ROLES.items()}
+    for roles in (_ERROR_KINDS, _MASK_KINDS):  # the user's replaces others of its kind
+        if set(roles) & set(file.columns):
+            found |= dict.fromkeys(roles)
     for role, name in file.columns.items():
         found[role] = _named(known, name)
     names = {role: name for role, name in found.items() if name is not None}
-    return {**names, **_error_of_flux(known, names)}
+    return {**names, **_error_of_flux(known, names), **_mask_of_flux(known, names)}
 
 
 _ERROR_WORDS = {
@@ -365,6 +370,15 @@ def _error_of_flux(known: list[str], names: Mapping[str, str]) -> dict[str, str]
     return {}
 
 
+def _mask_of_flux(known: list[str], names: Mapping[str, str]) -> dict[str, str]:
+    """The mask, if its name is that of the flux and of a mask: `spec_dq`; or none."""
+    if "flux" not in names or set(_MASK_KINDS) & set(names):
+        return {}
+    flux = quantities.split_name(names["flux"])[0]
+    found = quantities.first_named(known, [f"{flux}_{word}" for word in quantities.MASK_NAMES])
+    return {} if found is None else {"mask": found}
+
+
 def _named(names: list[str], wanted: str) -> str | None:
     """The name that is wanted, in any case or by its number from 1; None if there is none."""
     by_case = {name.lower(): name for name in reversed(names)}
@@ -389,6 +403,17 @@ def _require_wavelengths(values: NDArray[Any], path: Path) -> None:
         raise SpectrumError(
             f"{path} has numbers of pixels, {np.ravel(values)[0]:.0f} to {np.ravel(values)[-1]:.0f}"
             ", instead of wavelengths; give a file that is calibrated."
+        )
+
+
+def _require_stellar(wavelength: Floats, unit: str, path: Path) -> None:
+    """Raise `SpectrumError` for wavelengths (Å) that no spectrum of a star has."""
+    known = wavelength[np.isfinite(wavelength) & (wavelength > 0.0)]
+    middle = float(np.median(known)) if known.size else quantities.SHORTEST
+    if not quantities.SHORTEST <= middle <= quantities.LONGEST:
+        raise SpectrumError(
+            f"{path} has wavelengths near {middle:.3g} Å, if {unit} is their unit; expected those "
+            "of a star. Correct the unit, or give other columns or another unit."
         )
 
 
@@ -501,6 +526,8 @@ def _scale_weights(arrays: dict[str, NDArray[Any]], name: str) -> list[str]:
     return [f"column {name} was taken for the inverse variance"]
 
 
+_MOST_MASKED = 0.9
+"""Share of ones in a mask above which they are the good pixels."""
 _LIKELY = 3.0
 """Factor to the noise of the flux within which weights are inverse variances."""
 
@@ -519,10 +546,13 @@ def _judge_mask(
         measured = np.isfinite(_numbers(arrays, "flux"))
         if "error" in arrays and arrays["error"].shape == measured.shape:
             measured &= arrays["error"] > 0.0
-        if mask.shape != measured.shape or not (measured & mask).any() or (measured & ~mask).any():
+        if mask.shape != measured.shape or not (measured & mask).any():
+            return []
+        flags = bool((arrays["mask"] == mask).all()) or arrays["mask"].dtype.kind not in "biuf"
+        if (measured & ~mask).any() and not (flags and mask.mean() > _MOST_MASKED):
             return []
         arrays["mask"] = ~mask
-        return [f"column {name} is zero only at pixels without data: zero was taken for bad"]
+        return [f"column {name} is zero at few pixels: zero was taken for bad"]
     if name.lower() == "mask":
         return []
     del arrays["mask"]

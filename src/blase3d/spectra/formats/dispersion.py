@@ -59,8 +59,8 @@ def wavelength_axis(header: fits.Header, count: int, axis: int = 1) -> tuple[Flo
 
 
 def _first(header: fits.Header, axis: int) -> float | None:
-    """The value at the reference pixel; W0 in IRAF's old files."""
-    return number(header, f"CRVAL{axis}", *(("W0",) if axis == 1 else ()))
+    """The value at the reference pixel; W0 in IRAF's old files, COEFF0 in those of SDSS."""
+    return number(header, f"CRVAL{axis}", *(("W0", "COEFF0") if axis == 1 else ()))
 
 
 def _step(header: fits.Header, axis: int) -> float | None:
@@ -68,7 +68,7 @@ def _step(header: fits.Header, axis: int) -> float | None:
 
     The standard ignores CDELT beside CD.
     """
-    old = ("WPC",) if axis == 1 else ()
+    old = ("WPC", "COEFF1") if axis == 1 else ()
     matrix, delta = number(header, f"CD{axis}_{axis}"), number(header, f"CDELT{axis}", *old)
     if delta is not None and (matrix is None or matrix in (0.0, 1.0)):
         scale = number(header, f"PC{axis}_{axis}")

@@ -70,7 +70,7 @@ def _read_table(file: SpectrumFile) -> RawSpectrum:
     hdu = _table(file)
     names = set(recognised(hdu.columns.names, file).values())
     columns = {
-        name: Column(hdu.data[name], hdu.columns[name].unit if name in names else None)
+        name: Column(_padded(hdu.data[name]), hdu.columns[name].unit if name in names else None)
         for name in hdu.columns.names
         if file.columns or name in names or _is_wavelength(name)
     }
@@ -79,6 +79,16 @@ def _read_table(file: SpectrumFile) -> RawSpectrum:
     else:
         _require_orders(columns[recognised(columns, file)["wavelength"]].values, file)
     return from_columns(columns, _stated(hdu.header, file.header), file)
+
+
+def _padded(values: Any) -> Any:
+    """Vectors of different lengths as (rows, pixels), filled up with NaN; others as they are."""
+    if values.dtype.kind != "O":
+        return values
+    found = np.full((len(values), max(map(len, values))), np.nan)
+    for row, vector in zip(found, values, strict=True):
+        row[: len(vector)] = vector
+    return found
 
 
 def _is_wavelength(name: str) -> bool:
@@ -122,10 +132,13 @@ def _flux_image(file: SpectrumFile) -> Any:
     """The image that is named flux, or the first one that is not named otherwise."""
     images = _images(file)
     roles = recognised(images, file)
-    if "flux" in roles:
-        return images[roles["flux"]]
     others = set(roles.values())
-    return next((hdu for name, hdu in images.items() if name not in others), None)
+    unnamed = next((hdu for name, hdu in images.items() if name not in others), None)
+    if "flux" in roles and not (
+        "norm" in roles["flux"].lower() and unnamed is images.get("PRIMARY")
+    ):
+        return images[roles["flux"]]
+    return unnamed
 
 
 def _has_wavelength(hdu: Any, file: SpectrumFile) -> bool:
@@ -252,6 +265,10 @@ def _one_row(columns: dict[str, Column], file: SpectrumFile) -> dict[str, Column
             f"{file.path} has {len(rows)} spectra at the same wavelengths, expected one; write one "
             "of them to a file."
         )
+    flags = next((row for row in rows[1:] if set(np.unique(row)) == {0.0, 1.0}), None)
+    if flags is not None:
+        guess = "a row of zeros and ones was taken for the mask"
+        found.setdefault("mask", Column(flags if flags.mean() < 0.5 else 1.0 - flags, guess=guess))
     return {"error": Column(error, guess=_GUESS), **found}
 
 

@@ -75,7 +75,8 @@ def _attributes(header: fits.Header, axis: int) -> tuple[str, str]:
     texts = []
     for name in sorted(name for name in header if name.startswith(f"WAT{axis}_")):
         image = re.match(r"^.{8}= '(.*)'\s*(/.*)?$", header.cards[name].image)
-        texts.append((image[1] if image else str(header[name])).replace("''", "'"))
+        one_card = image is not None and len(header.cards[name].image) <= 80
+        texts.append((image[1] if image and one_card else str(header[name])).replace("''", "'"))
     return "".join(texts), "".join(text.ljust(_CARD) for text in texts)
 
 

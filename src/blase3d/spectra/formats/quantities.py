@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,6 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...runtime.arrays import Bools, Floats
 
+SHORTEST, LONGEST = 100.0, 1e7
+"""Å. Wavelengths of no spectrum of a star are beyond."""
 WAVENUMBER_NAMES = ("wavenumber", "wavenumbers", "wave_number", "wn")
 """Wavenumbers in vacuum, as Fourier transform spectrometers measure; cm⁻¹ unless stated."""
 WAVELENGTH_NAMES = (
@@ -26,6 +29,7 @@ WAVELENGTH_NAMES = (
     *("loglam", "log_lam", "loglambda", "log_lambda", "logwave", "log_wave", "log_wavelength"),
     *("lnwave", "ln_wave", "ln_lambda", "lnlambda", "ln_wavelength"),
     *("spectral_axis", "obswave", "lambda_obs", "angstrom", "angstroms", "w", "wav", "opt_wave"),
+    *("wave_obs", "wavelength_obs", "obs_wave", "obs_wavelength"),
     *WAVENUMBER_NAMES,
 )
 FLUX_NAMES = (
@@ -41,6 +45,7 @@ ERROR_NAMES = (
     *("flux_sigma", "error_flux", "err_flux", "sigma_flux", "eflux", "e_flux", "flux_errors"),
     *("uncertainties", "errflux", "sigflux", "flux_sig", "fluxsigma", "flux_std", "std", "stddev"),
     *("stdev", "noise", "serr", "err_reduced", "dflux", "flux_e", "e", "sigmas", "normalized_err"),
+    *("df", "ef", "ierr", "σ"),
 )
 IVAR_NAMES = ("ivar", "inverse_variance", "invvar", "flux_ivar", "inv_var", "ivars", "fluxivar")
 VARIANCE_NAMES = (
@@ -95,8 +100,12 @@ def angstroms(values: ArrayLike, unit: object) -> Floats:
     words = str(unit).strip()
     if match := _LOG.match(words):
         base = np.e if match[1].lower() in ("ln", "loge") else 10.0
-        with np.errstate(over="ignore"):
-            return angstroms(base**numbers, match[2] or "Angstrom")
+        with np.errstate(over="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # no finite number
+            found = angstroms(base**numbers, match[2] or "Angstrom")
+            if match[1].lower() == "log" and np.nanmedian(found) > LONGEST:
+                return angstroms(np.exp(numbers), match[2] or "Angstrom")
+            return found
     found = length_unit(unit)
     if found == units.AA:
         return numbers

@@ -43,6 +43,7 @@ _OTHER_KINDS = {
     b"\x89png": "an image (PNG)",
     b"\xff\xd8\xff": "an image (JPEG)",
     b"%pdf": "a PDF document",
+    b"\x1f\x9d": "packed by compress (.Z), which is not read",
     b"\x89hdf": "an HDF5 file, which is not read",
     b"\x93numpy": "an array of NumPy without names (.npy)",
     b"\x80\x04\x95": "a pickle, which is not read since it may run code",
@@ -162,7 +163,7 @@ class SpectrumFile:
         """
         if self.is_fits or self.is_zip:
             return ""
-        content = self.stream.read()
+        content = self.stream.read().rstrip(b"\x1a")
         self.stream.seek(0)
         return _decoded(content).replace("\r\n", "\n").replace("\r", "\n")
 
