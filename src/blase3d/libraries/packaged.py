@@ -20,9 +20,9 @@ SNR = 100.0
 """Signal-to-noise ratio per pixel of the star."""
 RV = 23.4
 """km/s"""
-VSINI = 4.0
+VSINI = 2.0
 """km/s"""
-STAR_RESOLUTION = 50_000.0
+STAR_RESOLUTION = 100_000.0
 """Resolving power of the instrument of the star, which its file states."""
 _SEED = 20261123
 
