@@ -212,3 +212,42 @@ def test_coefficients_of_sdss_without_its_other_keywords(tmp_path):
     cards = {"COEFF0": np.log10(WAVE[0]), "COEFF1": 1e-5, "DC-FLAG": 1}
     star = read_spectrum(image(tmp_path / "star.fits", FLUX, cards), "vacuum")
     np.testing.assert_allclose(star.wavelength, WAVE[0] * 10.0 ** (1e-5 * np.arange(len(FLUX))))
+
+
+CARDS = {"CRVAL1": WAVE[0], "CDELT1": WAVE[1] - WAVE[0], "CUNIT1": "Angstrom"}
+
+
+def test_images_without_names_are_errors_and_mask(tmp_path):
+    planes = ("", ERROR), ("", MASK.astype(float))
+    star = right(image(tmp_path / "star.fits", GARBAGE, CARDS, *planes))
+    assert star.mask[MASK].all()
+    np.testing.assert_allclose(star.error[GOOD], ERROR[GOOD])
+    assert len(star.meta["guessed"]) == 2
+
+
+def test_the_band_of_the_object_is_read(tmp_path):
+    names = {"BANDID1": "sky spectrum", "BANDID2": "object", "BANDID3": "noise", "BANDID4": "flat"}
+    bands = np.stack([GARBAGE, FLUX, ERROR, FLUX])[:, None, :]
+    star = right(image(tmp_path / "star.fits", bands, {**CARDS, **names}))
+    np.testing.assert_allclose(star.error, ERROR)
+
+
+@pytest.mark.parametrize("second", [{"dq": MASK * 4}, {"ivar": IVAR * GOOD}])
+def test_bad_pixels_that_a_second_column_knows(tmp_path, second):
+    columns = {"wavelength": WAVE, "flux": GARBAGE, "err": ERROR, "mask": 0 * MASK, **second}
+    star = right(table(tmp_path / "star.fits", columns))
+    usable = ~star.mask & np.isfinite(star.error)
+    assert not usable[MASK].any()
+
+
+@pytest.mark.parametrize("unit", ["Angstrom (air)", "Angstrom (in air)", "Angstrom, air"])
+def test_a_medium_in_the_unit(tmp_path, unit):
+    path = table(tmp_path / "star.fits", {"wavelength": WAVE, "flux": FLUX})
+    fits.setval(path, "TUNIT1", value=unit, ext=1)
+    star = read_spectrum(path)
+    assert star.meta["converted_from"] == "air"
+
+
+def test_numbers_of_columns_count_all_columns(tmp_path):
+    columns = {"name": ["x"] * len(WAVE), "wavelength": WAVE, "a": FLUX * 2.0, "b": FLUX}
+    right(table(tmp_path / "star.fits", columns), columns={"flux": "4"})

@@ -298,6 +298,7 @@ def from_columns(
             guessed.append(f"wavelengths without a unit were taken for {unit}, by their values")
     arrays: dict[str, NDArray[Any]] = {"wavelength": in_angstrom(values, unit, file.path)}
     _require_stellar(arrays["wavelength"], unit, file.path)
+    names = _with_flags(names, columns, file)
     for name in ("flux", "mask", "continuum", "order", "pixel_resolution"):
         if name in names:
             arrays[name] = np.asarray(columns[names[name]].values)
@@ -326,6 +327,8 @@ ROLES = {
     "pixel_resolution": quantities.RESOLUTION_NAMES,
 }
 """Names of columns, in the order of preference, by the role that they have."""
+_WITH_MEDIUM = re.compile(r"\s*[(,]\s*(?:in )?(air|vac|vacuum)\)?$", re.IGNORECASE)
+"""The medium in a unit: `Angstrom (air)`."""
 _ERROR_KINDS = ("error", "ivar", "variance", "weight")
 _MASK_KINDS = ("mask", "good")
 
@@ -429,7 +432,8 @@ def _unit_of(
     logarithmic = "log(Angstrom)" if in_name[0].startswith("log") else None
     if in_name[0].startswith("ln"):
         logarithmic = "ln(Angstrom)"
-    units_stated = (columns[name].unit, _length_in(in_name[1]), stated, file.unit)
+    of_column = _WITH_MEDIUM.sub("", columns[name].unit or "")
+    units_stated = (of_column, _length_in(in_name[1]), stated, file.unit)
     unit = next(
         (str(unit) for unit in units_stated if unit is not None and str(unit).strip()), None
     )
@@ -459,11 +463,31 @@ def _medium_of(name: str, columns: Mapping[str, Column]) -> str | None:
     stems = {quantities.split_name(other)[0] for other in columns}
     stem = quantities.split_name(name)[0]
     words = set(stem.split("_"))
+    if (in_unit := _WITH_MEDIUM.search(columns[name].unit or "")) is not None:
+        words.add(in_unit[1].lower())
     if stem in quantities.WAVENUMBER_NAMES:
         return "vacuum"
     if {"air", "awav"} & words or {f"{stem}_vac", f"{stem}_vacuum"} & stems:
         return "air"
     return "vacuum" if {"vac", "vacuum"} & words or f"{stem}_air" in stems else None
+
+
+def _with_flags(
+    names: dict[str, str], columns: Mapping[str, Column], file: SpectrumFile
+) -> dict[str, str]:
+    """The roles, with another column as the mask if that of the first name is zero everywhere."""
+    if "mask" not in names or "mask" in file.columns or _flags(columns[names["mask"]]):
+        return names
+    stems = {quantities.split_name(name)[0]: name for name in columns}
+    others = (stems[name] for name in quantities.MASK_NAMES if name in stems)
+    mask = next((name for name in others if _flags(columns[name])), names["mask"])
+    return {**names, "mask": mask}
+
+
+def _flags(column: Column) -> bool:
+    """Whether a column of numbers flags some pixels, but not all."""
+    values = np.asarray(column.values)
+    return values.dtype.kind in "biuf" and bool(values.any()) and not bool(values.all())
 
 
 def _add_good(
@@ -485,7 +509,11 @@ def _add_error(
         return []
     values = _floats(columns[names[kind]].values, names[kind])
     if kind == "error":
-        arrays["error"] = values
+        weight = _floats(columns[names["ivar"]].values, "ivar") if "ivar" in names else None
+        unusable = np.zeros(1, bool) if weight is None else ~(weight > 0.0)
+        if unusable.shape != values.shape or unusable.all():
+            unusable = np.zeros(1, bool)
+        arrays["error"] = np.where(unusable, np.nan, values)
         return []
     arrays["error"] = quantities.to_error(values, kind)
     return _scale_weights(arrays, names[kind]) if kind == "weight" else []

@@ -40,6 +40,9 @@ _SMALL, _LIKELY = 0.3, 5.0
 """Size of errors, at most, relative to the flux or to its noise."""
 _NO_STAR = re.compile(r"(?i)(sky|model|telluric|template|filter|throughput|response|lsf)")
 """Names of tables that are no spectra of a star."""
+_SIGMA_BAND = re.compile(r"sigma|noise|error")
+_OTHER_BANDS = re.compile(r"sigma|noise|error|sky|background|raw|signal|lamp|flat|arc")
+"""Beginnings of BANDID, in lower case."""
 _GUESS = "a row of the image was taken for the errors, by its size"
 
 
@@ -68,11 +71,12 @@ def _is_table_of(hdu: Any, file: SpectrumFile) -> bool:
 
 def _read_table(file: SpectrumFile) -> RawSpectrum:
     hdu = _table(file)
-    names = set(recognised(hdu.columns.names, file).values())
+    roles = recognised(hdu.columns.names, file)
+    names, shape = set(roles.values()), hdu.data[roles["flux"]].shape
     columns = {
         name: Column(_padded(hdu.data[name]), hdu.columns[name].unit if name in names else None)
         for name in hdu.columns.names
-        if file.columns or name in names or _is_wavelength(name)
+        if file.columns or name in names or hdu.data[name].shape == shape or _is_wavelength(name)
     }
     if len(hdu.data) == 1:
         columns = _first_row(columns)
@@ -209,11 +213,32 @@ def _planes(hdu: Any, file: SpectrumFile) -> dict[str, Column]:
         elif role == "wavelength" and values.shape in (shape, shape[-1:]):
             unit = headers.card(plane.header, "BUNIT", "CUNIT1", "TUNIT1")
             columns["wavelength"] = Column(values, unit)
+    unnamed = [
+        np.squeeze(np.asarray(other.data, np.float64))
+        for other in images.values()
+        if other is not hdu and not other.name.strip().removeprefix("PRIMARY")
+    ]
+    columns |= _by_values(columns, [values for values in unnamed if values.shape == shape])
     if "wavelength" not in columns:
         columns |= _dispersed(hdu, file, shape)
     if len(shape) == 2 and columns["wavelength"].values.ndim == 1:
         columns = _one_row(columns, file)
     return columns
+
+
+def _by_values(columns: Mapping[str, Column], planes: list[Floats]) -> dict[str, Column]:
+    """Errors and mask among images without names, unless they are known."""
+    found: dict[str, Column] = {}
+    flags = [plane for plane in planes if set(np.unique(plane)) == {0.0, 1.0}]
+    others = [plane.ravel() for plane in planes if not any(plane is flag for flag in flags)]
+    shape = columns["flux"].values.shape
+    error = _likely_errors(columns["flux"].values.ravel(), others)
+    if error is not None and not {"error", "ivar", "variance"} & set(columns):
+        found["error"] = Column(error.reshape(shape), guess=_GUESS.replace("a row of the", "an"))
+    if flags and not {"mask", "good"} & set(columns):
+        guess = "an image of zeros and ones was taken for the mask"
+        found["mask"] = Column(flags[0] if flags[0].mean() < 0.5 else 1.0 - flags[0], guess=guess)
+    return found
 
 
 def _kind(role: str, header: fits.Header) -> str:
@@ -229,10 +254,11 @@ def _kind(role: str, header: fits.Header) -> str:
 def _bands(data: Floats, header: fits.Header) -> tuple[Floats, Floats | None]:
     """The spectrum and its errors, of the bands (bands, rows, pixels) of IRAF's apextract."""
     names = [str(headers.card(header, f"BANDID{i + 1}") or "").lower() for i in range(len(data))]
-    sigma = next((i for i, name in enumerate(names) if name.startswith("sigma")), None)
+    sigma = next((i for i, name in enumerate(names) if _SIGMA_BAND.match(name)), None)
     if sigma is None and len(data) == 4 and not any(names):
         sigma = 3
-    return data[0], None if sigma is None else data[sigma]
+    flux = next((i for i, name in enumerate(names) if not _OTHER_BANDS.match(name)), 0)
+    return data[flux], None if sigma is None else data[sigma]
 
 
 def _dispersed(hdu: Any, file: SpectrumFile, shape: tuple[int, ...]) -> dict[str, Column]:

@@ -30,17 +30,18 @@ def _read(file: SpectrumFile) -> RawSpectrum:
     path = file.path
     arrays = load_npz(path, SpectrumError, LARGEST_SPECTRUM)
     if "meta" not in arrays and ("flux" not in arrays or arrays["flux"].ndim < 2):
-        return from_columns({name: Column(array) for name, array in arrays.items()}, {}, file)
+        columns = {name: Column(array) for name, array in arrays.items() if array.ndim > 0}
+        return from_columns(columns, {}, file)
     require_columns(arrays, path)
     meta = parse_meta(arrays["meta"], path, SpectrumError) if "meta" in arrays else {}
-    columns = {name: arrays[found] for name, found in known_columns(arrays).items()}
+    known = {name: arrays[found] for name, found in known_columns(arrays).items()}
     unit = meta.pop("wavelength_unit", None) or file.unit or "Angstrom"
-    columns["wavelength"] = in_angstrom(columns["wavelength"], unit, path)
-    if columns["flux"].ndim == 2:
-        columns = _single_node(columns, path)
+    known["wavelength"] = in_angstrom(known["wavelength"], unit, path)
+    if known["flux"].ndim == 2:
+        known = _single_node(known, path)
         if {"labels", "label_names"} <= set(arrays):
             meta["labels"] = _labels(arrays)
-    return RawSpectrum(columns, meta.pop("medium", None), meta.pop("resolution", None), meta)
+    return RawSpectrum(known, meta.pop("medium", None), meta.pop("resolution", None), meta)
 
 
 def _single_node(columns: dict[str, NDArray[Any]], path: Path) -> dict[str, NDArray[Any]]:

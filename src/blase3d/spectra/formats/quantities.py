@@ -45,7 +45,7 @@ ERROR_NAMES = (
     *("flux_sigma", "error_flux", "err_flux", "sigma_flux", "eflux", "e_flux", "flux_errors"),
     *("uncertainties", "errflux", "sigflux", "flux_sig", "fluxsigma", "flux_std", "std", "stddev"),
     *("stdev", "noise", "serr", "err_reduced", "dflux", "flux_e", "e", "sigmas", "normalized_err"),
-    *("df", "ef", "ierr", "σ"),
+    *("df", "ef", "ierr", "σ", "errorspectrum", "error_spectrum", "sigma_spectrum", "err_spec"),
 )
 IVAR_NAMES = ("ivar", "inverse_variance", "invvar", "flux_ivar", "inv_var", "ivars", "fluxivar")
 VARIANCE_NAMES = (
