@@ -251,3 +251,20 @@ def test_a_medium_in_the_unit(tmp_path, unit):
 def test_numbers_of_columns_count_all_columns(tmp_path):
     columns = {"name": ["x"] * len(WAVE), "wavelength": WAVE, "a": FLUX * 2.0, "b": FLUX}
     right(table(tmp_path / "star.fits", columns), columns={"flux": "4"})
+
+
+def test_one_of_several_images_with_other_wavelengths_is_chosen(tmp_path):
+    path = image(tmp_path / "star.fits", None, {}, ("ORDER1", FLUX), ("ORDER2", FLUX / 9.0))
+    for number, start in enumerate((4000.0, WAVE[0]), 1):
+        for name, value in {**CARDS, "CRVAL1": start}.items():
+            fits.setval(path, name, value=value, ext=number)
+    with pytest.raises(SpectrumError, match=r"has 2 spectra \(ORDER1, ORDER2\)"):
+        read_spectrum(path, "vacuum")
+    np.testing.assert_allclose(read_spectrum(path, "vacuum", source="ORDER2").flux, FLUX / 9.0)
+
+
+def test_a_mask_that_the_user_names_is_not_judged(tmp_path):
+    columns = {"wavelength": WAVE, "flux": FLUX, "bad": np.arange(len(WAVE)) > 9}
+    path = table(tmp_path / "star.fits", columns)
+    assert read_spectrum(path, "vacuum").mask.sum() == 10
+    assert read_spectrum(path, "vacuum", columns={"mask": "bad"}).mask.sum() == len(WAVE) - 10

@@ -306,7 +306,8 @@ def from_columns(
     guessed += _add_error(arrays, names, columns, file.path)
     guessed += _unused(columns, names)
     _match_units(arrays, names, columns, file.path)
-    guessed += _judge_mask(arrays, names, meta)
+    if meta.get("format") != FORMAT and "mask" not in file.columns:
+        guessed += _judge_mask(arrays, names)
     if meta.get("format") != FORMAT:
         meta |= {"columns": names, "unit": unit}
     medium = meta.pop("medium", None) or _medium_of(names["wavelength"], columns)
@@ -560,14 +561,12 @@ _LIKELY = 3.0
 """Factor to the noise of the flux within which weights are inverse variances."""
 
 
-def _judge_mask(
-    arrays: dict[str, NDArray[Any]], names: Mapping[str, str], meta: Mapping[str, Any]
-) -> list[str]:
+def _judge_mask(arrays: dict[str, NDArray[Any]], names: Mapping[str, str]) -> list[str]:
     """Drop a mask that ignores all pixels; return what was guessed.
 
     A mask that leaves only pixels without a flux or an error marks the good ones.
     """
-    if "mask" not in arrays or arrays["mask"].size < 2 or meta.get("format") == FORMAT:
+    if "mask" not in arrays or arrays["mask"].size < 2:
         return []
     name, mask = names.get("mask", "mask"), _mask(arrays)
     if not mask.all():

@@ -182,7 +182,7 @@ def _rows(data: Any) -> Floats:
 
 
 def _read_image(file: SpectrumFile) -> RawSpectrum:
-    hdu = _image(file)
+    hdu = _chosen_image(file)
     stated = _stated(hdu.header, file.header)
     if (medium := headers.by_ctype(headers.card(hdu.header, f"CTYPE{_axis(hdu)}"))) is not None:
         stated.setdefault("medium", medium)
@@ -216,7 +216,9 @@ def _planes(hdu: Any, file: SpectrumFile) -> dict[str, Column]:
     unnamed = [
         np.squeeze(np.asarray(other.data, np.float64))
         for other in images.values()
-        if other is not hdu and not other.name.strip().removeprefix("PRIMARY")
+        if other is not hdu
+        and not other.name.strip().removeprefix("PRIMARY")
+        and _start(other) in (None, _start(hdu))
     ]
     columns |= _by_values(columns, [values for values in unnamed if values.shape == shape])
     if "wavelength" not in columns:
@@ -224,6 +226,23 @@ def _planes(hdu: Any, file: SpectrumFile) -> dict[str, Column]:
     if len(shape) == 2 and columns["wavelength"].values.ndim == 1:
         columns = _one_row(columns, file)
     return columns
+
+
+def _start(hdu: Any) -> float | None:
+    return headers.number(hdu.header, "CRVAL1")
+
+
+def _chosen_image(file: SpectrumFile) -> Any:
+    """The image of the flux, or that which the user chooses of several with wavelengths."""
+    hdu, images = _image(file), _images(file)
+    others = set(recognised(images, file).values())
+    spectra = {
+        name: other
+        for name, other in images.items()
+        if other is hdu or (name not in others and _start(other) not in (None, _start(hdu)))
+    }
+    single = len(spectra) == 1 or len(hdu.shape) > 1 or _start(hdu) is None
+    return hdu if single else spectra[file.chosen(list(spectra))]
 
 
 def _by_values(columns: Mapping[str, Column], planes: list[Floats]) -> dict[str, Column]:
