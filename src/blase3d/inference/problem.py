@@ -247,9 +247,11 @@ def _check_names(
 
 
 def _frame(spectrum: Spectrum) -> tuple[str, ...]:
-    """The notice that wavelengths were corrected for the motion of the Earth, or were not."""
+    """The notice that wavelengths were corrected for a velocity, or were not."""
     meta = spectrum.meta
     velocity, frame = meta.get("barycentric_correction"), meta.get("frame")
+    if frame == "star":
+        return ("wavelengths shifted to rest in the file: rv is what remains",)
     if isinstance(velocity, float):
         return (f"wavelengths corrected to the barycentre by {velocity:+.2f} km/s",)
     if frame == "observatory":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -25,6 +26,8 @@ from .problem import Options, make_problem
 from .result import Estimate, Inference
 from .score import residuals_of
 from .solution import Solution, misfit_covariance, with_unknown_bounds
+
+_LOG = logging.getLogger(__name__)
 
 
 @in_float32
@@ -99,7 +102,9 @@ def infer(
     if not problem.free:
         raise InputError("every parameter is fixed; leave at least one free.")
     outcome = solver.solve(make_likelihood(problem), seed)
-    return replace(_answer(outcome, method, start), model_identity=identity(model))
+    answer = replace(_answer(outcome, method, start), model_identity=identity(model))
+    _LOG.info("%s", answer)
+    return answer
 
 
 def _check(method: str, seed: int, draws: int, chains: int, options: Mapping[str, Any]) -> None:

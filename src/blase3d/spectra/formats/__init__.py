@@ -8,6 +8,7 @@ the file does not state must be given.
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -88,6 +89,7 @@ READERS = Family(
 )
 """Spectrum readers, in the order in which they are tried: those of one format, those of installed
 packages, those of any table or image, and those of specutils."""
+_LOG = logging.getLogger(__name__)
 _WRITERS = {"npz": write_npz, "ecsv": write_ecsv, "csv": write_csv, "fits": write_fits}
 
 
@@ -165,6 +167,7 @@ def read_spectrum(
         raise SpectrumError(f"{path} has one spectrum; leave out the source {source}.")
     own = raw.meta.get("format") == FORMAT
     settle_version(raw.meta, FORMAT, VERSION, path, SpectrumError)
+    _LOG.info("%s is read by %s", path, reader.name)
     raw = raw if medium else _with_likely_medium(raw)
     found = _settled_medium(raw.medium, medium, file)
     for note in file.notes:
