@@ -268,3 +268,20 @@ def test_a_mask_that_the_user_names_is_not_judged(tmp_path):
     path = table(tmp_path / "star.fits", columns)
     assert read_spectrum(path, "vacuum").mask.sum() == 10
     assert read_spectrum(path, "vacuum", columns={"mask": "bad"}).mask.sum() == len(WAVE) - 10
+
+
+def test_orders_as_stacks_of_wavelength_flux_and_errors(tmp_path):
+    rows = np.stack([WAVE * 1e-4, FLUX, ERROR, 0.0 * FLUX])
+    orders = np.stack([rows[:, :220], rows[:, -220:]])
+    star = read_spectrum(image(tmp_path / "star.fits", orders, {"XUNITS": "um"}), "vacuum")
+    assert star.order.tolist().count(0) == 220
+    first = star.order == 0
+    np.testing.assert_allclose(star.wavelength[first], WAVE[:220])
+    np.testing.assert_allclose(star.error[first & ~star.mask], ERROR[:220][~star.mask[first]])
+
+
+def test_a_normalised_row_is_not_the_errors(tmp_path):
+    noisy = 1000.0 * FLUX * (1.0 + 0.01 * np.random.default_rng(1).normal(size=len(FLUX)))
+    path = image(tmp_path / "star.fits", np.stack([noisy, noisy / 1000.0]), CARDS)
+    with pytest.raises(SpectrumError, match="2 spectra"):
+        read_spectrum(path, "vacuum")

@@ -118,7 +118,9 @@ def _require_orders(wavelength: Any, file: SpectrumFile) -> None:
 def _image(file: SpectrumFile) -> Any:
     """The image of the flux, if it has a wavelength, or None."""
     hdu = _flux_image(file)
-    if hdu is None or not (_has_wavelength(hdu, file) or _wavelength_row(hdu) is not None):
+    if hdu is None:
+        return None
+    if not (_has_wavelength(hdu, file) or _wavelength_row(hdu) is not None or _is_stack(hdu)):
         return None
     return hdu
 
@@ -174,6 +176,27 @@ def _wavelength_row(hdu: Any) -> int | None:
     return first if one_way[first] == 1.0 and others.sum() == 1 else None
 
 
+def _is_stack(hdu: Any) -> bool:
+    """Whether an image (orders, 3 to 5, pixels) has wavelength, flux and errors of each order.
+
+    So does Spextool (Cushing et al. 2004, PASP 116, 362).
+    """
+    if len(hdu.shape) != 3 or not 3 <= hdu.shape[1] <= _MOST_ROWS:
+        return False
+    steps = np.diff(np.asarray(hdu.data[:, 0], np.float64), axis=1)
+    return bool(np.all((steps > 0.0) | np.isnan(steps)) and np.any(steps > 0.0))
+
+
+def _columns_of_stack(hdu: Any) -> dict[str, Column]:
+    unit = headers.card(hdu.header, "XUNITS")
+    wavelength, flux, error = np.moveaxis(np.asarray(hdu.data, np.float64), 1, 0)[:3]
+    return {
+        "wavelength": Column(wavelength, unit),
+        "flux": Column(flux),
+        "error": Column(error, guess="the third row of each order was taken for the errors"),
+    }
+
+
 def _rows(data: Any) -> Floats:
     """An image as (rows, pixels); one of a few columns is turned."""
     rows = np.squeeze(np.asarray(data, np.float64))
@@ -188,6 +211,8 @@ def _read_image(file: SpectrumFile) -> RawSpectrum:
         stated.setdefault("medium", medium)
     if _has_wavelength(hdu, file):
         columns = _planes(hdu, file)
+    elif _is_stack(hdu):
+        columns = _columns_of_stack(hdu)
     else:
         columns = _columns_of_rows(_rows(hdu.data), _wavelength_row(hdu))
     return from_columns(columns, stated, file)
@@ -334,9 +359,21 @@ def _likely_errors(flux: Floats, rows: Iterable[Floats]) -> Floats | None:
         used = row[np.isfinite(row) & (row != 0.0)]
         if used.size and (used > 0.0).all():
             size = float(np.median(used))
+            if size < noise / _LIKELY and _is_rescaled(row, flux):
+                continue
             if size < max(_SMALL * typical, _LIKELY * noise):
                 found[abs(np.log(size / noise)) if noise > 0.0 else size] = row
     return found[min(found)] if found else None
+
+
+def _is_rescaled(row: Floats, flux: Floats) -> bool:
+    """Whether a row is a flux divided by its continuum: the steps of the logarithms agree.
+
+    Those of errors that grow as the root of the flux are half as large.
+    """
+    used = (row > 0.0) & (flux > 0.0)
+    steps = np.diff(np.log(flux[used]))
+    return bool(np.sum(np.abs(np.diff(np.log(row[used])) - steps)) < 0.2 * np.sum(np.abs(steps)))
 
 
 def _stated(*hdu_headers: fits.Header) -> dict[str, Any]:
