@@ -28,8 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import find_peaks
 
+from blase3d.runtime.units import blackbody
 from blase3d.spectra.continuum import fit_continuum
-from blase3d.units import blackbody
 
 Floats = NDArray[np.float64]
 Fit = Callable[[Floats, Floats, float], Floats]

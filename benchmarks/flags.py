@@ -28,7 +28,7 @@ from rich.table import Table
 
 import blase3d as b3
 from blase3d.inference import single
-from blase3d.units import SPEED_OF_LIGHT, vacuum_to_air
+from blase3d.runtime.units import SPEED_OF_LIGHT, vacuum_to_air
 from blase3d.views.flag_advice import advice
 
 Floats = NDArray[np.float64]

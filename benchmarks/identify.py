@@ -35,7 +35,7 @@ import blase3d as b3
 from blase3d.analysis.identify import UNIDENTIFIED, Identification, identify
 from blase3d.analysis.identify.transitions import SYMBOLS, Atoms, load_atoms
 from blase3d.lines.lines import Lines
-from blase3d.units import vacuum_to_air
+from blase3d.runtime.units import vacuum_to_air
 
 STRONG, SURE = 0.2, 0.9
 MOVES = (3.3, -4.7, 6.1, -7.9)

@@ -38,8 +38,8 @@ from blase3d.inference.likelihood.likelihood import make_likelihood
 from blase3d.inference.problem import make_problem
 from blase3d.inference.result import Estimate, Inference
 from blase3d.model.instrument import Broadening, apply_instrument
+from blase3d.runtime.units import SPEED_OF_LIGHT
 from blase3d.spectra.broaden import broaden, log_grid
-from blase3d.units import SPEED_OF_LIGHT
 
 RESOLUTION = 50_000.0
 WIDTHS = {"68": 1.0, "95": 1.959964}

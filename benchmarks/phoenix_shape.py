@@ -36,9 +36,9 @@ from astropy.io import fits
 from blase3d.libraries.readers.phoenix import ACES, WAVE_FILE, phoenix_path
 from blase3d.libraries.toy import absorbed
 from blase3d.recipe import DEFAULT
+from blase3d.runtime.units import BOLTZMANN, PLANCK, SPEED_OF_LIGHT
 from blase3d.spectra.formats import write_spectrum
 from blase3d.spectra.spectrum import Spectrum
-from blase3d.units import BOLTZMANN, PLANCK, SPEED_OF_LIGHT
 from commands import measured
 
 STEPS = ((500, 3000, 0.1), (3000, 5000, 0.006), (5000, 10000, 0.01), (10000, 15000, 0.02),

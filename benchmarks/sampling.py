@@ -38,8 +38,8 @@ from blase3d.model.evaluate import (
 )
 from blase3d.model.instrument import Broadening, apply_instrument
 from blase3d.model.queries import middle_node
+from blase3d.runtime.units import SPEED_OF_LIGHT
 from blase3d.spectra.broaden import broaden, sample
-from blase3d.units import SPEED_OF_LIGHT
 
 CALLS, DIRECTIONS = 21, 7
 VELOCITIES = (0.4, 23.4, -310.0)

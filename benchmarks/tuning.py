@@ -31,7 +31,7 @@ from rich.table import Table
 import blase3d as b3
 from blase3d.analysis.tuning import QUANTITIES, Scales, Tuned, tune
 from blase3d.analysis.tuning.fit import with_changes
-from blase3d.units import SPEED_OF_LIGHT
+from blase3d.runtime.units import SPEED_OF_LIGHT
 
 SUN = Path("../shared/data/observed/sun-uves.npz")
 LITERATURE = {"teff": 5772.0, "logg": 4.44, "feh": 0.0, "vsini": 1.6}

@@ -21,7 +21,7 @@ from blase3d.errors import InputError, MissingExtra
 from blase3d.libraries.grid import grid_of
 from blase3d.model.line_grid import LineGrid
 from blase3d.model.model import Model
-from blase3d.units import BOLTZMANN, PLANCK, air_to_vacuum
+from blase3d.runtime.units import BOLTZMANN, PLANCK, air_to_vacuum
 
 SUN = {"teff": 5772.0, "logg": 4.44, "feh": 0.0}
 AXES = {

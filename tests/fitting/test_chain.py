@@ -23,8 +23,8 @@ from blase3d.inference.prior import Prior
 from blase3d.libraries.grid import grid_of
 from blase3d.libraries.toy import WAVELENGTH, toy_continuum, toy_flux, toy_grid, toy_lines
 from blase3d.recipe import DEFAULT, PAPER
+from blase3d.runtime.units import SPEED_OF_LIGHT
 from blase3d.spectra.spectrum import Spectrum
-from blase3d.units import SPEED_OF_LIGHT
 
 pytestmark = pytest.mark.long
 

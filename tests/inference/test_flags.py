@@ -15,9 +15,9 @@ from blase3d.inference.problem import make_problem
 from blase3d.inference.score import residuals_of
 from blase3d.libraries.toy import WAVELENGTH, toy_grid
 from blase3d.recipe import PAPER
+from blase3d.runtime.units import SPEED_OF_LIGHT
 from blase3d.spectra import telluric
 from blase3d.spectra.spectrum import Spectrum
-from blase3d.units import SPEED_OF_LIGHT
 from blase3d.views.flag_advice import advice
 
 PIXELS = WAVELENGTH[200:-200]

@@ -23,9 +23,9 @@ from blase3d.inference.solution import covariance, misfit_covariance
 from blase3d.inference.start import starts
 from blase3d.libraries.toy import WAVELENGTH, toy_grid
 from blase3d.recipe import PAPER
+from blase3d.runtime.units import SPEED_OF_LIGHT
 from blase3d.spectra.formats import write_spectrum
 from blase3d.spectra.spectrum import Spectrum, cut
-from blase3d.units import SPEED_OF_LIGHT
 
 TRUTH = {"teff": 5730.0, "logg": 4.32, "feh": -0.13}
 OBSERVED = {"rv": -37.2, "vsini": 9.0, "resolution": 40_000.0}

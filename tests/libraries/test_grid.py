@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from blase3d.errors import GridError, InputError, LabelError
 from blase3d.libraries import open_grid, write_grid
 from blase3d.libraries.grid import Grid, grid_of
-from blase3d.units import vacuum_to_air
+from blase3d.runtime.units import vacuum_to_air
 
 pytestmark = pytest.mark.lowest
 

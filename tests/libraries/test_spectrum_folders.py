@@ -16,7 +16,7 @@ from blase3d.libraries.readers.resample import resample
 from blase3d.libraries.readers.spectrum_files import increasing
 from blase3d.libraries.readers.synthesis import pattern_of
 from blase3d.libraries.readers.text import numbers
-from blase3d.units import air_to_vacuum, vacuum_to_air
+from blase3d.runtime.units import air_to_vacuum, vacuum_to_air
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 FINE = np.linspace(5000.0, 5010.0, 1001)

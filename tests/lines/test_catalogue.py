@@ -9,7 +9,7 @@ from blase3d.libraries.toy import LINES, WAVELENGTH, toy_flux
 from blase3d.lines.catalogue import cluster, equal_lines
 from blase3d.lines.detect import detect
 from blase3d.lines.lines import first_guess
-from blase3d.units import SPEED_OF_LIGHT
+from blase3d.runtime.units import SPEED_OF_LIGHT
 
 TOLERANCE = 1.0  # km/s, 0.028 Å here
 

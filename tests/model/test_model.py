@@ -21,7 +21,7 @@ from blase3d.model.evaluate import (
 from blase3d.model.line_grid import LineGrid
 from blase3d.model.model import Model
 from blase3d.recipe import DEFAULT
-from blase3d.units import SPEED_OF_LIGHT
+from blase3d.runtime.units import SPEED_OF_LIGHT
 
 WAVELENGTH = np.linspace(8000.0, 8400.0, 20_000)
 AXES = {"teff": np.array([5000.0, 5500.0, 6000.0]), "feh": np.array([-0.5, 0.0])}

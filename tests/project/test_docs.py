@@ -22,8 +22,8 @@ import blase3d
 from blase3d import cli
 from blase3d.libraries import write_grid
 from blase3d.libraries.packaged import LIBRARY, STAR, noisy_star, packaged_grid
+from blase3d.runtime.units import vacuum_to_air
 from blase3d.spectra.formats import write_spectrum
-from blase3d.units import vacuum_to_air
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

@@ -32,6 +32,7 @@ spectrum: Spectrum
 spectrum_io: read_spectrum write_spectrum
 toy: toy_grid toy_spectrum
 tuning: Scales Trial Tuned tune
+units: air_to_vacuum blackbody vacuum_to_air
 validate: validate
 """
 """Names of the last version that its pages and examples import, by module."""

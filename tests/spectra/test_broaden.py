@@ -9,6 +9,7 @@ import pytest
 from astropy.convolution import Gaussian1DKernel, convolve
 
 from blase3d.libraries.toy import WAVELENGTH, toy_flux
+from blase3d.runtime.units import FWHM_PER_SIGMA, SPEED_OF_LIGHT
 from blase3d.spectra.broaden import (
     LIMB_DARKENING,
     broaden,
@@ -19,7 +20,6 @@ from blase3d.spectra.broaden import (
     sample,
     sample_mean,
 )
-from blase3d.units import FWHM_PER_SIGMA, SPEED_OF_LIGHT
 
 STEP = 1.2
 """km/s a pixel."""

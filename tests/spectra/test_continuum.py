@@ -9,8 +9,8 @@ import pytest
 
 import blase3d.spectra.continuum as module
 from blase3d.errors import InputError, LabelError, SpectrumError
+from blase3d.runtime.units import blackbody
 from blase3d.spectra.continuum import chebyshev_basis, fit_continuum
-from blase3d.units import blackbody
 
 PACKAGED = Path(module.__file__).parents[1] / "libraries" / "data" / "turbo-cat-45.npz"
 

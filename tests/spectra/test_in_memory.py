@@ -19,8 +19,8 @@ from astropy.table import QTable, Table
 from astropy.utils.masked import Masked
 
 import blase3d as b3
+from blase3d.runtime.units import air_to_vacuum
 from blase3d.spectra.formats.in_memory import as_spectrum
-from blase3d.units import air_to_vacuum
 
 WAVELENGTH = np.linspace(500.0, 510.0, 101)
 """nm"""

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blase3d.errors import InputError, SpectrumError
+from blase3d.runtime.units import vacuum_to_air
 from blase3d.spectra.formats import read_spectrum, write_spectrum
 from blase3d.spectra.spectrum import Spectrum
-from blase3d.units import vacuum_to_air
 
 pytestmark = pytest.mark.lowest
 

@@ -19,8 +19,8 @@ import pytest
 from astropy.io import fits
 
 from blase3d.errors import SpectrumError
+from blase3d.runtime.units import vacuum_to_air
 from blase3d.spectra.formats import READERS, SpectrumFile, read_spectrum
-from blase3d.units import vacuum_to_air
 
 WAVE = np.linspace(8400.0, 8410.0, 101)
 FLUX = 1.0 - 0.5 * np.exp(-(((WAVE - 8405.0) / 0.3) ** 2))

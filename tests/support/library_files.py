@@ -18,7 +18,7 @@ from scipy.io import netcdf_file
 from blase3d.libraries import write_grid
 from blase3d.libraries.grid import grid_of
 from blase3d.libraries.readers.phoenix import WAVE_FILE, phoenix_path
-from blase3d.units import vacuum_to_air
+from blase3d.runtime.units import vacuum_to_air
 
 WAVE = np.round(np.linspace(9990.0, 10010.0, 401), 2)
 """Å in vacuum."""

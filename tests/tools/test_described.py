@@ -16,7 +16,7 @@ def test_steps_are_free_of_rounding_noise() -> None:
 
 
 def test_rvs_covers_its_window_with_margins_in_vacuum() -> None:
-    from blase3d.units import air_to_vacuum
+    from blase3d.runtime.units import air_to_vacuum
 
     wavelength = air_to_vacuum(RVS.air)
     assert RVS.pixels == 15001 == wavelength.size

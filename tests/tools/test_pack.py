@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import blase3d as b3
-from blase3d.units import vacuum_to_air
+from blase3d.runtime.units import vacuum_to_air
 from synthesis.atmospheres import Atmospheres, key_of
 from synthesis.described import RVS, HeldOut, Labels
 from synthesis.jobs import Batch, Store, ordered, plan, work

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from blase3d.runtime.files import replacing
-from blase3d.units import air_to_vacuum
+from blase3d.runtime.units import air_to_vacuum
 
 from .atmospheres import Atmospheres
 from .described import Described, Labels

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from blase3d.units import air_to_vacuum
+from blase3d.runtime.units import air_to_vacuum
 
 from .described import Described, Labels, Ranges
 from .jobs import Store, name_of

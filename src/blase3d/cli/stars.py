@@ -16,7 +16,7 @@ from ..errors import Blase3dError, InputError
 from ..parameters import parameter
 from ..runtime.files import require_writable
 from ..runtime.progress import silent
-from ..units import SPEED_OF_LIGHT
+from ..runtime.units import SPEED_OF_LIGHT
 from . import options
 from .comparison import compare_models
 from .support import (

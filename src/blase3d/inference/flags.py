@@ -13,7 +13,7 @@ import numpy as np
 from scipy.ndimage import median_filter
 
 from ..runtime.arrays import Floats
-from ..units import SIGMA_PER_MAD
+from ..runtime.units import SIGMA_PER_MAD
 from .methods.method import Outcome
 from .omitted import medium_flags, omitted_effects
 from .score import Residuals

@@ -16,8 +16,8 @@ from scipy.fft import irfft, next_fast_len, rfft
 from scipy.ndimage import gaussian_filter1d
 
 from ..runtime.arrays import Floats, Integers
+from ..runtime.units import FWHM_PER_SIGMA, SPEED_OF_LIGHT, refractive_index
 from ..spectra.telluric import telluric_bands
-from ..units import FWHM_PER_SIGMA, SPEED_OF_LIGHT, refractive_index
 from .score import Amplitude, Residuals
 
 _SIGNIFICANT = 5.0

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..runtime.arrays import Bools, Floats, Integers
-from ..units import SIGMA_PER_MAD
+from ..runtime.units import SIGMA_PER_MAD
 from .noise.noise import OUTLIER
 from .solution import Solution
 

@@ -22,8 +22,8 @@ from scipy.ndimage import minimum_filter
 from ..model.interpolation import Interpolation
 from ..parameters import parameter
 from ..runtime.arrays import Floats, Integers, Singles
+from ..runtime.units import FWHM_PER_SIGMA, SIGMA_PER_MAD, SPEED_OF_LIGHT
 from ..spectra.continuum import chebyshev_basis
-from ..units import FWHM_PER_SIGMA, SIGMA_PER_MAD, SPEED_OF_LIGHT
 from .problem import Problem
 from .templates import Templates, templates_of
 

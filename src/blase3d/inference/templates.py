@@ -22,7 +22,7 @@ from ..model.evaluate import ForwardModel, between_pixels, evaluate
 from ..model.interpolation import Interpolation, make_interpolation
 from ..model.model import Model
 from ..runtime.arrays import Floats, Singles
-from ..units import SPEED_OF_LIGHT
+from ..runtime.units import SPEED_OF_LIGHT
 
 _BIN = 5.0
 """Width of a bin, km/s, at least: lines of a slow star at high resolution are about as wide."""

@@ -8,9 +8,9 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from ..runtime.arrays import Floats
+from ..runtime.units import SPEED_OF_LIGHT
 from ..spectra.broaden import broaden, log_grid
 from ..spectra.spectrum import Spectrum
-from ..units import SPEED_OF_LIGHT
 from . import open_grid
 from .grid import Grid
 

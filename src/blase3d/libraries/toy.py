@@ -32,8 +32,8 @@ from ..errors import LabelError
 from ..lines.lines import Lines
 from ..recipe import Composition
 from ..runtime.arrays import Floats
+from ..runtime.units import FWHM_PER_SIGMA, blackbody
 from ..spectra.spectrum import Spectrum
-from ..units import FWHM_PER_SIGMA, blackbody
 from .grid import Grid, grid_of
 
 LABELS = ("teff", "logg", "feh", "alpha")

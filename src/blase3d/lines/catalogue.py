@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import find_peaks
 
-from ..units import SPEED_OF_LIGHT
+from ..runtime.units import SPEED_OF_LIGHT
 from .lines import Lines, first_guess
 
 _BINS_PER_KERNEL = 4

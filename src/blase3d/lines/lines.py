@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ArchiveError
 from ..recipe import DEFAULT, Composition
-from ..units import FWHM_PER_SIGMA
+from ..runtime.units import FWHM_PER_SIGMA
 from .compositions import COMPOSITIONS
 from .profiles import PROFILES
 

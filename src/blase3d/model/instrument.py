@@ -19,8 +19,8 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from ..parameters import FITTED, LIMB_DARKENING
+from ..runtime.units import SPEED_OF_LIGHT
 from ..spectra.broaden import Pixels, broaden, sample, sample_mean
-from ..units import SPEED_OF_LIGHT
 from .evaluate import ForwardModel, between_pixels, evaluate
 
 

@@ -23,9 +23,9 @@ from ..recipe import Recipe
 from ..runtime.arrays import DEFAULT_FLOATING_POINT
 from ..runtime.notebook import html_table
 from ..runtime.precision import in_float32
+from ..runtime.units import SPEED_OF_LIGHT
 from ..runtime.with_units import in_parameter_unit, in_unit
 from ..spectra.broaden import Pixels, log_grid, pixel_widths, pixels_of
-from ..units import SPEED_OF_LIGHT
 from .evaluate import ForwardModel, PcaResidual, evaluate, line_params
 from .grid_basis import functions_with_residual, grid_basis
 from .identity import library_name

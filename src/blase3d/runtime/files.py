@@ -22,7 +22,7 @@ import platformdirs
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError
-from ..units import air_to_vacuum
+from .units import air_to_vacuum
 
 MEDIA = ("air", "vacuum")
 """The media in which a wavelength may be stated."""

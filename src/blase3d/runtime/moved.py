@@ -34,6 +34,7 @@ _MOVED = {
     "spectrum_io": "spectra.formats",
     "toy": "libraries.toy",
     "tuning": "analysis.tuning",
+    "units": "runtime.units",
     "validate": "analysis.validation",
 }
 """Old and new path of every module that the documentation of the last version names."""

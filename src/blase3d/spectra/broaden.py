@@ -27,7 +27,7 @@ from scipy.special import j1
 
 from ..parameters import LIMB_DARKENING
 from ..runtime.arrays import Floats, Integers
-from ..units import FWHM_PER_SIGMA, SPEED_OF_LIGHT
+from ..runtime.units import FWHM_PER_SIGMA, SPEED_OF_LIGHT
 
 _STEP = 0.02
 """Step of the table of the rotation kernel's transform, in its dimensionless argument."""

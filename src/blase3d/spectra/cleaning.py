@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
 from ..runtime.arrays import Bools, Floats, Integers
-from ..units import SIGMA_PER_MAD
+from ..runtime.units import SIGMA_PER_MAD
 
 SENTINELS = (-99.0, -999.0, -9999.0, -99999.0, -32768.0)
 """Values that stand for a missing flux."""

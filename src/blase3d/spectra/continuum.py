@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import InputError, LabelError, SpectrumError
 from ..recipe import Recipe
 from ..runtime.arrays import Floats
-from ..units import blackbody
+from ..runtime.units import blackbody
 from .spectrum import Spectrum
 
 ROUNDING = 1e-3

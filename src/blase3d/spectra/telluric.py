@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..runtime.arrays import Bools
-from ..units import SPEED_OF_LIGHT
+from ..runtime.units import SPEED_OF_LIGHT
 from .spectrum import Spectrum
 
 BANDS = (

@@ -11,7 +11,7 @@ import numpy as np
 from astropy.io import fits
 from tests.spectra.formats.truth import expected
 
-from blase3d.units import SPEED_OF_LIGHT
+from blase3d.runtime.units import SPEED_OF_LIGHT
 
 SHAPE = (3, 80)
 VELOCITY = np.array([12.5, 12.6, 12.7])

@@ -21,8 +21,8 @@ from tests.spectra.formats.truth import ERROR as ONE_ERROR
 from tests.spectra.formats.truth import FLUX as ONE_FLUX
 from tests.spectra.formats.truth import MASK, WAVE, expected
 
+from blase3d.runtime.units import SPEED_OF_LIGHT
 from blase3d.spectra.formats import read_spectrum
-from blase3d.units import SPEED_OF_LIGHT
 
 RATIO = np.array([100.0, 150.0, 200.0])
 STATED = {"BERV": 12.5, **{f"EXTSN{row:03d}": ratio for row, ratio in enumerate(RATIO)}}

@@ -20,8 +20,8 @@ from tests.spectra.formats.truth import (
     merged_order,
 )
 
+from blase3d.runtime.units import SPEED_OF_LIGHT
 from blase3d.spectra.formats import read_spectrum
-from blase3d.units import SPEED_OF_LIGHT
 
 OBSERVED = Path(__file__).parents[3].parent / "shared" / "data" / "observed"
 CASES = OBSERVED.parents[1] / "cases"

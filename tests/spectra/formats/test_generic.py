@@ -23,10 +23,10 @@ from tests.spectra.formats.truth import (
 )
 
 from blase3d.errors import SpectrumError
+from blase3d.runtime.units import air_to_vacuum
 from blase3d.spectra.formats import SpectrumFile, read_spectrum
 from blase3d.spectra.formats.fits import FITS_IMAGE
 from blase3d.spectra.formats.iraf import dispersions
-from blase3d.units import air_to_vacuum
 
 NONE = np.zeros(401, bool)
 

@@ -9,9 +9,9 @@ import pytest
 from astropy.io import fits
 from tests.spectra.formats.truth import expected
 
+from blase3d.runtime.units import SPEED_OF_LIGHT
 from blase3d.spectra.formats import read_spectrum, write_spectrum
 from blase3d.spectra.formats.hpf import RESOLUTION
-from blase3d.units import SPEED_OF_LIGHT
 
 OBSERVED = Path(__file__).parents[3].parent / "shared" / "data" / "observed"
 WAVE = np.stack([np.linspace(low, low + 10.0, 50) for low in (8400.0, 8412.0, 8424.0)])

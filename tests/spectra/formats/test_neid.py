@@ -18,8 +18,8 @@ from tests.spectra.formats.orders import (
     write,
 )
 
+from blase3d.runtime.units import SPEED_OF_LIGHT
 from blase3d.spectra.formats import read_spectrum
-from blase3d.units import SPEED_OF_LIGHT
 
 HEADER = {
     "INSTRUME": "NEID",

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from blase3d.runtime.units import vacuum_to_air
 from blase3d.spectra.formats import read_spectrum
-from blase3d.units import vacuum_to_air
 
 SHARED = Path(__file__).parents[3].parent / "shared"
 CASES = sorted((SHARED / "cases").glob("[0-9]*"))

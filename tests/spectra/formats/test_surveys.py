@@ -11,8 +11,8 @@ from tests.spectra.formats import survey_files as files
 from tests.spectra.formats import truth
 
 from blase3d.errors import SpectrumError
+from blase3d.runtime.units import FWHM_PER_SIGMA, SPEED_OF_LIGHT, air_to_vacuum
 from blase3d.spectra.formats import read_spectrum
-from blase3d.units import FWHM_PER_SIGMA, SPEED_OF_LIGHT, air_to_vacuum
 
 OBSERVED = Path(__file__).parents[3].parent / "shared" / "data" / "observed"
 SDSS_RESOLUTION = 1.0 / (FWHM_PER_SIGMA * 0.9e-4 * np.log(10.0))

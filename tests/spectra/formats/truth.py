@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from blase3d.units import vacuum_to_air
+from blase3d.runtime.units import vacuum_to_air
 
 WAVE = np.linspace(6110.0, 6130.0, 401)
 """(401,) Å in vacuum, steps of 0.05 Å."""

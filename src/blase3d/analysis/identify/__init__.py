@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike
 from ...model.evaluate import line_params
 from ...model.model import Model
 from ...runtime.arrays import Floats, Integers
-from ...units import vacuum_to_air
+from ...runtime.units import vacuum_to_air
 from .expected import Expected, expect
 from .match import ModelLines, Odds, odds_of, unlisted_rate
 from .transitions import Atoms, load_atoms

@@ -25,7 +25,7 @@ import numpy as np
 
 from ...errors import InputError
 from ...runtime.arrays import Floats
-from ...units import ATOMIC_MASS, BOLTZMANN, ELECTRONVOLT, PLANCK, SPEED_OF_LIGHT
+from ...runtime.units import ATOMIC_MASS, BOLTZMANN, ELECTRONVOLT, PLANCK, SPEED_OF_LIGHT
 from .transitions import SYMBOLS, Atoms, Transitions
 
 _TEMPERATURE, _OPTICAL_DEPTH = 0.92, 0.5

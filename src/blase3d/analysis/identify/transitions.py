@@ -24,7 +24,7 @@ import numpy as np
 
 from ...errors import InputError, MissingExtra
 from ...runtime.arrays import Bools, Floats, Integers
-from ...units import BOLTZMANN, ELECTRONVOLT, PLANCK, SPEED_OF_LIGHT, air_to_vacuum
+from ...runtime.units import BOLTZMANN, ELECTRONVOLT, PLANCK, SPEED_OF_LIGHT, air_to_vacuum
 
 _NAMES = """
 H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr

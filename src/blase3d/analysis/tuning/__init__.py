@@ -25,9 +25,9 @@ from ...model.model import Model
 from ...runtime.arrays import DEFAULT_FLOATING_POINT, Bools, Floats
 from ...runtime.precision import in_float32
 from ...runtime.progress import Progress, silent
+from ...runtime.units import SIGMA_PER_MAD, SPEED_OF_LIGHT
 from ...spectra.formats.in_memory import as_spectrum
 from ...spectra.spectrum import Spectrum
-from ...units import SIGMA_PER_MAD, SPEED_OF_LIGHT
 from .fit import (
     QUANTITIES,
     AllowedChanges,

@@ -33,7 +33,7 @@ from ...inference.likelihood.likelihood import Likelihood, whitened_residual
 from ...model.evaluate import ForwardModel
 from ...model.model import Model
 from ...runtime.arrays import Floats
-from ...units import SPEED_OF_LIGHT
+from ...runtime.units import SPEED_OF_LIGHT
 
 QUANTITIES = ("strength", "shift", "width")
 """Quantities of a line that can change: ln area, wavelength (Å), and both ln widths equally."""

@@ -18,7 +18,7 @@ from ...lines.catalogue import cluster
 from ...lines.lines import Lines
 from ...lines.profiles import pseudo_voigt
 from ...runtime.arrays import Floats, Integers
-from ...units import FWHM_PER_SIGMA, SPEED_OF_LIGHT
+from ...runtime.units import FWHM_PER_SIGMA, SPEED_OF_LIGHT
 from .states import State
 
 _PIXEL = 0.01

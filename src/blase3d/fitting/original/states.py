@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...errors import GridError
 from ...runtime.arrays import Bools, Floats, Integers
-from ...units import SPEED_OF_LIGHT
+from ...runtime.units import SPEED_OF_LIGHT
 from .torch_zip import read_tensors
 
 FILE_NAMES = "T5800G4.5Z-0.5.pt or emulator_T5800g4p5z-0p5.pt (Teff, log g and, if not 0, [Fe/H])"

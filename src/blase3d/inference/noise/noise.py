@@ -17,8 +17,8 @@ import numpy as np
 from jax import Array
 
 from ...runtime.arrays import Bools, Floats
+from ...runtime.units import SIGMA_PER_MAD
 from ...spectra.spectrum import Spectrum
-from ...units import SIGMA_PER_MAD
 
 OUTLIER = 5.0
 """Distance beyond which a pixel is an outlier, in typical deviations."""

@@ -31,7 +31,7 @@ import numpy as np
 from ...errors import GridError, MissingExtra
 from ...runtime.arrays import Floats
 from ...runtime.files import first_line
-from ...units import SPEED_OF_LIGHT
+from ...runtime.units import SPEED_OF_LIGHT
 from ..grid import Grid
 from ..reader import LibraryReader, refuse_air
 from .spectrum_files import Columns, HoldsFiles, files_below, grid_of_files, increasing

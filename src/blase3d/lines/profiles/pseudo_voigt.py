@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from ...units import FWHM_PER_SIGMA
+from ...runtime.units import FWHM_PER_SIGMA
 
 _LN2 = float(np.log(2.0))
 _WIDTH = (1.0, 2.69269, 2.42843, 4.47163, 0.07842, 1.0)

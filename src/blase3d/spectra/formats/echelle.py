@@ -14,7 +14,7 @@ from astropy.io import fits
 from numpy.typing import ArrayLike
 
 from ...runtime.arrays import Bools, Floats
-from ...units import SPEED_OF_LIGHT
+from ...runtime.units import SPEED_OF_LIGHT
 from .columns import RawSpectrum
 from .headers import describe
 from .reader import SpectrumFile

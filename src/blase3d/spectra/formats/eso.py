@@ -20,7 +20,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from ...runtime.arrays import Bools, Floats
-from ...units import SPEED_OF_LIGHT
+from ...runtime.units import SPEED_OF_LIGHT
 from . import headers, quantities
 from .columns import RawSpectrum, in_angstrom
 from .fits import FITS_IMAGE

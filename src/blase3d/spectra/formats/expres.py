@@ -15,7 +15,7 @@ import numpy as np
 from astropy.io import fits
 
 from ...runtime.arrays import Floats
-from ...units import SPEED_OF_LIGHT
+from ...runtime.units import SPEED_OF_LIGHT
 from .columns import RawSpectrum
 from .echelle import TRANSPARENT, opaque, raw_orders
 from .reader import SpectrumFile, SpectrumReader

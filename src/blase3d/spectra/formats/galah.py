@@ -13,7 +13,7 @@ import numpy as np
 from astropy.io import fits
 
 from ...runtime.arrays import Floats
-from ...units import FWHM_PER_SIGMA
+from ...runtime.units import FWHM_PER_SIGMA
 from .columns import RawSpectrum
 from .headers import card, describe, number
 from .quantities import to_error

@@ -12,7 +12,7 @@ from astropy.io import fits
 from numpy.typing import ArrayLike
 
 from ...runtime.arrays import Floats
-from ...units import SPEED_OF_LIGHT
+from ...runtime.units import SPEED_OF_LIGHT
 
 _WORDS = {
     "object": ("OBJECT", "OBJNAME", "TARGNAME", "TARGET", "OBJ"),

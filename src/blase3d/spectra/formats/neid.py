@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...runtime.arrays import Floats
-from ...units import SPEED_OF_LIGHT
+from ...runtime.units import SPEED_OF_LIGHT
 from . import headers
 from .columns import RawSpectrum
 from .echelle import (

@@ -10,7 +10,7 @@ from astropy.io import fits
 from numpy.typing import ArrayLike, NDArray
 
 from ...runtime.arrays import Floats
-from ...units import FWHM_PER_SIGMA
+from ...runtime.units import FWHM_PER_SIGMA
 from .headers import card
 from .reader import SpectrumFile
 

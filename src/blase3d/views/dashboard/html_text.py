@@ -14,7 +14,7 @@ from ...lines.lines import Lines
 from ...model.model import Model
 from ...parameters import parameter
 from ...recipe import Composition
-from ...units import vacuum_to_air
+from ...runtime.units import vacuum_to_air
 from ..flag_advice import advice
 from ..formatting import decimals
 

@@ -10,7 +10,7 @@ import numpy as np
 from ...model.model import Model
 from ...model.queries import choose_line, middle_node
 from ...parameters import parameter
-from ...units import SPEED_OF_LIGHT
+from ...runtime.units import SPEED_OF_LIGHT
 
 Interval = tuple[float, float]
 """Lower and upper end, Å."""

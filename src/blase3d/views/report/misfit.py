@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...units import FWHM_PER_SIGMA, SIGMA_PER_MAD
+from ...runtime.units import FWHM_PER_SIGMA, SIGMA_PER_MAD
 from .report_data import Floats, ReportData
 
 SIGNIFICANT = 4.0

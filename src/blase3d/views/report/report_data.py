@@ -14,7 +14,7 @@ from ...inference.plots import Floats, Section, gaps, positive_continuum, sectio
 from ...inference.problem import Options
 from ...inference.result import Inference
 from ...model.model import Model
-from ...units import SPEED_OF_LIGHT
+from ...runtime.units import SPEED_OF_LIGHT
 
 Range = tuple[float, float]
 
