@@ -113,8 +113,8 @@ def read_spectrum(
         specutils.Spectrum or an astropy table, which is converted.
     medium
         "air" or "vacuum", for a file that does not state it. Air wavelengths are converted to
-        vacuum (`runtime.units.air_to_vacuum`). A file that states its medium is read by that, with a
-        warning if it is another one.
+        vacuum (`runtime.units.air_to_vacuum`). A file that states its medium is read by that, with
+        a warning if it is another one.
     resolution
         Resolving power λ/Δλ; replaces what the file states.
     columns
