@@ -8,7 +8,7 @@ import pytest
 from blase3d.errors import SpectrumError
 from blase3d.spectra.cleaning import has_blaze, orders_of, without_data
 from blase3d.spectra.formats import RawSpectrum
-from blase3d.spectra.formats.columns import spectrum_of
+from blase3d.spectra.formats.raw import spectrum_of
 
 WAVE = np.linspace(5000.0, 5010.0, 101)
 FLUX = 1.0 + 0.01 * np.cos(np.arange(101.0))

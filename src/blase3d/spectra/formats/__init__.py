@@ -35,7 +35,7 @@ from .apero import APERO
 from .apogee import APOGEE_STAR, APOGEE_VISIT
 from .by_specutils import SPECUTILS
 from .carmenes import CARMENES
-from .columns import FORMAT, ROLES, VERSION, RawSpectrum, sentences, spectrum_of
+from .columns import ROLES
 from .desi import DESI
 from .e2ds import HARPS_E2DS
 from .echelle_images import ECHELLE_IMAGES, MAKEE, ORDERS_OF_FLUX
@@ -56,11 +56,13 @@ from .mwm import MWM
 from .neid import NEID
 from .npz import NPZ, write_npz
 from .rave import RAVE
+from .raw import RawSpectrum, sentences, spectrum_of
 from .reader import GROUP, SpectrumFile, SpectrumReader
 from .sdss import SDSS, SDSS_IMAGE, SDSS_PLATE
 from .specmatch import SPECMATCH
 from .tables import TEXT, write_csv, write_ecsv
 from .votable import VOTABLE
+from .written import FORMAT, VERSION
 
 __all__ = [
     "RawSpectrum",

@@ -23,9 +23,9 @@ from astropy.io import fits
 
 from ...runtime.arrays import Bools, Floats
 from . import headers
-from .columns import RawSpectrum
 from .echelle import CORRECTABLE, has_images, image, opaque, raw_orders
 from .quantities import angstroms
+from .raw import RawSpectrum
 from .reader import SpectrumFile, SpectrumReader
 
 RESOLUTION = {"SPIROU": 70_000.0, "NIRPS HA": 88_000.0, "NIRPS HE": 75_200.0}

@@ -15,9 +15,9 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from .columns import RawSpectrum
 from .headers import card, describe, number, shifted
 from .quantities import bits, to_error
+from .raw import RawSpectrum
 from .reader import SpectrumFile, SpectrumReader
 from .survey import log_axis, mentions, nominal
 

@@ -11,9 +11,10 @@ import numpy as np
 from ...errors import SpectrumError
 from ...runtime.files import first_line
 from . import headers, quantities
-from .columns import COLUMNS, RawSpectrum
 from .in_memory import content_of
+from .raw import RawSpectrum
 from .reader import SpectrumFile, SpectrumReader
+from .written import COLUMNS
 
 _WAVELENGTHS = (500.0, 1e7)
 """Å. Medians outside are no wavelengths of a star, but an axis that was not understood."""

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .columns import RawSpectrum
 from .echelle import has_images, image, is_instrument, raw_orders
 from .headers import number
+from .raw import RawSpectrum
 from .reader import SpectrumFile, SpectrumReader
 
 RESOLUTION = {"VIS": 94_600.0, "NIR": 80_400.0}

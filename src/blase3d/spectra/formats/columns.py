@@ -1,10 +1,10 @@
-"""The content of a spectrum file, and the columns of those that blase3D writes."""
+"""Columns of tables, recognised by their names: the content of a spectrum file."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,186 +14,17 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from ...errors import SpectrumError
-from ...runtime.arrays import Bools, Floats, Integers
-from ...runtime.files import first_line, parse_meta, plain, to_vacuum
-from .. import cleaning
-from ..spectrum import Spectrum
+from ...runtime.arrays import Floats
+from ...runtime.files import parse_meta
 from . import quantities
+from .raw import RawSpectrum, mask_of, numbers
+from .written import COLUMNS, FORMAT
 
 if TYPE_CHECKING:
     from .reader import SpectrumFile
 
-COLUMNS = ("wavelength", "flux", "error", "mask", "continuum", "order", "pixel_resolution")
-"""Names of columns in files, and of the fields of `Spectrum`."""
 _SYNONYMS = {"resolution": "pixel_resolution"}
 """Other names of columns that are read."""
-FORMAT = "blase3d-spectrum"
-VERSION = 2
-"""Version of the files that are written. Files of others state none, and are read too."""
-
-
-@dataclass(frozen=True, eq=False)
-class RawSpectrum:
-    """The content of a spectrum file, before the medium is settled.
-
-    Attributes
-    ----------
-    arrays : mapping
-        Columns of `COLUMNS` by name, (P,) or (orders, pixels) each: wavelength (Å) and flux, and
-        where the file has them error (one standard deviation), mask (true: ignore), continuum,
-        order and pixel_resolution. Wavelengths may be in any order, or missing (NaN, 0).
-    medium : str, optional
-        "air" or "vacuum"; None if the file does not state it.
-    resolution : float or mapping, optional
-        Resolving power λ/Δλ, one number, or one for each echelle order by its number in the
-        column `order`.
-    meta : dict
-        Whatever else the file states, as plain values.
-    guessed : tuple of str
-        Sentences about what the file does not state and was guessed: a unit, a column.
-    likely_medium : str, optional
-        The medium that the pipeline writes, for a file that does not state it. Unlike a stated one,
-        it gives way to that of the user.
-    """
-
-    arrays: Mapping[str, NDArray[Any]]
-    medium: object = None
-    resolution: Any = None
-    meta: dict[str, Any] = field(default_factory=dict)
-    guessed: tuple[str, ...] = ()
-    likely_medium: str | None = None
-
-
-def spectrum_of(
-    raw: RawSpectrum, medium: str, resolution: float | None, clean: bool = True
-) -> Spectrum:
-    """Return the spectrum of a file, with wavelengths in vacuum and in increasing order.
-
-    `medium` is that of the wavelengths in the file. `resolution`, unless None, replaces what the
-    file states. Unless `clean` is false, pixels without data are masked, and errors that are zero
-    everywhere are left out. `meta["notes"]` says what was changed.
-    """
-    notes = sentences(raw.meta, "notes")
-    columns = _flat(raw.arrays)
-    columns = _with_wavelength(columns, notes)
-    columns["wavelength"] = to_vacuum(columns["wavelength"], medium)
-    columns = _with_orders(cleaning.ascending(columns), notes)
-    if clean:
-        columns = _cleaned(columns, notes)
-    count = len(columns["wavelength"])
-    columns = cleaning.by_wavelength(columns)
-    if doubled := count - len(columns["wavelength"]):
-        if len(columns["wavelength"]) == 1:
-            raise SpectrumError(
-                f"the wavelengths have {columns['wavelength'][0]} twice and no other, expected "
-                "increasing values; correct them."
-            )
-        notes.append(f"{doubled} pixels at the same wavelength as another were left out")
-    meta = {**raw.meta, "medium": "vacuum"}
-    if clean and "blaze" not in meta and _has_blaze(raw.arrays):
-        meta["blaze"] = "included"
-        notes.append("the flux falls to both ends of the orders: it includes the blaze")
-    if medium == "air":
-        meta["converted_from"] = "air"
-    guessed = [*sentences(raw.meta, "guessed"), *raw.guessed]
-    meta |= {key: said for key, said in (("notes", notes), ("guessed", guessed)) if said}
-    return Spectrum(**{**columns, **_resolution(raw, columns, resolution)}, meta=meta)
-
-
-def sentences(meta: Mapping[str, Any], key: str) -> list[str]:
-    """Return the sentences under a key of metadata, a list or one text."""
-    found = meta.get(key, ())
-    return [str(one) for one in found] if isinstance(found, list | tuple) else [str(found)]
-
-
-def _has_blaze(arrays: Mapping[str, NDArray[Any]]) -> bool:
-    """Whether arrays (orders, pixels) have the blaze in their flux; False for one spectrum."""
-    flux = np.asarray(arrays["flux"])
-    if flux.ndim != 2 or np.shape(arrays["wavelength"]) != flux.shape:
-        return False
-    unused = (flux == 0.0) | (np.reshape(_mask(arrays), flux.shape) if "mask" in arrays else False)
-    return cleaning.has_blaze(np.where(unused, np.nan, flux))
-
-
-def _flat(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Columns (P,) from arrays (P,) or (orders, pixels), a mask among them."""
-    wavelength = np.asarray(arrays["wavelength"])
-    columns = {
-        name: _flat_one(_numbers(arrays, name), wavelength.shape, name)
-        for name in COLUMNS
-        if name in arrays and name != "mask"
-    }
-    mask = _mask(arrays) if "mask" in arrays else np.zeros(wavelength.shape, bool)
-    columns["mask"] = _flat_one(mask, wavelength.shape, "mask")
-    if "order" in columns:
-        columns["order"] = _whole(columns["order"])
-    elif wavelength.ndim == 2 and len(wavelength) > 1:
-        columns["order"] = np.repeat(np.arange(len(wavelength)), wavelength.shape[1])
-    if columns.get("pixel_resolution", np.zeros(1)).ndim == 0:
-        del columns["pixel_resolution"]
-    return columns
-
-
-def _flat_one(values: NDArray[Any], shape: tuple[int, ...], name: str) -> NDArray[Any]:
-    if name == "pixel_resolution" and values.ndim == 0:
-        return values
-    if values.ndim == 1 and len(shape) == 2 and shape[0] == len(values) != shape[1]:
-        values = np.broadcast_to(values[:, None], shape)  # one value for each order
-    if values.size != np.prod(shape, dtype=int):
-        wanted = shape if len(shape) != 1 else f"({shape[0]},)"
-        raise SpectrumError(
-            f"the {name} has shape {values.shape}, expected {wanted} as the wavelength: "
-            "one value per pixel."
-        )
-    return values.ravel()
-
-
-def _with_wavelength(columns: cleaning.PixelColumns, notes: list[str]) -> dict[str, NDArray[Any]]:
-    kept = cleaning.with_wavelength(columns)
-    missing = len(columns["wavelength"]) - len(kept["wavelength"])
-    if missing and not len(kept["wavelength"]):
-        raise SpectrumError(
-            f"the wavelengths have {columns['wavelength'][0]} at pixel 0, and none of the "
-            f"{missing} is finite and positive; correct them."
-        )
-    if missing:
-        notes.append(f"{missing} pixels without a wavelength were left out")
-    return kept
-
-
-def _with_orders(columns: dict[str, NDArray[Any]], notes: list[str]) -> dict[str, NDArray[Any]]:
-    if "order" in columns:
-        return columns
-    order = cleaning.orders_of(columns["wavelength"])
-    if order is None:
-        return columns
-    notes.append(f"the wavelengths step back {order[-1]} times: taken for {order[-1] + 1} orders")
-    return {**columns, "order": order}
-
-
-def _cleaned(columns: dict[str, NDArray[Any]], notes: list[str]) -> dict[str, NDArray[Any]]:
-    """Columns with pixels without data masked, and without errors if all of these are zero."""
-    empty = cleaning.without_data(columns["flux"], columns.get("order"))
-    cleaned = {**columns, "mask": columns["mask"] | empty}
-    if found := int((empty & np.isfinite(columns["flux"]) & ~columns["mask"]).sum()):
-        notes.append(f"{found} pixels without data (zeros or a filler) were masked")
-    error = columns.get("error")
-    if error is not None and not (error[~empty] > 0.0).any() and not empty.all():
-        del cleaned["error"]
-        notes.append("the errors are zero or missing everywhere: none are used")
-    return cleaned
-
-
-def _resolution(
-    raw: RawSpectrum, columns: cleaning.PixelColumns, asked: float | None
-) -> dict[str, Any]:
-    """The fields `resolution` and `pixel_resolution` of a spectrum."""
-    if asked is not None:
-        return {"resolution": asked, "pixel_resolution": None}
-    if isinstance(raw.resolution, Mapping):
-        varying = _resolution_of_orders(raw.resolution, columns.get("order"))
-        return {"resolution": None, "pixel_resolution": varying}
-    return {"resolution": raw.resolution}
 
 
 def known_columns(names: Iterable[str]) -> dict[str, str]:
@@ -215,41 +46,6 @@ def require_columns(found: Iterable[str], path: Path, known: Iterable[str] | Non
             f"expected columns {', '.join(COLUMNS)}, of which the first two are required; name "
             "others with --columns wavelength=NAME,flux=NAME (columns=... in Python)."
         )
-
-
-def _numbers(arrays: Mapping[str, NDArray[Any]], name: str) -> Floats:
-    try:
-        if np.iscomplexobj(arrays[name]):
-            raise TypeError("complex numbers")
-        return np.asarray(arrays[name], dtype=np.float64)
-    except (TypeError, ValueError) as failure:
-        raise SpectrumError(
-            f"the {name} is not numeric ({first_line(failure)}); expected one number per pixel."
-        ) from failure
-
-
-def _whole(order: Floats) -> Integers:
-    if not ((np.abs(order) < 2**31) & (order == np.rint(order))).all():
-        raise SpectrumError("the column order has fractions; expected integers.")
-    return order.astype(np.int64)
-
-
-def _resolution_of_orders(stated: Mapping[int, float], order: Integers | None) -> Floats:
-    """Resolution (P,) of pixels, from that of their echelle orders."""
-    if order is None or (missing := set(order.tolist()) - set(stated)):
-        wanted = "a column order" if order is None else f"one of order {min(missing)} too"
-        raise SpectrumError(f"the resolution is stated for echelle orders; expected {wanted}.")
-    return np.array([stated[number] for number in order.tolist()], dtype=np.float64)
-
-
-def _mask(arrays: Mapping[str, NDArray[Any]]) -> Bools:
-    mask = np.asarray(arrays["mask"])
-    if mask.dtype.kind in "biuf":
-        return mask.astype(bool)
-    words = np.char.lower(np.char.strip(mask.astype(str)))
-    if not np.isin(words, ("true", "false", "1", "0", "t", "f", "")).all():
-        raise SpectrumError("the mask has other words than true and false; write these.")
-    return np.isin(words, ("true", "1", "t"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -422,7 +218,7 @@ def _require_stellar(wavelength: Floats, unit: str, path: Path) -> None:
 
 
 def _floats(values: Any, name: str) -> Floats:
-    return _numbers({name: values}, name)
+    return numbers({name: values}, name)
 
 
 def _unit_of(
@@ -495,7 +291,7 @@ def _add_good(
     arrays: dict[str, NDArray[Any]], names: Mapping[str, str], columns: Mapping[str, Column]
 ) -> None:
     if "good" in names and "mask" not in names:
-        arrays["mask"] = ~_mask({"mask": columns[names["good"]].values})
+        arrays["mask"] = ~mask_of({"mask": columns[names["good"]].values})
 
 
 def _add_error(
@@ -540,12 +336,12 @@ def _scale_weights(arrays: dict[str, NDArray[Any]], name: str) -> list[str]:
     """Turn weights into errors, or into a mask if all that are positive are equal."""
     error = arrays.pop("error")
     unweighted = ~np.isfinite(error)
-    arrays["mask"] = _mask(arrays) | unweighted if "mask" in arrays else unweighted
+    arrays["mask"] = mask_of(arrays) | unweighted if "mask" in arrays else unweighted
     good = error[~unweighted]
     if not good.size or np.ptp(good) == 0.0:
         return [f"column {name} was taken for a mask: zero where a pixel is ignored"]
     noise = quantities.per_pixel_noise(
-        np.where(unweighted, np.nan, _numbers(arrays, "flux")).ravel()
+        np.where(unweighted, np.nan, numbers(arrays, "flux")).ravel()
     )
     factor = noise / float(np.median(good))
     if not 1.0 / _LIKELY < factor < _LIKELY:
@@ -568,9 +364,9 @@ def _judge_mask(arrays: dict[str, NDArray[Any]], names: Mapping[str, str]) -> li
     """
     if "mask" not in arrays or arrays["mask"].size < 2:
         return []
-    name, mask = names.get("mask", "mask"), _mask(arrays)
+    name, mask = names.get("mask", "mask"), mask_of(arrays)
     if not mask.all():
-        measured = np.isfinite(_numbers(arrays, "flux"))
+        measured = np.isfinite(numbers(arrays, "flux"))
         if "error" in arrays and arrays["error"].shape == measured.shape:
             measured &= arrays["error"] > 0.0
         if mask.shape != measured.shape or not (measured & mask).any():
@@ -618,42 +414,8 @@ def _match_units(
         if unit is None or target is None or not columns[names["flux"]].unit or unit == target:
             continue
         try:
-            arrays[name] = _numbers(arrays, name) * float(unit.to(target))
+            arrays[name] = numbers(arrays, name) * float(unit.to(target))
         except (units.UnitConversionError, TypeError) as failure:
             raise SpectrumError(
                 f"{path} has its {name} in {unit} and its flux in {target}; give both in one unit."
             ) from failure
-
-
-def stated_unit(spectrum: Spectrum) -> units.UnitBase | None:
-    """Return the unit of the flux, as `meta["flux_unit"]` states it; None if it is not known."""
-    stated = spectrum.meta.get("flux_unit")
-    # libraries add "at the stellar surface"
-    return None if stated is None else quantities.flux_unit(str(stated).split(" at ")[0])
-
-
-def units_of(spectrum: Spectrum) -> dict[str, units.UnitBase]:
-    """Return the units of the columns of a file of this spectrum.
-
-    A flux that is relative, or of unknown unit, is in adu: without a unit, specutils does not
-    recognise it.
-    """
-    flux = stated_unit(spectrum)
-    if flux is None or flux == units.one:
-        flux = units.adu
-    return {"wavelength": units.AA, "flux": flux, "error": flux, "continuum": flux}
-
-
-def columns_of(spectrum: Spectrum) -> dict[str, NDArray[Any]]:
-    """Return the columns of a file of this spectrum."""
-    columns = {name: getattr(spectrum, name) for name in COLUMNS}
-    return {name: values for name, values in columns.items() if values is not None}
-
-
-def meta_of(spectrum: Spectrum) -> dict[str, Any]:
-    """Return the metadata of a file of this spectrum, as plain values."""
-    stated: dict[str, object] = {"medium": "vacuum", "wavelength_unit": "Angstrom"}
-    stated |= {"format": FORMAT, "version": VERSION}
-    if spectrum.resolution is not None:
-        stated["resolution"] = spectrum.resolution
-    return dict(plain({**spectrum.meta, **stated}))

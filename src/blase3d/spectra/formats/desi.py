@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...runtime.arrays import Floats
-from .columns import RawSpectrum
 from .headers import describe
 from .quantities import to_error
+from .raw import RawSpectrum
 from .reader import SpectrumFile, SpectrumReader
 from .survey import join_arms, picked, resolution_of
 

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from ...runtime.arrays import Floats
 from . import headers
-from .columns import RawSpectrum
 from .companions import image_beside
 from .echelle import deblazed
 from .eso import in_barycentre, resolution_of
+from .raw import RawSpectrum
 from .reader import SpectrumFile, SpectrumReader
 
 

@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike
 
 from ...runtime.arrays import Bools, Floats
 from ...runtime.units import SPEED_OF_LIGHT
-from .columns import RawSpectrum
 from .headers import describe
+from .raw import RawSpectrum
 from .reader import SpectrumFile
 
 FAINTEST = 0.05

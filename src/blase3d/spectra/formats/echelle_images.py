@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from ...errors import SpectrumError
 from ...runtime.arrays import Floats
 from . import headers, quantities
-from .columns import RawSpectrum
 from .companions import (
     are_wavelengths,
     image_beside,
@@ -29,6 +28,7 @@ from .companions import (
 )
 from .echelle import deblazed
 from .fits import FITS_IMAGE
+from .raw import RawSpectrum
 from .reader import SpectrumFile, SpectrumReader
 
 _WAVELENGTHS = (300.0, 1e6)

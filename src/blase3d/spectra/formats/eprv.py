@@ -16,10 +16,10 @@ import numpy as np
 
 from ...runtime.arrays import Floats
 from . import carmenes, expres, kpf, neid
-from .columns import RawSpectrum
 from .echelle import TRANSPARENT, has_images, image, opaque, raw_orders, summed
 from .headers import card
 from .quantities import angstroms, to_error
+from .raw import RawSpectrum
 from .reader import SpectrumFile, SpectrumReader
 
 _RESOLUTION = {

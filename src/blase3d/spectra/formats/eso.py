@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from ...runtime.arrays import Bools, Floats
 from ...runtime.units import SPEED_OF_LIGHT
 from . import headers, quantities
-from .columns import RawSpectrum, in_angstrom
+from .columns import in_angstrom
 from .fits import FITS_IMAGE
 from .instruments import instrument_of, nominal_resolution, usual_medium
+from .raw import RawSpectrum
 from .reader import SpectrumFile, SpectrumReader
 
 _WAVELENGTHS = ("WAVE", "WAVELENGTH", "LAMBDA", "AWAV", "WAVE_AIR", "WAVE_VAC")

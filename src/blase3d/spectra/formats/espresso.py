@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from ...runtime.arrays import Floats
 from . import headers
-from .columns import RawSpectrum, in_angstrom
+from .columns import in_angstrom
 from .eso import bad_quality, in_barycentre, resolution_of
+from .raw import RawSpectrum
 from .reader import SpectrumFile, SpectrumReader
 
 _VACUUM, _AIR = "WAVEDATA_VAC_BARY", "WAVEDATA_AIR_BARY"

@@ -16,8 +16,8 @@ from astropy.io import fits
 
 from ...runtime.arrays import Floats
 from ...runtime.units import SPEED_OF_LIGHT
-from .columns import RawSpectrum
 from .echelle import TRANSPARENT, opaque, raw_orders
+from .raw import RawSpectrum
 from .reader import SpectrumFile, SpectrumReader
 
 RESOLUTION = 137_500.0

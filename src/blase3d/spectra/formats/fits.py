@@ -20,19 +20,13 @@ from ...errors import SpectrumError
 from ...runtime.arrays import Floats
 from ..spectrum import Spectrum
 from . import headers
-from .columns import (
-    Column,
-    RawSpectrum,
-    columns_of,
-    from_columns,
-    meta_of,
-    recognised,
-    units_of,
-)
+from .columns import Column, from_columns, recognised
 from .dispersion import has_wavelength, wavelength_axis
 from .iraf import dispersions, is_multispec
 from .quantities import WAVELENGTH_NAMES, per_pixel_noise, split_name
+from .raw import RawSpectrum
 from .reader import SpectrumFile, SpectrumReader
+from .written import columns_of, meta_of, units_of
 
 _MOST_ROWS = 5
 """Rows of an image that holds one spectrum: wavelength, flux, errors, sky, quality."""

@@ -21,7 +21,7 @@ from astropy.table import Table
 
 from ...errors import SpectrumError
 from ...runtime.arrays import Floats
-from .columns import RawSpectrum
+from .raw import RawSpectrum
 from .reader import SpectrumFile, SpectrumReader
 from .votable import is_votable, tables_of
 

@@ -14,9 +14,9 @@ from astropy.io import fits
 
 from ...runtime.arrays import Floats
 from ...runtime.units import FWHM_PER_SIGMA
-from .columns import RawSpectrum
 from .headers import card, describe, number
 from .quantities import to_error
+from .raw import RawSpectrum
 from .reader import SpectrumFile, SpectrumReader
 from .survey import mentions, nominal, resolution_of
 

@@ -17,10 +17,10 @@ from astropy import units
 from astropy.io import fits
 
 from ...runtime.arrays import Bools, Floats
-from .columns import RawSpectrum
 from .echelle import has_images, image, raw_orders
 from .headers import card
 from .quantities import to_error
+from .raw import RawSpectrum
 from .reader import SpectrumFile, SpectrumReader
 
 RESOLUTION = 55_000.0

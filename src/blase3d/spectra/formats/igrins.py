@@ -15,9 +15,9 @@ import numpy as np
 
 from ...errors import SpectrumError
 from ...runtime.arrays import Floats
-from .columns import RawSpectrum
 from .echelle import has_images, image, is_instrument, raw_orders
 from .quantities import to_error
+from .raw import RawSpectrum
 from .reader import SpectrumFile, SpectrumReader
 
 RESOLUTION = 45_000.0

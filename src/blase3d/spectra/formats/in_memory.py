@@ -17,8 +17,10 @@ from ...errors import SpectrumError
 from ...runtime.files import MEDIA, settle_medium, settle_version
 from ...runtime.with_units import in_unit
 from ..spectrum import Spectrum
-from .columns import FORMAT, VERSION, RawSpectrum, from_table, meta_of, spectrum_of, stated_unit
+from .columns import from_table
+from .raw import RawSpectrum, spectrum_of
 from .reader import SpectrumFile
+from .written import FORMAT, VERSION, meta_of, stated_unit
 
 _NAME = Path("the spectrum")
 """Name of an object in messages."""

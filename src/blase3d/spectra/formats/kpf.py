@@ -16,9 +16,9 @@ import numpy as np
 
 from ...errors import SpectrumError
 from ...runtime.arrays import Floats
-from .columns import RawSpectrum
 from .echelle import has_images, image, raw_orders, summed
 from .quantities import to_error
+from .raw import RawSpectrum
 from .reader import SpectrumFile, SpectrumReader
 
 RESOLUTION = 98_000.0

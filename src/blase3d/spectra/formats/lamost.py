@@ -16,9 +16,9 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from ...errors import SpectrumError
-from .columns import RawSpectrum
 from .headers import card, describe, number
 from .quantities import bits, to_error
+from .raw import RawSpectrum
 from .reader import SpectrumFile, SpectrumReader
 from .survey import column_names, join_arms, mentions, nominal, table_columns
 

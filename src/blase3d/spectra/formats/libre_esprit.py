@@ -15,7 +15,7 @@ import re
 import numpy as np
 
 from ...errors import SpectrumError
-from .columns import RawSpectrum
+from .raw import RawSpectrum
 from .reader import SpectrumFile, SpectrumReader
 from .text_parser import parse_table
 

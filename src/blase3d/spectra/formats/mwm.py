@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from ...runtime.arrays import Floats
 from . import apogee, sdss
-from .columns import RawSpectrum
 from .headers import card, describe
 from .quantities import bits, to_error
+from .raw import RawSpectrum
 from .reader import SpectrumFile, SpectrumReader
 from .survey import column_names, join_arms, nominal, picked
 

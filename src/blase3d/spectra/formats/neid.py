@@ -13,7 +13,6 @@ import numpy as np
 from ...runtime.arrays import Floats
 from ...runtime.units import SPEED_OF_LIGHT
 from . import headers
-from .columns import RawSpectrum
 from .echelle import (
     TRANSPARENT,
     has_images,
@@ -23,6 +22,7 @@ from .echelle import (
     raw_orders,
 )
 from .quantities import to_error
+from .raw import RawSpectrum
 from .reader import SpectrumFile, SpectrumReader
 
 RESOLUTION = {"HR": 110_000.0, "HE": 60_000.0}

@@ -13,17 +13,10 @@ from numpy.typing import NDArray
 from ...errors import SpectrumError
 from ...runtime.files import LARGEST_SPECTRUM, load_npz, parse_meta
 from ..spectrum import Spectrum
-from .columns import (
-    Column,
-    RawSpectrum,
-    columns_of,
-    from_columns,
-    in_angstrom,
-    known_columns,
-    meta_of,
-    require_columns,
-)
+from .columns import Column, from_columns, in_angstrom, known_columns, require_columns
+from .raw import RawSpectrum
 from .reader import SpectrumFile, SpectrumReader
+from .written import columns_of, meta_of
 
 
 def _read(file: SpectrumFile) -> RawSpectrum:

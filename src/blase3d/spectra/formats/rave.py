@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .columns import RawSpectrum
 from .headers import card, describe, number
 from .quantities import to_error
+from .raw import RawSpectrum
 from .reader import SpectrumFile, SpectrumReader
 from .survey import mentions, nominal
 

@@ -25,7 +25,7 @@ from astropy.io import fits
 
 from ...errors import SpectrumError
 from ...runtime.files import LARGEST_SPECTRUM, check_size, first_line
-from .columns import RawSpectrum
+from .raw import RawSpectrum
 
 GROUP = "blase3d.spectra"
 """Group of the entry points of spectrum readers."""

@@ -16,9 +16,9 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from ...runtime.arrays import Floats
-from .columns import RawSpectrum
 from .headers import card, describe, number
 from .quantities import bits, to_error
+from .raw import RawSpectrum
 from .reader import SpectrumFile, SpectrumReader
 from .survey import column_names, mentions, picked, resolution_of, table_columns
 

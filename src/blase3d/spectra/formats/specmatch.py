@@ -14,7 +14,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from . import headers
-from .columns import RawSpectrum
+from .raw import RawSpectrum
 from .reader import SpectrumFile, SpectrumReader
 
 

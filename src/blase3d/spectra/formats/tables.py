@@ -15,20 +15,13 @@ from ...errors import SpectrumError
 from ...runtime.files import check_expanse, first_line
 from ..cleaning import SENTINELS
 from ..spectrum import Spectrum
-from .columns import (
-    Column,
-    RawSpectrum,
-    columns_of,
-    from_columns,
-    from_table,
-    meta_of,
-    recognised,
-    units_of,
-)
+from .columns import Column, from_columns, from_table, recognised
 from .headers import stated_in
 from .quantities import angstroms, counts_pixels, likely_unit
+from .raw import RawSpectrum
 from .reader import SpectrumFile, SpectrumReader
 from .text_parser import TextTable, has_numbers, parse_table
+from .written import columns_of, meta_of, units_of
 
 _ENDINGS = ("ecsv", "csv", "tsv")
 """Endings of texts that are tables, even if they have no numbers."""

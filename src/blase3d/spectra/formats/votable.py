@@ -14,8 +14,9 @@ from astropy.table import Table
 
 from ...errors import SpectrumError
 from ...runtime.files import first_line
-from .columns import Column, RawSpectrum, from_columns, plain_column, recognised
+from .columns import Column, from_columns, plain_column, recognised
 from .headers import stated_in
+from .raw import RawSpectrum
 from .reader import SpectrumFile, SpectrumReader
 
 _UCDS = (
