@@ -642,9 +642,9 @@ TABLE: dict[str, tuple[Feed, str, int]] = {
         "got columns fluxes|expected wavelength, flux",
         1,
     ),
-    "spectrum: columns without a table": (
+    "spectrum: columns that a file has not": (
         lambda w, t: ["spectrum", w.star, "--columns", "flux=a"],
-        "no table with columns flux=a|correct",
+        "has no column a, it has wavelength|give the name",
         1,
     ),
     # infer: options

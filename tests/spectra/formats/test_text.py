@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -287,3 +288,13 @@ def test_the_sun_at_low_resolution():
     np.testing.assert_allclose(found.wavelength[0], 4200.25 + 1.18, atol=0.02)
     assert found.error is None
     assert "errors are zero" in found.meta["notes"][-1]
+
+
+@pytest.mark.parametrize("sign", list("[(,.|\\ -"))
+def test_a_header_of_one_sign_takes_no_time(tmp_path, sign):
+    """Time grows with the length of a header, not with its square, which is minutes here."""
+    path = tmp_path / "star.csv"
+    for long in (f"# a{100_000 * sign}b", f"a{100_000 * sign}b"):
+        path.write_text(f"{long}\nwavelength,flux\n8490,1\n8491,2\n8492,1\n")
+        with suppress(SpectrumError):
+            read_spectrum(path, medium="vacuum")

@@ -17,7 +17,7 @@ from ...errors import SpectrumError
 from ...runtime.arrays import Floats
 from ...runtime.files import parse_meta
 from . import quantities
-from .raw import RawSpectrum, mask_of, numbers
+from .raw import RawSpectrum, mask_of, numeric_column
 from .written import COLUMNS, FORMAT
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ def _require_stellar(wavelength: Floats, unit: str, path: Path) -> None:
 
 
 def _floats(values: Any, name: str) -> Floats:
-    return numbers({name: values}, name)
+    return numeric_column({name: values}, name)
 
 
 def _unit_of(
@@ -341,7 +341,7 @@ def _scale_weights(arrays: dict[str, NDArray[Any]], name: str) -> list[str]:
     if not good.size or np.ptp(good) == 0.0:
         return [f"column {name} was taken for a mask: zero where a pixel is ignored"]
     noise = quantities.per_pixel_noise(
-        np.where(unweighted, np.nan, numbers(arrays, "flux")).ravel()
+        np.where(unweighted, np.nan, numeric_column(arrays, "flux")).ravel()
     )
     factor = noise / float(np.median(good))
     if not 1.0 / _LIKELY < factor < _LIKELY:
@@ -366,7 +366,7 @@ def _judge_mask(arrays: dict[str, NDArray[Any]], names: Mapping[str, str]) -> li
         return []
     name, mask = names.get("mask", "mask"), mask_of(arrays)
     if not mask.all():
-        measured = np.isfinite(numbers(arrays, "flux"))
+        measured = np.isfinite(numeric_column(arrays, "flux"))
         if "error" in arrays and arrays["error"].shape == measured.shape:
             measured &= arrays["error"] > 0.0
         if mask.shape != measured.shape or not (measured & mask).any():
@@ -414,7 +414,7 @@ def _match_units(
         if unit is None or target is None or not columns[names["flux"]].unit or unit == target:
             continue
         try:
-            arrays[name] = numbers(arrays, name) * float(unit.to(target))
+            arrays[name] = numeric_column(arrays, name) * float(unit.to(target))
         except (units.UnitConversionError, TypeError) as failure:
             raise SpectrumError(
                 f"{path} has its {name} in {unit} and its flux in {target}; give both in one unit."

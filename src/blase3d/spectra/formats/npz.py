@@ -22,9 +22,11 @@ from .written import columns_of, meta_of
 def _read(file: SpectrumFile) -> RawSpectrum:
     path = file.path
     arrays = load_npz(path, SpectrumError, LARGEST_SPECTRUM)
-    if "meta" not in arrays and ("flux" not in arrays or arrays["flux"].ndim < 2):
+    foreign = "meta" not in arrays and ("flux" not in arrays or arrays["flux"].ndim < 2)
+    if foreign or file.columns:
         columns = {name: Column(array) for name, array in arrays.items() if array.ndim > 0}
-        return from_columns(columns, {}, file)
+        stated = {name: arrays[name] for name in ("meta",) if name in arrays}
+        return from_columns(columns, stated, file)
     require_columns(arrays, path)
     meta = parse_meta(arrays["meta"], path, SpectrumError) if "meta" in arrays else {}
     known = {name: arrays[found] for name, found in known_columns(arrays).items()}

@@ -109,7 +109,7 @@ def _flat(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """Columns (P,) from arrays (P,) or (orders, pixels), a mask among them."""
     wavelength = np.asarray(arrays["wavelength"])
     columns = {
-        name: _flat_one(numbers(arrays, name), wavelength.shape, name)
+        name: _flat_one(numeric_column(arrays, name), wavelength.shape, name)
         for name in COLUMNS
         if name in arrays and name != "mask"
     }
@@ -186,7 +186,7 @@ def _resolution(
     return {"resolution": raw.resolution}
 
 
-def numbers(arrays: Mapping[str, NDArray[Any]], name: str) -> Floats:
+def numeric_column(arrays: Mapping[str, NDArray[Any]], name: str) -> Floats:
     """Return a column as numbers. Raise `SpectrumError` if it is not numeric."""
     try:
         if np.iscomplexobj(arrays[name]):

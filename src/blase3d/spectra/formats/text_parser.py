@@ -37,7 +37,7 @@ _NAME_LINES = 10
 """Lines above the numbers that may name the columns."""
 _MISSING = ("", "nan", "--", "-", "null", "none", "n/a", "indef", "masked", "...")
 """Cells without a value, in lower case."""
-_WORD = re.compile(r"(?:[^\s\[(]|\s*[\[(][^\])]*[\])])+")
+_WORD = re.compile(r"(?:[^\s\[(]|\s{0,2}[\[(][^\])]{0,80}[\])])+")
 """A word of a header, together with the unit in brackets that follows it."""
 _NUMBERED = re.compile(r"^(?:col(?:umn)?s?\.?\s*)?#?(\d+)\s*(?:[:=.)-]\s*|\s+)([^\W\d].*)$", re.I)
 """A line that describes one column: `1 WAVELENGTH [nm]`, `Column 2: flux`."""
@@ -257,8 +257,10 @@ def _header_cells(line: str, delimiter: str | None, count: int) -> list[str] | N
         [word.strip() for word in _WORD.findall(words)],
     ]
     for cells in ways:
-        while len(cells) > count and not cells[-1].strip():
-            cells = cells[:-1]
+        end = len(cells)
+        while end > count and not cells[end - 1].strip():
+            end -= 1
+        cells = cells[:end]
         if len(cells) == count and not any(map(_is_number, cells)):
             return [cell.strip(" \t\"'") for cell in cells]
     return None
