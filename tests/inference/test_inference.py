@@ -400,10 +400,10 @@ def test_draws_agree_with_the_curvature(doubtful):
     pytest.importorskip("blackjax")
     part = cut(star(doubtful, snr=100.0), (INNER > 8494.0) & (INNER < 8504.0))
     fixed = {"logg": TRUTH["logg"], "vsini": OBSERVED["vsini"]}
-    settings = {"fixed": fixed, "draws": 150, "chains": 2, "seed": 1}
+    settings = {"fixed": fixed, "draws": 300, "chains": 2, "seed": 1}
     drawn = infer(part, doubtful, method="posterior", **settings)
     normal = infer(part, doubtful, fixed=fixed)
-    assert drawn.draws.shape == (2, 150, 3)
+    assert drawn.draws.shape == (2, 300, 3)
     assert "not converged" not in drawn.flags
     for name, found in {**drawn.labels, **drawn.nuisance}.items():
         if name == "logg":
@@ -412,9 +412,9 @@ def test_draws_agree_with_the_curvature(doubtful):
         assert found.value == pytest.approx(expected.value, abs=0.4 * expected.sigma)
         assert found.sigma == pytest.approx(expected.sigma, rel=0.3)
         assert found.q16 < found.q50 < found.q84
-    assert drawn.to_dict()["draws"] == [2, 150]
+    assert drawn.to_dict()["draws"] == [2, 300]
     pytest.importorskip("arviz")
-    assert drawn.to_arviz()["posterior"]["teff"].shape == (2, 150)
+    assert drawn.to_arviz()["posterior"]["teff"].shape == (2, 300)
 
 
 def test_without_the_extra_it_is_named(model, monkeypatch):
