@@ -133,7 +133,9 @@ def _answer(outcome: Outcome, method: str, start: float) -> Inference:
     used = spectrum.good
     covariance = misfit_covariance(best, best.scatter)
     covariance = with_unknown_bounds(best, covariance, best.scatter)
-    sigma = np.sqrt(np.diag(covariance))
+    variance = np.diag(covariance)
+    # a search may stop where the curvature is not that of a minimum: there is no sigma then
+    sigma = np.sqrt(np.where(variance >= 0.0, variance, np.nan))
     sigma[best.at_bound] = np.nan
     if outcome.draws is not None:
         flat = outcome.draws.reshape(-1, len(problem.names))
