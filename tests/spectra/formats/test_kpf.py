@@ -78,7 +78,7 @@ SAMPLES = {"kpf": kpf, "kpf without a blaze": without_blaze}
 
 
 def test_both_ccds_are_read(tmp_path):
-    found = {**images("GREEN"), **{k: v for k, v in images("RED").items()}}
+    found = images("GREEN") | images("RED")
     spectrum = read_spectrum(write(tmp_path / "L1.fits", {}, found))
     assert np.unique(spectrum.order).tolist() == [100, 101, 102, 135, 136, 137]
 
