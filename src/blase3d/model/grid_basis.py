@@ -80,7 +80,7 @@ def smooth_basis(axes: Sequence[NDArray[np.float64]], count: int) -> NDArray[np.
 def _axis_basis(axis: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Roughness (m,) of the smoothest functions on n values, and the functions (n, m)."""
     count = axis.size
-    rough = roughness([axis], slope=0.1)
+    rough = roughness([axis], slope=0.1).toarray()
     values, vectors = np.linalg.eigh(rough.T @ rough)
     values, vectors = values[: max(2, count - 1)], vectors[:, : max(2, count - 1)]
     sign = np.where(vectors[-1] < 0.0, -1.0, 1.0)  # the same on every machine

@@ -23,8 +23,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal
+from functools import partial, reduce
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +32,9 @@ import numpy as np
 from jax import Array
 from numpy.polynomial import Chebyshev
 from numpy.typing import NDArray
+from scipy import sparse
 from scipy.interpolate import BSpline, PPoly, make_interp_spline
+from scipy.sparse.linalg import splu
 
 Kind = Literal["linear", "cubic", "spline", "ridge"]
 _DEGREE = {"linear": 1, "cubic": 3, "spline": 5}
@@ -320,31 +322,25 @@ def fill_holes(
     complete[present, np.arange(len(present))] = 1.0
     missing = np.setdiff1d(np.arange(box), present)
     if missing.size:
-        rough = roughness(axes)
-        known = rough[:, present]
-        solution, *_ = np.linalg.lstsq(rough[:, missing], -known, rcond=None)
-        complete[missing] = solution
+        rough = roughness(axes).tocsc()
+        holes = rough[:, missing]
+        known = (holes.T @ rough[:, present]).toarray()
+        complete[missing] = splu((holes.T @ holes).tocsc()).solve(-known)
     return complete
 
 
-def roughness(axes: Sequence[NDArray[np.float64]], slope: float = 1e-2) -> NDArray[np.float64]:
+def roughness(axes: Sequence[NDArray[np.float64]], slope: float = 1e-2) -> sparse.csr_array:
     """Return the second differences along every axis, and first ones with weight `slope`, which
     settle what second ones leave open, (rows, box)."""
-    eyes = [np.eye(len(axis)) for axis in axes]
-    rows = [np.zeros((1, int(np.prod([len(axis) for axis in axes]))))]
+    eyes = [sparse.eye_array(len(axis)) for axis in axes]
+    box = int(np.prod([len(axis) for axis in axes]))
+    rows = [sparse.csr_array((1, box))]
     for k, axis in enumerate(axes):
         if len(axis) < 2:
             continue
         unit = (axis - axis[0]) / np.diff(axis).mean()
-        slopes = np.diff(eyes[k], axis=0) / np.diff(unit)[:, None]
+        slopes = np.diff(np.eye(len(axis)), axis=0) / np.diff(unit)[:, None]
         for matrix in (np.diff(slopes, axis=0), slope * slopes):
-            factors = [*eyes[:k], matrix, *eyes[k + 1 :]]
-            rows.append(_kron(factors))
-    return np.concatenate(rows)
-
-
-def _kron(factors: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    product: NDArray[Any] = np.ones((1, 1))
-    for factor in factors:
-        product = np.kron(product, factor)
-    return product
+            factors = [*eyes[:k], sparse.csr_array(matrix), *eyes[k + 1 :]]
+            rows.append(reduce(partial(sparse.kron, format="csr"), factors))
+    return sparse.vstack(rows, format="csr")
