@@ -25,7 +25,7 @@ from pathlib import Path
 from synthesis import packages
 from synthesis.atmospheres import load_atmospheres
 from synthesis.described import LIBRARIES, Described
-from synthesis.jobs import Batch, Store, ordered, plan, progress, work
+from synthesis.jobs import Batch, Store, ordered, plan, progress, through, work
 from synthesis.linelists import write_lists
 from synthesis.pack import pack
 from synthesis.packages import PreparationError
@@ -45,14 +45,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.take:
             count = take(options.take, library, store, synthesiser, parse_ranges(options.only))
             _stamp(f"{count} spectra taken from {options.take}")
+        batches = plan(library, synthesiser.atmospheres)
+        wanted = through(batches, options.through)
     except PreparationError as error:
         sys.exit(str(error))
-    batches = plan(library, synthesiser.atmospheres)
     if not options.pack_only:
-        compute(batches, store, synthesiser, options.workers, deadline(options.until))
-    print(progress(batches, store).text(0.0))
+        compute(wanted, store, synthesiser, options.workers, deadline(options.until))
+    print(progress(wanted, store).text(0.0))
     if options.output:
-        print(pack(library, batches, store, synthesiser.atmospheres, options.output))
+        print(pack(library, wanted, store, synthesiser.atmospheres, options.output))
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -61,6 +62,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, required=True, help="folder for all that is kept")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--until", help="begin no spectrum after this time of day (HH:MM)")
+    parser.add_argument("--through", metavar="PART", help="end after this part of the library")
     parser.add_argument("--apt", action="store_true", help="install a missing compiler with apt")
     parser.add_argument("--take", type=Path, help="grid file with spectra of the same settings")
     parser.add_argument("--only", nargs="*", default=[], help="NAME=LO:HI of nodes to take")

@@ -13,7 +13,8 @@ import pytest
 
 from synthesis.atmospheres import Atmospheres, key_of
 from synthesis.described import RVS, HeldOut, Labels, Part
-from synthesis.jobs import Store, held_out, ordered, plan, progress, work
+from synthesis.jobs import Store, held_out, ordered, plan, progress, through, work
+from synthesis.packages import PreparationError
 from synthesis.turbospectrum import TOLERANCE, Computed, Hole, checked
 
 NODES: list[Labels] = [(5000.0, 4.0, 0.0), (5250.0, 4.0, 0.0), (5500.0, 4.0, 0.0)]
@@ -127,7 +128,8 @@ def test_the_plan_has_every_spectrum_once() -> None:
         "coarse",
         "main",
         "metal-poor",
-        "alpha",
+        "hot",
+        "wide",
         "rest",
     ]
     labels = ordered(batches)
@@ -191,3 +193,11 @@ def test_samples_and_parts_are_records() -> None:
         HeldOut(1, {}, 0).count = 2  # type: ignore[misc]
     with pytest.raises(AttributeError):
         Part("x", {}).name = "y"  # type: ignore[misc]
+
+
+def test_a_computation_can_end_after_a_part() -> None:
+    batches = plan(RVS, all_atmospheres())
+    assert [batch.name for batch in through(batches, "main")] == ["held-out", "coarse", "main"]
+    assert through(batches, None) == batches
+    with pytest.raises(PreparationError, match="expected one of held-out, coarse"):
+        through(batches, "giants")

@@ -19,6 +19,7 @@ import numpy as np
 
 from .atmospheres import Atmospheres, corners
 from .described import Described, HeldOut, Labels
+from .packages import PreparationError
 from .turbospectrum import Computed, Hole
 
 NODE_SPACING = (250.0, 0.5, 0.5)
@@ -177,6 +178,14 @@ def _one(labels: Labels, store: Store, compute: Callable[[Labels], Computed]) ->
         store.save_hole(labels, str(hole))
         return f"hole: {hole}"
     return f"done in {time.monotonic() - start:.1f} s"
+
+
+def through(batches: Sequence[Batch], name: str | None) -> tuple[Batch, ...]:
+    """Return the batches up to the one of this name, included; all of them for None."""
+    names = [batch.name for batch in batches]
+    if name is not None and name not in names:
+        raise PreparationError(f"got part {name!r}, expected one of {', '.join(names)}.")
+    return tuple(batches[: len(names) if name is None else names.index(name) + 1])
 
 
 def ordered(batches: Sequence[Batch]) -> list[Labels]:
