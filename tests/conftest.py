@@ -18,6 +18,8 @@ MOST_COMPILED = 500e6
 # Read when JAX is imported, also by processes that a test starts.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(COMPILED))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+# The models of who runs the tests are not those of the tests, nor of processes that they start.
+os.environ["BLASE3D_MODELS"] = str(CACHE / "no-models")
 # There is a process for each core; more threads of small linear algebra wait for each other, and
 # double the time of Gaussian processes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

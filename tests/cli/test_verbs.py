@@ -9,8 +9,8 @@ from cli_runner import Done
 from blase3d import cli
 
 CHAIN = (
-    *("demo", "fetch", "grid", "clone", "build", "validate", "synth", "spectrum", "infer"),
-    *("tune", "lines", "figures", "explore", "import-states"),
+    *("demo", "fetch", "grid", "clone", "build", "validate", "models", "synth"),
+    *("spectrum", "infer", "tune", "lines", "figures", "explore", "import-states"),
 )
 
 

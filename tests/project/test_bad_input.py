@@ -673,6 +673,18 @@ TABLE: dict[str, tuple[Feed, str, int]] = {
         1,
     ),
     # the others
+    "build: a name of no file": (
+        lambda w, t: ["build", w.clones, "--install", "a/b"],
+        "'a/b'|expected letters",
+        1,
+    ),
+    "build: nothing to write": (lambda w, t: ["build", w.clones], "-o|--install", 2),
+    "models: a model": (lambda w, t: ["models", w.model], "unexpected", 2),
+    "validate: a name of no model": (
+        lambda w, t: ["validate", "sun"],
+        "model sun does not exist|blase3d models|none is installed",
+        1,
+    ),
     "validate: noise of nothing": (
         lambda w, t: ["validate", w.model, "--snr", "0"],
         "signal-to-noise ratio of 0",

@@ -17,7 +17,7 @@ from .demo import demo
 from .figures import figures
 from .libraries import fetch, grid, import_states
 from .lines import explore, lines
-from .models import build, clone, validate
+from .models import build, clone, models, validate
 from .spectrum import spectrum
 from .stars import infer, synth, tune
 from .support import complain, err, out, settle_environment
@@ -35,7 +35,7 @@ app = typer.Typer(
 _VERBS = {
     "Start": (demo,),
     "Library": (fetch, grid),
-    "Model": (clone, build, validate),
+    "Model": (clone, build, validate, models),
     "Star": (synth, spectrum, infer, tune),
     "Views": (lines, figures, explore),
     "Import": (import_states,),

@@ -1,18 +1,66 @@
-"""Commands that make and check a model: clone, build, validate."""
+"""Commands that list, make and check models: models, clone, build, validate."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
+from rich import box
 from rich.table import Table
 
 from ..errors import InputError
 from ..runtime.files import require_writable
 from . import options
 from .support import err, executor, out, print_json, progress_bars
+
+if TYPE_CHECKING:
+    from ..model.model import Model
+
+
+def models(as_json: options.Json = False) -> None:
+    """List the models that are known by name: those in the package, and your own.
+
+    Example: blase3d models
+    """
+    from ..model.installed import installed_models, user_models_folder
+
+    found = installed_models()
+    if as_json:
+        print_json([model.to_dict() for model in found])
+        return
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("name", "library", "range\nÅ, vacuum", "axes", "size\nMB"):
+        table.add_column(column, justify="right" if column.startswith("size") else "left")
+    table.add_column("error between the nodes\nrms of the flux; of the labels")
+    for model in found:
+        table.add_row(
+            model.name,
+            model.library,
+            "–".join(f"{end:.0f}" for end in model.wavelength),
+            "\n".join(
+                f"{name} {min(v):g} to {max(v):g} ({len(v)})" for name, v in model.axes.items()
+            ),
+            f"{model.size / 1e6:.1f}",
+            _accuracy(model.accuracy),
+        )
+    out.print(table)
+    for model in found:
+        if model.citation:
+            out.print(f"Cite with {model.name}: {'; '.join(model.citation)}.", highlight=False)
+    out.print(f"Your own models: {user_models_folder()}", highlight=False)
+
+
+def _accuracy(stated: Mapping[str, Any]) -> str:
+    """Median errors at held-out spectra, in words; a dash where a model states none."""
+    held = stated.get("holdout") or {}
+    if "flux_rms_median" not in held:
+        return "—"
+    labels = held.get("labels", {})
+    errors = (f"{name} {found['median_abs']:.2g}" for name, found in labels.items())
+    return "\n".join(filter(None, (f"{held['flux_rms_median']:.1e}", ", ".join(errors))))
 
 
 def clone(
@@ -62,7 +110,11 @@ def build(
     path: Annotated[
         str, typer.Argument(metavar="CLONES", help="Archive of clones, from blase3d clone.")
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Model file.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Model file.")] = None,
+    install: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Name under which other commands find the model."),
+    ] = None,
     small: Annotated[
         bool,
         typer.Option("--small", help="Write a smaller file, with eight times the error at nodes."),
@@ -70,17 +122,31 @@ def build(
 ) -> None:
     """Build a model from clones: interpolation, residual and error model in one file.
 
-    Example: blase3d build clones.zarr -o model.zip
+    Example: blase3d build clones.zarr -o model.zip --install mine
     """
     from ..fitting.archive import open_archive
     from ..fitting.build import build as build_model
-    from ..model.model_file import save_model
+    from ..model.installed import install_path
 
-    require_writable(output)
+    if output is None and install is None:
+        raise typer.BadParameter("give -o FILE, --install NAME, or both.")
+    paths = [] if output is None else [output]
+    if install is not None:
+        paths.append(install_path(install))
+    for written in paths:
+        require_writable(written)
     with progress_bars() as progress:
         model = build_model(open_archive(path), progress, small=small)
-    save_model(model, output)
-    out.print(f"{output}: {len(model.reference)} lines, {output.stat().st_size / 1e6:.1f} MB.")
+    for written in paths:
+        _write_model(model, written)
+
+
+def _write_model(model: Model, path: Path) -> None:
+    from ..model.model_file import save_model
+
+    save_model(model, path)
+    size = path.stat().st_size / 1e6
+    out.print(f"{path}: {len(model.reference)} lines, {size:.1f} MB.", highlight=False)
 
 
 def validate(

@@ -8,7 +8,8 @@ which cost nothing once they are shuffled together and compressed.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from ..runtime.zarr_groups import Format, read_array, write_array
 from ..spectra.spectrum import check_wavelength
 from .evaluate import PcaResidual
 from .grid_basis import DATA_STEP
+from .installed import model_path
 from .line_grid import LineGrid, steps
 from .model import Model
 from .residual import node_steps, scale_number, scale_of
@@ -59,6 +61,7 @@ def _attributes(model: Model) -> dict[str, Any]:
         "recipe": model.recipe.to_json(),
         "axes": {name: axis.tolist() for name, axis in model.axes.items()},
         "wavelength": np.round(model.wavelength[:2] / _WAVELENGTH_STEP).astype(int).tolist(),
+        "range": [float(model.wavelength[0]), float(model.wavelength[-1])],
         "units": {"wavelength": "Angstrom", "flux": "continuum"},
         "medium": "vacuum",
         "meta": dict(model.meta),
@@ -122,7 +125,7 @@ def _decoded(folded: NDArray[np.unsignedinteger], step: ArrayLike) -> NDArray[np
 
 @DEFAULT_FLOATING_POINT
 def load_model(path: str | Path) -> Model:
-    """The model that `save_model` wrote.
+    """The model that `save_model` wrote, by its path, or by its name in `blase3d models`.
 
     Raises
     ------
@@ -135,11 +138,22 @@ def load_model(path: str | Path) -> Model:
     >>> b3.load_model("model.zip").bounds["teff"]
     (5000.0, 6000.0)
     """
-    path = Path(path)
+    with _opened(model_path(path)) as group:
+        return _read(group, dict(group.attrs))
+
+
+def read_wavelengths(path: Path) -> NDArray[np.float64]:
+    """Return the wavelengths (P,) of a model file, Å in vacuum."""
+    with _opened(path) as group:
+        return _wavelengths(group.attrs["wavelength"], read_array(group, "wavelength"))  # type: ignore[arg-type]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zarr.Group]:
     group = FORMAT.open(path)
     try:
         with FORMAT.reading(path):
-            return _read(group, dict(group.attrs))
+            yield group
     finally:
         group.store.close()
 
