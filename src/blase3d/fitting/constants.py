@@ -51,6 +51,8 @@ def constants() -> dict[str, float]:
         "joint_fit.widened": joint_fit._WIDENED,
         "joint_fit.adam_b2": joint_fit._ADAM_B2,
         "joint_fit.least_epochs": joint_fit._LEAST_EPOCHS,
+        "joint_fit.early_steps": joint_fit._EARLY_STEPS,
+        "joint_fit.early_wings": joint_fit._EARLY_WINGS,
     }
 
 

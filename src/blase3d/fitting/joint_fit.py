@@ -48,6 +48,10 @@ _ADAM_B2 = 0.99
 """Decay rate of the squared gradients in Adam; the common 0.999 is slow for so few steps."""
 _LEAST_EPOCHS = 4
 """Least passes over the nodes, however many nodes there are."""
+_EARLY_STEPS = 700
+"""Most steps of a round before the last, which only shows where lines are missing."""
+_EARLY_WINGS = 10.0
+"""Wing tolerance of such a round, relative to the last."""
 
 
 def detect_line_grid(
@@ -191,6 +195,12 @@ def fit_line_grid(
     n = len(start)
     fitted = replace(start, area=np.asarray(area)[:, :n], shape=np.asarray(shape)[:, :n])
     return fitted, np.asarray(model)
+
+
+def early_round(recipe: Recipe) -> Recipe:
+    """Return the recipe of a round before the last."""
+    steps = min(recipe.joint.steps, _EARLY_STEPS)
+    return recipe.replace(steps=steps, wing_tolerance=_EARLY_WINGS * recipe.wing_tolerance)
 
 
 def total_depth(

@@ -26,7 +26,13 @@ from ..runtime.arrays import Bools, Floats, Integers
 from ..runtime.executor import from_here, run
 from ..runtime.progress import Progress
 from .archive import Archive
-from .joint_fit import add_missing_lines, detect_line_grid, fit_line_grid, total_depth
+from .joint_fit import (
+    add_missing_lines,
+    detect_line_grid,
+    early_round,
+    fit_line_grid,
+    total_depth,
+)
 
 _LOG = logging.getLogger(__name__)
 
@@ -119,11 +125,18 @@ def _fit_window(task: _Task, recipe: Recipe) -> tuple[LineGrid, Floats]:
     background = None
     if task.far is not None and len(task.far):
         background = total_depth(task.far, wave, basis, recipe)
+    last = task.round_number == recipe.joint.rounds
     lines, model = fit_line_grid(
-        start, wave, flux, basis, recipe, background, seed=task.round_number
+        start,
+        wave,
+        flux,
+        basis,
+        recipe if last else early_round(recipe),
+        background,
+        seed=task.round_number,
     )
     squares = np.sum((model - flux)[:, task.core].astype(np.float64) ** 2, axis=1)
-    if task.round_number < recipe.joint.rounds:
+    if not last:
         lines = add_missing_lines(lines, wave, flux, model, basis, recipe)
     return lines, squares
 
