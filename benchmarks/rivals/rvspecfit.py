@@ -1,16 +1,26 @@
-"""The interpolators of rvspecfit (Koposov 2019), run by that package (extra `bench`)."""
+"""The interpolators and the fit of rvspecfit (Koposov 2019), by that package (extra `bench`)."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+import blase3d as b3
+from blase3d.runtime.units import FWHM_PER_SIGMA, SPEED_OF_LIGHT
 
 from .library import DARKEST, Emulator, Floats, Library, NotAvailable
+
+REACH = 60.0
+"""Velocities up to this (km/s) from the first one are searched."""
+TERMS = 5
+"""Functions of the continuum of each order."""
 
 
 def rvspecfit_grid(library: Library, work: Path) -> Emulator:
@@ -92,6 +102,67 @@ def of_network(net: Any, mapper: Any, labels: Floats) -> Floats:
     with torch.inference_mode():
         given = torch.tensor(mapper.forward(labels), dtype=torch.float32)
         return np.exp(net(given).numpy().ravel())
+
+
+def rvspecfit_fit(
+    spectrum: b3.Spectrum, library: Library, rv: float, resolution: float, rms: float, work: Path
+) -> dict[str, Any]:
+    """Labels and velocity of a star by rvspecfit, with its Delaunay interpolator.
+
+    The templates are broadened to the resolution, as its manual asks for; rotation is fitted. A
+    spectrum without errors gets the relative error `rms`. Velocities are searched around `rv`.
+    """
+    vel_fit, spec_fit, make_nd = map(rvspecfit_module, ("vel_fit", "spec_fit", "make_nd"))
+    logs = np.log(library.wavelength)
+    even = np.linspace(logs[0], logs[-1], logs.size)
+    width = 1.0 / (resolution * FWHM_PER_SIGMA * (even[1] - even[0]))
+    flux = [gaussian_filter1d(np.interp(even, logs, row), width) for row in library.flux]
+    broad = Library(np.exp(even), library.names, library.labels, np.array(flux, np.float32))
+    folder = write_for_rvspecfit(broad, work)
+    make_nd.execute("cat", prefix=str(folder), regular=False)
+    ends = rv - REACH, rv + REACH
+    config = {"template_lib": f"{folder}/", "min_vel": ends[0], "max_vel": ends[1]}
+    config |= {"vel_step0": 2.0, "min_vel_step": 0.02, "min_vsini": 0.1, "max_vsini": 100.0}
+    data = list(_spec_data(spec_fit.SpecData, spectrum, broad.wavelength, max(map(abs, ends)), rms))
+    start = dict(zip(library.names, np.median(library.labels, axis=0), strict=True))
+    found = vel_fit.process(
+        data, {**start, "vsini": 2.0}, config=config, options={"npoly": TERMS}, resolParams=None
+    )
+    values = {n: (float(v), float(found["param_err"][n])) for n, v in found["param"].items()}
+    pixels = float(np.sum(found["npix_array"]))
+    return {
+        "values": {**values, "rv": (float(found["vel"]), float(found["vel_err"]))},
+        "chi2_stated": float(np.sum(found["chisq_array"])) / pixels
+        if spectrum.error is not None
+        else None,
+        "rms": _relative_rms(data, found["yfit"]),
+        "flags": [] if found["minimize_success"] else ["not converged"],
+    }
+
+
+def _spec_data(
+    make: Any, spectrum: b3.Spectrum, templates: Floats, fastest: float, rms: float
+) -> Iterator[Any]:
+    """The orders of a spectrum, cut to where shifted templates cover them."""
+    edge = 1.0 + 1.01 * fastest / SPEED_OF_LIGHT
+    wave = np.array(spectrum.wavelength)
+    inside = (wave > templates[0] * edge) & (wave < templates[-1] / edge)
+    order = np.zeros(len(spectrum), int) if spectrum.order is None else spectrum.order
+    error = rms * np.median(spectrum.flux) * np.ones_like(wave)
+    error = error if spectrum.error is None else np.array(spectrum.error)
+    for one in np.unique(order[inside]):
+        here = inside & (order == one)
+        flux, bad = np.array(spectrum.flux)[here], ~np.array(spectrum.good)[here]
+        yield make("cat", wave[here], flux, np.where(bad, 1e9 * rms, error[here]), badmask=bad)
+
+
+def _relative_rms(data: list[Any], fitted: list[Floats]) -> float:
+    """The rms of the residuals over the upper envelope of the fit."""
+    left = [
+        ((one.spec - fit) / np.percentile(fit, 95))[~one.badmask]
+        for one, fit in zip(data, fitted, strict=True)
+    ]
+    return float(np.sqrt(np.mean(np.concatenate(left) ** 2)))
 
 
 def rvspecfit_module(name: str) -> Any:

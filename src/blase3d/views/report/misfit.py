@@ -29,7 +29,7 @@ _MIN_PIXELS = 3
 
 @dataclass(frozen=True)
 class WrongLine:
-    """A line that the model does not fit.
+    """The residual of a line.
 
     Attributes
     ----------
@@ -56,11 +56,17 @@ def wrong_lines(data: ReportData, count: int = 10) -> list[WrongLine]:
 
     Of lines within a width of each other, only the worst is kept.
     """
+    wrong = [line for line in line_residuals(data) if abs(line.sigmas) >= SIGNIFICANT]
+    return _apart(sorted(wrong, key=lambda line: -abs(line.sigmas)), _widths(data), count)
+
+
+def line_residuals(data: ReportData) -> list[WrongLine]:
+    """Return the residuals of all lines of a central depth of 2 % or more."""
     wavelength, residual, error = _sorted_pixels(data)
     scatter = max(SIGMA_PER_MAD * float(np.median(np.abs(residual / error))), 1.0)
     found = data.information
     centers, widths = data.observed_centers, _widths(data)
-    wrong = []
+    lines = []
     for i in np.flatnonzero(found.depth >= _DEPTH):
         reach = _REACH * widths[i]
         near = slice(*np.searchsorted(wavelength, [centers[i] - reach, centers[i] + reach]))
@@ -71,10 +77,9 @@ def wrong_lines(data: ReportData, count: int = 10) -> list[WrongLine]:
         size = float(profile @ profile)
         off = float(profile @ (residual[near] / error[near])) / size
         sigmas = off * np.sqrt(size) / scatter
-        if abs(sigmas) >= SIGNIFICANT:
-            center, depth = float(found.lines.center[i]), float(found.depth[i])
-            wrong.append(WrongLine(int(i), center, depth, off, float(sigmas)))
-    return _apart(sorted(wrong, key=lambda line: -abs(line.sigmas)), widths, count)
+        center, depth = float(found.lines.center[i]), float(found.depth[i])
+        lines.append(WrongLine(int(i), center, depth, off, float(sigmas)))
+    return lines
 
 
 def _sorted_pixels(data: ReportData) -> tuple[Floats, Floats, Floats]:
