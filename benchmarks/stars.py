@@ -46,7 +46,6 @@ from rivals.rvspecfit import rvspecfit_fit
 
 ROOT = Path(__file__).resolve().parent
 TABLE = ROOT / "stars.ecsv"
-OBSERVED = ROOT.parent.parent / "shared/data/observed"
 COMPARED = {"teff": 0, "logg": 2, "feh": 2, "alpha": 2}
 """Labels that are compared, and their decimals."""
 DWARFS = {"teff": (4800.0, 6500.0), "logg": (3.5, 5.0)}
@@ -98,13 +97,16 @@ class Star:
         return all(n in known and bounds[n][0] <= known[n][0] <= bounds[n][1] for n in required)
 
 
-def read_stars(table: Path, folder: Path) -> list[Star]:
-    """Return the stars of a table; files are relative to a folder."""
+def read_stars(table: Path) -> list[Star]:
+    """Return the stars of a table; files are relative to it."""
     stars = []
     for row in EcsvTable.read(table, format="ascii.ecsv"):
         labels = {n: (float(row[n]), float(row[f"{n}_err"])) for n in COMPARED}
         known = {name: pair for name, pair in labels.items() if np.isfinite(pair[0])}
-        path, medium = folder / row["file"], str(row["medium"] or "") or None  # empty is masked
+        path, medium = (
+            table.parent / row["file"],
+            str(row["medium"] or "") or None,
+        )  # empty is masked
         resolution, rv = float(row["resolution"]), float(row["rv"])
         stars.append(Star(path, str(row["star"]), medium, known, rv, resolution))
     return stars
@@ -198,7 +200,7 @@ def summary(found: b3.Inference) -> Answer:
 
 def main() -> None:
     args = parse_arguments()
-    stars = read_stars(args.table, args.data)
+    stars = read_stars(args.table)
     document: Answer = {}
     for path in args.model:
         subject = Subject(path)
@@ -220,7 +222,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, action="append", required=True, help="repeatable")
     parser.add_argument("--method", nargs="+", choices=METHODS, default=DEFAULT)
     parser.add_argument("--table", type=Path, default=TABLE)
-    parser.add_argument("--data", type=Path, default=OBSERVED, help="folder of the spectra")
     parser.add_argument("--cache", type=Path, help="folder of answers that are computed once")
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
