@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .fitting.archive import Archive, open_archive
     from .fitting.build import build
     from .fitting.clone_grid import clone
-    from .inference import infer, infer_many
+    from .inference import infer, infer_joint, infer_many
     from .inference.prior import Prior
     from .inference.result import Inference
     from .libraries import open_grid
@@ -45,7 +45,7 @@ _HOMES = {
     "analysis.comparison": ("Comparison", "compare"),
     "errors": ("Blase3dError", "InputError", "MissingExtra"),
     "libraries.grid": ("Grid",),
-    "inference": ("infer", "infer_many"),
+    "inference": ("infer", "infer_joint", "infer_many"),
     "inference.prior": ("Prior",),
     "inference.result": ("Inference",),
     "model.model": ("Model",),
@@ -77,6 +77,7 @@ __all__ = [
     "compare",
     "get_recipe",
     "infer",
+    "infer_joint",
     "infer_many",
     "load_model",
     "open_archive",

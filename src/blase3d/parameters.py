@@ -10,7 +10,7 @@ new parameter of the observation is one row here, and its effect on the flux in
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,8 @@ _BY_NAME = {parameter.name: parameter for parameter in (*LABELS, *OBSERVATION)}
 def parameter(name: str) -> Parameter:
     """Return the parameter of this name; a label that is not in the table has no unit.
 
+    A parameter of the observation may have the number of a spectrum: `rv_2`.
+
     Examples
     --------
     >>> parameter("vsini").unit
@@ -136,4 +138,8 @@ def parameter(name: str) -> Parameter:
     >>> parameter("c_to_o").title
     'c_to_o'
     """
+    base, _, number = name.rpartition("_")
+    if base in FITTED and number.isdecimal():
+        row = _BY_NAME[base]
+        return replace(row, name=name, title=f"{row.title}, spectrum {number}")
     return _BY_NAME.get(name) or Parameter(name, name, name.replace("$", r"\$"))

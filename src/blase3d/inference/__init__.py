@@ -2,11 +2,14 @@
 
 infer          single.py       one star
 infer_many     batch.py        many stars, on any executor
+infer_joint    joint.py        one star from several spectra and models, with `joint_problem.py`
+                               (windows, parameters) and `joint_likelihood.py` (their sum)
 
 problem.py     the data, the model, and which parameters are free
 likelihood/    chi-square of a problem: forward model, continuum, errors
 noise/         noise models, one module each
 start.py       starts of a search, from coarse templates of the model (`templates.py`)
+descent.py     Levenberg–Marquardt
 methods/       inference methods, one module each
 result.py      the answer, with `flags.py`, `plots.py` and `table.py`
 """
@@ -18,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .batch import infer_many
+    from .joint import infer_joint
     from .methods import Method
     from .prior import Prior
     from .problem import Options
@@ -30,11 +34,12 @@ _HOMES = {
     "Options": "problem",
     "Prior": "prior",
     "infer": "single",
+    "infer_joint": "joint",
     "infer_many": "batch",
 }
 """Module of each public name."""
 
-__all__ = ["Inference", "Method", "Options", "Prior", "infer", "infer_many"]
+__all__ = ["Inference", "Method", "Options", "Prior", "infer", "infer_joint", "infer_many"]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..parameters import parameter
 from ..runtime.arrays import Bools, Floats
-from .problem import Problem
+from .problem import FreeParameters
 
 
 class Coordinates:
@@ -16,7 +16,7 @@ class Coordinates:
     By rotation itself the derivative of the flux vanishes at zero, where a search would stall.
     """
 
-    def __init__(self, problem: Problem):
+    def __init__(self, problem: FreeParameters):
         self.power = np.array([parameter(name).power for name in problem.names])
         self.floor = problem.floor
         self.bounds = np.sort([problem.lower**self.power, problem.upper**self.power], axis=0)

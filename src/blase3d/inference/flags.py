@@ -16,8 +16,9 @@ from ..runtime.arrays import Floats
 from ..runtime.units import SIGMA_PER_MAD
 from .methods.method import Outcome
 from .omitted import medium_flags, omitted_effects
+from .problem import FreeParameters
 from .score import Residuals
-from .solution import Solution, beyond_library
+from .solution import Minimum, Solution, beyond_library
 
 POOR_FIT = 3.0
 """Reduced chi-square above which a fit is poor ..."""
@@ -58,45 +59,48 @@ def flags_of(outcome: Outcome, sigma: Floats, residuals: Residuals) -> tuple[str
     """Return the flags of an outcome, with the standard deviations (K,) and the residuals of its
     best solution."""
     best = outcome.best
-    problem, noise = best.likelihood.problem, best.likelihood.errors.noise
-    flags = list(_bounds(best, widened=outcome.draws is None))
+    flags = list(bound_flags(best, widened=outcome.draws is None))
     if not outcome.converged:
         flags.append("not converged")
-    if _is_poor(residuals):
-        flags.append("poor fit")
-    lines = not _without_lines(residuals)
-    if lines:
-        flags += [*omitted_effects(residuals), *medium_flags(residuals)]
-    else:
-        flags.append("no lines found: a spectrum without lines fits about as well")
-    flags += [*_emission(residuals), *_wrong_errors(residuals)]
-    if noise.n_outliers:
-        plural = "s" if noise.n_outliers > 1 else ""
-        flags.append(f"{noise.n_outliers} outlying pixel{plural} given less weight")
-    if _is_ambiguous(outcome, sigma):
+    flags += fit_flags(residuals)
+    if is_ambiguous(best, outcome.solutions[1:], sigma):
         flags.append("another solution is nearly as good")
-    if problem.model.near_hole(**_labels_of(best)):
-        flags.append("beside a hole of the library")
-    return (*flags, *_unconstrained(best, sigma))
+    return (*flags, *hole_flags(best), *unconstrained_flags(best.problem, sigma))
 
 
-def _labels_of(best: Solution) -> dict[str, float]:
-    problem = best.likelihood.problem
-    found = problem.parameters(best.theta)
-    return {name: found[name] for name in problem.model.label_names}
+def fit_flags(residuals: Residuals) -> Iterator[str]:
+    """Return the flags that the pixels of a spectrum raise."""
+    if _is_poor(residuals):
+        yield "poor fit"
+    if _without_lines(residuals):
+        yield "no lines found: a spectrum without lines fits about as well"
+    else:
+        yield from omitted_effects(residuals)
+        yield from medium_flags(residuals)
+    yield from _emission(residuals)
+    yield from _wrong_errors(residuals)
+    if count := residuals.solution.likelihood.errors.noise.n_outliers:
+        yield f"{count} outlying pixel{'s' if count > 1 else ''} given less weight"
 
 
-def _bounds(best: Solution, widened: bool) -> Iterator[str]:
-    """Parameters on a bound, with one flag for labels on two bounds of the library, and whether the
-    errors of the others were `widened`."""
-    names = best.likelihood.problem.names
+def hole_flags(best: Solution) -> Iterator[str]:
+    """Return the flag of a solution beside a hole of the library."""
+    found = best.problem.parameters(best.theta)
+    if best.problem.model.near_hole(**{name: found[name] for name in best.problem.axes}):
+        yield "beside a hole of the library"
+
+
+def bound_flags(best: Minimum, widened: bool) -> Iterator[str]:
+    """Return the flags of parameters on a bound, with one flag for labels on two bounds of the
+    library; `widened`: the errors of the others were."""
+    names = best.problem.names
     beyond = [names[k] for k in np.flatnonzero(beyond_library(best))]
     if len(beyond) > 1:
         yield f"star beyond the library: {_listed(beyond)} at a bound"
     for name, bound in zip(names, best.at_bound, strict=True):
         if bound and not (len(beyond) > 1 and name in beyond):
             yield f"{name} at a bound"
-    others = set(best.likelihood.problem.model.label_names) & set(names) - set(beyond)
+    others = set(best.problem.axes) & set(names) - set(beyond)
     if widened and beyond and others:
         yield f"errors of other labels widened for {_listed(beyond)} beyond the library"
 
@@ -161,12 +165,11 @@ def _emission(residuals: Residuals) -> Iterator[str]:
         yield f"emission over the continuum at {residuals.wavelength[top]:.2f} Å"
 
 
-def _is_ambiguous(outcome: Outcome, sigma: Floats) -> bool:
-    """Whether another minimum is a distinct solution, and about as good.
+def is_ambiguous(best: Minimum, others: Sequence[Minimum], sigma: Floats) -> bool:
+    """Return whether another minimum is a distinct solution, and about as good.
 
     The minima are compared with each other before their errors are refined, when all have the same.
     """
-    best, others = outcome.best, outcome.solutions[1:]
     known = sigma > 0.0  # not for parameters on a bound
     lowest = min((solution.chi2 for solution in others), default=0.0)
     for other in others:
@@ -177,15 +180,15 @@ def _is_ambiguous(outcome: Outcome, sigma: Floats) -> bool:
     return False
 
 
-def _chi2_at(best: Solution, other: Solution) -> float:
+def _chi2_at(best: Minimum, other: Minimum) -> float:
     """Chi-square of another solution under the likelihood of the best."""
     fit = best.likelihood.fit(other.fit.prediction)
-    return fit.chi2 + best.likelihood.problem.prior_chi2(other.theta)
+    return fit.chi2 + best.problem.prior_chi2(other.theta)
 
 
-def _unconstrained(best: Solution, sigma: Floats) -> Iterator[str]:
-    problem = best.likelihood.problem
+def unconstrained_flags(problem: FreeParameters, sigma: Floats) -> Iterator[str]:
+    """Return the flags of labels whose standard deviations (K,) are about those of their priors."""
     for k, (name, prior) in enumerate(problem.free.items()):
         of_prior = (prior.high - prior.low) / np.sqrt(12.0)
-        if name in problem.model.bounds and sigma[k] > _UNCONSTRAINED * of_prior:
+        if name in problem.axes and sigma[k] > _UNCONSTRAINED * of_prior:
             yield f"{name} is not constrained"

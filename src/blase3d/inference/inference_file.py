@@ -18,25 +18,36 @@ if TYPE_CHECKING:
     from .result import Inference
 
 FORMAT = "blase3d-inference"
-VERSION = 1
+VERSION = 2
+"""2: with the windows of a star in several spectra."""
 _RECORD = "record"
 """Name of the array that holds the JSON text."""
 _SPECIAL = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 """Numbers that JSON does not have, by the words for them."""
-_TUPLES = ("names", "flags")
+_TUPLES = ("names", "flags", "windows")
 
 
 def write_inference(inference: Inference, path: str | Path) -> None:
     """Write an inference, under another name first. A failure keeps the previous file."""
-    values = {one.name: getattr(inference, one.name) for one in fields(inference)}
-    arrays: dict[str, Any] = {
-        name: value for name, value in values.items() if isinstance(value, np.ndarray)
-    }
-    record = {name: _worded(value) for name, value in values.items() if name not in arrays}
+    record, arrays = _taken_apart(inference)
+    record["windows"] = []
+    for k, window in enumerate(inference.windows):
+        fit, of_window = _taken_apart(window.fit)
+        names = {"spectrum": window.spectrum, "model": window.model}
+        record["windows"].append({**names, "fit": {**fit, "windows": []}})
+        arrays |= {f"{k}.{name}": values for name, values in of_window.items()}
     text = json.dumps({"format": FORMAT, "version": VERSION, **record}, allow_nan=False)
     arrays[_RECORD] = np.array(text)
     with replacing(Path(path)) as partial, open(partial, "wb") as stream:
         np.savez_compressed(stream, **arrays)
+
+
+def _taken_apart(inference: Inference) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Values for JSON, and arrays, by name, but for the windows."""
+    values = {one.name: getattr(inference, one.name) for one in fields(inference)}
+    del values["windows"]
+    arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+    return {name: _worded(value) for name, value in values.items() if name not in arrays}, arrays
 
 
 def read_inference(path: str | Path) -> Inference:
@@ -68,6 +79,18 @@ def read_inference(path: str | Path) -> Inference:
 
 
 def _made(record: dict[str, Any], arrays: dict[str, Any]) -> Inference:
+    from .result import WindowFit
+
+    windows = []
+    for k, window in enumerate(record.pop("windows", [])):  # version 1 has none
+        names = [name for name in arrays if name.startswith(f"{k}.")]
+        of_window = {name.partition(".")[2]: arrays.pop(name) for name in names}
+        fit = _one_made(window.pop("fit"), of_window)
+        windows.append(WindowFit(**window, fit=fit))
+    return _one_made({**record, "windows": windows}, arrays)
+
+
+def _one_made(record: dict[str, Any], arrays: dict[str, Any]) -> Inference:
     from .result import Estimate, Inference
 
     for group in ("labels", "nuisance"):

@@ -85,7 +85,9 @@ class Section:
 
 
 def sections(inference: Inference) -> list[Section]:
-    """The orders of an answer, in the order of their numbers."""
+    """The orders of an answer, in the order of their numbers, window after window."""
+    if inference.windows:
+        return [section for window in inference.windows for section in sections(window.fit)]
     continuum = positive_continuum(inference)
     weight = inference.weight
     order = inference.order

@@ -20,7 +20,7 @@ from .noise import NOISE_MODELS
 from .noise.noise import NoiseModel
 from .prior import Prior, fixed_value, prior_on
 
-_FEWEST_PIXELS = 20
+FEWEST_PIXELS = 20
 """Usable pixels must be more than this: a fit has up to ten parameters."""
 _PER_TERM = 3
 """Usable pixels per term of the continuum, below which an order is left out."""
@@ -91,8 +91,67 @@ class Options:
         return NOISE_MODELS["jitter" if self.jitter else self.noise]
 
 
+class FreeParameters:
+    """Free parameters with their priors, in the order of θ, and fixed ones.
+
+    Attributes
+    ----------
+    free : dict of Prior
+        Free parameters in the order of θ.
+    fixed : dict of float
+        Fixed parameters.
+    """
+
+    free: dict[str, Prior]
+    fixed: dict[str, float]
+
+    @property
+    def axes(self) -> Mapping[str, Floats]:
+        """Values of each label at the nodes of the library."""
+        raise NotImplementedError
+
+    @property
+    def bounds(self) -> dict[str, tuple[float, float]]:
+        """Range of each label in the library."""
+        return {name: (float(axis[0]), float(axis[-1])) for name, axis in self.axes.items()}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the free parameters."""
+        return tuple(self.free)
+
+    @property
+    def lower(self) -> Floats:
+        """Lower bounds of θ."""
+        return np.array([prior.low for prior in self.free.values()])
+
+    @property
+    def upper(self) -> Floats:
+        """Upper bounds of θ."""
+        return np.array([prior.high for prior in self.free.values()])
+
+    @property
+    def floor(self) -> Floats:
+        """Smallest θ (K,) at which the model is evaluated."""
+        return np.array([parameter(name).floor for name in self.free])
+
+    def parameters(self, theta: Floats) -> dict[str, float]:
+        """All parameters by name at θ (K,)."""
+        return {**self.fixed, **dict(zip(self.names, map(float, theta), strict=True))}
+
+    @property
+    def precision(self) -> Floats:
+        """Inverse variances (K,) of the normal priors."""
+        return np.array([prior.sigma**-2.0 for prior in self.free.values()])
+
+    def prior_chi2(self, theta: Floats) -> float:
+        """Contribution of the normal priors to chi-square at θ (K,)."""
+        pairs = zip(theta, self.free.values(), strict=True)
+        return sum(((value - prior.mean) / prior.sigma) ** 2 for value, prior in pairs)
+
+
 @dataclass(frozen=True, eq=False)
-class Problem:
+class Problem(FreeParameters):
     """A spectrum and a model to compare it with.
 
     Attributes
@@ -119,44 +178,15 @@ class Problem:
     messages: tuple[str, ...] = ()
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the free parameters."""
-        return tuple(self.free)
-
-    @property
-    def lower(self) -> Floats:
-        """Lower bounds of θ."""
-        return np.array([prior.low for prior in self.free.values()])
-
-    @property
-    def upper(self) -> Floats:
-        """Upper bounds of θ."""
-        return np.array([prior.high for prior in self.free.values()])
-
-    @property
-    def floor(self) -> Floats:
-        """Smallest θ (K,) at which the model is evaluated."""
-        return np.array([parameter(name).floor for name in self.free])
+    def axes(self) -> Mapping[str, Floats]:
+        """Values of each label at the nodes of the library."""
+        return self.model.axes
 
     @property
     def continuum_terms(self) -> int:
         """Number of coefficients of the continuum, of all orders together."""
         orders = 1 if self.spectrum.order is None else np.unique(self.spectrum.order).size
         return orders * (self.options.continuum_degree + 1)
-
-    def parameters(self, theta: Floats) -> dict[str, float]:
-        """All parameters by name at θ (K,)."""
-        return {**self.fixed, **dict(zip(self.names, map(float, theta), strict=True))}
-
-    @property
-    def precision(self) -> Floats:
-        """Inverse variances (K,) of the normal priors."""
-        return np.array([prior.sigma**-2.0 for prior in self.free.values()])
-
-    def prior_chi2(self, theta: Floats) -> float:
-        """Contribution of the normal priors to chi-square at θ (K,)."""
-        pairs = zip(theta, self.free.values(), strict=True)
-        return sum(((value - prior.mean) / prior.sigma) ** 2 for value, prior in pairs)
 
 
 def make_problem(
@@ -182,8 +212,8 @@ def make_problem(
     priors = {name: prior_on(name, given) for name, given in (priors or {}).items()}
     fixed = {name: fixed_value(name, given) for name, given in (fixed or {}).items()}
     ranges = {**model.bounds, **{name: parameter(name).range for name in FITTED}}
-    _check_names(priors, fixed, ranges)
-    fixed = _with_assumed(fixed, spectrum, model, set(priors))
+    check_names(priors, fixed, ranges)
+    fixed = with_assumed(fixed, spectrum, model, set(priors))
     free = {
         name: priors.get(name, Prior(-np.inf, np.inf)).within(*bounds)
         for name, bounds in ranges.items()
@@ -201,10 +231,11 @@ def make_problem(
     return Problem(section, spectrum, free, fixed, options, messages)
 
 
-def _with_assumed(
+def with_assumed(
     fixed: dict[str, float], spectrum: Spectrum, model: Model, free: set[str]
 ) -> dict[str, float]:
-    """The fixed parameters, and those that have an assumed value unless a prior frees them."""
+    """Return the fixed parameters, and those that have an assumed value unless a prior frees
+    them."""
     assumed = {name: low for name, (low, high) in model.bounds.items() if low == high}
     for name in FITTED:
         if (value := parameter(name).assumed) is not None:
@@ -224,11 +255,13 @@ def _fastest(free: Mapping[str, Prior], fixed: Mapping[str, float]) -> float:
     return max(abs(free["rv"].low), abs(free["rv"].high))
 
 
-def _check_names(
+def check_names(
     priors: Mapping[str, Prior],
     fixed: Mapping[str, float],
     ranges: Mapping[str, tuple[float, float]],
 ) -> None:
+    """Raise InputError for a name without a range, a fixed value outside its range, and a name with
+    both a prior and a fixed value."""
     for name in (*priors, *fixed):
         if name not in ranges:
             raise InputError(
@@ -278,9 +311,9 @@ def _overlap(spectrum: Spectrum, model: Model) -> tuple[Spectrum, tuple[str, ...
 
 
 def _check_count(count: int, where: str) -> None:
-    if not count > _FEWEST_PIXELS:
+    if not count > FEWEST_PIXELS:
         raise SpectrumError(
-            f"only {count} usable pixels {where}, expected more than {_FEWEST_PIXELS}; "
+            f"only {count} usable pixels {where}, expected more than {FEWEST_PIXELS}; "
             "use a longer spectrum or another model."
         )
 

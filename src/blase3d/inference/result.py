@@ -43,6 +43,30 @@ class Estimate:
         return cls(q50, float(np.std(draws)), q16, q50, q84)
 
 
+@dataclass(frozen=True, eq=False)
+class WindowFit:
+    """The fit of one window of a star: a range of a spectrum that a model covers.
+
+    Attributes
+    ----------
+    spectrum, model : str
+        Names of the spectrum and of the model.
+    fit : Inference
+        The fit of all windows, as far as it concerns this one: its labels and parameters, pixels
+        and flags.
+    """
+
+    spectrum: str
+    model: str
+    fit: Inference
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers, without spectra, as written to JSON."""
+        ends = [float(end) for end in self.fit.wavelength[[0, -1]]]
+        names = {"spectrum": self.spectrum, "model": self.model, "wavelength": ends}
+        return {**names, **self.fit.to_dict()}
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Inference:
     """The labels of a star, with what they were inferred from.
@@ -98,6 +122,9 @@ class Inference:
     model_identity : dict
         Checksum, library, recipe and versions of the model (`model/identity.py`); empty where they
         are not known.
+    windows : tuple of WindowFit
+        The windows of a star in several spectra or models (`infer_joint`), whose pixels are
+        one after the other in the arrays above, and numbered by `order`; empty for one spectrum.
     """
 
     labels: dict[str, Estimate]
@@ -127,6 +154,7 @@ class Inference:
     chi2_stated: float = np.nan
     rms: float = np.nan
     model_identity: dict[str, Any] = field(default_factory=dict)
+    windows: tuple[WindowFit, ...] = ()
 
     def __str__(self) -> str:
         """Labels in one line, with the number of flags."""
@@ -271,6 +299,7 @@ class Inference:
             "flags": list(self.flags),
             "pixels": self.n_pixels,
             "masked": self.n_masked,
+            **({"windows": [one.to_dict() for one in self.windows]} if self.windows else {}),
         }
 
     def _sampled(self) -> dict[str, Any]:

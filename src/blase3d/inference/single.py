@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import InputError
 from ..model.identity import identity
 from ..model.model import Model
-from ..runtime.arrays import DEFAULT_FLOATING_POINT, Floats
+from ..runtime.arrays import DEFAULT_FLOATING_POINT, Bools, Floats
 from ..runtime.precision import in_float32
 from ..runtime.seed import check_seed
 from ..spectra.formats.in_memory import as_spectrum
@@ -22,9 +22,9 @@ from .likelihood.likelihood import make_likelihood
 from .methods import METHODS, Method, make_method, method_class, option_names
 from .methods.method import Outcome
 from .prior import Prior
-from .problem import Options, make_problem
+from .problem import FreeParameters, Options, make_problem
 from .result import Estimate, Inference
-from .score import residuals_of
+from .score import Residuals, residuals_of
 from .solution import Solution, misfit_covariance, with_unknown_bounds
 
 _LOG = logging.getLogger(__name__)
@@ -108,6 +108,14 @@ def infer(
 
 
 def _check(method: str, seed: int, draws: int, chains: int, options: Mapping[str, Any]) -> None:
+    check_settings(method, options)
+    check_seed(seed)
+    if min(draws, chains) < 1:
+        raise InputError(f"got {draws} draws of {chains} chains, expected one or more of each.")
+
+
+def check_settings(method: str, options: Mapping[str, Any]) -> None:
+    """Raise InputError for an unknown method, or an option that it does not have."""
     if method not in METHODS:
         raise InputError(
             f"got the method {method!r}, expected one of {', '.join(METHODS)}; choose one."
@@ -120,29 +128,46 @@ def _check(method: str, seed: int, draws: int, chains: int, options: Mapping[str
         raise InputError(
             f"got the option {unknown[0]!r}, expected one of {', '.join(known)}; correct the name."
         )
-    check_seed(seed)
-    if min(draws, chains) < 1:
-        raise InputError(f"got {draws} draws of {chains} chains, expected one or more of each.")
 
 
 def _answer(outcome: Outcome, method: str, start: float) -> Inference:
     """The answer to an outcome; `start` is the time (s) at which the work began."""
     best = outcome.best
-    likelihood, noise = best.likelihood, best.likelihood.errors.noise
-    problem, spectrum = likelihood.problem, likelihood.problem.spectrum
-    used = spectrum.good
     covariance = misfit_covariance(best, best.scatter)
     covariance = with_unknown_bounds(best, covariance, best.scatter)
-    variance = np.diag(covariance)
-    # a search may stop where the curvature is not that of a minimum: there is no sigma then
-    sigma = np.sqrt(np.where(variance >= 0.0, variance, np.nan))
-    sigma[best.at_bound] = np.nan
+    sigma = sigma_of(covariance, best.at_bound)
     if outcome.draws is not None:
-        flat = outcome.draws.reshape(-1, len(problem.names))
+        flat = outcome.draws.reshape(-1, len(best.problem.names))
         covariance = np.atleast_2d(np.cov(flat.T))
     residuals = residuals_of(best)
-    labels = problem.model.label_names
-    estimates = _estimates(outcome, sigma)
+    return replace(
+        record_of(residuals, _estimates(outcome, sigma), covariance),
+        method=method,
+        seconds=time.perf_counter() - start,
+        flags=best.problem.messages + flags_of(outcome, sigma, residuals),
+        draws=outcome.draws,
+        diagnostics=dict(outcome.diagnostics),
+    )
+
+
+def sigma_of(covariance: Floats, at_bound: Bools) -> Floats:
+    """Return standard deviations (K,); NaN on bounds, and where the curvature is not that of a
+    minimum, since a search may stop there."""
+    variance = np.diag(covariance)
+    sigma = np.sqrt(np.where(variance >= 0.0, variance, np.nan))
+    sigma[at_bound] = np.nan
+    return sigma
+
+
+def record_of(
+    residuals: Residuals, estimates: Mapping[str, Estimate], covariance: Floats
+) -> Inference:
+    """Return the record of a solution by least squares, without flags: its residuals, the estimates
+    by name, and the covariance (K, K)."""
+    best = residuals.solution
+    likelihood, noise = best.likelihood, best.likelihood.errors.noise
+    problem, spectrum = best.problem, best.problem.spectrum
+    used, labels = spectrum.good, problem.model.label_names
     return Inference(
         labels={name: estimates[name] for name in labels},
         nuisance={name: e for name, e in estimates.items() if name not in labels},
@@ -150,9 +175,9 @@ def _answer(outcome: Outcome, method: str, start: float) -> Inference:
         names=problem.names,
         covariance=covariance,
         chi2_red=best.fit.chi2 / likelihood.freedom() if noise.stated else np.nan,
-        method=method,
-        seconds=time.perf_counter() - start,
-        flags=problem.messages + flags_of(outcome, sigma, residuals),
+        method="gradient",
+        seconds=0.0,
+        flags=(),
         n_pixels=int(used.sum()),
         n_masked=spectrum.n_masked,
         wavelength=spectrum.wavelength[used],
@@ -161,8 +186,6 @@ def _answer(outcome: Outcome, method: str, start: float) -> Inference:
         error=noise.total(best.fitted.continuum)[used],
         weight=noise.robust[used],
         jitter=noise.jitter,
-        draws=outcome.draws,
-        diagnostics=dict(outcome.diagnostics),
         continuum=best.fitted.continuum[used],
         order=None if spectrum.order is None else spectrum.order[used],
         pixel_resolution=_pixel_resolution(best),
@@ -175,22 +198,28 @@ def _answer(outcome: Outcome, method: str, start: float) -> Inference:
 
 def _estimates(outcome: Outcome, sigma: Floats) -> dict[str, Estimate]:
     """Estimates of the free parameters, and of the labels that are fixed."""
-    best, draws = outcome.best, outcome.draws
-    problem = best.likelihood.problem
-    if draws is None:
-        found = list(map(Estimate.normal, best.theta, sigma))
-    else:
-        found = [Estimate.of(draws[..., k]) for k in range(len(problem.names))]
-    estimates = dict(zip(problem.names, found, strict=True))
-    for name in set(problem.model.label_names) & set(problem.fixed):
-        estimates[name] = Estimate.normal(problem.fixed[name], 0.0)
-    return estimates
+    problem = outcome.best.problem
+    if outcome.draws is None:
+        return normal_estimates(problem, outcome.best.theta, sigma)
+    found = [Estimate.of(outcome.draws[..., k]) for k in range(len(problem.names))]
+    return {**dict(zip(problem.names, found, strict=True)), **_fixed_labels(problem)}
+
+
+def normal_estimates(problem: FreeParameters, theta: Floats, sigma: Floats) -> dict[str, Estimate]:
+    """Return estimates of θ (K,) with standard deviations (K,), and of the labels that are
+    fixed."""
+    found = map(Estimate.normal, theta, sigma)
+    return {**dict(zip(problem.names, found, strict=True)), **_fixed_labels(problem)}
+
+
+def _fixed_labels(problem: FreeParameters) -> dict[str, Estimate]:
+    held = {name: problem.fixed[name] for name in problem.axes if name in problem.fixed}
+    return {name: Estimate.normal(value, 0.0) for name, value in held.items()}
 
 
 def _pixel_resolution(best: Solution) -> Floats | None:
     """The resolution at each pixel used, if it varies."""
-    problem = best.likelihood.problem
-    spectrum = problem.spectrum
+    problem, spectrum = best.problem, best.problem.spectrum
     if spectrum.pixel_resolution is None or spectrum.resolution is None:
         return None
     found = problem.parameters(best.theta)["resolution"]

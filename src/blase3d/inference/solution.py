@@ -4,18 +4,62 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 
 from ..runtime.arrays import Bools, Floats
 from .likelihood.likelihood import Fit, FittedFlux, Likelihood
-from .problem import Problem
+from .problem import FreeParameters, Problem
 
 _WIDER = 2.0
 """Ratio of the variances by which residuals must be correlated to widen the intervals: the estimate
 from segments scatters by tens of per cent where they are not."""
 _FEWEST_SEGMENTS = 20
 """Segments of the spectrum from which that ratio is estimated, at least."""
+
+
+class Curvature(Protocol):
+    """Chi-square at θ and its derivatives, as `Fit` describes them."""
+
+    @property
+    def prediction(self) -> Any: ...
+    @property
+    def chi2(self) -> float: ...
+    @property
+    def normal(self) -> Floats: ...
+    @property
+    def gradient(self) -> Floats: ...
+    @property
+    def scores(self) -> Floats: ...
+
+
+class _Judge(Protocol):
+    """A likelihood, of one spectrum or of several."""
+
+    def freedom(self) -> int: ...
+    def fit(self, prediction: Any, /) -> Curvature: ...
+
+
+class Minimum(Protocol):
+    """A minimum of chi-square, as `Solution` describes it: of one spectrum, or of several."""
+
+    @property
+    def theta(self) -> Floats: ...
+    @property
+    def problem(self) -> FreeParameters: ...
+    @property
+    def likelihood(self) -> _Judge: ...
+    @property
+    def fit(self) -> Curvature: ...
+    @property
+    def chi2(self) -> float: ...
+    @property
+    def at_bound(self) -> Bools: ...
+    @property
+    def model_covariance(self) -> Floats: ...
+    @property
+    def scatter(self) -> float: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +89,11 @@ class Solution:
     at_bound: Bools
     converged: bool
 
+    @property
+    def problem(self) -> Problem:
+        """The problem."""
+        return self.likelihood.problem
+
     @cached_property
     def fitted(self) -> FittedFlux:
         """Flux and continuum on the pixels of the spectrum."""
@@ -64,7 +113,7 @@ class Solution:
 
 
 def normal_equations(
-    problem: Problem, fit: Fit, theta: Floats, scatter: float = 1.0
+    problem: FreeParameters, fit: Curvature, theta: Floats, scatter: float = 1.0
 ) -> tuple[Floats, Floats]:
     """Return JᵀJ (K, K) and Jᵀr (K,) over `scatter`, priors included."""
     precision = problem.precision
@@ -75,10 +124,10 @@ def normal_equations(
     )
 
 
-def covariance(solution: Solution, scatter: float = 1.0) -> Floats:
+def covariance(solution: Minimum, scatter: float = 1.0) -> Floats:
     """Return the covariance (K, K) of θ from the curvature of chi-square over `scatter` and the
     priors; zero for parameters on a bound."""
-    problem = solution.likelihood.problem
+    problem = solution.problem
     normal, _ = normal_equations(problem, solution.fit, solution.theta, scatter)
     free = ~solution.at_bound
     result = np.zeros_like(normal)
@@ -88,12 +137,12 @@ def covariance(solution: Solution, scatter: float = 1.0) -> Floats:
     return result
 
 
-def beyond_library(solution: Solution) -> Bools:
+def beyond_library(solution: Minimum) -> Bools:
     """Return which parameters (K,) are labels on a bound of the library."""
-    problem = solution.likelihood.problem
+    problem = solution.problem
     found = np.zeros(len(problem.names), bool)
     for k, (name, prior) in enumerate(problem.free.items()):
-        edges = problem.model.bounds.get(name)
+        edges = problem.bounds.get(name)
         if edges is not None and solution.at_bound[k]:
             low, high = edges
             upper = solution.theta[k] - low > high - solution.theta[k]
@@ -101,7 +150,7 @@ def beyond_library(solution: Solution) -> Bools:
     return found
 
 
-def with_unknown_bounds(solution: Solution, found: Floats, scatter: float) -> Floats:
+def with_unknown_bounds(solution: Minimum, found: Floats, scatter: float) -> Floats:
     """Return a covariance (K, K), found with parameters on bounds held, for labels that may lie
     beyond the library.
 
@@ -109,7 +158,7 @@ def with_unknown_bounds(solution: Solution, found: Floats, scatter: float) -> Fl
     would move by Δ, with variance V, and the others by M Δ, with M = −H⁻¹ H_b: the covariance of
     the others grows by M (V + Δ Δᵀ) Mᵀ. Δ is at most the range of the label.
     """
-    problem, beyond = solution.likelihood.problem, beyond_library(solution)
+    problem, beyond = solution.problem, beyond_library(solution)
     others = ~solution.at_bound
     if not (beyond.any() and others.any()):
         return found
@@ -131,7 +180,7 @@ def with_unknown_bounds(solution: Solution, found: Floats, scatter: float) -> Fl
     return widened
 
 
-def misfit_covariance(solution: Solution, scatter: float) -> Floats:
+def misfit_covariance(solution: Minimum, scatter: float) -> Floats:
     """Return the covariance (K, K), widened for correlated residuals, with the model's error.
 
     Where the model is wrong, neighbouring pixels are wrong together, and constrain θ less than

@@ -8,7 +8,7 @@ at its local minima.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 
@@ -24,7 +24,7 @@ from ..parameters import parameter
 from ..runtime.arrays import Floats, Integers, Singles
 from ..runtime.units import FWHM_PER_SIGMA, SIGMA_PER_MAD, SPEED_OF_LIGHT
 from ..spectra.continuum import chebyshev_basis
-from .problem import Problem
+from .problem import FreeParameters, Problem
 from .templates import Templates, templates_of
 
 _FINE = 300
@@ -185,8 +185,55 @@ def _peak(correlation: Floats, at: int, velocity: Floats) -> float:
 # --- labels ------------------------------------------------------------------------------------
 
 
-def starts(problem: Problem) -> list[Floats]:
-    """Return points θ (K,) from which to search, that of the lowest chi-square first."""
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """A spectrum compared with templates of its model.
+
+    Attributes
+    ----------
+    problem : Problem
+        The spectrum and the model.
+    first : dict of float
+        First guesses of the free parameters of the observation.
+    """
+
+    problem: Problem
+    templates: Templates
+    binned: _BinnedSpectrum
+    first: dict[str, float]
+
+    @property
+    def size(self) -> int:
+        """Number of bins."""
+        return self.binned.position.size
+
+    def chi2(self, points: Floats, first: dict[str, float]) -> Floats:
+        """Chi-square (S,) at points (S, L) of the labels, with guesses of the other parameters.
+
+        Without stated errors, the lowest is the number of bins.
+        """
+        departure = _observed(self.templates, self.binned, self.problem, first, slice(None))
+        interpolation = self.templates.interpolation
+        weights = np.asarray(_weights(interpolation, jnp.asarray(points, jnp.float32)))
+        degree = self.problem.options.continuum_degree
+        chi2 = _chi2(self.binned, weights @ departure, degree)
+        if self.problem.spectrum.error is None:
+            chi2 = chi2 * (self.size / max(float(chi2.min()), 1e-12))
+        return chi2
+
+    def gain(self) -> float:
+        """Improvement of chi-square by the lines, at the best template, over its scatter."""
+        degree = self.problem.options.continuum_degree
+        departure = _observed(self.templates, self.binned, self.problem, self.first, slice(None))
+        flat = _chi2(self.binned, np.zeros_like(departure[:1]), degree)[0]
+        best = _chi2(self.binned, departure, degree).min()
+        least = 1e-30 if self.problem.spectrum.error is None else 1.0
+        return float((flat - best) / max(best / self.size, least))
+
+
+def scan_of(problem: Problem) -> Scan:
+    """Return the comparison of a spectrum with templates, with first guesses of velocity and
+    broadening."""
     templates = templates_of(problem.model)
     binned = _binned(problem, templates)
     allowed = _allowed(problem, templates)
@@ -194,14 +241,32 @@ def starts(problem: Problem) -> list[Floats]:
     if "rv" in problem.free:
         first["rv"] = _velocity(problem, templates, binned, allowed)
     first |= _broadening(problem, templates, binned, allowed, first)
+    return Scan(problem, templates, binned, first)
+
+
+def starts(problem: Problem) -> list[Floats]:
+    """Return points θ (K,) from which to search, that of the lowest chi-square first."""
+    scan = scan_of(problem)
+    return lattice_starts(problem, lambda points: scan.chi2(points, scan.first), scan.first)
+
+
+def lattice_starts(
+    problem: FreeParameters, chi2_at: Callable[[Floats], Floats], first: dict[str, float]
+) -> list[Floats]:
+    """Return points θ (K,) at local minima of chi-square on a lattice of labels, the lowest first.
+
+    Parameters
+    ----------
+    problem : FreeParameters
+        The labels and their ranges.
+    chi2_at : callable
+        Chi-square (S,) at points (S, L) of the labels.
+    first : dict of float
+        First guesses of the other free parameters.
+    """
     values = _label_values(problem)
     points = np.array(list(product(*values)))
-    departure = _observed(templates, binned, problem, first, slice(None))
-    weights = np.asarray(_weights(templates.interpolation, jnp.asarray(points, jnp.float32)))
-    chi2 = _chi2(binned, weights @ departure, problem.options.continuum_degree)
-    if problem.spectrum.error is None:
-        chi2 = chi2 * (binned.position.size / max(float(chi2.min()), 1e-12))
-    chi2 = chi2 + [_label_prior(problem, point) for point in points]
+    chi2 = chi2_at(points) + [_label_prior(problem, point) for point in points]
     return [_theta(problem, point, first) for point in _minima(chi2, points, values)]
 
 
@@ -221,7 +286,7 @@ def _allowed(problem: Problem, templates: Templates) -> Integers:
     return np.flatnonzero(every)
 
 
-def _range(problem: Problem, name: str) -> tuple[float, float]:
+def _range(problem: FreeParameters, name: str) -> tuple[float, float]:
     """Range of a label in the scan: its prior's, or 3 sigma around the mean of a normal one."""
     if name in problem.fixed:
         return problem.fixed[name], problem.fixed[name]
@@ -233,14 +298,14 @@ def _range(problem: Problem, name: str) -> tuple[float, float]:
     return (low, high) if low < high else (prior.low, prior.high)
 
 
-def _label_values(problem: Problem) -> list[Floats]:
+def _label_values(problem: FreeParameters) -> list[Floats]:
     """Values of each label in the scan: the middles of equal intervals of its range."""
-    free = [name for name in problem.model.label_names if name in problem.free]
-    counts = {name: min(2 * len(problem.model.axes[name]), 12) for name in free}
+    free = [name for name in problem.axes if name in problem.free]
+    counts = {name: min(2 * len(problem.axes[name]), 12) for name in free}
     while free and np.prod(list(counts.values())) > _FINE:
         counts[max(counts, key=lambda name: counts[name])] -= 1
     values = []
-    for name in problem.model.label_names:
+    for name in problem.axes:
         low, high = _range(problem, name)
         count = counts.get(name, 1)
         values.append(low + (high - low) * (np.arange(count) + 0.5) / count)
@@ -319,9 +384,9 @@ def _single(values: Floats) -> Singles:
     return values.astype(np.float32)
 
 
-def _label_prior(problem: Problem, point: Floats) -> float:
+def _label_prior(problem: FreeParameters, point: Floats) -> float:
     """Contribution of the normal priors to chi-square at a point (L,) of the labels."""
-    named = dict(zip(problem.model.label_names, point, strict=True))
+    named = dict(zip(problem.axes, point, strict=True))
     return sum(
         ((named[name] - prior.mean) / prior.sigma) ** 2
         for name, prior in problem.free.items()
@@ -339,7 +404,7 @@ def _minima(chi2: Floats, points: Floats, values: list[Floats]) -> Iterator[Floa
             yield points[i]
 
 
-def _theta(problem: Problem, point: Floats, first: dict[str, float]) -> Floats:
+def _theta(problem: FreeParameters, point: Floats, first: dict[str, float]) -> Floats:
     """θ (K,) within the bounds, from labels (L,) and first guesses of the other parameters."""
-    named = {**dict(zip(problem.model.label_names, map(float, point), strict=True)), **first}
+    named = {**dict(zip(problem.axes, map(float, point), strict=True)), **first}
     return np.clip([named[name] for name in problem.names], problem.lower, problem.upper)

@@ -1,0 +1,104 @@
+"""Levenberg–Marquardt: from a start to a minimum of chi-square, within the bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from ..runtime.arrays import Bools, Floats
+from .coordinates import Coordinates
+from .problem import FreeParameters
+from .solution import Curvature, normal_equations
+
+_ITERATIONS = 40
+"""Steps of a search, at most."""
+CONVERGED = 0.02
+"""Step, in standard deviations, at which a search ends ..."""
+ROUGHLY = 0.3
+"""... and at which one ends whose errors are estimated again afterwards."""
+_ROUNDING = 1e-6
+"""Relative change of chi-square that is rounding in float32."""
+
+F = TypeVar("F", bound=Curvature)
+
+
+@dataclass(frozen=True, eq=False)
+class Descent(Generic[F]):
+    """The end of a search: θ (K,), chi-square there with its derivatives, chi-square with the
+    priors, which parameters (K,) are on a bound, and whether the search converged."""
+
+    theta: Floats
+    fit: F
+    chi2: float
+    at_bound: Bools
+    converged: bool
+
+
+def descend(
+    problem: FreeParameters,
+    fit_at: Callable[[Floats], F],
+    theta: Floats,
+    fit: F,
+    n_used: int,
+    near: float = CONVERGED,
+) -> Descent[F]:
+    """Search a minimum of chi-square in `Coordinates`, within the bounds, until a step is shorter
+    than `near` standard deviations.
+
+    Parameters on a bound against which the gradient pushes them are held there.
+
+    Parameters
+    ----------
+    problem : FreeParameters
+        The free parameters.
+    fit_at : callable
+        Chi-square at θ (K,) with its derivatives.
+    theta, fit
+        The start, and `fit_at` there.
+    n_used : int
+        Number of pixels.
+    near : float
+        Length of the last step.
+    """
+    coordinates = Coordinates(problem)
+    chi2 = fit.chi2 + problem.prior_chi2(theta)
+    damping, converged = 1e-3, False
+    for _ in range(_ITERATIONS):
+        slopes = coordinates.slopes(theta)
+        normal, gradient = normal_equations(problem, fit, theta)
+        normal, gradient = normal * np.outer(slopes, slopes), gradient * slopes
+        held = coordinates.pushed_out(theta, gradient)
+        trial, step = coordinates.moved(theta, _damped_step(normal, gradient, held, damping))
+        if step @ normal @ step < near**2 * chi2 / n_used:
+            converged = True
+            break
+        trial_fit = fit_at(trial)
+        trial_chi2 = trial_fit.chi2 + problem.prior_chi2(trial)
+        gain = chi2 - trial_chi2
+        if gain > -_ROUNDING * chi2:
+            theta, fit, chi2 = trial, trial_fit, trial_chi2
+            damping = max(damping / 10.0, 1e-9)
+            converged = gain < _ROUNDING * chi2
+        else:
+            damping *= 10.0
+            converged = damping > 1e6
+        if converged:
+            break
+    _, gradient = normal_equations(problem, fit, theta)
+    at_bound = coordinates.pushed_out(theta, gradient * coordinates.slopes(theta))
+    return Descent(theta, fit, chi2, at_bound, converged)
+
+
+def _damped_step(normal: Floats, gradient: Floats, held: Bools, damping: float) -> Floats:
+    """The step (K,) that minimises chi-square, damped; zero for parameters that are held."""
+    step = np.zeros_like(gradient)
+    free = ~held
+    if not free.any():
+        return step
+    scale = np.sqrt(np.maximum(np.diag(normal), 1e-300))[free]
+    matrix = normal[np.ix_(free, free)] / np.outer(scale, scale) + damping * np.eye(free.sum())
+    step[free] = -np.linalg.lstsq(matrix, gradient[free] / scale, rcond=1e-12)[0] / scale
+    return step
