@@ -15,7 +15,7 @@ from astropy.table import QTable, vstack
 
 import blase3d as b3
 from blase3d.inference.problem import Options
-from blase3d.inference.result import Estimate
+from blase3d.inference.result import Estimate, WindowFit
 
 PIXELS = 50
 
@@ -54,6 +54,38 @@ def answer():
         model_identity={"library": "toy", "checksum": "ab" * 32},
         **arrays,
     )
+
+
+@pytest.fixture
+def joint(answer):
+    """An inference of two windows."""
+    other = replace(answer, draws=None, weight=None, flags=("poor fit",))
+    windows = (WindowFit("a.fits", "vis", answer), WindowFit("b.fits", "rvs", other))
+    return replace(answer, windows=windows)
+
+
+def test_windows_are_kept_in_the_file(joint, tmp_path):
+    joint.save(tmp_path / "answer.npz")
+    found = b3.Inference.load(tmp_path / "answer.npz")
+    assert_same(replace(found, windows=()), replace(joint, windows=()))
+    for window, expected in zip(found.windows, joint.windows, strict=True):
+        assert (window.spectrum, window.model) == (expected.spectrum, expected.model)
+        assert_same(window.fit, expected.fit)
+    listed = found.to_dict()["windows"]
+    assert [one["model"] for one in listed] == ["vis", "rvs"]
+    assert listed[1]["flags"] == ["poor fit"]
+
+
+def test_a_file_of_version_1_is_read(answer, tmp_path):
+    path = tmp_path / "answer.npz"
+    answer.save(path)
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    record = json.loads(str(arrays["record"]))
+    del record["windows"]
+    arrays["record"] = np.array(json.dumps({**record, "version": 1}))
+    np.savez(path, **arrays)
+    assert_same(b3.Inference.load(path), answer)
 
 
 def plain(value):
@@ -106,7 +138,7 @@ def test_damaged_and_foreign_files_are_refused(answer, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 2}, "has format version 2"),
+        ({"version": 3}, "has format version 3"),
         ({"covariance": np.zeros((2, 2))}, "is damaged .*covariance of shape"),
         ({"flux": np.zeros(3)}, "is damaged .*different lengths"),
         ({"labels": {"teff": 3}}, "is damaged"),

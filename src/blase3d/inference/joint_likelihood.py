@@ -33,7 +33,7 @@ class JointPrediction:
 
 
 @dataclass(frozen=True, eq=False)
-class JointFit:
+class SummedFit:
     """Chi-square of all windows at θ (K,) and its derivatives, as in `Fit`; `windows` has those of
     each window."""
 
@@ -68,12 +68,12 @@ class JointLikelihood:
         pairs = zip(self.windows, self.problem.windows, strict=True)
         return JointPrediction(theta, tuple(one.predicted(theta[w.columns]) for one, w in pairs))
 
-    def fit(self, prediction: JointPrediction) -> JointFit:
+    def fit(self, prediction: JointPrediction) -> SummedFit:
         """Chi-square of a prediction and its derivatives."""
         pairs = zip(self.windows, prediction.windows, strict=True)
         return self._sum(prediction, tuple(one.fit(predicted) for one, predicted in pairs))
 
-    def _sum(self, prediction: JointPrediction, fits: tuple[Fit, ...]) -> JointFit:
+    def _sum(self, prediction: JointPrediction, fits: tuple[Fit, ...]) -> SummedFit:
         count = len(self.problem.free)
         normal, gradient = np.zeros((count, count)), np.zeros(count)
         scores, chi2 = [], 0.0
@@ -83,7 +83,7 @@ class JointLikelihood:
             gradient[window.columns] += fit.gradient / scatter
             scores.append(np.zeros((len(fit.scores), count)))
             scores[-1][:, window.columns] = fit.scores / scatter
-        return JointFit(prediction, fits, chi2, normal, gradient, np.concatenate(scores))
+        return SummedFit(prediction, fits, chi2, normal, gradient, np.concatenate(scores))
 
     def screened(self, prediction: JointPrediction) -> JointLikelihood:
         """The likelihood with less weight for the outliers of a prediction."""
@@ -97,7 +97,7 @@ class JointLikelihood:
         found = replace(self, windows=tuple(one.refined(p) for one, p in pairs))
         return found.rescaled(found.fit(prediction))
 
-    def rescaled(self, fit: JointFit) -> JointLikelihood:
+    def rescaled(self, fit: SummedFit) -> JointLikelihood:
         """The likelihood with the scatter of each window at a fit."""
         pairs = zip(self.windows, fit.windows, strict=True)
         return replace(self, scatter=tuple(_scatter(one, found) for one, found in pairs))
@@ -114,7 +114,7 @@ class JointSolution:
 
     theta: Floats
     likelihood: JointLikelihood
-    fit: JointFit
+    fit: SummedFit
     chi2: float
     at_bound: Bools
     converged: bool
