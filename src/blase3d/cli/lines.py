@@ -12,6 +12,7 @@ from rich import box
 from rich.table import Table
 
 from . import options
+from .choice import chosen_model
 from .support import err, out, print_json
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def lines(
-    path: options.ModelArgument,
+    path: options.OptionalModel = None,
     near: Annotated[
         float | None, typer.Option(help="Show the lines nearest to this wavelength, Å in vacuum.")
     ] = None,
@@ -51,7 +52,7 @@ def lines(
     from ..analysis.line_table import line_table
     from ..model.model_file import load_model
 
-    model = load_model(path)
+    model = load_model(chosen_model(path, *(() if near is None else (near, near))))
     middle = {name: (low + high) / 2 for name, (low, high) in model.bounds.items()}
     given = {"teff": teff, "logg": logg, "feh": feh}
     labels = middle | options.parse_labels(model.label_names, label, partial=True, **given)
@@ -102,7 +103,7 @@ def _table_of_lines(
 
 
 def explore(
-    path: options.ModelArgument,
+    path: options.OptionalModel = None,
     spectrum: Annotated[
         Path | None, typer.Argument(metavar="[SPECTRUM]", help="Observed spectrum.")
     ] = None,
@@ -129,8 +130,11 @@ def explore(
 ) -> None:
     """Open the dashboard: sliders for the labels, lines with names, fits. Ctrl-C ends it.
 
+    A spectrum alone is shown with the installed model that covers it.
+
     Example: blase3d explore model.zip star.fits
     """
+    from ..model.installed import is_model
     from ..model.model_file import load_model
     from ..spectra.formats import read_spectrum
     from ..views.dashboard import explore as serve
@@ -141,9 +145,12 @@ def explore(
             webbrowser.open(url)
 
     reading = options.parse_reading(medium, columns, unit, source, wavelengths)
+    if path is not None and spectrum is None and not is_model(path):
+        path, spectrum = None, path
     star = None if spectrum is None else read_spectrum(spectrum, **reading)
+    covered = () if star is None else star.wavelength[[0, -1]]
     serve(
-        load_model(path),
+        load_model(chosen_model(path, *covered)),
         star,
         name="" if spectrum is None else spectrum.name,
         port=port,

@@ -14,6 +14,7 @@ from rich.table import Table
 from ..errors import InputError
 from ..runtime.files import require_writable
 from . import options
+from .choice import chosen_model
 from .support import err, executor, out, print_json, progress_bars
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def _write_model(model: Model, path: Path) -> None:
 
 
 def validate(
-    path: options.ModelArgument,
+    path: options.OptionalModel = None,
     holdout: Annotated[
         Path | None, typer.Option(help="Grid of spectra that are not in the library.")
     ] = None,
@@ -169,8 +170,9 @@ def validate(
     from ..libraries import open_grid
     from ..model.model_file import load_model
 
-    model = load_model(path)
     held = None if holdout is None else open_grid(holdout)
+    path = chosen_model(path, *(() if held is None else held.wavelength[[0, -1]]))
+    model = load_model(path)
     with progress_bars() as progress:
         result = check(
             model,

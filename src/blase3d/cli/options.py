@@ -88,7 +88,15 @@ Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Random seed.")]
 
 # Input and output.
 ModelArgument = Annotated[
-    Path, typer.Argument(metavar="MODEL", help="Model file, from blase3d build.")
+    Path, typer.Argument(metavar="MODEL", help="Model: a name (blase3d models), or a file.")
+]
+OptionalModel = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[MODEL]",
+        help="Model: a name (blase3d models), or a file. Default: the installed model that covers "
+        "the wavelengths.",
+    ),
 ]
 ClonesOutput = Annotated[
     str, typer.Option("-o", "--output", help="Archive of clones to write: folder or URL.")

@@ -18,6 +18,7 @@ from ..runtime.files import require_writable
 from ..runtime.progress import silent
 from ..runtime.units import SPEED_OF_LIGHT
 from . import options
+from .choice import chosen_model, model_of_spectrum, models_of_spectra
 from .comparison import compare_models
 from .support import (
     complain,
@@ -37,10 +38,10 @@ _TEFF_GUESS = 500.0
 
 
 def synth(
-    path: options.ModelArgument,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Spectrum file: .npz, .ecsv, .csv or .fits.")
     ],
+    path: options.OptionalModel = None,
     teff: options.Teff = None,
     logg: options.Logg = None,
     feh: options.Feh = None,
@@ -61,11 +62,12 @@ def synth(
     from ..spectra.spectrum import Spectrum
 
     require_writable_spectrum(output)
-    model = load_model(path)
+    ends = None if wave is None else options.parse_range(wave, "--wave")
+    model = load_model(chosen_model(path, *(ends or ())))
     labels = options.parse_labels(model.label_names, label, teff=teff, logg=logg, feh=feh)
     wavelength = model.wavelength
-    if wave is not None:
-        start, stop = wavelength_slice(wavelength, *options.parse_range(wave, "--wave"))
+    if ends is not None:
+        start, stop = wavelength_slice(wavelength, *ends)
         wavelength = wavelength[start:stop]
     velocities = {"rv": rv, "vsini": vsini, "vmac": vmac}
     _check_observation({**velocities, "resolution": resolution})
@@ -92,7 +94,12 @@ def _check_observation(values: dict[str, float | None]) -> None:
 
 _Spectra = Annotated[list[Path], typer.Argument(metavar="SPECTRUM...", help="Observed spectra.")]
 _ModelPaths = Annotated[
-    list[Path], typer.Option("--model", help="Model file; repeat it to compare several models.")
+    list[Path] | None,
+    typer.Option(
+        "--model",
+        help="Model: a name (blase3d models), or a file; repeat it to compare several models. "
+        "Default: the installed models that cover the spectrum.",
+    ),
 ]
 _TeffGuess = Annotated[
     float | None, typer.Option(help=f"Guess of Teff, K; sought within {_TEFF_GUESS:g} K of it.")
@@ -111,7 +118,7 @@ _TableOutput = Annotated[
 
 def infer(
     spectra: _Spectra,
-    model_paths: _ModelPaths,
+    model_paths: _ModelPaths = None,
     method: options.MethodOption = options.Method.gradient,
     fix: options.Fix = None,
     prior: options.PriorOption = None,
@@ -138,8 +145,10 @@ def infer(
 
     Several models are each fitted to the pixels that all of them cover, and ranked by their odds.
 
-    Example: blase3d infer star.fits --model model.zip --medium air --report star.html
+    Example: blase3d infer star.fits --medium air --report star.html
     """
+    from ..model.installed import model_path
+
     if report is not None and len(spectra) > 1:
         raise InputError(f"got {len(spectra)} spectra and one --report; give one spectrum.")
     for path in filter(None, (report, output)):
@@ -156,14 +165,15 @@ def infer(
         "telluric": telluric,
     }
     reading = options.parse_reading(medium, columns, unit, source, wavelengths)
-    if len(model_paths) > 1:
+    paths = [model_path(given) for given in model_paths or ()]
+    if len(paths) > 1:
         rows = compare_models(
-            spectra, model_paths, reading, settings, output=output, report=report, quiet=as_json
+            spectra, paths, reading, settings, output=output, report=report, quiet=as_json
         )
     else:
-        rows = _infer_spectra(
-            spectra, model_paths[0], reading, settings, workers, output=output, report=report
-        )
+        rows = _infer_spectra(spectra, paths, reading, settings, workers, report)
+        if output is not None:
+            _write_rows(rows, output)
         if not as_json:
             _print_inferences(rows)
     if as_json:
@@ -189,42 +199,63 @@ def _constraints(
 
 def _infer_spectra(
     spectra: list[Path],
-    model_path: Path,
+    paths: list[Path],
     reading: dict[str, Any],
     settings: dict[str, Any],
     workers: int,
-    *,
-    output: Path | None,
     report: Path | None,
 ) -> list[dict[str, Any]]:
-    """Infer every spectrum with one model: one row each, in their order, as in the JSON output."""
+    """Infer every spectrum with the model given, if any, or else with those that cover it: one row
+    each, in their order, as in the JSON output."""
+    given = paths[0] if paths else None
+    groups, rows = models_of_spectra(given, spectra, reading, settings)
+    for path, members in groups.items():
+        rows |= _infer_with(path, spectra, members, reading, settings, workers, report)
+    return [rows[index] for index in sorted(rows)]
+
+
+def _infer_with(
+    model_path: Path,
+    spectra: list[Path],
+    members: list[int],
+    reading: dict[str, Any],
+    settings: dict[str, Any],
+    workers: int,
+    report: Path | None,
+) -> dict[int, dict[str, Any]]:
+    """Infer some of the spectra with one model: rows by index, as in the JSON output."""
     from ..inference import infer_many
-    from ..inference.table import table_of_inferences
     from ..model.model_file import load_model
 
     model: Model = load_model(model_path)
     rows: dict[int, dict[str, Any]] = {}
-    many = len(spectra) > 1
+    many = len(members) > 1
     with (
         progress_bars() if many else nullcontext(silent) as progress,
         executor(workers if many else 1) as pool,
     ):
-        answers = infer_many(spectra, model, executor=pool, **reading, **settings)
-        for index, answer in answers:
-            name = str(spectra[index])
+        chosen = [spectra[index] for index in members]
+        for index, answer in infer_many(chosen, model, executor=pool, **reading, **settings):
+            name = str(chosen[index])
+            row: dict[str, Any] = {"spectrum": name, "model": model_path.stem}
             if isinstance(answer, Blase3dError):
-                rows[index] = {"spectrum": name, "error": str(answer)}
+                row["error"] = str(answer)
             else:
-                rows[index] = {"spectrum": name, **answer.to_dict()}
+                row |= answer.to_dict()
                 if report is not None:
                     from ..views.report import write_report  # loads Matplotlib
 
                     write_report(report, answer, model, name, shlex.join(sys.argv))
-            progress("infer", len(rows), len(spectra))
-    ordered = [rows[index] for index in sorted(rows)]
-    if output is not None:
-        write_table(table_of_inferences(ordered, model.label_names), output)
-    return ordered
+            rows[members[index]] = row
+            progress("infer", len(rows), len(members))
+    return rows
+
+
+def _write_rows(rows: list[dict[str, Any]], output: Path) -> None:
+    from ..inference.table import table_of_inferences
+
+    labels = dict.fromkeys(name for row in rows for name in row.get("labels", ()))
+    write_table(table_of_inferences(rows, tuple(labels)), output)
 
 
 def _print_inferences(rows: list[dict[str, Any]]) -> None:
@@ -232,7 +263,8 @@ def _print_inferences(rows: list[dict[str, Any]]) -> None:
         if "error" in row:
             complain(f"{row['spectrum']}: {row['error']}")
             continue
-        table = Table(title=f"{row['spectrum']} ({row['method']}, {row['seconds']:.1f} s)")
+        how = f"model {row['model']}, {row['method']}, {row['seconds']:.1f} s"
+        table = Table(title=f"{row['spectrum']} ({how})")
         for column in ("", "value", "sigma"):
             table.add_column(column, justify="right" if column else "left")
         for name, found in {**row["labels"], **row["nuisance"]}.items():
@@ -251,8 +283,15 @@ def _print_inferences(rows: list[dict[str, Any]]) -> None:
 
 def tune(
     path: Annotated[Path, typer.Argument(metavar="SPECTRUM", help="Observed spectrum.")],
-    model_path: Annotated[Path, typer.Option("--model", help="Model file, from blase3d build.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Tuned model file.")],
+    model_path: Annotated[
+        Path | None,
+        typer.Option(
+            "--model",
+            help="Model: a name (blase3d models), or a file. Default: the installed model that "
+            "covers the spectrum.",
+        ),
+    ] = None,
     template: Annotated[
         Path | None,
         typer.Option(help="Noise-free spectrum of the star: .npz, .ecsv, .csv or .fits."),
@@ -284,10 +323,12 @@ def tune(
         require_writable_spectrum(template)
     constraints = options.fit_constraints(fix, prior, resolution)
     reading = options.parse_reading(medium, columns, unit, source, wavelengths)
+    star = read_spectrum(path, **reading)
+    model = load_model(model_of_spectrum(model_path, str(path), star, constraints))
     with progress_bars() as progress:
         found = adjust(
-            read_spectrum(path, **reading),
-            load_model(model_path),
+            star,
+            model,
             **constraints,
             continuum_degree=continuum,
             telluric=telluric,

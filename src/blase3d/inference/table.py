@@ -25,7 +25,7 @@ def table_of_inferences(
     ----------
     rows : sequence of dict
         One for each spectrum: its name, `spectrum`, and either `Inference.to_dict()` or `error`,
-        the reason why there is no answer.
+        the reason why there is no answer. `model`, where it is there, is the name of the model.
     labels : sequence of str
         Names of the labels, in the order of the columns.
     more : sequence of str
@@ -52,6 +52,8 @@ def table_of_inferences(
         columns[name] = [_number(row.get(name)) for row in rows]
     columns["flags"] = ["; ".join(row.get("flags", [])) for row in rows]
     columns["error"] = [row.get("error", "") for row in rows]
+    if any("model" in row for row in rows):
+        columns["model"] = [row.get("model", "") for row in rows]
     columns |= {name: [_number(row.get(name)) for row in rows] for name in more}
     table = Table(columns, meta={"format": FORMAT, "version": 1})
     for column, unit in units.items():

@@ -1,4 +1,4 @@
-"""The library that comes with the package, and a star: a spectrum between its nodes."""
+"""The library and the stars that come with the package: spectra between nodes, as observed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from scipy.interpolate import CubicSpline
 from ..runtime.arrays import Floats
 from ..runtime.units import SPEED_OF_LIGHT
 from ..spectra.broaden import broaden, log_grid
+from ..spectra.formats import read_spectrum
 from ..spectra.spectrum import Spectrum
 from . import open_grid
 from .grid import Grid
 
+STARS = ("harps", "gaia-rvs")
+"""Names of the stars for the packaged models, as these two instruments would record them. They are
+computed (tools/make_stars.py), at points that are no nodes of the models."""
 LIBRARY = "turbo-cat-45.npz"
 STAR = "turbo-cat-offgrid-1.npz"
 SNR = 100.0
@@ -33,6 +37,15 @@ def packaged_grid(name: str) -> Grid:
         return open_grid(path)
 
 
+def packaged_star(name: str) -> Spectrum:
+    """Return a star that comes with the package, one of `STARS`.
+
+    Its meta has the true `labels`, `rv` and `vsini` (km/s).
+    """
+    with as_file(files("blase3d.libraries") / "data" / f"{name}.npz") as path:
+        return read_spectrum(path)
+
+
 def noisy_star(
     snr: float = SNR, rv: float = RV, seed: int = _SEED
 ) -> tuple[Spectrum, dict[str, float]]:
@@ -42,7 +55,7 @@ def noisy_star(
     """
     grid = packaged_grid(STAR)
     exact = grid[0]
-    observed = _observed(exact)
+    observed = observed_flux(exact, VSINI, STAR_RESOLUTION)
     error = observed / snr
     flux = observed + error * np.random.default_rng(seed).normal(size=len(exact))
     wavelength = exact.wavelength * (1.0 + rv / SPEED_OF_LIGHT)
@@ -52,11 +65,14 @@ def noisy_star(
     )
 
 
-def _observed(exact: Spectrum) -> Floats:
-    """The flux (P,) of a spectrum as the instrument records it, rotation included."""
+def observed_flux(exact: Spectrum, vsini: float, resolution: float) -> Floats:
+    """Return the flux (P,) of a spectrum that rotates (km/s), at the resolution of an instrument.
+
+    The continuum is not broadened.
+    """
     continuum = exact.flux if exact.continuum is None else exact.continuum
     grid = log_grid(exact.wavelength)
     fine = CubicSpline(np.log(exact.wavelength), exact.flux / continuum)(grid)
     step = SPEED_OF_LIGHT * float(grid[1] - grid[0])
-    broadened = np.asarray(broaden(fine, step, VSINI, STAR_RESOLUTION), np.float64)
+    broadened = np.asarray(broaden(fine, step, vsini, resolution), np.float64)
     return continuum * CubicSpline(grid, broadened)(np.log(exact.wavelength))

@@ -9,11 +9,12 @@ JAX and Zarr, so that many models are listed quickly.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import warnings
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -142,9 +143,44 @@ def model_path(given: str | Path) -> Path:
     return found
 
 
+def is_model(given: str | Path) -> bool:
+    """Return whether this is the name or the file of a model, and not, say, a spectrum."""
+    try:
+        _attributes(model_path(given))
+    except (*_DAMAGE, InputError, RecursionError):
+        return False
+    return True
+
+
 def _listed(names: Iterable[str]) -> str:
     known = ", ".join(names)
     return f"a name: {known} (blase3d models)" if known else "a name (none is installed)"
+
+
+def model_covering(low: float, high: float, installed: Sequence[InstalledModel]) -> InstalledModel:
+    """Return the installed model that covers most of a range of wavelengths (Å, vacuum).
+
+    Raises
+    ------
+    InputError
+        None covers any of it, or several would do, as for an infinite range.
+    """
+    shared = {m.name: min(high, m.wavelength[1]) - max(low, m.wavelength[0]) for m in installed}
+    found = [m for m in installed if shared[m.name] >= 0]
+    if not found:
+        raise no_model(f"{low:g}–{high:g} Å", installed)
+    if len(found) > 1 and math.isinf(high - low):
+        raise InputError(f"got no model, expected {_listed(shared)}; name one of them.")
+    return max(found, key=lambda m: shared[m.name])
+
+
+def no_model(what: str, installed: Iterable[InstalledModel]) -> InputError:
+    """Return the error that no installed model covers a range."""
+    known = ", ".join(model.coverage for model in installed) or "none"
+    return InputError(
+        f"no installed model covers {what} (installed: {known}); give --model FILE, or make a "
+        "model of this range: docs/models.md, Which model for my spectrum."
+    )
 
 
 def install_path(name: str) -> Path:
@@ -176,7 +212,7 @@ def _described(name: str, path: Path) -> InstalledModel:
         meta, axes = attributes["meta"], attributes["axes"]
         library = meta.get("library", {})
         library = library if isinstance(library, Mapping) else {"library": library}
-        cited = library.get("citation", [])
+        cited = meta.get("citation") or library.get("citation") or []
         return InstalledModel(
             name,
             path,

@@ -1,0 +1,180 @@
+"""Commands without a model: which installed one is taken, and that it is named."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.table import Table
+from toy_models import model_of, true_params
+
+from blase3d.analysis.selection import select
+from blase3d.cli.lines import explore
+from blase3d.errors import InputError
+from blase3d.libraries import write_grid
+from blase3d.libraries.toy import toy_grid, toy_spectrum
+from blase3d.model import installed
+from blase3d.model.installed import InstalledModel, is_model, model_covering
+from blase3d.model.model_file import save_model
+from blase3d.spectra.formats import write_spectrum
+from blase3d.spectra.spectrum import Spectrum, cut
+
+TRUTH = {"teff": 5730.0, "logg": 4.3, "feh": -0.1}
+LABELS = [word for name, value in TRUTH.items() for word in (f"--{name}", str(value))]
+
+
+def described(name: str, low: float, high: float) -> InstalledModel:
+    return InstalledModel(name, Path(f"{name}.zip"), "toy", (low, high), {}, 0, {}, ())
+
+
+BLUE, RED = described("blue", 8480.0, 8498.0), described("red", 8499.0, 8520.0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Models blue and red of two windows, and in a folder of its own `wrong`, whose lines are too
+    strong, in the window of blue; a star that all cover, and one that none covers."""
+    folder = tmp_path_factory.mktemp("choice")
+    grid = toy_grid()
+    windows = {"blue": grid.cut(8480.0, 8498.0), "red": grid.cut(8499.0, 8520.0)}
+    (folder / "models").mkdir()
+    for name, window in windows.items():
+        save_model(model_of(window, meta=META), folder / "models" / f"{name}.zip")
+    strong = true_params(grid) + np.array([0.0, 0.5, 0.0, 0.0])
+    save_model(model_of(windows["blue"], strong, meta=META), folder / "wrong.zip")
+    exact = toy_spectrum(**TRUTH)
+    error = exact.flux / 300
+    flux = exact.flux + error * np.random.default_rng(3).normal(size=len(exact))
+    star = Spectrum(exact.wavelength, flux, error, resolution=1e6)
+    write_spectrum(star, folder / "star.npz")
+    write_spectrum(replace(star, wavelength=star.wavelength - 4000.0), folder / "far.npz")
+    return folder
+
+
+META = {"node_rms": [1e-4] * 36, "node_lines_rms": [1e-3] * 36, "library": {"library": "toy"}}
+
+
+@pytest.fixture(autouse=True)
+def _installed(folder, monkeypatch):
+    monkeypatch.setenv("BLASE3D_MODELS", str(folder / "models"))
+    monkeypatch.setattr(installed, "packaged_folder", lambda: folder / "none")
+
+
+# --- by coverage -------------------------------------------------------------------------------
+
+
+def test_windows_are_taken_in_the_order_of_their_usable_pixels():
+    star = toy_spectrum(**TRUTH)
+    found = select(star, [BLUE, RED], {})
+    assert [model.name for model in found.models] == ["red", "blue"]
+    assert found.reasons[1] == "blue 8480–8498 Å: 901 of 2001 usable pixels"
+    half_masked = replace(star, mask=star.wavelength > 8505.0)
+    assert [m.name for m in select(half_masked, [BLUE, RED], {}).models] == ["blue", "red"]
+
+
+def test_a_window_without_usable_pixels_is_not_taken():
+    star = toy_spectrum(**TRUTH)
+    assert [
+        m.name for m in select(cut(star, star.wavelength < 8499.3), [BLUE, RED], {}).models
+    ] == ["blue"]
+
+
+def test_no_coverage_is_one_sentence_with_what_exists():
+    star = replace(toy_spectrum(**TRUTH), wavelength=np.linspace(4000.0, 4040.0, 2001))
+    with pytest.raises(InputError) as caught:
+        select(star, [BLUE, RED], {})
+    for word in ("4000–4040 Å", "blue 8480–8498 Å, red 8499–8520 Å", "docs/models.md"):
+        assert word in str(caught.value)
+
+
+def test_a_range_takes_the_model_that_covers_most():
+    assert model_covering(8490.0, 8520.0, [BLUE, RED]) is RED
+    assert model_covering(8490.0, 8490.0, [BLUE, RED]) is BLUE
+    assert model_covering(-np.inf, np.inf, [BLUE]) is BLUE
+    with pytest.raises(InputError, match="expected a name: blue, red"):
+        model_covering(-np.inf, np.inf, [BLUE, RED])
+    with pytest.raises(InputError, match=r"covers 8000–8001 Å .*installed: blue"):
+        model_covering(8000.0, 8001.0, [BLUE, RED])
+
+
+# --- by evidence -------------------------------------------------------------------------------
+
+
+def test_of_two_models_of_one_window_the_better_is_taken(folder):
+    star = toy_spectrum(**TRUTH)
+    star = Spectrum(star.wavelength, star.flux, star.flux / 300, resolution=1e6)
+    wrong = replace(BLUE, name="wrong", path=folder / "wrong.zip")
+    blue = replace(BLUE, path=folder / "models" / "blue.zip")
+    known = {"vsini": 0.0, "rv": 0.0, "logg": TRUTH["logg"], "feh": TRUTH["feh"]}
+    found = select(star, [wrong, blue], {"fixed": known})
+    assert [model.name for model in found.models] == ["blue"]
+    assert "wrong not taken: odds of 0" in found.reasons[-1]
+
+
+# --- the commands ------------------------------------------------------------------------------
+
+
+def test_infer_takes_a_model_and_names_it(folder, run, tmp_path):
+    table = tmp_path / "table.ecsv"
+    paths = folder / "star.npz", folder / "far.npz"
+    done = run("infer", *paths, "--fix", "vsini=0", "--json", "-o", table)
+    near, far = json.loads(done.out)
+    assert done.status == 1
+    assert near["model"] == "red"
+    assert abs(near["labels"]["teff"]["value"] - TRUTH["teff"]) < 50
+    assert "red 8499–8520 Å: 1051 of 2001 usable pixels" in done.err
+    assert "no installed model covers the spectrum, 4480–4520 Å" in far["error"]
+    assert Table.read(table)["model"].tolist() == ["red", ""]
+
+
+def test_a_model_that_is_given_by_name_is_taken_alone(folder, run):
+    words = "--model", "blue", "--fix", "vsini=0", "--json"
+    done = run("infer", folder / "star.npz", *words)
+    assert json.loads(done.out)[0]["model"] == "blue"
+    assert "usable pixels" not in done.err
+
+
+def test_synth_takes_the_model_of_its_range(run, tmp_path):
+    path = tmp_path / "s.npz"
+    assert run("synth", *LABELS, "--wave", "8490:8496", "-o", path).status == 0
+    done = run("synth", *LABELS, "-o", path)
+    assert done.status == 1
+    assert "a name: blue, red" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [(("lines", "--near", "8514.3"), "red"), (("validate", "--holdout", "held.npz"), "blue")],
+)
+def test_lines_and_validate_take_the_model_of_their_range(words, name, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_grid(toy_grid().cut(8481.0, 8497.0), "held.npz")
+
+    def load(path):
+        raise InputError(f"loads {path.name}")
+
+    monkeypatch.setattr("blase3d.model.model_file.load_model", load)
+    assert f"loads {name}.zip" in run(*words).err
+
+
+def test_explore_tells_a_spectrum_from_a_model(folder, monkeypatch):
+    served = []
+    monkeypatch.setattr(
+        "blase3d.views.dashboard.explore", lambda model, star, **_: served.append((model, star))
+    )
+    explore(folder / "star.npz")
+    explore(Path("blue"))
+    (model, star), (named, no_star) = served
+    assert len(star) == 2001
+    assert model.wavelength[0] > 8498.0 > named.wavelength[0]
+    assert no_star is None
+
+
+def test_a_model_is_recognised(folder):
+    assert is_model("blue")
+    assert is_model(folder / "wrong.zip")
+    assert not is_model(folder / "star.npz")
+    assert not is_model("absent")
