@@ -1,10 +1,10 @@
-"""Give a model its title, its citations and its measured accuracy, to be shipped.
+"""Measure the accuracy of a model and keep it in the file, with the checksum of its library.
 
     python tools/package_model.py rvs.zip --library rvs.npz --held-out rvs-heldout.npz \
         -o packaged/rvs.zip
 
 The accuracy is that of `blase3d validate`: errors of the flux at the nodes, and errors of flux and
-labels at the held-out points. `blase3d models` shows it. See docs/compute-library.md.
+labels at the held-out points. `blase3d models` prints it. See docs/compute-library.md.
 """
 
 from __future__ import annotations
@@ -19,20 +19,16 @@ from typing import Any
 from blase3d import load_model, open_grid, save_model
 from blase3d.analysis.validation import validate
 
-KEPT = ("title", "code", "abundances", "microturbulence", "citation", "licence", "provenance")
-"""What a grid file says about its spectra, and the model repeats."""
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _parse(arguments)
-    model, library = load_model(options.model), open_grid(options.library)
+    model = load_model(options.model)
     found = validate(model, open_grid(options.held_out), path=options.model)
     accuracy: dict[str, Any] = {"nodes": asdict(found.nodes)}
     if found.holdout is not None:
         accuracy["holdout"] = asdict(found.holdout)
     meta = {
         **model.meta,
-        **{name: library.meta[name] for name in KEPT if name in library.meta},
         "library_sha256": hashlib.sha256(options.library.read_bytes()).hexdigest(),
         "accuracy": accuracy,
     }
