@@ -17,7 +17,8 @@ MOST_COMPILED = 500e6
 """Bytes of it that are kept."""
 # Read when JAX is imported, also by processes that a test starts.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(COMPILED))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+# All of it: each module compiles its many small operations again (`_compiled_for_one_module`).
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 # The models of who runs the tests are not those of the tests, nor of processes that they start.
 os.environ["BLASE3D_MODELS"] = str(CACHE / "no-models")
 # There is a process for each core; more threads of small linear algebra wait for each other, and

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from toy_models import model_of
+from toy_models import NARROW as AXES
+from toy_models import QUICK, model_of
 
 from blase3d.analysis.fisher import line_information
 from blase3d.analysis.line_table import line_table
@@ -16,12 +17,9 @@ from blase3d.fitting.clone_grid import clone
 from blase3d.libraries import toy
 from blase3d.libraries.grid import grid_of
 from blase3d.lines.lines import Lines
-from blase3d.recipe import DEFAULT
 
-AXES = {"teff": (5500.0, 5750.0, 6000.0), "logg": (4.25, 4.75), "feh": (-0.25, 0.25)}
 BETWEEN = {"teff": (5600.0, 5830.0), "logg": (4.41,), "feh": (0.07,)}
 INSIDE = {"teff": 5620.0, "logg": 4.4, "feh": 0.1}
-RECIPE = DEFAULT.replace(area_root=0, epochs=40, rounds=0)
 
 NODE_KEYS = {
     "flux_rms_median",
@@ -44,7 +42,7 @@ KEYS = {
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     path = tmp_path_factory.mktemp("validate") / "clones"
-    return build(clone(toy.toy_grid(AXES), path, RECIPE))
+    return build(clone(toy.toy_grid(AXES), path, QUICK))
 
 
 @pytest.fixture(scope="module")

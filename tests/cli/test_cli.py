@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli_runner import Done, status_of
+from toy_models import NARROW, QUICK
 
 from blase3d import cli
 from blase3d.libraries import write_grid
@@ -42,9 +43,9 @@ Run = Callable[..., Done]
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     folder = tmp_path_factory.mktemp("cli")
     found = World(folder, *(folder / n for n in ("g.npz", "c.zarr", "m.zip", "star.npz")))
-    write_grid(toy_grid(), found.grid)
+    write_grid(toy_grid(NARROW), found.grid)
     recipe = folder / "quick.json"
-    recipe.write_text(json.dumps({"name": "quick", "rounds": 0, "epochs": 60}))
+    recipe.write_text(QUICK.to_json())
     for words in (
         ["clone", found.grid, "-o", found.clones, "--recipe", recipe, "--workers", "1"],
         ["build", found.clones, "-o", found.model],
@@ -61,7 +62,7 @@ def test_grid_json(run: Run, world: World) -> None:
     done = run("grid", world.grid, "--json")
     facts = json.loads(done.out)
     assert done.status == 0
-    assert facts["nodes"] == len(toy_grid())
+    assert facts["nodes"] == 12
     assert facts["n_holes"] == 0
     assert facts["medium"] == "vacuum"
 
@@ -70,7 +71,7 @@ def test_clone_again_does_nothing(run: Run, world: World) -> None:
     recipe = world.folder / "quick.json"
     done = run("clone", world.grid, "-o", world.clones, "--recipe", recipe, "--workers", "1")
     assert done.status == 0
-    assert "36 of 36 nodes are cloned" in done.out
+    assert "12 of 12 nodes are cloned" in done.out
 
 
 def test_infer_json_finds_the_truth(run: Run, world: World) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
-from toy_models import NODEWISE, model_of
+from toy_models import NODEWISE, TINY, model_of, small_grid
 
 from blase3d.errors import ArchiveError, CloneError, GridError, LabelError
 from blase3d.fitting import archive
@@ -33,9 +33,10 @@ RANGE = (8503.6, 8519.4)
 PIXELS = toy_grid().cut(*RANGE).wavelength
 QUICK = DEFAULT.replace(rounds=1, epochs=60, window=400, margin=60)
 """Two windows and few steps; the rest is as shipped. The lines of the stars compose likewise."""
+QUICKER = QUICK.replace(rounds=0, epochs=40)
+"""No lines are added."""
 flux_of = partial(toy_flux, composition=QUICK.composition)
 grid_of_stars = partial(toy_grid, composition=QUICK.composition)
-SMALL = {"teff": (5000.0, 5500.0, 6000.0), "logg": (4.0, 5.0), "feh": (-0.5, 0.5)}
 OFF_NODES = [
     {"teff": 5230.0, "logg": 4.3, "feh": 0.2},
     {"teff": 5770.0, "logg": 4.44, "feh": 0.0},
@@ -282,13 +283,13 @@ def test_gp_comes_close(model, monkeypatch):
 @pytest.fixture(scope="module")
 def small():
     """A grid of twelve nodes."""
-    return grid_of_stars(SMALL).cut(*RANGE)
+    return small_grid()
 
 
 @pytest.fixture(scope="module")
 def undisturbed(small, tmp_path_factory):
     """Its clones, made in one run."""
-    return clone(small, tmp_path_factory.mktemp("small") / "clones", QUICK)
+    return clone(small, tmp_path_factory.mktemp("small") / "clones", TINY)
 
 
 class Impatient:
@@ -309,16 +310,14 @@ FIRST, SECOND = (f"fit lines, round {k} of 2" for k in (1, 2))
 def test_an_interrupted_run_resumes(small, undisturbed, tmp_path, stage, after):
     path = tmp_path / "clones"
     with pytest.raises(KeyboardInterrupt):
-        clone(small, path, QUICK, progress=Impatient(stage, after))
+        clone(small, path, TINY, progress=Impatient(stage, after))
     found = open_archive(path)
     cloned = sum(found.is_done(i) for i in range(12))
     assert cloned == (5 if stage == "clone" else 12)
     with pytest.raises((ArchiveError, CloneError), match="clone again"):
         build(found)
     seen = []
-    again = clone(
-        small, path, QUICK, progress=lambda stage, done, total: seen.append((stage, done))
-    )
+    again = clone(small, path, TINY, progress=lambda stage, done, total: seen.append((stage, done)))
     assert seen[0] == ("clone", cloned)
     assert (stage, after) in seen
     assert (stage, after - 1) not in seen
@@ -346,7 +345,7 @@ def test_a_run_that_is_interrupted_at_every_seventh_write_completes(
         with monkeypatch.context() as patch:
             patch.setattr(archive, "write_array", Doomed(7))
             try:
-                again = clone(small, path, QUICK)
+                again = clone(small, path, TINY)
             except KeyboardInterrupt:
                 continue
         break
@@ -364,10 +363,9 @@ def test_a_node_that_failed_once_is_cloned_later(tmp_path):
         return grid.read(i)
 
     flaky = replace(grid, read=read)
-    quicker = QUICK.replace(rounds=0, epochs=5)
-    assert list(clone(flaky, tmp_path / "clones", quicker).failed) == [1]
+    assert list(clone(flaky, tmp_path / "clones", QUICKER).failed) == [1]
     here[0] = True
-    again = clone(flaky, tmp_path / "clones", quicker)
+    again = clone(flaky, tmp_path / "clones", QUICKER)
     assert again.failed == {}  # or build would take it for a hole
     assert again.is_done(1)
     assert np.isfinite(misfits(again)).all()
@@ -376,15 +374,15 @@ def test_a_node_that_failed_once_is_cloned_later(tmp_path):
 
 def test_a_finished_run_is_not_done_again(small, undisturbed, monkeypatch):
     monkeypatch.setattr(archive, "write_array", Doomed(1))
-    clone(small, undisturbed.path, QUICK)
+    clone(small, undisturbed.path, TINY)
 
 
 def test_windows_share_the_pixels_and_are_of_one_size():
     for n_pixels in (100, 790, 6_250, 25_001, 240_551, 338_651):
         for recipe in (DEFAULT, QUICK, DEFAULT.replace(window=1_000, margin=0)):
             cuts = windows(n_pixels, recipe.joint)
-            own = np.concatenate([np.arange(n_pixels)[w.core] for w in cuts])
-            np.testing.assert_array_equal(own, np.arange(n_pixels))
+            pixels = np.arange(n_pixels)
+            np.testing.assert_array_equal(np.concatenate([pixels[w.core] for w in cuts]), pixels)
             assert len({w.fitted.stop - w.fitted.start for w in cuts}) == 1
             for window in cuts:
                 assert window.core.stop > window.core.start
@@ -407,7 +405,7 @@ def test_a_hole_and_a_node_that_is_not_finite(tmp_path):
     grid = grid_of_stars(axes, missing=[6]).cut(*RANGE)
     broken = with_faults(grid, nan=9)
     assert broken.n_holes == 1
-    clones = clone(broken, tmp_path / "clones", QUICK.replace(rounds=0, epochs=40))
+    clones = clone(broken, tmp_path / "clones", QUICKER)
     assert list(clones.failed) == [9]
     assert grid.describe(9) in clones.failed[9]
     assert "not finite" in clones.failed[9]
@@ -440,8 +438,7 @@ def test_a_fourth_label(tmp_path):
         "feh": (-0.5, 0.0),
         "alpha": (0.0, 0.4),
     }
-    quicker = QUICK.replace(rounds=0, epochs=40)
-    model = build(clone(grid_of_stars(axes).cut(*RANGE), tmp_path / "clones", quicker))
+    model = build(clone(grid_of_stars(axes).cut(*RANGE), tmp_path / "clones", QUICKER))
     assert model.label_names == ("teff", "logg", "feh", "alpha")
     labels = {"teff": 5300.0, "logg": 4.6, "feh": -0.2, "alpha": 0.25}
     assert rms(model.flux(**labels) - flux_of(labels, PIXELS)) < 4e-3

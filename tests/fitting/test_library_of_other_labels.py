@@ -20,7 +20,8 @@ from blase3d.spectra.spectrum import Spectrum
 WAVE = np.round(np.arange(8490.0, 8502.0, 0.03), 2)
 CENTRE = np.array([8491.2, 8493.9, 8495.1, 8498.0, 8500.4])
 DEPTH = np.array([0.5, 0.9, 0.3, 1.6, 0.6])
-AXES = {"co": (0.5, 1.0, 1.5), "logkzz": (2.0, 5.0, 8.0), "inv_fsed": (0.0, 0.5)}
+AXES = {"co": (0.5, 1.0, 1.5), "logkzz": (2.0, 5.0, 8.0), "inv_fsed": (0.0, 0.25, 0.5)}
+"""As many nodes as in docs/own-grid.md, so that compiled code is shared."""
 STAR = {"co": 0.83, "logkzz": 6.1, "inv_fsed": 0.2}
 SIGMA = 1e-3
 

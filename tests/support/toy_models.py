@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import numpy as np
 
-from blase3d.libraries.toy import LINES, toy_lines
+from blase3d.libraries.toy import LINES, toy_grid, toy_lines
 from blase3d.model.evaluate import PcaResidual
 from blase3d.model.line_grid import LineGrid
 from blase3d.model.model import Model
 from blase3d.model.residual import node_steps, scale_number, scale_of
-from blase3d.recipe import SINGLE
+from blase3d.recipe import DEFAULT, SINGLE
 
 NODEWISE = SINGLE.replace(name="nodewise", composition="sum", missing_ln_area=-1000.0)
 """Lines with parameters at each node, interpolated; they compose as in the toy universe."""
+
+# Tests that clone the same grid by the same recipe share compiled code.
+SMALL = {"teff": (5000.0, 5500.0, 6000.0), "logg": (4.0, 5.0), "feh": (-0.5, 0.5)}
+TINY = DEFAULT.replace(name="tiny", rounds=1, epochs=4, window=400, margin=50)
+"""Two windows, two rounds, few steps: for clones that need not be good."""
+NARROW = {"teff": (5500.0, 5750.0, 6000.0), "logg": (4.25, 4.75), "feh": (-0.25, 0.25)}
+QUICK = DEFAULT.replace(name="quick", area_root=0, epochs=40, rounds=0)
+"""For clones of `NARROW` that are good to a few 1e-3."""
+
+
+def small_grid():
+    """Return twelve nodes of 800 pixels, for `TINY`."""
+    return toy_grid(SMALL).cut(8480.0, 8496.0)
 
 
 def nodewise_surface(params):
