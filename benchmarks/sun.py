@@ -87,16 +87,31 @@ def compared(
     fixed = {**LITERATURE, "resolution": found["resolution"][0]}
     del fixed["rv"]
     likelihood = make_likelihood(make_problem(star, model, {}, fixed, Options(telluric=True)))
-    prediction = likelihood.predicted(np.array([LITERATURE["rv"]]))
-    lines = likelihood.line_errors(prediction, likelihood.fitted(prediction))
+    fit = likelihood.fitted(likelihood.predicted(np.array([LITERATURE["rv"]])))
+    used = likelihood.problem.spectrum.good
+    flux = likelihood.problem.spectrum.flux[used]
+    depth, strength = changes(flux, fit.flux[used], fit.continuum[used])
     rows: list[dict[str, float | int]] = []
     for low, high in pairwise(DEPTHS):
-        strength = lines.change[0]
-        change = strength[(lines.depth > low) & (lines.depth <= high) & (strength != 0.0)]
+        change = strength[(depth > low) & (depth <= high) & (strength != 0.0)]
         middle = float(np.median(change))
         half = float(np.median(np.abs(change - middle)))
         rows.append({"from": low, "to": high, "n": change.size, "median": middle, "half": half})
     return rows
+
+
+def changes(
+    flux: np.ndarray, fitted: np.ndarray, continuum: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Depth of each line, between two maxima of the fitted flux, and the best relative change of
+    its absorption."""
+    plain = fitted / continuum
+    begins = np.diff(np.sign(np.diff(plain)), prepend=0, append=0) < 0
+    edges = np.unique([0, *np.flatnonzero(begins)])
+    absorbed = continuum - fitted
+    square = np.add.reduceat(absorbed**2, edges)
+    change = np.add.reduceat(absorbed * (fitted - flux), edges) / np.maximum(square, 1e-30)
+    return np.maximum.reduceat(absorbed / continuum, edges), change
 
 
 def show(document: dict[str, Any]) -> None:

@@ -9,10 +9,9 @@ import pytest
 from toy_models import model_of
 
 from blase3d.analysis.tuning import TIMES, Scales, tune
-from blase3d.analysis.tuning.fit import most_probable, with_changes
+from blase3d.analysis.tuning.fit import with_changes
 from blase3d.analysis.tuning.folds import FOLDS, folds_of, held_out
 from blase3d.errors import InputError
-from blase3d.inference.likelihood import line_errors
 from blase3d.libraries.toy import LINES, toy_grid
 from blase3d.model.model_file import load_model, save_model
 from blase3d.spectra.formats import read_spectrum, write_spectrum
@@ -58,24 +57,6 @@ def test_changes_of_lines_are_found(tuned, changes):
         wanted, got = changes[deep, column], found.changes[deep, column]
         assert np.corrcoef(wanted, got)[0, 1] > 0.9, name
         assert np.std(got - wanted) < 0.45 * np.std(wanted), name
-
-
-def test_errors_of_lines_are_not_counted_twice(model, changes, monkeypatch):
-    """Inference allows for lines that are wrong; where their changes are sought, it must not."""
-    monkeypatch.setattr(line_errors, "_CLASS", 10)  # the toy universe has few lines
-    allowed = []
-
-    def look(likelihood, theta, *rest):
-        both = likelihood, likelihood.refined(likelihood.predicted(theta))
-        allowed.append([float(one.data.errors.lines.loss.max()) for one in both])
-        return most_probable(likelihood, theta, *rest)
-
-    monkeypatch.setattr("blase3d.analysis.tuning.most_probable", look)
-    star, _ = star_of(with_changes(model, changes))
-    tune(star, model, fixed=KNOWN, times=0.1)
-    here, in_inference = np.max(allowed, axis=0)
-    assert here == 0.0
-    assert in_inference > 0.5
 
 
 def test_they_hold_on_masked_out_pixels(tuned):

@@ -150,7 +150,7 @@ def test_padding_and_dead_pixels_are_found(model):
 
 
 def test_a_large_misfit_is_a_poor_fit_by_the_stated_errors(model):
-    """As of a fringe of 7 %, which errors of lines forgive."""
+    """As of a fringe of 7 %."""
     spectrum = observed(
         flux_of(model) * (1.0 + 0.1 * np.sin(2.0 * np.pi * PIXELS / 1.5)), snr=250.0
     )
@@ -161,7 +161,7 @@ def test_a_large_misfit_is_a_poor_fit_by_the_stated_errors(model):
 
 
 def test_strong_lines_are_found_though_they_fit_badly(model):
-    """Their errors forgive a flat spectrum; the stated ones do not."""
+    """A flat spectrum fits much worse."""
     flux = flux_of(model) ** 1.5
     assert not any("no lines" in flag for flag in infer(observed(flux, snr=300.0), model).flags)
     nothing = observed(np.ones(PIXELS.size))

@@ -53,7 +53,6 @@ def test_the_solutions_are_ready_to_be_used(outcomes):
     best = outcomes[0].best
     assert best.theta.shape == best.at_bound.shape == (1,)
     assert best.chi2 == pytest.approx(best.fit.chi2)
-    assert best.likelihood.errors.lines is not None
     assert abs(best.theta[0] - TRUTH["teff"]) < 150.0
     assert isinstance(outcomes[0].converged, bool)
 

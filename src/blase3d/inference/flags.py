@@ -2,7 +2,7 @@
 
 Flags about the fit as a whole are here. Effects that the fit leaves out (a second star, dilution,
 resolution, activity, telluric lines) are in `omitted.py`. All are judged with the stated errors of
-the pixels: those of the likelihood include errors of lines, which forgive much.
+the pixels.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ POOR_RMS = 0.05
 _POOR_SHARE = 0.5
 """... or this fraction of the rms depth of the lines."""
 POOR_FRACTION = 0.05
-"""Fraction of the pixels that are outliers, above which a fit is poor."""
+"""Fraction of the pixels that are outliers, above which they count in the rms."""
 NO_LINES = 50.0
 """Improvement of chi-square by the lines, below which no lines are found: that of 7 sigma."""
 _NO_BETTER = 0.8
@@ -110,20 +110,17 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _is_poor(residuals: Residuals) -> bool:
-    """Whether the fit is poor by chi-square and by eye, or has many outliers."""
+    """Whether the fit is poor by chi-square and by eye."""
     likelihood = residuals.solution.likelihood
-    noise = likelihood.errors.noise
-    if noise.n_outliers > POOR_FRACTION * likelihood.n_used:
+    stated = likelihood.errors.noise.stated
+    chi2 = residuals.chi2 if stated else residuals.misfit**2
+    if not stated and residuals.rms > POOR_RMS:
         return True
-    if not noise.stated:
-        return residuals.rms > POOR_RMS
-    error = noise.total(residuals.solution.fitted.continuum)
-    by_jitter = np.median((error / noise.error)[noise.used]) ** 2
-    if residuals.solution.scatter * by_jitter > POOR_FIT:
-        return True
-    misfit = residuals.rms * np.sqrt(max(1.0 - 1.0 / max(residuals.chi2, 1e-30), 0.0))
+    many = likelihood.errors.noise.n_outliers > POOR_FRACTION * likelihood.n_used
+    rms = residuals.full_rms if many else residuals.rms
+    misfit = rms * np.sqrt(max(1.0 - 1.0 / max(chi2, 1e-30), 0.0))
     lines = _POOR_SHARE * float(np.std(residuals.flux))
-    return residuals.chi2 > POOR_FIT and misfit > min(POOR_RMS, lines)
+    return chi2 > POOR_FIT and misfit > min(POOR_RMS, lines)
 
 
 def _without_lines(residuals: Residuals) -> bool:

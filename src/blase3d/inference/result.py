@@ -115,8 +115,8 @@ class Inference:
     options : Options or None
         Options of `infer`; None where they are not known.
     chi2_stated : float
-        Reduced chi-square with the stated errors alone, without those of lines and model; NaN if
-        the spectrum states none.
+        Reduced chi-square with the stated errors alone, without that of the model; NaN if the
+        spectrum states none.
     rms : float
         Root mean square of the residuals, in units of the continuum; outliers count less.
     model_identity : dict

@@ -1,7 +1,6 @@
 """Score tests: whether an effect that a fit leaves out would improve it significantly.
 
-The likelihood allows for errors of single lines, so that a fit of the wrong kind of star may have a
-small chi-square. Here the residuals count over the errors of the pixels alone. With r and x the
+The residuals count over the errors of the pixels. With r and x the
 residuals and the change of the flux by an effect, both over the errors and without their components
 along the continuum and the derivatives by the free parameters, the best amplitude of the effect is
 
@@ -111,6 +110,11 @@ class Residuals:
     def rms(self) -> float:
         """Root mean square of the residuals in units of the continuum, outliers reduced."""
         return float(np.sqrt(np.mean(self.robust * (self.observed - self.flux) ** 2)))
+
+    @property
+    def full_rms(self) -> float:
+        """The same with outliers at full weight."""
+        return float(np.sqrt(np.mean((self.observed - self.flux) ** 2)))
 
     @property
     def pixel_scatter(self) -> float:

@@ -12,11 +12,15 @@ from ..runtime.arrays import Bools, Floats
 from .likelihood.likelihood import Fit, FittedFlux, Likelihood
 from .problem import FreeParameters, Problem
 
-_WIDER = 2.0
-"""Ratio of the variances by which residuals must be correlated to widen the intervals: the estimate
-from segments scatters by tens of per cent where they are not."""
-_FEWEST_SEGMENTS = 20
-"""Segments of the spectrum from which that ratio is estimated, at least."""
+_PRIOR_SEGMENTS = 10.0
+"""Segments of the spectrum that white noise counts as, in the covariance between segments: fewer
+segments scatter by tens of per cent."""
+_CHANCE = 3.0
+"""Standard deviations by which that covariance may exceed its expectation by chance."""
+_COMMON = 4.5
+"""Errors of labels over those that independent errors of single lines would cause. In 33 sections
+of 300 to 450 Å of spectra of eight benchmark stars, factors of 4 and 5 make the 68 % intervals
+contain 57 % and 67 % of the labels of the literature, the 95 % intervals 87 % and 96 %."""
 
 
 class Curvature(Protocol):
@@ -181,20 +185,39 @@ def with_unknown_bounds(solution: Minimum, found: Floats, scatter: float) -> Flo
 
 
 def misfit_covariance(solution: Minimum, scatter: float) -> Floats:
-    """Return the covariance (K, K), widened for correlated residuals, with the model's error.
+    """Return the covariance (K, K) with the errors of single lines and that of the model.
 
-    Where the model is wrong, neighbouring pixels are wrong together, and constrain θ less than
-    their number suggests. With g_p the contribution to Jᵀr of the p-th segment of the spectrum and
-    H the curvature, H⁻¹ Σ g_p g_pᵀ H⁻¹ estimates the covariance from the scatter between segments
-    (Huber 1967; White 1982, Econometrica 50, 1). For white noise its mean is that of `covariance`,
-    so it counts only where a variance is larger by `_WIDER`.
+    Where lines of the model are wrong, neighbouring pixels are wrong together, and constrain θ less
+    than their number suggests. With g_p the contribution to Jᵀr of the p-th of S segments of the
+    spectrum, a few lines each, and H the curvature, H⁻¹ Σ g_p g_pᵀ H⁻¹ estimates the covariance
+    from the scatter between segments (Huber 1967; White 1982, Econometrica 50, 1). For white noise
+    its expectation is H⁻¹, with which it is averaged: H⁻¹ counts as `_PRIOR_SEGMENTS` segments. On
+    average over parameters it is not smaller than H⁻¹: stated errors are not made smaller.
+
+    Errors of a library are alike in lines of one species or one strength too, wherever these are.
+    This is not seen in the scatter of one star: the fraction of the covariance that is due to wrong
+    lines is multiplied by `_COMMON`². That fraction is continuous, and zero if the scatter between
+    segments is that of white noise and of the error that the model states of itself.
     """
     plain = covariance(solution, scatter)
     scores = solution.fit.scores / scatter
-    used = np.abs(scores).sum(axis=1) > 0.0
-    if used.sum() < _FEWEST_SEGMENTS:
+    free = int((~solution.at_bound).sum())
+    sizes = np.sum(scores @ plain * scores, axis=1)
+    if not sizes.sum() > 0.0:
         return plain + solution.model_covariance
-    of_segments = plain @ (scores.T @ scores) @ plain
-    ratio = np.diag(of_segments) / np.where(np.diag(plain) > 0.0, np.diag(plain), np.inf)
-    wider = np.sqrt(np.where(ratio > _WIDER, ratio, 1.0))
-    return plain * np.outer(wider, wider) + solution.model_covariance
+    ratio = float(sizes.sum()) / free
+    # segments that count, since most information may be in few
+    count = float(sizes.sum() ** 2 / np.sum(sizes**2)) * (1.0 + 2.0 / free)
+    of_segments = plain @ scores.T @ scores @ plain / min(ratio, 1.0)
+    average = (_PRIOR_SEGMENTS * plain + count * of_segments) / (_PRIOR_SEGMENTS + count)
+    expected = 1.0 + _CHANCE * np.sqrt(2.0 / (count * free))
+    expected += _trace_in_units(solution.model_covariance, plain) / free
+    wrong = max(1.0 - expected / ratio, 0.0)
+    return average * (1.0 + (_COMMON**2 - 1.0) * wrong) + solution.model_covariance
+
+
+def _trace_in_units(covariance: Floats, unit: Floats) -> float:
+    """Trace of a covariance (K, K) in units of another."""
+    scale = np.sqrt(np.outer(np.diag(unit), np.diag(unit)))
+    inverse = np.linalg.pinv(np.divide(unit, scale, where=scale > 0.0, out=0.0 * unit))
+    return float(np.sum(inverse * np.divide(covariance, scale, where=scale > 0.0, out=0.0 * unit)))

@@ -4,6 +4,5 @@ likelihood.py     chi-square at θ, its derivatives, and the estimate of the err
 data.py           the observation as arrays
 forward.py        parameters to flux on the pixels of the data
 marginal.py       continuum and error modes, solved for
-error_budget.py   errors of pixels, lines and model in one budget
-line_errors.py    errors of single lines
+error_budget.py   errors of pixels and model in one budget
 """

@@ -54,7 +54,7 @@ class Data:
     basis : (O, D, Q)
         Chebyshev polynomials of the continuum.
     errors : ErrorArrays
-        Errors of pixels, lines and model.
+        Errors of pixels and model.
     relative_resolution : (M,) or None
         Resolution over its median, on the model's steps, where it varies.
     pixels : Pixels or None

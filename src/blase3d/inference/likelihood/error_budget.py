@@ -1,13 +1,13 @@
-"""Errors of a comparison of data and prediction, of three kinds, in one budget.
+"""Errors of a comparison of data and prediction, of two kinds, in one budget.
 
     noise of the pixels        `inference/noise`      stated errors, outliers, jitter
-    errors of single lines     `line_errors.py`       strengths and shapes of lines
     error of interpolation     `marginal.py`          error modes that the model states
 
-`Likelihood.error_budget` estimates all three at a prediction. They are held fixed while θ is
-sought, and estimated again at the θ that was found. In the compiled functions, rows of pixels pass
-through the noise and the line errors (`ErrorArrays.whitened`); then continuum and error modes are
-projected out of them (`marginal.py`).
+`Likelihood.error_budget` estimates both at a prediction. They are held fixed while θ is sought, and
+estimated again at the θ that was found. In the compiled functions, rows of pixels pass through the
+noise (`ErrorArrays.whitened`); then continuum and error modes are projected out of them
+(`marginal.py`). Errors of single lines change the covariance of θ alone
+(`solution.misfit_covariance`).
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ from jax import Array
 
 from ...runtime.arrays import Floats
 from ..noise.noise import Noise, Whitening
-from .line_errors import LineErrors, LineWhitening, right_lines
 
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=("noise", "lines", "modes", "gram"),
+    data_fields=("noise", "modes", "gram"),
     meta_fields=(),
 )
 @dataclass(frozen=True)
@@ -37,8 +36,6 @@ class ErrorArrays:
     ----------
     noise : Whitening
         Whitening of the noise.
-    lines : LineWhitening
-        Line errors.
     modes : (E, O·Q)
         Whitened error modes of the model, times the continuum.
     gram : (E, E)
@@ -46,21 +43,17 @@ class ErrorArrays:
     """
 
     noise: Whitening
-    lines: LineWhitening
     modes: Array
     gram: Array
 
     def whitened(self, rows: Array) -> Array:
         """Rows (N, O·Q) as pixels of unit variance, but for continuum and modes."""
-        return self.lines(self.noise(rows))
+        return self.noise(rows)
 
 
-def without_modes(
-    noise: Whitening, lines: LineWhitening | None, count: int, size: int
-) -> ErrorArrays:
-    """Return errors of `size` padded pixels, with `count` error modes of zero, and line errors."""
-    modes, gram = jnp.zeros((count, size)), jnp.zeros((count, count))
-    return ErrorArrays(noise, right_lines(size) if lines is None else lines, modes, gram)
+def without_modes(noise: Whitening, count: int, size: int) -> ErrorArrays:
+    """Return errors of `size` padded pixels, with `count` error modes of zero."""
+    return ErrorArrays(noise, jnp.zeros((count, size)), jnp.zeros((count, count)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +64,6 @@ class ErrorBudget:
     ----------
     noise : Noise
         Errors and weights of the pixels.
-    lines : LineErrors or None
-        Errors of single lines; None before θ is known.
     model_covariance : (K, K)
         Covariance to be added to that of θ, for the error of the model.
     arrays : ErrorArrays
@@ -80,6 +71,5 @@ class ErrorBudget:
     """
 
     noise: Noise
-    lines: LineErrors | None
     model_covariance: Floats
     arrays: ErrorArrays

@@ -16,8 +16,13 @@ With Q the orthonormal columns of the weighted continuum, P = 1 − QQᵀ, Z = P
     a = (1 + ZᵀZ)⁻¹ Zᵀ P r/e,      whitened residual = [P r/e − Z a; −a],
 
 and the same for the columns of J in place of r. Chi-square and its curvature are the plain sums
-of squares of these longer vectors. The errors (`error_budget`: noise, lines, modes) are held fixed
-while θ is sought, and estimated again at the θ that was found (`Likelihood.refined`).
+of squares of these longer vectors. The errors (`error_budget`: noise, modes) are held fixed while θ
+is sought, and estimated again at the θ that was found (`Likelihood.refined`).
+
+Where chi-square exceeds its expectation, the variances e² are too small by its reduced value s²,
+and N = s² diag(e²) + Σ M_k M_kᵀ = s² (diag(e²) + Σ M_k M_kᵀ/s²). So the modes are divided by s, and
+the covariance of θ is multiplied by s² later (`Solution.scatter`). Otherwise the amplitudes would
+be far beyond their prior where the library is incomplete, and would change the labels.
 
 So the amplitudes a are measured from all pixels, and θ is corrected for the modes. But real model
 errors are not spanned by these modes, and the better the data, the less such a correction can be
@@ -46,11 +51,10 @@ from ..problem import Problem
 from .data import Data, ForwardForm, PaddedLayout, form_of, layout_of, make_data, unit_of_flux
 from .error_budget import ErrorArrays, ErrorBudget, without_modes
 from .forward import observed_flux, parameters_at, predict, predict_with_slopes
-from .line_errors import LineErrors, find_line_errors
 from .marginal import linear_at
 
-_SEGMENT = 256
-"""Pixels whose products are summed in float32, before float64 takes over."""
+_SEGMENT = 64
+"""Pixels whose products are summed in float32, before float64 takes over: a few lines."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +114,7 @@ class Likelihood:
     layout : PaddedLayout
         Arrangement of the pixels in the padded arrays.
     errors : ErrorBudget
-        Errors of pixels, lines and model.
+        Errors of pixels and model.
     data, form, fixed
         Arguments of the compiled functions; `data` has the arrays of `errors`.
     """
@@ -174,8 +178,7 @@ class Likelihood:
         fit = self.fitted(prediction)
         robust = self._noise_at(fit.flux, fit.continuum).robust
         noise = replace(self.errors.noise, robust=robust)
-        arrays = replace(self.errors.arrays, noise=self._whitening(noise, fit.continuum))
-        return self._with_errors(replace(self.errors, noise=noise, arrays=arrays))
+        return self._with_noise(noise, self._whitening(noise, fit.continuum))
 
     def with_pixel_errors(self, error: Floats, used: Bools) -> Likelihood:
         """The likelihood with independent errors (Q,) in the unit of the data, and with pixels
@@ -185,38 +188,22 @@ class Likelihood:
         return self._with_errors(replace(self.errors, arrays=arrays))
 
     def error_budget(self, prediction: Prediction) -> ErrorBudget:
-        """The errors at a prediction: of lines, then of pixels with lines corrected, then modes."""
+        """The errors at a prediction: of pixels, then modes."""
         fit = self.fitted(prediction)
-        lines = self.line_errors(prediction, fit)
-        noise = self._noise_at(fit.flux + lines.correction, fit.continuum)
-        weight = noise.weight(fit.continuum) * noise.used
-        arrays = without_modes(
-            self._whitening(noise, fit.continuum),
-            lines.whitening(weight, self.layout.index, self.layout.size),
-            len(self.problem.model.error_modes),
-            self.layout.size,
-        )
-        model_covariance, arrays = self._with_modes(arrays, prediction, fit)
-        return ErrorBudget(noise, lines, model_covariance, arrays)
-
-    def line_errors(self, prediction: Prediction, fit: FittedFlux) -> LineErrors:
-        """The lines of a prediction compared with the data, outliers at full weight."""
         noise = self._noise_at(fit.flux, fit.continuum)
-        weight = noise.used / noise.total(fit.continuum)
-        residual = np.where(noise.used, self.problem.spectrum.flux - fit.flux, 0.0)
-
-        def slopes() -> Floats:
-            labels = [name in self.form.labels for name in self.form.names]
-            of_labels = np.asarray(prediction.slopes, np.float64)[labels]
-            return of_labels[:, self.layout.index] * fit.continuum
-
-        position, order = self.layout.index, self.layout.order
-        return find_line_errors(residual, fit.flux, fit.continuum, weight, position, order, slopes)
+        whitening = self._whitening(noise, fit.continuum)
+        chi2 = self._with_noise(noise, whitening).fit(prediction).chi2
+        scatter = max(chi2 / self.freedom(), 1.0)
+        count = len(self.problem.model.error_modes)
+        arrays = without_modes(whitening, count, self.layout.size)
+        model_covariance, arrays = self._with_modes(arrays, prediction, fit, scatter)
+        return ErrorBudget(noise, model_covariance, arrays)
 
     def _with_modes(
-        self, arrays: ErrorArrays, prediction: Prediction, fit: FittedFlux
+        self, arrays: ErrorArrays, prediction: Prediction, fit: FittedFlux, scatter: float
     ) -> tuple[Floats, ErrorArrays]:
-        """The model covariance (K, K), and the errors with the error modes at a prediction."""
+        """The model covariance (K, K), and the errors with the error modes at a prediction; the
+        variances of the pixels are `scatter` times those of `arrays`."""
         modes = self.problem.model.error_modes
         if not len(modes):
             return np.zeros_like(self.errors.model_covariance), arrays
@@ -225,8 +212,9 @@ class Likelihood:
         rows *= self._pad(fit.continuum / self.unit)
         data = replace(self.data, errors=arrays)
         rows, products = _whitened(data, prediction.flux, rows)
-        covariance = _model_covariance(np.asarray(products, np.float64), self.problem.precision)
-        found = rows[len(covariance) :]
+        products = np.asarray(products, np.float64) / scatter
+        covariance = _model_covariance(products, self.problem.precision)
+        found = rows[len(covariance) :] / np.sqrt(scatter)
         return covariance, replace(arrays, modes=found, gram=_gram(found))
 
     def _noise_at(self, flux: Floats, continuum: Floats) -> Noise:
@@ -237,6 +225,10 @@ class Likelihood:
     def _whitening(self, noise: Noise, continuum: Floats) -> Whitening:
         model = self.problem.options.noise_model
         return model.whitening(noise, continuum, self.unit, self._pad)
+
+    def _with_noise(self, noise: Noise, whitening: Whitening) -> Likelihood:
+        arrays = replace(self.errors.arrays, noise=whitening)
+        return self._with_errors(replace(self.errors, noise=noise, arrays=arrays))
 
     def _with_errors(self, errors: ErrorBudget) -> Likelihood:
         return replace(self, errors=errors, data=replace(self.data, errors=errors.arrays))
@@ -256,13 +248,13 @@ def make_likelihood(problem: Problem) -> Likelihood:
 
     unknown = np.zeros(len(problem.spectrum))
     whitening = problem.options.noise_model.whitening(noise, unknown, unit, pad)
-    arrays = without_modes(whitening, None, len(problem.model.error_modes), layout.size)
+    arrays = without_modes(whitening, len(problem.model.error_modes), layout.size)
     no_covariance = np.zeros((len(problem.free), len(problem.free)))
     return Likelihood(
         problem,
         unit,
         layout,
-        ErrorBudget(noise, None, no_covariance, arrays),
+        ErrorBudget(noise, no_covariance, arrays),
         make_data(problem, layout, unit, arrays),
         form_of(problem),
         {name: jnp.float32(value) for name, value in problem.fixed.items()},

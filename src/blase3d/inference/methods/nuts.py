@@ -26,7 +26,7 @@ from ...runtime.arrays import Floats
 from ..coordinates import Coordinates
 from ..likelihood.data import Data, ForwardForm
 from ..likelihood.likelihood import Likelihood, whitened_residual
-from ..solution import Solution, normal_equations
+from ..solution import Solution, covariance, misfit_covariance, normal_equations
 from .least_squares import LeastSquares
 from .method import Outcome
 
@@ -164,10 +164,11 @@ class _Target:
 
 
 def _widened(values: Floats, solution: Solution, seed: int) -> Floats:
-    """Draws (chains, N, K) widened by the model covariance, within the bounds."""
-    problem = solution.likelihood.problem
+    """Draws (chains, N, K) widened for errors of lines and of the model, within the bounds."""
+    problem, scatter = solution.likelihood.problem, solution.scatter
     normal = np.random.default_rng(seed).standard_normal(values.shape)
-    sizes, vectors = np.linalg.eigh(solution.model_covariance)
+    more = misfit_covariance(solution, scatter) - covariance(solution, scatter)
+    sizes, vectors = np.linalg.eigh(more)
     moved = values + normal @ (vectors * np.sqrt(np.maximum(sizes, 0.0))).T
     return np.clip(moved, problem.lower, problem.upper)
 
