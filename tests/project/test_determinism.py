@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import blase3d as b3
+from blase3d.inference.methods import bayes_opt
 from blase3d.runtime.executor import LocalPool
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -19,9 +20,11 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 @pytest.fixture(scope="module")
 def fixed_job():
-    """The script that other environments are compared by."""
+    """The script that other environments are compared by, with a shorter search of `gp`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(BENCHMARKS)
+        patch.setattr(bayes_opt, "RANDOM", 20)
+        patch.setattr(bayes_opt, "GUIDED", 3)
         yield importlib.import_module("fixed_job")
 
 
@@ -58,7 +61,7 @@ def test_the_same_job_gives_the_same_to_the_last_bit(fixed_job, first, tmp_path)
     folder, numbers, _, _ = first
     random.seed(1)
     np.random.seed(1)  # noqa: NPY002
-    assert fixed_job.job(tmp_path) == numbers
+    np.testing.assert_equal(fixed_job.job(tmp_path), numbers)  # NaN is NaN
     for name in ("grid.npz", "star.npz"):
         with np.load(folder / name) as one, np.load(tmp_path / name) as two:
             for key in one:
