@@ -33,8 +33,7 @@ def compare_models(
     from ..spectra.formats import read_spectrum
     from ..views.report import write_report
 
-    names = _model_names(model_paths)
-    models = {name: load_model(path) for name, path in zip(names, model_paths, strict=True)}
+    models = {name: load_model(path) for name, path in model_names(model_paths).items()}
     rows: list[dict[str, Any]] = []
     with progress_bars() as progress:
         for path in spectra:
@@ -57,14 +56,15 @@ def compare_models(
     return rows
 
 
-def _model_names(paths: list[Path]) -> list[str]:
-    """File names without their endings, or whole paths where these coincide."""
+def model_names(paths: list[Path]) -> dict[str, Path]:
+    """Return the paths by file names without their endings, or by whole paths where these
+    coincide."""
     names = [path.stem for path in paths]
     if len(set(names)) < len(names):
         names = [str(path) for path in paths]
     if len(set(names)) < len(names):
         raise InputError(f"got the same model twice ({', '.join(names)}); give each once.")
-    return names
+    return dict(zip(names, paths, strict=True))
 
 
 def _write_odds(rows: list[dict[str, Any]], models: dict[str, Model], output: Path) -> None:

@@ -20,6 +20,7 @@ from ..runtime.units import SPEED_OF_LIGHT
 from . import options
 from .choice import chosen_model, model_of_spectrum, models_of_spectra
 from .comparison import compare_models
+from .joint import infer_one_star, print_windows
 from .support import (
     complain,
     executor,
@@ -111,6 +112,15 @@ _Jitter = Annotated[
 ]
 _Integrate = Annotated[bool, typer.Option(help="Average the model flux over each pixel.")]
 _Report = Annotated[Path | None, typer.Option(help="HTML report (one spectrum only).")]
+_Joint = Annotated[
+    bool, typer.Option("--joint", help="Infer one star from all spectra and models together.")
+]
+_Common = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME,...", help="Parameters of the observation common to the spectra of --joint."
+    ),
+]
 _TableOutput = Annotated[
     Path | None, typer.Option("-o", "--output", help="Table of the results, ECSV.")
 ]
@@ -137,6 +147,8 @@ def infer(
     integrate: _Integrate = False,
     telluric: options.Telluric = None,
     workers: options.Workers = 1,
+    joint: _Joint = False,
+    common: _Common = "vsini,vmac",
     as_json: options.Json = False,
     report: _Report = None,
     output: _TableOutput = None,
@@ -144,12 +156,13 @@ def infer(
     """Infer labels and their uncertainties from one or many spectra.
 
     Several models are each fitted to the pixels that all of them cover, and ranked by their odds.
+    With --joint, all spectra are of one star, and each model is compared with the range it covers.
 
     Example: blase3d infer star.fits --medium air --report star.html
     """
     from ..model.installed import model_path
 
-    if report is not None and len(spectra) > 1:
+    if report is not None and len(spectra) > 1 and not joint:
         raise InputError(f"got {len(spectra)} spectra and one --report; give one spectrum.")
     for path in filter(None, (report, output)):
         require_writable(path)
@@ -166,12 +179,15 @@ def infer(
     }
     reading = options.parse_reading(medium, columns, unit, source, wavelengths)
     paths = [model_path(given) for given in model_paths or ()]
-    if len(paths) > 1:
+    if len(paths) > 1 and not joint:
         rows = compare_models(
             spectra, paths, reading, settings, output=output, report=report, quiet=as_json
         )
     else:
-        rows = _infer_spectra(spectra, paths, reading, settings, workers, report)
+        if joint:
+            rows = infer_one_star(spectra, paths, reading, settings, common, report)
+        else:
+            rows = _infer_spectra(spectra, paths, reading, settings, workers, report)
         if output is not None:
             _write_rows(rows, output)
         if not as_json:
@@ -277,6 +293,8 @@ def _print_inferences(rows: list[dict[str, Any]]) -> None:
                 table.add_row(title, f"{row[name]:.3g}", "")
         table.add_row("pixels used, masked", str(row["pixels"]), str(row["masked"]))
         out.print(table)
+        if "windows" in row:
+            print_windows(row["windows"])
         for flag in row["flags"]:
             out.print(f"flag: {flag}", highlight=False)
 

@@ -156,7 +156,11 @@ def make_joint_problem(
     names = _Names(tuple(spectra), frozenset(common))
     given = {name: prior_on(name, one) for name, one in (priors or {}).items()}
     known = {name: fixed_value(name, one) for name, one in (fixed or {}).items()}
-    cuts = _cuts(spectra, models)
+    cuts = {
+        name: cut_to_models(spectrum, models, _fastest(names.joint("rv", name), given, known))
+        for name, spectrum in spectra.items()
+    }
+    _check_windows(cuts, spectra, models)
     nodes = _common_nodes({name: models[name] for one in cuts.values() for name in one})
     ranges = {name: (float(axis[0]), float(axis[-1])) for name, axis in nodes.items()}
     ranges |= {key: parameter(name).range for name in FITTED for key in names.every(name)}
@@ -223,11 +227,20 @@ class _Names:
         return found
 
 
-def _cuts(
-    spectra: Mapping[str, Spectrum], models: Mapping[str, Model]
-) -> dict[str, dict[str, Spectrum]]:
-    """The windows of each spectrum by the names of their models."""
-    found = {name: cut_to_models(spectrum, models) for name, spectrum in spectra.items()}
+def _fastest(name: str, given: Mapping[str, Prior], known: Mapping[str, float]) -> float:
+    """Radial velocity (km/s) up to which the models have to cover the ends of the windows."""
+    fixed = known.get(name, known.get("rv"))
+    if fixed is not None:
+        return abs(fixed)
+    prior = given.get(name, given.get("rv", Prior(-_FASTEST, _FASTEST)))
+    return min(max(abs(prior.low), abs(prior.high)), _FASTEST)
+
+
+def _check_windows(
+    found: Mapping[str, Mapping[str, Spectrum]],
+    spectra: Mapping[str, Spectrum],
+    models: Mapping[str, Model],
+) -> None:
     for name, windows in found.items():
         if not windows:
             raise InputError(
@@ -240,7 +253,6 @@ def _cuts(
                 f"{name} covers {_span(model.wavelength)}, where at most {FEWEST_PIXELS} usable "
                 "pixels remain that no model before it covers; leave it out."
             )
-    return found
 
 
 def _span(wavelength: Floats) -> str:

@@ -35,14 +35,15 @@ def table_of_inferences(
     -------
     astropy.table.Table
         Value and standard deviation (`teff`, `teff_sigma`) of each label, and of those of rv,
-        vsini, vmac, resolution and dilution that were fitted in any row; NaN where there is no
-        number.
+        vsini, vmac, resolution and dilution that were fitted in any row, with the number of a
+        spectrum where they are apart; NaN where there is no number.
     """
     from astropy.table import Table
 
     columns: dict[str, list[Any]] = {"spectrum": [row["spectrum"] for row in rows]}
     units = {}
-    for name in (*labels, *FITTED):
+    numbered = dict.fromkeys(name for row in rows for name in row.get("nuisance", {}))
+    for name in dict.fromkeys((*labels, *FITTED, *numbered)):
         estimates = [{**row.get("labels", {}), **row.get("nuisance", {})}.get(name) for row in rows]
         if any(estimates):
             for column, key in ((name, "value"), (f"{name}_sigma", "sigma")):

@@ -62,6 +62,14 @@ _ADVICE = (
         "resolution, continuum, medium (air or vacuum) or kind of star.",
     ),
     Advice(
+        "windows disagree",
+        True,
+        "a spectrum, or the range of a model, would give another value by itself: the spectra are "
+        "not of one star, or a model is wrong in its range.",
+        "Infer from each by itself, and look at the residuals of both; the errors do not include "
+        "the disagreement.",
+    ),
+    Advice(
         "second star",
         True,
         "the residuals have the lines of the star again, at another velocity: a companion, a star "
