@@ -25,6 +25,7 @@ from .result import Inference, WindowFit
 from .score import residuals_of
 from .single import check_settings, normal_estimates, record_of, sigma_of
 from .solution import Solution, misfit_covariance, with_unknown_bounds
+from .solution import covariance as plain_covariance
 
 _LOG = logging.getLogger(__name__)
 _DISAGREE = 4.0
@@ -197,16 +198,13 @@ def _disagreement(best: JointSolution) -> Iterator[str]:
     variance = np.diag(misfit_covariance(best, 1.0))
     found = [(0.0, "")]
     for window, solution in best.windows:
-        alone = misfit_covariance(solution, solution.scatter)
-        free = ~solution.at_bound
-        normal = solution.fit.normal[np.ix_(free, free)]
-        step = np.zeros(solution.theta.size)
-        step[free] = -np.linalg.pinv(normal, 1e-9, hermitian=True) @ solution.fit.gradient[free]
-        own = np.diag(alone)
-        sigma = np.sqrt(np.maximum(own - variance[window.columns], 0.5 * own))
-        for k in np.flatnonzero(free & shared[window.columns] & (sigma > 0.0)):
+        step = -plain_covariance(solution) @ solution.fit.gradient
+        alone = np.diag(misfit_covariance(solution, solution.scatter))
+        # two equal windows are each half of their difference from both
+        sigma = np.sqrt(np.maximum(alone - variance[window.columns], 0.5 * alone))
+        for k in np.flatnonzero(shared[window.columns] & (sigma > 0.0)):
             words = f"{window.problem.names[k]} of {best.problem.name_of(window)} alone is about "
-            words += f"{abs(step[k]):.2g} {'higher' if step[k] > 0 else 'lower'}"
+            words += f"{abs(step[k]):.4g} {'higher' if step[k] > 0 else 'lower'}"
             found.append((abs(step[k]) / sigma[k], words))
     distance, words = max(found)
     if distance > _DISAGREE:
