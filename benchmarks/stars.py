@@ -44,7 +44,7 @@ from rivals.library import Library, NotAvailable
 from rivals.plain import Templates, node_library, plain_fit, plain_templates
 from rivals.rvspecfit import rvspecfit_fit
 
-ROOT = Path(__file__).resolve().parent
+ROOT, PACKAGE = Path(__file__).resolve().parent, Path(b3.__file__).parent
 TABLE = ROOT / "stars.ecsv"
 COMPARED = {"teff": 0, "logg": 2, "feh": 2, "alpha": 2}
 """Labels that are compared, and their decimals."""
@@ -58,8 +58,14 @@ LISTED = 40
 """Lines that are printed."""
 PARAMETERS = {"teff": "Teff", "logg": "log g", "feh": "[Fe/H]", "alpha": "[α/Fe]"}
 REMARKS = ("cut to", "masked", "wavelengths ", "velocity perhaps", "given less weight", "continuum")
-SOURCES = (ROOT / "rivals/plain.py", ROOT / "rivals/pixels.py")
-"""Files of the benchmark on which answers depend; without a cache, or with another, all do."""
+SOURCES = ("inference", "lines", "model", "spectra")
+"""Folders of the package on which answers depend ..."""
+FURTHER = {
+    "pixels": (ROOT / "rivals/plain.py", ROOT / "rivals/pixels.py"),
+    "literature": (PACKAGE / "views/report/misfit.py", PACKAGE / "views/report/report_data.py"),
+    "rvspecfit": (ROOT / "rivals/rvspecfit.py",),
+}
+"""... and further files for single methods."""
 WIDTH = 180
 
 Answer = dict[str, Any]
@@ -142,7 +148,8 @@ def by_default(star: Star, subject: Subject, before: Answer) -> Answer:
 def by_pixels(star: Star, subject: Subject, before: Answer) -> Answer:
     """Labels by the plain fit, of the pixels that `infer` uses, from its velocity."""
     problem = make_problem(star.spectrum, subject.model, None, star.fixed)
-    found = plain_fit(problem.spectrum, subject.templates, before["default"]["values"]["rv"][0])
+    rv, degree = before["default"]["values"]["rv"][0], problem.options.continuum_degree
+    found = plain_fit(problem.spectrum, subject.templates, rv, degree)
     return {"values": found.pop("labels"), **found}
 
 
@@ -253,7 +260,7 @@ def cached(
     """The answer of a method, computed unless the cache has it; None where there is none."""
     if cache is None:
         return computed(star, subject, method, before)
-    parts = [code_checksum(), model_checksum(subject.model), method]
+    parts = [code_checksum(method), model_checksum(subject.model), method]
     parts += [hashlib.sha256(star.path.read_bytes()).hexdigest(), str(star.literature), star.medium]
     key = hashlib.sha256(json.dumps([*parts, star.fixed]).encode()).hexdigest()[:24]
     path = cache / f"{key}.json"
@@ -276,14 +283,11 @@ def computed(star: Star, subject: Subject, method: str, before: Answer) -> Answe
 
 
 @cache
-def code_checksum() -> str:
-    """A checksum of the code that infers."""
-    package = Path(b3.__file__).parent
-    folders = [
-        package / name for name in ("inference", "lines", "model", "spectra", "views/report")
-    ]
-    files = [*(file for folder in folders for file in sorted(folder.rglob("*.py"))), *SOURCES]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+def code_checksum(method: str) -> str:
+    """A checksum of the code on which the answers of a method depend."""
+    files = [file for name in SOURCES for file in sorted((PACKAGE / name).rglob("*.py"))]
+    content = [file.read_bytes() for file in (*files, *FURTHER.get(method, ()))]
+    return hashlib.sha256(b"".join(content)).hexdigest()
 
 
 # Summaries

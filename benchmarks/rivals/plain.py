@@ -1,10 +1,9 @@
 """A plain fit of interpolated pixels to a star, as a modern full-spectrum fit would do it.
 
 The spectra at the nodes are interpolated pixel by pixel by cubic tensor splines of sqrt(−ln F),
-broadened by a Gaussian and shifted; the continuum is a Chebyshev polynomial of degree 3 for each
-order. Labels, velocity and width are found by least squares. Pixels that are off by more than five
-times the scatter are clipped, and the fit is repeated. Errors are scaled by the root of reduced
-chi-square.
+broadened by a Gaussian and shifted; the continuum is a Chebyshev polynomial for each order. Labels,
+velocity and width are found by least squares. Pixels that are off by more than five times the
+scatter are clipped, and the fit is repeated. Errors are scaled by the root of reduced chi-square.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from blase3d.runtime.units import SPEED_OF_LIGHT
 from .library import Floats, Library
 from .pixels import SQRT_DEPTH, pixels
 
-DEGREE, CLIP, ROUNDS = 3, 5.0, 3
+CLIP, ROUNDS = 5.0, 3
 STARTS = 3
 """Values of each label among which the search begins."""
 WIDTHS = (0.3, 300.0)
@@ -69,11 +68,16 @@ def plain_templates(library: Library) -> Templates:
     return Templates(lambda at: np.interp(even, logs, emulator.flux(at)), even, axes)
 
 
-def plain_fit(spectrum: b3.Spectrum, templates: Templates, rv: float) -> dict[str, Any]:
-    """Labels of a star, its velocity, and the quality of the fit, from a first velocity."""
+def plain_fit(
+    spectrum: b3.Spectrum, templates: Templates, rv: float, degree: int
+) -> dict[str, Any]:
+    """Labels of a star, its velocity, and the quality of the fit, from a first velocity, with a
+    continuum of a degree."""
     good = np.array(spectrum.good)
     error = np.ones(len(spectrum)) if spectrum.error is None else np.array(spectrum.error)
-    data = _Data(np.log(spectrum.wavelength), np.array(spectrum.flux), error, _basis(spectrum))
+    data = _Data(
+        np.log(spectrum.wavelength), np.array(spectrum.flux), error, _basis(spectrum, degree)
+    )
     theta = _start(data, templates, rv, good)
     for _ in range(ROUNDS):
         found = _search(data, templates, theta, good)
@@ -121,15 +125,15 @@ class _Data:
         return (self.flux - fitted) * flux / np.where(fitted == 0.0, 1.0, fitted)
 
 
-def _basis(spectrum: b3.Spectrum) -> Floats:
+def _basis(spectrum: b3.Spectrum, degree: int) -> Floats:
     """Chebyshev polynomials of every order of the spectrum, side by side."""
     order = np.zeros(len(spectrum), int) if spectrum.order is None else spectrum.order
     columns = []
     for one in np.unique(order):
         here = order == one
         x = spectrum.wavelength[here]
-        block = np.zeros((len(spectrum), DEGREE + 1))
-        block[here] = chebvander(2.0 * (x - x[0]) / (x[-1] - x[0]) - 1.0, DEGREE)
+        block = np.zeros((len(spectrum), degree + 1))
+        block[here] = chebvander(2.0 * (x - x[0]) / (x[-1] - x[0]) - 1.0, degree)
         columns.append(block)
     return np.concatenate(columns, axis=1)
 

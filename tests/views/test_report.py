@@ -8,6 +8,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,9 +24,11 @@ from blase3d.spectra.formats import write_spectrum
 from blase3d.spectra.spectrum import Spectrum
 from blase3d.views.flag_advice import advice
 from blase3d.views.report import model_checksum, write_report
-from blase3d.views.report.misfit import wrong_lines
+from blase3d.views.report.limits import limit_notes
+from blase3d.views.report.misfit import WrongLine, wrong_lines
 from blase3d.views.report.plots import corner_figure, corner_svg
 from blase3d.views.report.report_data import make_report_data
+from blase3d.views.report.tables import wrong_table
 from blase3d.views.report.viewer_data import kept_pixels, viewer_data
 
 AXES = {"teff": (5500.0, 5750.0, 6000.0), "logg": (4.25, 4.75), "feh": (-0.25, 0.25)}
@@ -496,3 +499,32 @@ def test_overview_draws_data_model_and_marks(model):
     assert bottom.get_ylabel() == "Residual"
     gap = top.lines[0].get_ydata()
     assert np.isnan(gap).sum() == 1
+
+
+def test_page_shows_the_limits_of_the_library(model):
+    told = replace(model, meta={**model.meta, "limits": "no TiO & no <H2O>"})
+    assert "no TiO &amp; no &lt;H2O&gt;" in limit_notes(told, values())
+    assert limit_notes(model, values()) == ""
+
+
+@pytest.mark.parametrize(("hottest", "outside"), [(5900.0, False), (5500.0, True)])
+def test_page_says_whether_a_star_is_like_those_of_the_calibration(model, hottest, outside):
+    stars = [{"labels": {"teff": [teff, 20.0]}} for teff in (5000.0, hottest)]
+    calibrated = replace(model, meta={**model.meta, "calibration": {"stars": stars}})
+    note = limit_notes(calibrated, values())
+    assert f"2 spectra of stars with Teff 5000 to {hottest:.0f} K" in note
+    assert ("outside in Teff" in note) is outside
+
+
+def test_wrong_lines_say_whether_the_calibration_knows_them(model):
+    data = make_report_data(make_inference(model), model)
+    wrong = [WrongLine(line, 8500.0, 0.5, 0.03, 9.0) for line in (0, 1)]
+    known = SimpleNamespace(stars=np.array([0, 3]), sigma=np.array([[0.4], [0.04]]))
+    assert "Calibrated" not in wrong_table(data, wrong, {})
+    shown = wrong_table(data, wrong, {}, known)
+    assert "<td>no</td>" in shown
+    assert "<td>3, ± 4 %</td>" in shown
+
+
+def values():
+    return {name: estimate.value for name, estimate in FOUND.items()}

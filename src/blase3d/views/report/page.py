@@ -19,6 +19,7 @@ from ...parameters import parameter
 from ...runtime.arrays import DEFAULT_FLOATING_POINT
 from ...runtime.files import replacing
 from ...spectra.spectrum import Spectrum
+from .limits import limit_notes
 from .misfit import WrongLine, wrong_lines
 from .plots import MARKERS, TOP_LINES, corner_svg, spectrum_svg
 from .provenance import provenance
@@ -128,6 +129,7 @@ def _page(
         label_table(inference, truth),
         quality(data),
         flag_list(inference.flags),
+        limit_notes(model, data.labels),
         "<h2>Spectrum and model</h2>",
         _spectrum(data),
         "<h2>Uncertainties and correlations</h2>",
@@ -135,7 +137,7 @@ def _page(
         "<h2>Lines that constrain each label</h2>",
         line_tables(data, species),
         "<h2>Lines that the model does not fit</h2>",
-        wrong_table(data, wrong, species),
+        wrong_table(data, wrong, species, getattr(model, "calibration", None)),
         "<h2>Reproducing this result</h2>",
         provenance(inference, model, command),
     ]

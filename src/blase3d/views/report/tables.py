@@ -12,6 +12,7 @@ from ...inference.result import Estimate, Inference
 from ...parameters import parameter
 from ..flag_advice import Advice, advice
 from ..formatting import decimals
+from .limits import LineCalibration, calibrated_cell
 from .misfit import SIGNIFICANT, WrongLine
 from .plots import TOP_LINES
 from .report_data import ReportData
@@ -199,8 +200,13 @@ def _with_unit(sigma: float, unit: str) -> str:
     return f"± {sigma:.2g} {unit}".rstrip() if sigma < 1e4 else f"± {sigma:.0f} {unit}".rstrip()
 
 
-def wrong_table(data: ReportData, wrong: Sequence[WrongLine], species: Mapping[int, str]) -> str:
-    """Return the lines of significant residuals."""
+def wrong_table(
+    data: ReportData,
+    wrong: Sequence[WrongLine],
+    species: Mapping[int, str],
+    calibration: LineCalibration | None = None,
+) -> str:
+    """Return the lines of significant residuals, and whether the calibration knows them."""
     about = (
         "The residual at every line of a central depth of 2 % or more, averaged with the shape of "
         f"the observed line. Lines beyond {SIGNIFICANT:g} standard deviations are listed, worst "
@@ -221,4 +227,14 @@ def wrong_table(data: ReportData, wrong: Sequence[WrongLine], species: Mapping[i
         for line in wrong
     ]
     head, rows = _without_species(head, rows, species)
+    if calibration is not None:
+        about += (
+            " The last column has the number of stars by which the strength of the line was "
+            "calibrated, and the error that remains."
+        )
+        head.append("Calibrated")
+        rows = [
+            [*row, calibrated_cell(calibration, line.index)]
+            for row, line in zip(rows, wrong, strict=True)
+        ]
     return f'<p class="note">{about}</p>' + table(head, rows, "Worst lines")
