@@ -1,4 +1,4 @@
-"""What a model is good for: limits of its library, and the stars that its lines were calibrated on.
+"""Limits of the library of a model, and the stars that its lines were calibrated on.
 
 Both are in `meta` of the model: `limits`, a text (there or in `library`), and `calibration` with
 `stars`, each with `labels`: value and error by name. Without them, nothing is said.
