@@ -12,6 +12,7 @@ from astropy.table import Table
 from toy_models import model_of, true_params
 
 from blase3d.analysis.selection import select
+from blase3d.cli.choice import models_of_spectra
 from blase3d.cli.lines import explore
 from blase3d.errors import InputError
 from blase3d.libraries import write_grid
@@ -117,17 +118,25 @@ def test_of_two_models_of_one_window_the_better_is_taken(folder):
 # --- the commands ------------------------------------------------------------------------------
 
 
-def test_infer_takes_a_model_and_names_it(folder, run, tmp_path):
+def test_infer_takes_all_windows_and_names_their_models(folder, run, tmp_path):
     table = tmp_path / "table.ecsv"
     paths = folder / "star.npz", folder / "far.npz"
     done = run("infer", *paths, "--fix", "vsini=0", "--json", "-o", table)
     near, far = json.loads(done.out)
     assert done.status == 1
-    assert near["model"] == "red"
+    assert near["model"] == "red, blue"
+    assert [window["model"] for window in near["windows"]] == ["red", "blue"]
     assert abs(near["labels"]["teff"]["value"] - TRUTH["teff"]) < 50
     assert "red 8499–8520 Å: 1051 of 2001 usable pixels" in done.err
     assert "no installed model covers the spectrum, 4480–4520 Å" in far["error"]
-    assert Table.read(table)["model"].tolist() == ["red", ""]
+    assert Table.read(table)["model"][0] == "red, blue"
+
+
+def test_methods_of_one_model_take_the_window_of_most_pixels(folder):
+    star = folder / "star.npz"
+    groups, failed = models_of_spectra(None, [star], {}, {"method": "posterior"})
+    assert {paths[0].stem: members for paths, members in groups.items()} == {"red": [0]}
+    assert failed == {}
 
 
 def test_a_model_that_is_given_by_name_is_taken_alone(folder, run):

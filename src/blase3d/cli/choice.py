@@ -31,18 +31,28 @@ def model_of_spectrum(
     given: Path | None, name: str, spectrum: Spectrum, settings: Mapping[str, Any]
 ) -> Path:
     """Return the file of the model that is given, or of the best one for a spectrum."""
-    from ..analysis.selection import select
-    from ..model.installed import installed_models, model_path
+    from ..model.installed import model_path
 
     if given is not None:
         return model_path(given)
+    first, *others = models_of_spectrum(name, spectrum, settings)
+    if others:
+        unused = ", ".join(path.stem for path in others)
+        err.print(f"{name}: {first.stem} alone is used, not {unused}", highlight=False)
+    return first
+
+
+def models_of_spectrum(
+    name: str, spectrum: Spectrum, settings: Mapping[str, Any]
+) -> tuple[Path, ...]:
+    """Return the files of the models for a spectrum, the one with the most pixels first."""
+    from ..analysis.selection import select
+    from ..model.installed import installed_models
+
     found = select(spectrum, installed_models(), settings)
     for reason in found.reasons:
         err.print(f"{name}: {reason}", highlight=False)
-    if len(found.models) > 1:
-        unused = ", ".join(model.name for model in found.models[1:])
-        err.print(f"{name}: {found.models[0].name} alone is used, not {unused}", highlight=False)
-    return found.models[0].path
+    return tuple(model.path for model in found.models)
 
 
 def models_of_spectra(
@@ -50,19 +60,23 @@ def models_of_spectra(
     spectra: Sequence[Path],
     reading: Mapping[str, Any],
     settings: Mapping[str, Any],
-) -> tuple[dict[Path, list[int]], dict[int, Row]]:
-    """Return the indices of the spectra by the file of their model, and rows of those that have
-    none, with the error."""
+) -> tuple[dict[tuple[Path, ...], list[int]], dict[int, Row]]:
+    """Return the indices of the spectra by the files of their models, and rows of those that have
+    none, with the error. Methods but `gradient` take one model."""
     if given is not None:
-        return {given: list(range(len(spectra)))}, {}
+        return {(given,): list(range(len(spectra)))}, {}
     from ..spectra.formats import read_spectrum
 
-    groups: dict[Path, list[int]] = {}
+    groups: dict[tuple[Path, ...], list[int]] = {}
     failed: dict[int, Row] = {}
     for index, path in enumerate(spectra):
         try:
-            model = model_of_spectrum(None, str(path), read_spectrum(path, **reading), settings)
-            groups.setdefault(model, []).append(index)
+            star = read_spectrum(path, **reading)
+            if settings["method"] == "gradient":
+                models = models_of_spectrum(str(path), star, settings)
+            else:
+                models = (model_of_spectrum(None, str(path), star, settings),)
+            groups.setdefault(models, []).append(index)
         except Blase3dError as error:
             failed[index] = {"spectrum": str(path), "error": str(error)}
     return groups, failed

@@ -225,8 +225,14 @@ def _infer_spectra(
     each, in their order, as in the JSON output."""
     given = paths[0] if paths else None
     groups, rows = models_of_spectra(given, spectra, reading, settings)
-    for path, members in groups.items():
-        rows |= _infer_with(path, spectra, members, reading, settings, workers, report)
+    for models, members in groups.items():
+        if len(models) == 1:
+            rows |= _infer_with(models[0], spectra, members, reading, settings, workers, report)
+        else:
+            for i in members:
+                (rows[i],) = infer_one_star(
+                    [spectra[i]], list(models), reading, settings, "", report
+                )
     return [rows[index] for index in sorted(rows)]
 
 
