@@ -1,6 +1,6 @@
-"""Draw the pictures of docs/figures.md from the results of `blase3d demo`.
+"""Draw the pictures of docs/figures.md from the results of `blase3d demo --clone`.
 
-blase3d demo --out blase3d-demo && python tools/make_images.py blase3d-demo
+blase3d demo --clone --out blase3d-demo && python tools/make_images.py blase3d-demo
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Draw the picture of the README from the results of `blase3d demo`.
+"""Draw the picture of the README from the results of `blase3d demo --clone`.
 
-blase3d demo --out blase3d-demo && python tools/make_picture.py blase3d-demo
+blase3d demo --clone --out blase3d-demo && python tools/make_picture.py blase3d-demo
 """
 
 from __future__ import annotations

@@ -21,7 +21,14 @@ from astropy.table import Table
 import blase3d
 from blase3d import cli
 from blase3d.libraries import write_grid
-from blase3d.libraries.packaged import LIBRARY, STAR, noisy_star, packaged_grid
+from blase3d.libraries.packaged import (
+    LIBRARY,
+    STAR,
+    STARS,
+    noisy_star,
+    packaged_grid,
+    packaged_star,
+)
 from blase3d.runtime.units import vacuum_to_air
 from blase3d.spectra.formats import write_spectrum
 
@@ -123,6 +130,8 @@ def world(quickstart):
     for place in ("one.zip", "other.zip", "blase3d-demo/model.zip"):
         shutil.copy(folder / "model.zip", folder / place)
     shutil.copy(folder / "star.npz", folder / "blase3d-demo" / "star.npz")
+    for name in STARS:
+        blase3d.write_spectrum(packaged_star(name), folder / "blase3d-demo" / f"{name}.npz")
     return folder
 
 

@@ -1,10 +1,13 @@
-"""`blase3d demo`: the whole chain on the library that ships with the package."""
+"""`blase3d demo`: packaged stars with packaged models, or the whole chain on the small library."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Mapping
 from concurrent.futures import Executor
+from importlib.resources import as_file, files
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -15,23 +18,72 @@ from .support import err, executor, out, progress_bars
 
 if TYPE_CHECKING:
     from ..inference.result import Inference
+    from ..model.installed import InstalledModel
 
 
 def demo(
     out_dir: Annotated[Path, typer.Option("--out", help="Output folder.")] = Path("blase3d-demo"),
+    clone: Annotated[
+        bool,
+        typer.Option("--clone", help="Run the whole chain: lines, model, star (three minutes)."),
+    ] = False,
     workers: Workers = 0,
 ) -> None:
-    """Run the whole chain on the library that ships with the package.
+    """Infer the labels of stars that ship with the package, with the models that ship with it.
 
-    Clone the library, build its model, and infer the labels of a noisy star between its nodes.
+    The stars are computed: held-out spectra as HARPS and Gaia would record them, with noise.
+    With --clone, fit the packaged library of 45 spectra with lines instead, build its model, and
+    infer the labels of a noisy star between its nodes.
 
     Example: blase3d demo --out demo
     """
-    from ..libraries.packaged import SNR
+    if clone:
+        _demo_of_the_chain(out_dir, workers)
+    else:
+        _demo_of_the_models(out_dir)
 
-    with progress_bars() as progress, executor(workers) as pool:
-        inference, truth = run_demo(out_dir, pool, progress)
-    table = Table(title=f"a star of S/N {SNR:g} between the nodes of the library")
+
+def _demo_of_the_models(folder: Path) -> None:
+    from ..libraries.packaged import STARS
+    from ..model.installed import installed_models, packaged_folder
+
+    folder.mkdir(parents=True, exist_ok=True)
+    packaged = [m for m in installed_models() if m.path.parent == packaged_folder()]
+    for name, model in STARS.items():
+        for found in (m for m in packaged if m.name == model):
+            inference, truth, title = infer_packaged(name, found, folder)
+            _print_beside_truth(f"{title} ({inference.seconds:.0f} s)", inference, truth)
+            out.print(f"Report: {folder / name}.html", highlight=False)
+            out.print(f"The same by hand: blase3d infer {folder / name}.npz\n", highlight=False)
+
+
+def infer_packaged(
+    name: str, installed: InstalledModel, folder: Path
+) -> tuple[Inference, dict[str, float], str]:
+    """Copy a packaged star to `folder`, infer it with a packaged model, and write the report.
+
+    Returns the inference, the true labels and velocities, and the star and the model in words.
+    """
+    from ..inference import infer
+    from ..libraries.packaged import packaged_star
+    from ..model.model_file import load_model
+    from ..views.report import write_report
+
+    path = folder / f"{name}.npz"
+    with as_file(files("blase3d.libraries") / "data" / path.name) as source:
+        shutil.copyfile(source, path)
+    star = packaged_star(name)
+    model = load_model(installed.path)
+    inference = infer(star, model)
+    known: Any = star.meta
+    truth = {**known["labels"], "rv": known["rv"], "vsini": known["vsini"]}
+    command = f"blase3d infer {path} --model {installed.name}"
+    write_report(path.with_suffix(".html"), inference, model, str(path), command, truth)
+    return inference, truth, f"{path}: {star.meta['object']}; model {installed.name}"
+
+
+def _print_beside_truth(title: str, inference: Inference, truth: Mapping[str, float]) -> None:
+    table = Table(title=title, title_justify="left")
     for column in ("", "truth", "answer", "error", "in sigmas"):
         table.add_column(column, justify="right" if column else "left")
     for name, true in truth.items():
@@ -48,7 +100,16 @@ def demo(
     out.print(table)
     for flag in inference.flags:
         err.print(f"flag: {flag}", highlight=False)
-    out.print(f"Report: {out_dir / 'report.html'}\nModel: {out_dir / 'model.zip'}", highlight=False)
+
+
+def _demo_of_the_chain(folder: Path, workers: int) -> None:
+    from ..libraries.packaged import SNR
+
+    with progress_bars() as progress, executor(workers) as pool:
+        inference, truth = run_demo(folder, pool, progress)
+    title = f"a star of S/N {SNR:g} between the nodes of the library"
+    _print_beside_truth(title, inference, truth)
+    out.print(f"Report: {folder / 'report.html'}\nModel: {folder / 'model.zip'}", highlight=False)
 
 
 def run_demo(

@@ -48,9 +48,12 @@ def models(as_json: options.Json = False) -> None:
             _accuracy(model.accuracy),
         )
     out.print(table)
+    cited: dict[tuple[str, ...], list[str]] = {}
     for model in found:
-        if model.citation:
-            out.print(f"Cite with {model.name}: {'; '.join(model.citation)}.", highlight=False)
+        cited.setdefault(model.citation, []).append(model.name)
+    for works, names in cited.items():
+        if works:
+            out.print(f"Cite with {', '.join(names)}: {'; '.join(works)}.", highlight=False)
     out.print(f"Your own models: {user_models_folder()}", highlight=False)
 
 

@@ -15,9 +15,9 @@ from ..spectra.spectrum import Spectrum
 from . import open_grid
 from .grid import Grid
 
-STARS = ("harps", "gaia-rvs")
-"""Names of the stars for the packaged models, as these two instruments would record them. They are
-computed (tools/make_stars.py), at points that are no nodes of the models."""
+STARS = {"harps": "vis", "gaia-rvs": "rvs"}
+"""Names of the stars, as these two instruments would record them, and of the packaged models that
+they are for. They are computed (tools/make_stars.py), at points that are no nodes."""
 LIBRARY = "turbo-cat-45.npz"
 STAR = "turbo-cat-offgrid-1.npz"
 SNR = 100.0
