@@ -21,7 +21,7 @@ from scipy.interpolate import CubicSpline
 
 from blase3d.libraries import open_grid
 from blase3d.libraries.grid import Grid
-from blase3d.libraries.packaged import observed_flux
+from blase3d.libraries.packaged import recorded_flux
 from blase3d.runtime.units import SPEED_OF_LIGHT
 from make_library import DESTINATION, keep_bits, write_npz
 
@@ -120,7 +120,7 @@ def write_star(star: Star, grid: Grid, path: Path) -> None:
     shifted = np.log(exact.wavelength * (1.0 + star.rv / SPEED_OF_LIGHT))
     count = round((star.high - star.low) / star.step) + 1
     wavelength = np.round(star.low + star.step * np.arange(count), 4)
-    spline = CubicSpline(shifted, observed_flux(exact, star.vsini, star.resolution))
+    spline = CubicSpline(shifted, recorded_flux(exact, star.vsini, star.resolution))
     flux = spline(np.log(wavelength))
     flux /= flux.max()
     error = flux / star.snr

@@ -55,7 +55,7 @@ def noisy_star(
     """
     grid = packaged_grid(STAR)
     exact = grid[0]
-    observed = observed_flux(exact, VSINI, STAR_RESOLUTION)
+    observed = recorded_flux(exact, VSINI, STAR_RESOLUTION)
     error = observed / snr
     flux = observed + error * np.random.default_rng(seed).normal(size=len(exact))
     wavelength = exact.wavelength * (1.0 + rv / SPEED_OF_LIGHT)
@@ -65,7 +65,7 @@ def noisy_star(
     )
 
 
-def observed_flux(exact: Spectrum, vsini: float, resolution: float) -> Floats:
+def recorded_flux(exact: Spectrum, vsini: float, resolution: float) -> Floats:
     """Return the flux (P,) of a spectrum that rotates (km/s), at the resolution of an instrument.
 
     The continuum is not broadened.

@@ -254,7 +254,7 @@ def _range(path: Path, attributes: dict[str, Any]) -> tuple[float, float]:
     if "range" in attributes:
         low, high = map(float, attributes["range"])
         return low, high
-    from .model_file import read_wavelengths
+    from .model_file import model_wavelengths
 
-    wavelength = read_wavelengths(path)
+    wavelength = model_wavelengths(path)
     return float(wavelength[0]), float(wavelength[-1])

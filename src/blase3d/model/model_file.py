@@ -142,7 +142,7 @@ def load_model(path: str | Path) -> Model:
         return _read(group, dict(group.attrs))
 
 
-def read_wavelengths(path: Path) -> NDArray[np.float64]:
+def model_wavelengths(path: Path) -> NDArray[np.float64]:
     """Return the wavelengths (P,) of a model file, Å in vacuum."""
     with _opened(path) as group:
         return _wavelengths(group.attrs["wavelength"], read_array(group, "wavelength"))  # type: ignore[arg-type]
