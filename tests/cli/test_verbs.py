@@ -10,7 +10,7 @@ from blase3d import cli
 
 CHAIN = (
     *("demo", "fetch", "grid", "clone", "build", "validate", "models", "synth"),
-    *("spectrum", "infer", "tune", "lines", "figures", "explore", "import-states"),
+    *("spectrum", "infer", "tune", "calibrate", "lines", "figures", "explore", "import-states"),
 )
 
 

@@ -727,6 +727,11 @@ TABLE: dict[str, tuple[Feed, str, int]] = {
         "two labels",
         1,
     ),
+    "calibrate: no table": (
+        lambda w, t: ["calibrate", t / "stars.ecsv", "--model", w.model, "-o", t / "m.zip"],
+        "table of stars|file, teff",
+        1,
+    ),
     "tune: over a folder": (
         lambda w, t: ["tune", w.star, "--model", w.model, "-o", t / "full.npz"],
         "would be lost",

@@ -13,6 +13,7 @@ from typing import Any
 import typer
 
 from ..errors import Blase3dError
+from .calibration import calibrate
 from .demo import demo
 from .figures import figures
 from .libraries import fetch, grid, import_states
@@ -36,7 +37,7 @@ _VERBS = {
     "Start": (demo,),
     "Library": (fetch, grid),
     "Model": (clone, build, validate, models),
-    "Star": (synth, spectrum, infer, tune),
+    "Star": (synth, spectrum, infer, tune, calibrate),
     "Views": (lines, figures, explore),
     "Import": (import_states,),
 }

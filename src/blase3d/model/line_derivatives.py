@@ -15,7 +15,7 @@ from jax import Array
 
 from ..lines.compositions import COMPOSITIONS
 from ..lines.profiles import PROFILES
-from ..lines.render import TILE, line_columns, transmitted
+from ..lines.render import TILE, line_columns, optical_depth, transmitted
 from .evaluate import ForwardModel, add_residual, smooth_line_params
 
 _AT_ONCE = 8
@@ -137,10 +137,33 @@ class LineDerivatives:
     def _of_chunk(self, x: Array, slots: Array, offsets: Array) -> tuple[Array, Array]:
         """Changes of the depth by the lines of one chunk at its pixels, (K, S, TILE), and the
         depths (S, TILE)."""
-        profile = PROFILES[self.forward.layout.profile]
-        shift, area, *shape = (column[slots][:, None] for column in self.columns.T)
-        value, *slopes = profile.partials(x - (offsets[:, None] + shift), *shape)
-        d_shift, d_area, *d_shape = (self.changes[:, slots, k][..., None] for k in range(4))
-        moved = sum(d * by for d, by in zip((d_shift, *d_shape), slopes, strict=True))
-        depth, slope = COMPOSITIONS[self.forward.composition].depth(area * value)
-        return slope * (d_area * value + area * moved), depth
+        return depth_changes(self.forward, self.columns, self.changes, x, slots, offsets)
+
+
+def depth_changes(
+    forward: ForwardModel, columns: Array, changes: Array, x: Array, slots: Array, offsets: Array
+) -> tuple[Array, Array]:
+    """Return changes (K, S, T) of the depth by lines at pixels, and their depths (S, T).
+
+    `columns` and `changes` are those of `LineDerivatives`; `slots` (S,) has the indices of the
+    lines, `x` (T,) and `offsets` (S,) their pixels and references, Å from a common origin.
+    """
+    profile = PROFILES[forward.layout.profile]
+    shift, area, *shape = (column[slots][:, None] for column in columns.T)
+    value, *slopes = profile.partials(x - (offsets[:, None] + shift), *shape)
+    d_shift, d_area, *d_shape = (changes[:, slots, k][..., None] for k in range(4))
+    moved = sum(d * by for d, by in zip((d_shift, *d_shape), slopes, strict=True))
+    depth, slope = COMPOSITIONS[forward.composition].depth(area * value)
+    return slope * (d_area * value + area * moved), depth
+
+
+@jax.jit
+def single_line_changes(
+    forward: ForwardModel, labels: Array, moved: Array
+) -> tuple[Array, Array, Array]:
+    """Return the columns (C + 1, 4) of the lines that the residual is added to, their changes
+    (K, C + 1, 4) for changes `moved` (K, C, 4) of their parameters, and the derivative (P,) of the
+    flux by their summed depth."""
+    params = smooth_line_params(forward, labels)
+    depth = optical_depth(params, forward.layout, forward.composition)
+    return *_columns(forward, params, moved), _gain(forward, labels, depth)

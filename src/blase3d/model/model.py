@@ -31,6 +31,7 @@ from .grid_basis import functions_with_residual, grid_basis
 from .identity import library_name
 from .instrument import Broadening, observe
 from .interpolation import make_interpolation
+from .line_calibration import LineCalibration
 from .line_grid import LineGrid, largest_reach, line_grid_layout
 
 _SAME_PIXEL = 1e-6
@@ -82,6 +83,8 @@ class Model:
         other labels (`short_axes`).
     data_basis : (box, K') or None
         Functions over the grid from the library's own spectra (`grid_basis`).
+    calibration : LineCalibration or None
+        Changes of the lines that observed stars taught, which `line_grid` includes.
     """
 
     wavelength: NDArray[np.float64]
@@ -93,6 +96,7 @@ class Model:
     error_modes: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
     cross_derivatives: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
     data_basis: NDArray[np.floating] | None = None
+    calibration: LineCalibration | None = None
 
     def __repr__(self) -> str:
         axes = (f"{name} {low:g} to {high:g}" for name, (low, high) in self.bounds.items())
@@ -159,6 +163,14 @@ class Model:
             self.recipe.composition,
             SPEED_OF_LIGHT * float(ln[-1] - ln[0]) / (ln.size - 1),
         )
+
+    def uncalibrated(self) -> Model:
+        """Return the model with the lines of its library."""
+        if self.calibration is None:
+            return self
+        lines = replace(self.line_grid, base=self.line_grid.base - self.calibration.base)
+        meta = {name: value for name, value in self.meta.items() if name != "calibration"}
+        return replace(self, line_grid=lines, calibration=None, meta=meta)
 
     def with_lines(self, line_grid: LineGrid) -> Model:
         """Return the model with slightly other parameters of its lines.
@@ -479,6 +491,7 @@ def _cut(model: Model, pixels: slice) -> Model:
         line_grid=lines.take(reaching),
         residual=residual,
         error_modes=model.error_modes[:, pixels],
+        calibration=None if model.calibration is None else model.calibration.take(reaching),
     )
 
 

@@ -27,6 +27,7 @@ from ..spectra.spectrum import check_wavelength
 from .evaluate import PcaResidual
 from .grid_basis import DATA_STEP
 from .installed import model_path
+from .line_calibration import LineCalibration
 from .line_grid import LineGrid, steps
 from .model import Model
 from .residual import node_steps, scale_number, scale_of
@@ -73,8 +74,14 @@ def _write(group: zarr.Group, model: Model) -> None:
     write_array(group, "wavelength", _folded(np.diff(whole, 2)))
     write_array(group, "reference", model.reference)
     lines, residual = model.line_grid, model.residual
-    write_array(group, "base", np.asarray(lines.base, np.float32))
-    for name, step in _steps(model.recipe, lines.base).items():
+    base = lines.base
+    if model.calibration is not None:
+        base = base - model.calibration.base  # so that it can be left out on reading
+        write_array(group, "calibration_changes", model.calibration.changes)
+        write_array(group, "calibration_sigma", model.calibration.sigma)
+        write_array(group, "calibration_stars", model.calibration.stars)
+    write_array(group, "base", np.asarray(base, np.float32))
+    for name, step in _steps(model.recipe, base).items():
         values = np.asarray(getattr(lines, name), np.float32)
         write_array(group, name, values if step is None else _coded(values, step))
     write_array(group, "error_modes", _coded(model.error_modes, _ERROR_STEP))
@@ -124,8 +131,10 @@ def _decoded(folded: NDArray[np.unsignedinteger], step: ArrayLike) -> NDArray[np
 
 
 @DEFAULT_FLOATING_POINT
-def load_model(path: str | Path) -> Model:
+def load_model(path: str | Path, *, calibrated: bool = True) -> Model:
     """The model that `save_model` wrote, by its path, or by its name in `blase3d models`.
+
+    With `calibrated=False` a calibrated model has the lines of its library, unchanged.
 
     Raises
     ------
@@ -139,7 +148,8 @@ def load_model(path: str | Path) -> Model:
     (5000.0, 6000.0)
     """
     with _opened(model_path(path)) as group:
-        return _read(group, dict(group.attrs))
+        model = _read(group, dict(group.attrs))
+    return model if calibrated else model.uncalibrated()
 
 
 def model_wavelengths(path: Path) -> NDArray[np.float64]:
@@ -174,6 +184,11 @@ def _read(group: zarr.Group, attributes: dict[str, Any]) -> Model:
     data_basis = None
     if "own_functions" in group:
         data_basis = _decoded(read_array(group, "own_functions"), DATA_STEP)
+    calibration = _read_calibration(group)
+    if calibration is not None:
+        if calibration.base.shape != arrays["base"].shape:
+            raise ValueError("the calibration is of another number of lines")
+        arrays["base"] = arrays["base"] + calibration.base
     model = Model(
         wavelength,
         axes,
@@ -184,10 +199,18 @@ def _read(group: zarr.Group, attributes: dict[str, Any]) -> Model:
         _decoded(read_array(group, "error_modes"), _ERROR_STEP),
         _read_cross_derivatives(group, axes),
         data_basis,
+        calibration,
     )
     _check(model)
     model.forward  # noqa: B018  raises where numbers are absurd
     return model
+
+
+def _read_calibration(group: zarr.Group) -> LineCalibration | None:
+    if "calibration_changes" not in group:
+        return None
+    names = ("changes", "sigma", "stars")
+    return LineCalibration(*(read_array(group, f"calibration_{name}") for name in names))
 
 
 def _read_cross_derivatives(
@@ -216,6 +239,10 @@ def _check(model: Model) -> None:
         (lines.shape, (len(lines.shape), count, 3)),
         (model.error_modes, (len(model.error_modes), pixels)),
     ]
+    if model.calibration is not None:
+        known = model.calibration
+        expected += [(known.changes, (count, 3)), (known.sigma, (count, 3))]
+        expected.append((known.stars, (count,)))
     for name, coefficients in model.cross_derivatives.items():
         others = [axis.size for other, axis in axes.items() if other != name]
         expected.append((coefficients, (*others, len(others))))

@@ -19,35 +19,36 @@ import numpy as np
 
 from ...errors import InputError
 from ...inference import Inference, Options, Prior, infer
-from ...inference.likelihood.likelihood import Likelihood, make_likelihood
-from ...inference.problem import Problem, make_problem
+from ...inference.likelihood.likelihood import make_likelihood
+from ...inference.problem import make_problem
 from ...model.model import Model
 from ...runtime.arrays import DEFAULT_FLOATING_POINT, Bools, Floats
 from ...runtime.precision import in_float32
 from ...runtime.progress import Progress, silent
-from ...runtime.units import SIGMA_PER_MAD, SPEED_OF_LIGHT
+from ...runtime.units import SIGMA_PER_MAD
 from ...spectra.formats.in_memory import as_spectrum
 from ...spectra.spectrum import Spectrum
+from ..calibration.known_stars import typical_width
+from ..calibration.observation import Observation, line_numbers
 from .fit import (
     QUANTITIES,
-    AllowedChanges,
+    Linearised,
     Scales,
-    allowed_changes,
+    TuningProblem,
     check_quantities,
+    linearised,
     most_probable,
+    tuned_changes,
     with_changes,
 )
-from .folds import HeldOut, block_length, held_out, run_length
+from .folds import HeldOut, block_length, rms_held_out, run_length
 
 __all__ = ["QUANTITIES", "HeldOut", "Scales", "Trial", "Tuned", "tune"]
 
 TIMES = (0.0, 0.1, 0.3, 1.0)
 """Factors of the typical errors of single lines that are tried."""
-_OUTLIER = 6.0
-"""Residual of the tuned model, in errors, beyond which a pixel gets less weight: lines that are
-missing in the model."""
-_DEEP, _WIDTH = 0.05, 0.1
-"""Least depth of the lines whose median width is the typical one, and the width without any, Å."""
+_MIDDLE = 0.3
+"""Factor about whose changes the spectrum is linearised for the cross-validation of all factors."""
 _LEAST_ERROR = 1e-4
 """Least error of a spectrum without stated errors, in units of the continuum."""
 
@@ -162,29 +163,55 @@ def tune(
         )
     spectrum = as_spectrum(spectrum, medium)
     answer = infer(spectrum, model, priors=priors, fixed=fixed, **options)
-    star = _tuning_star(spectrum, model, answer, priors, fixed, options, scales or Scales(), adjust)
-    trials = _tried(star, TIMES if times is None else (times,), progress)
+    problem = _tuning_problem(spectrum, model, answer, priors, fixed, options, scales, adjust)
+    count = model.reference.size
+    trials = _tried(problem, count, TIMES if times is None else (times,), progress)
     holding = [trial for trial in trials if trial.holds]
     best = min(holding, key=lambda trial: trial.runs.tuned) if holding else None
-    nothing = np.zeros((len(star.problem.model.reference), len(QUANTITIES)))
-    found = nothing if best is None else star.changes(best.times)
-    changes = np.zeros((model.reference.size, len(QUANTITIES)))
-    changes[np.isin(model.reference, star.problem.model.reference)] = found
-    template = star.template(found)
+    changes = np.zeros((count, len(QUANTITIES)))
+    if best is not None:
+        changes = tuned_changes(problem, most_probable(problem, best.times, count), model)
+    template = _template(problem, model, changes)
     tuned = Tuned(model, answer, model.reference, changes, trials, best, template)
     return replace(tuned, model=_tuned_model(model, changes, tuned.to_dict()))
 
 
-def _tried(star: _TuningStar, times: tuple[float, ...], progress: Progress) -> tuple[Trial, ...]:
-    trials = []
-    for done, value in enumerate(times):
-        progress("masked-out pixels", done, len(times))
-        runs, blocks = (
-            star.validated(length(star.width), value) for length in (run_length, block_length)
-        )
-        trials.append(Trial(value, runs, blocks))
-    progress("masked-out pixels", len(times), len(times))
-    return tuple(trials)
+def _tried(
+    problem: TuningProblem, count: int, times: tuple[float, ...], progress: Progress
+) -> tuple[Trial, ...]:
+    """The cross-validation of every factor.
+
+    Pixels are taken out of normal equations that are the same for all factors.
+    """
+    progress("masked-out pixels", 0, 2)
+    middle = _MIDDLE if len(times) > 1 else times[0]
+    at = linearised(problem, most_probable(problem, middle, count), count)
+    untuned = linearised(problem, tuple(np.zeros_like(one) for one in at.present), count)  # type: ignore[arg-type]
+    width = typical_width(problem.observation)
+    found = []
+    for done, length in enumerate((run_length(width), block_length(width))):
+        found.append(_validated(at, untuned, times, length))
+        progress("masked-out pixels", done + 1, 2)
+    return tuple(map(Trial, times, *found))
+
+
+def _validated(
+    at: Linearised, untuned: Linearised, times: tuple[float, ...], length: float
+) -> list[HeldOut]:
+    """Residuals over runs of pixels of a length (Å), each masked once, for every factor."""
+    problem, everything = at.problem, at.information()
+    observation = problem.observation
+
+    def residuals_without(out: Bools) -> list[Floats]:
+        information = everything.plus(at.information(out), -1.0)
+        prediction = untuned.prediction
+        level = prediction.level(prediction.continuum(untuned.weight * ~out))
+        rows = [observation.flux / level - prediction.flux]
+        return rows + [at.residual(problem.solved(information, value)) for value in times]
+
+    good = np.ones(observation.flux.size, bool)
+    first, *tuned = rms_held_out(observation.wavelength, good, length, residuals_without)
+    return [HeldOut(first, one, float(length)) for one in tuned]
 
 
 def _tuned_model(model: Model, changes: Floats, meta: Mapping[str, Any]) -> Model:
@@ -193,126 +220,53 @@ def _tuned_model(model: Model, changes: Floats, meta: Mapping[str, Any]) -> Mode
     return replace(model, line_grid=lines, meta={**model.meta, "tuned": dict(meta)})
 
 
-@dataclass(frozen=True, eq=False)
-class _TuningStar:
-    """A star at its labels, whose lines can be changed.
-
-    `error` (P,) has the errors of the pixels, without those of lines, in the unit of the data, and
-    `width` the full width of a typical line, Å.
-    """
-
-    likelihood: Likelihood
-    theta: Floats
-    allowed: AllowedChanges
-    error: Floats
-    width: float
-
-    @property
-    def problem(self) -> Problem:
-        """The star, and the model cut to it."""
-        return self.likelihood.problem
-
-    def without(self, out: Bools | None = None, error: Floats | None = None) -> Likelihood:
-        """The likelihood without masked pixels (P,), with errors (P,) in the unit of the data."""
-        used = self.problem.spectrum.good if out is None else ~out
-        return self.likelihood.with_pixel_errors(self.error if error is None else error, used)
-
-    def changes(self, times: float, out: Bools | None = None) -> Floats:
-        """The most probable changes (C, 3) with pixels (P,) masked.
-
-        They are fitted twice, the second time with less weight for outliers of the first fit.
-        """
-        likelihood = self.without(out)
-        first = most_probable(likelihood, self.theta, self.allowed, times)
-        residual, continuum = self.residual(likelihood, first.changes)
-        distance = np.abs(residual * continuum) / self.error
-        error = self.error * np.maximum(distance / _OUTLIER, 1.0)
-        again = self.without(out, error)
-        return most_probable(again, self.theta, self.allowed, times, first).changes
-
-    def residual(self, likelihood: Likelihood, changes: Floats | None) -> tuple[Floats, Floats]:
-        """Data minus model in units of the continuum, and the continuum, both (P,)."""
-        if changes is not None:
-            likelihood = _with_changes(likelihood, changes)
-        fit = likelihood.fitted(likelihood.predicted(self.theta))
-        return (self.problem.spectrum.flux - fit.flux) / fit.continuum, fit.continuum
-
-    def template(self, changes: Floats) -> Spectrum:
-        """The spectrum of the star with lines changed by (C, 3), without noise."""
-        observed = self.problem.spectrum
-        likelihood = _with_changes(self.without(), changes)
-        fit = likelihood.fitted(likelihood.predicted(self.theta))
-        return Spectrum(
-            observed.wavelength,
-            fit.flux / fit.continuum,
-            resolution=observed.resolution,
-            order=observed.order,
-            meta={"medium": "vacuum", "template": "tuned, noiseless, in units of the continuum"},
-        )
-
-    def validated(self, length: float, times: float) -> HeldOut:
-        """Residuals over runs of pixels of a length (Å), each masked once."""
-
-        def residual_without(out: Bools) -> tuple[Floats, Floats]:
-            likelihood = self.without(out)
-            untuned, _ = self.residual(likelihood, None)
-            tuned, _ = self.residual(likelihood, self.changes(times, out))
-            return untuned, tuned
-
-        spectrum = self.problem.spectrum
-        return held_out(spectrum.wavelength, spectrum.good, length, residual_without)
-
-
-def _with_changes(likelihood: Likelihood, changes: Floats) -> Likelihood:
-    """The likelihood with lines changed by (C, 3)."""
-    problem = likelihood.problem
-    model = with_changes(problem.model, changes)
-    return replace(likelihood, problem=replace(problem, model=model))
-
-
-def _tuning_star(
+def _tuning_problem(
     spectrum: Spectrum,
     model: Model,
     answer: Inference,
     priors: Mapping[str, Any] | None,
     fixed: Mapping[str, Any] | None,
     options: Mapping[str, Any],
-    scales: Scales,
+    scales: Scales | None,
     adjust: tuple[str, ...],
-) -> _TuningStar:
+) -> TuningProblem:
     problem = make_problem(spectrum, model, priors, fixed, Options(**options))
     values = {**answer.labels, **answer.nuisance}
     theta = np.array([values[name].value for name in problem.names])
     # Without the errors of lines, which are what is fitted here.
-    likelihood = make_likelihood(problem)
-    labels = {name: answer.labels[name].value for name in model.label_names}
-    allowed = allowed_changes(problem.model, labels, scales, adjust)
-    error = _error(likelihood, theta)
-    return _TuningStar(likelihood, theta, allowed, error, _typical_width(problem, theta, labels))
+    numbers = line_numbers(model, problem.model)
+    observation = Observation("star", make_likelihood(problem), numbers, theta)
+    scale = (scales or Scales()).of(adjust)
+    return TuningProblem.of(observation, model, scale, _error(observation, len(model.reference)))
 
 
-def _error(likelihood: Likelihood, theta: Floats) -> Floats:
-    """Errors (P,) of the pixels in the unit of the data.
+def _error(observation: Observation, count: int) -> Floats:
+    """Errors (Q,) of the pixels, in units of the computation.
 
     The stated errors are scaled by the median residual, so that wrong lines do not count as noise.
     """
-    spectrum = likelihood.problem.spectrum
-    fit = likelihood.fitted(likelihood.predicted(theta))
-    stated = np.abs(fit.continuum) if spectrum.error is None else spectrum.error
-    ratio = np.abs(spectrum.flux - fit.flux) / stated
-    scale = SIGMA_PER_MAD * float(np.median(ratio[spectrum.good]))
-    least = _LEAST_ERROR if spectrum.error is None else 1.0
-    return stated * max(scale, least)
+    prediction = observation.predicted(np.zeros((count, len(QUANTITIES))))
+    error = observation.likelihood.problem.spectrum.error
+    unit = observation.likelihood.unit
+    stated = np.ones(observation.flux.size) if error is None else error[observation.used] / unit
+    level = np.abs(prediction.level(prediction.continuum(stated**-2.0)))
+    stated = level if error is None else stated
+    scale = np.median(np.abs(observation.flux - level * prediction.flux) / stated)
+    least = _LEAST_ERROR if error is None else 1.0
+    return stated * max(SIGMA_PER_MAD * float(scale), least)
 
 
-def _typical_width(problem: Problem, theta: Floats, labels: Mapping[str, float]) -> float:
-    """Full width (Å) of a typical line in the spectrum: intrinsic, resolution and velocities."""
-    model = problem.model
-    lines = model.lines(**labels)
-    deep = lines.central_depth(model.recipe.composition) > _DEEP
-    width = float(np.median(lines.fwhm[deep])) if deep.any() else _WIDTH
-    values = problem.parameters(theta)
-    middle = float(np.median(problem.spectrum.wavelength))
-    widths = [width, middle / values["resolution"]]
-    widths += [middle * values[name] / SPEED_OF_LIGHT for name in ("vsini", "vmac")]
-    return float(np.sqrt(np.sum(np.square(widths))))
+def _template(problem: TuningProblem, model: Model, changes: Floats) -> Spectrum:
+    """The spectrum of the star with lines changed by (C, 3), in ln, Å and ln, without noise."""
+    likelihood = problem.observation.likelihood
+    section = with_changes(problem.observation.model, changes[problem.observation.lines])
+    likelihood = replace(likelihood, problem=replace(likelihood.problem, model=section))
+    observed = likelihood.problem.spectrum
+    fit = likelihood.fitted(likelihood.predicted(problem.observation.theta))
+    return Spectrum(
+        observed.wavelength,
+        fit.flux / fit.continuum,
+        resolution=observed.resolution,
+        order=observed.order,
+        meta={"medium": "vacuum", "template": "tuned, noiseless, in units of the continuum"},
+    )

@@ -1,4 +1,4 @@
-"""The most probable changes of single lines, given an observed spectrum and a prior.
+"""The most probable changes of single lines, given one observed spectrum and a prior.
 
 Line l of a model is changed by
 
@@ -6,202 +6,191 @@ Line l of a model is changed by
 
 with s the typical errors of a line (`Scales`), t a factor, and F_l = (1, d_l) with d_l the depth of
 the line. V is common to all lines, e.g. a different microturbulence: it is determined by many lines
-and also holds for masked ones. The most probable u and V minimise
-
-    |r(u, V)|² + |u|² + |V|²
-
-with r the residual in units of its error, after solving for the continuum (`inference.likelihood`),
-by a few Gauss–Newton steps. Each is solved by conjugate gradients on products of the Jacobian and
-its transpose with vectors; the Jacobian is never formed.
+and also holds for masked ones. The parameters of the star are fixed, the continuum is solved for.
+The normal equations are those of the calibration with many stars (`calibration.information`), and
+so is their solution; pixels can be taken out of them again.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
-from jax.scipy.sparse.linalg import cg
 
-from ...errors import InputError
-from ...inference.likelihood.data import Data, ForwardForm
-from ...inference.likelihood.likelihood import Likelihood, whitened_residual
-from ...model.evaluate import ForwardModel
 from ...model.model import Model
-from ...runtime.arrays import Floats
-from ...runtime.units import SPEED_OF_LIGHT
+from ...runtime.arrays import Bools, Floats
+from ..calibration.cells import Cells, LineGroups, cells_of
+from ..calibration.changes import (
+    QUANTITIES,
+    Scales,
+    check_quantities,
+    in_angstroms,
+    with_changes,
+)
+from ..calibration.information import Information, Unknowns, Window, information_of, windows_of
+from ..calibration.observation import Observation, Predicted
 
-QUANTITIES = ("strength", "shift", "width")
-"""Quantities of a line that can change: ln area, wavelength (Å), and both ln widths equally."""
-_STEPS, _MORE = 3, 2
-"""Gauss–Newton steps from no change, and from changes close to the solution."""
-_PRODUCTS, _TOLERANCE = 40, 1e-3
-"""Most iterations of the conjugate gradients, and the relative residual at which they end."""
+__all__ = ["QUANTITIES", "Scales", "check_quantities", "with_changes"]
 
-
-@dataclass(frozen=True)
-class Scales:
-    """Typical errors of the lines of a library, as standard deviations.
-
-    Attributes
-    ----------
-    strength : float
-        Error of ln a: oscillator strengths are often wrong by 0.1 to 0.2 dex.
-    shift : float
-        Error of the wavelength, km/s: laboratory wavelengths and convection.
-    width : float
-        Error of ln width: damping and turbulence.
-    """
-
-    strength: float = 0.4
-    shift: float = 0.3
-    width: float = 0.1
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not 0.0 <= value < np.inf:
-                raise InputError(
-                    f"got {value:g} for the typical error of {name}, expected zero or more; "
-                    "correct it."
-                )
-
-
-@partial(jax.tree_util.register_dataclass, data_fields=("scale", "common"), meta_fields=())
-@dataclass(frozen=True)
-class AllowedChanges:
-    """The allowed changes of lines.
-
-    `scale` (C, 3) has s of each line, in ln a, Å and ln width, and `common` (C, 2) has F.
-    """
-
-    scale: Array
-    common: Array
-
-    def changes(self, unknown: tuple[Array, Array], times: Array) -> Array:
-        """Changes (C, 3) for unknowns u (C, 3) and V (2, 3)."""
-        single, shared = unknown
-        return self.scale * (times * single + self.common @ shared)
-
-
-def check_quantities(names: tuple[str, ...]) -> None:
-    """Raise InputError unless all names are among `QUANTITIES`."""
-    if unknown := set(names) - set(QUANTITIES):
-        raise InputError(
-            f"got {', '.join(sorted(unknown))} to adjust, expected some of "
-            f"{', '.join(QUANTITIES)}; correct the names."
-        )
-
-
-def allowed_changes(
-    model: Model, labels: dict[str, float], scales: Scales, adjust: tuple[str, ...]
-) -> AllowedChanges:
-    """The allowed changes of the lines of a model at labels."""
-    lines = model.lines(**labels)
-    depth = lines.central_depth(model.recipe.composition)
-    size = np.array([getattr(scales, name) if name in adjust else 0.0 for name in QUANTITIES])
-    per_line = np.tile(size, (len(lines), 1))
-    per_line[:, 1] *= lines.reference / SPEED_OF_LIGHT
-    common = np.stack([np.ones_like(depth), depth], axis=1)
-    return AllowedChanges(jnp.asarray(per_line, jnp.float32), jnp.asarray(common, jnp.float32))
-
-
-def with_changes(model: Model, changes: Floats) -> Model:
-    """The model with its lines changed by (C, 3), equally at all labels."""
-    lines = model.line_grid
-    base = lines.base + np.asarray(_base_change(jnp.asarray(changes, jnp.float32)))
-    return model.with_lines(replace(lines, base=base))
-
-
-def _base_change(changes: Array) -> Array:
-    """Changes (C, 4) of the parameters of lines, from those of `QUANTITIES`, (C, 3)."""
-    strength, shift, width = changes.T
-    return jnp.stack([shift, strength, width, width], axis=1)
-
-
-def _changed(forward: ForwardModel, changes: Array) -> ForwardModel:
-    return replace(forward, base=forward.base + _base_change(changes))
+_FAINTEST = 1e-3
+"""Least central depth of lines that are changed."""
+_OUTLIER = 6.0
+"""Residual of the tuned model, in errors, beyond which a pixel gets less weight: lines that are
+missing in the model."""
+_LEAST = 1e-9
+"""Least typical error of a line, for quantities that do not change."""
+_STEPS = 3
+"""Linearisations."""
 
 
 @dataclass(frozen=True, eq=False)
-class FittedChanges:
-    """The most probable `changes` (C, 3), and the unknowns u (C, 3) and V (2, 3) behind them."""
+class TuningProblem:
+    """A star whose lines can be changed.
 
-    changes: Floats
-    unknown: tuple[Array, Array]
+    Attributes
+    ----------
+    observation : Observation
+        The spectrum with the parameters of the star.
+    lines : LineGroups
+        The n lines that can change, each a group by itself.
+    cells : Cells
+        The lines in cells.
+    patterns : (3 n, 6)
+        Changes that lines have in common.
+    scale : (3,)
+        Typical errors of the lines.
+    error : (Q,)
+        Errors of the pixels, in units of the computation.
+    """
+
+    observation: Observation
+    lines: LineGroups
+    cells: Cells
+    patterns: Floats
+    scale: Floats
+    error: Floats
+
+    @classmethod
+    def of(
+        cls, observation: Observation, model: Model, scale: Floats, error: Floats
+    ) -> TuningProblem:
+        """The problem of an observation, for the whole model."""
+        depth = observation.depths()
+        deep = depth > _FAINTEST
+        chosen, depth = observation.lines[deep], depth[deep]
+        groups = LineGroups(chosen, np.arange(chosen.size + 1))
+        cells = cells_of(*observation.model.wavelength[[0, -1]], model.reference[chosen])
+        patterns = np.zeros((chosen.size, 3, 3, 2))
+        for k in range(3):
+            patterns[:, k, k] = np.stack([np.ones_like(depth), depth], axis=1)
+        flat = patterns.reshape(3 * chosen.size, 6)
+        return cls(observation, groups, cells, flat, np.maximum(scale, _LEAST), error)
+
+    def solved(self, information: Information, times: float) -> Unknowns:
+        """The most probable unknowns, for errors of single lines times a factor."""
+        single = np.maximum(times * self.scale, _LEAST) ** -2.0
+        common = np.repeat(self.scale**-2.0, 2)
+        continuum = len(information.dense) - common.size
+        precision = np.concatenate([common, np.full(continuum, 1e-12)])
+        nothing = np.zeros(precision.size)
+        return information.solved(np.tile(single, len(self.lines)), precision, nothing)
+
+    def changes(self, lines: Floats, common: Floats, count: int) -> Floats:
+        """Changes (C, 3) of all `count` lines, in ln, km/s and ln."""
+        found = np.zeros((count, 3))
+        found[self.lines.members] = (lines + self.patterns @ common).reshape(-1, 3)
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Linearised:
+    """A tuning problem linearised about some changes.
+
+    Attributes
+    ----------
+    problem : TuningProblem
+        The problem.
+    prediction : Predicted
+        The flux with the changes.
+    windows : tuple of Window
+        Its derivatives.
+    weight : (Q,)
+        Weights of the pixels.
+    present : (3 n,), (6,)
+        The changes: of single lines, and common ones.
+    """
+
+    problem: TuningProblem
+    prediction: Predicted
+    windows: tuple[Window, ...]
+    weight: Floats
+    present: tuple[Floats, Floats]
+
+    def information(self, used: Bools | None = None) -> Information:
+        """The information of all pixels, or of those used (Q,)."""
+        weight = self.weight if used is None else self.weight * used
+        # derivatives belong to one continuum, whatever pixels are used
+        return information_of(
+            self.prediction,
+            self.windows,
+            self.problem.cells,
+            weight,
+            self.problem.patterns,
+            self.present,
+            self.continuum,
+        )
+
+    @property
+    def continuum(self) -> Floats:
+        """Coefficients of the continuum, from all pixels."""
+        return self.prediction.continuum(self.weight)
+
+    def residual(self, estimate: Unknowns) -> Floats:
+        """Data minus model (Q,), in units of the continuum, with unknowns of a solution."""
+        prediction, observation = self.prediction, self.prediction.observation
+        level = prediction.level(self.continuum)
+        lines = estimate.lines - self.present[0]
+        common = estimate.dense[: len(self.present[1])] - self.present[1]
+        moved = lines + self.problem.patterns @ common
+        by_lines = np.zeros(level.size)
+        for window in self.windows:
+            rows = slice(3 * window.lines.start, 3 * window.lines.stop)
+            by_lines[window.pixels] = window.slopes @ moved[rows]
+        of_continuum = observation.basis @ estimate.dense[len(self.present[1]) :]
+        left = observation.flux / level - prediction.flux - by_lines
+        return left - of_continuum * prediction.flux / level
+
+
+def linearised(problem: TuningProblem, present: tuple[Floats, Floats], count: int) -> Linearised:
+    """Return a problem linearised about some changes, for a whole model of `count` lines.
+
+    Pixels that the changed lines miss by far have less weight.
+    """
+    observation = problem.observation
+    found = observation.predicted(problem.changes(*present, count))
+    prediction = replace(found, slopes=found.slopes[:0])  # the parameters are fixed
+    weight = problem.error**-2.0
+    if present[0].any():
+        left = observation.flux - prediction.level(prediction.continuum(weight)) * prediction.flux
+        distance = np.abs(left) / problem.error
+        weight = weight * np.minimum(_OUTLIER / np.maximum(distance, 1e-12), 1.0) ** 2
+    windows = tuple(windows_of(prediction, problem.cells, problem.lines))
+    return Linearised(problem, prediction, windows, weight, present)
 
 
 def most_probable(
-    likelihood: Likelihood,
-    theta: Floats,
-    allowed: AllowedChanges,
-    times: float,
-    start: FittedChanges | None = None,
-) -> FittedChanges:
-    """Fit the changes of lines at θ (K,), with the weights of the likelihood.
-
-    The fit starts from no change, or from an earlier solution.
-    """
-    nothing = jnp.zeros_like(allowed.scale), jnp.zeros((allowed.common.shape[1], 3))
-    forward, data, at, fixed = likelihood.arguments(theta)
-    unknown = _descend(
-        forward,
-        data,
-        at,
-        fixed,
-        allowed,
-        jnp.float32(times),
-        nothing if start is None else start.unknown,
-        _STEPS if start is None else _MORE,
-        likelihood.form,
-    )
-    changes = allowed.changes(unknown, jnp.float32(times))
-    return FittedChanges(np.asarray(changes, np.float64), unknown)
+    problem: TuningProblem, times: float, count: int, steps: int = _STEPS
+) -> tuple[Floats, Floats]:
+    """Return the most probable changes of single lines (3 n,) and common ones (6,)."""
+    present = np.zeros(3 * len(problem.lines)), np.zeros(problem.patterns.shape[1])
+    for _ in range(steps):
+        at = linearised(problem, present, count)
+        estimate = problem.solved(at.information(), times)
+        present = estimate.lines, estimate.dense[: len(present[1])]
+    return present
 
 
-@partial(jax.jit, static_argnames="form")
-def _descend(
-    forward: ForwardModel,
-    data: Data,
-    theta: Array,
-    fixed: dict[str, Array],
-    allowed: AllowedChanges,
-    times: Array,
-    start: tuple[Array, Array],
-    steps: int,
-    form: ForwardForm,
-) -> tuple[Array, Array]:
-    """The unknowns after a number of Gauss–Newton steps."""
-    Unknown = tuple[Array, Array]
-
-    def residual(unknown: Unknown) -> Array:
-        lines = _changed(forward, allowed.changes(unknown, times))
-        return whitened_residual(lines, data, theta, fixed, form)
-
-    def cost(unknown: Unknown) -> Array:
-        return jnp.sum(residual(unknown) ** 2) + sum(jnp.sum(one**2) for one in unknown)
-
-    def step(_: Array, unknown: Unknown) -> Unknown:
-        value, push = jax.linearize(residual, unknown)
-        pull = jax.linear_transpose(push, unknown)
-
-        def normal(direction: Unknown) -> Unknown:
-            (curved,) = pull(push(direction))
-            return jax.tree.map(jnp.add, curved, direction)
-
-        (slope,) = pull(value)
-        descent = jax.tree.map(lambda g, u: -(g + u), slope, unknown)
-        change, _ = cg(normal, descent, tol=_TOLERANCE, maxiter=_PRODUCTS)
-        # A full step, or a shorter one if that lowers the cost more.
-        lengths = jnp.array([1.0, 0.5, 0.25, 0.0])
-        costs = jax.lax.map(lambda length: cost(_moved(unknown, change, length)), lengths)
-        return _moved(unknown, change, lengths[jnp.argmin(costs)])
-
-    return jax.lax.fori_loop(0, steps, step, start)
-
-
-def _moved(start: tuple[Array, Array], change: tuple[Array, Array], length: Array) -> Any:
-    return jax.tree.map(lambda u, c: u + length * c, start, change)
+def tuned_changes(problem: TuningProblem, present: tuple[Floats, Floats], model: Model) -> Floats:
+    """Return changes (C, 3) of the lines of the whole model, in ln, Å and ln."""
+    changes = problem.changes(*present, len(model.reference))
+    return in_angstroms(changes, model.reference, slice(None))

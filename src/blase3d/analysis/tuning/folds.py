@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,12 +61,25 @@ def held_out(
 
     `residual_without` returns data minus model (P,), untuned and tuned, with pixels (P,) masked.
     """
+    untuned, tuned = rms_held_out(wavelength, good, length, residual_without)
+    return HeldOut(untuned, tuned, float(length))
+
+
+def rms_held_out(
+    wavelength: Floats,
+    good: Bools,
+    length: float,
+    residuals_without: Callable[[Bools], Sequence[Floats]],
+) -> list[float]:
+    """rms over all pixels, each masked once, of several residuals.
+
+    `residuals_without` returns the residuals, each (P,), with pixels (P,) masked.
+    """
     fold = folds_of(wavelength, length)
-    sums = np.zeros(2)
+    sums: list[Floats] = []
     for k in range(FOLDS):
         out = (fold == k) & good
         if out.any() and (good & ~out).any():
-            residuals = residual_without(out)
-            sums += [float(np.sum(one[out] ** 2)) for one in residuals]
-    untuned, tuned = np.sqrt(sums / good.sum())
-    return HeldOut(float(untuned), float(tuned), float(length))
+            residuals = residuals_without(out)
+            sums.append(np.array([np.sum(one[out] ** 2) for one in residuals]))
+    return np.sqrt(np.sum(sums, axis=0) / good.sum()).tolist()

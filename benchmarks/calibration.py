@@ -1,0 +1,190 @@
+"""Calibration: labels of stars that were left out, and changes of lines that are known.
+
+    python benchmarks/calibration.py real --model vis.zip --json calibration.json
+    python benchmarks/calibration.py simulated --model opt.zip
+
+`real` calibrates a model with the stars of `stars.ecsv` that lie within it. Each star is then
+inferred, with default settings, by the model as it is and as the other stars calibrate it. Printed
+are the errors against the literature, their mean and scatter over dwarfs and subgiants from 4800 to
+6500 K, each star counted once, and the range of the Sun over spectrographs.
+
+`simulated` takes stars from the model with lines changed at random by known amounts, labels of the
+literature with errors, and noise. It compares changes found with true ones for lines of several
+depths, their errors with those stated, and the labels of the stars left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+import blase3d as b3
+from blase3d.analysis.calibration import Calibrated, KnownStar, calibrate, read_known_stars
+from blase3d.analysis.calibration.changes import with_changes
+from blase3d.runtime.units import SPEED_OF_LIGHT
+
+STARS = Path(__file__).parent / "stars.ecsv"
+DWARFS = {"teff": (4800.0, 6500.0), "logg": (3.5, 5.0)}
+ERRORS = {"teff": 30.0, "logg": 0.03, "feh": 0.03}
+RESOLUTION, SNR = 60_000.0, 150.0
+DEPTHS = ((0.01, 0.05), (0.05, 0.15), (0.15, 0.4), (0.4, 1.0))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Does calibration help stars left out?")
+    parser.add_argument("what", choices=["real", "simulated"])
+    parser.add_argument("--model", type=Path, required=True, help="made by blase3d build")
+    parser.add_argument("--table", type=Path, default=STARS, help="stars of known labels")
+    parser.add_argument("--save", type=Path, help="calibrated model")
+    parser.add_argument("--stars", type=int, default=6, help="simulated stars")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    model = b3.load_model(args.model, calibrated=False)
+    start = time.process_time()
+    if args.what == "real":
+        known = read_known_stars(args.table, model.label_names)
+        found = calibrate(known, model)
+        rows = [*left_out(known, found)]
+        print_real(rows, model.label_names)
+    else:
+        known, truth = simulated(model, args.stars, args.seed)
+        found = calibrate(known, model)
+        rows = recovered(found, truth, model)
+        print_simulated(rows, found)
+    print(f"factor {found.best.times:g}; {time.process_time() - start:.0f} s of CPU time")
+    if args.save is not None:
+        b3.save_model(found.model, args.save)
+    if args.json is not None:
+        args.json.write_text(json.dumps({"rows": rows, **found.to_dict()}, indent=1))
+
+
+def left_out(known: list[KnownStar], found: Calibrated) -> list[dict[str, Any]]:
+    """Labels of every spectrum by the model as it is, and as the other stars calibrate it."""
+    rows = []
+    for one in known:
+        if one.name in found.left_aside:
+            continue
+        models = found.model.uncalibrated(), found.model_without(one.star)
+        given = {"resolution": one.fixed["resolution"]} if "resolution" in one.fixed else {}
+        answers = [b3.infer(one.read(), model, fixed=given) for model in models]
+        rows.append(
+            {
+                "star": one.star,
+                "file": Path(one.name).name,
+                "literature": one.labels,
+                "before": {n: (e.value, e.sigma) for n, e in answers[0].labels.items()},
+                "after": {n: (e.value, e.sigma) for n, e in answers[1].labels.items()},
+            }
+        )
+    return rows
+
+
+def print_real(rows: list[dict[str, Any]], names: tuple[str, ...]) -> None:
+    table = Table(title="label − literature: as it is → calibrated by the other stars")
+    for column in ("star", "file", *names):
+        table.add_column(column)
+    for row in rows:
+        cells = []
+        for name in names:
+            known = row["literature"].get(name)
+            pair = [row[when][name][0] for when in ("before", "after")]
+            digits = 0 if name == "teff" else 2
+            cells.append(
+                "" if known is None else " → ".join(f"{v - known[0]:+.{digits}f}" for v in pair)
+            )
+        table.add_row(row["star"], row["file"], *cells)
+    Console(width=130).print(table)
+    for when in ("before", "after"):
+        for name in names:
+            errors = errors_by_star(rows, name, when)
+            if errors:
+                means = [np.mean(v) for v in errors.values()]
+                print(
+                    f"{when}: {name}: mean {np.mean(means):+.3f}, scatter {np.std(means):.3f} of "
+                    f"{len(means)} stars; range over spectra of one star at most "
+                    f"{max(np.ptp(v) for v in errors.values()):.3f}"
+                )
+
+
+def errors_by_star(rows: list[dict[str, Any]], name: str, when: str) -> dict[str, list[float]]:
+    errors = defaultdict(list)
+    for row in rows:
+        known = row["literature"]
+        inside = all(low <= known[n][0] <= high for n, (low, high) in DWARFS.items() if n in known)
+        if inside and name in known:
+            errors[row["star"]].append(row[when][name][0] - known[name][0])
+    return errors
+
+
+def simulated(model: b3.Model, count: int, seed: int) -> tuple[list[KnownStar], np.ndarray]:
+    """Stars of changed lines, and the changes (C, 3) in ln, km/s and ln."""
+    rng = np.random.default_rng(seed)
+    truth = rng.standard_t(4, size=(model.reference.size, 3)) * np.array([0.2, 0.15, 0.05])
+    in_model = truth.copy()
+    in_model[:, 1] *= model.reference / SPEED_OF_LIGHT
+    changed = with_changes(model, in_model)
+    stars = []
+    for k in range(count):
+        labels = {
+            n: rng.uniform(low + 0.15 * (high - low), high - 0.15 * (high - low))
+            for n, (low, high) in model.bounds.items()
+        }
+        flux = np.asarray(changed.flux(**labels, rv=5.0, vmac=3.0, resolution=RESOLUTION))
+        noisy = flux.astype(float) + rng.normal(size=flux.size) / SNR
+        error = np.full(flux.size, 1.0 / SNR)
+        spectrum = b3.Spectrum(model.wavelength, noisy, error=error, resolution=RESOLUTION)
+        errors = {n: ERRORS.get(n, 0.03) for n in labels}
+        known = {n: (v + rng.normal() * errors[n], errors[n]) for n, v in labels.items()}
+        stars.append(KnownStar(f"star {k}", spectrum, known, {"vsini": 0.0, "vmac": 3.0}))
+    return stars, truth
+
+
+def recovered(found: Calibrated, truth: np.ndarray, model: b3.Model) -> list[dict[str, Any]]:
+    """Changes found against true ones, for lines of several depths."""
+    depth = model.lines(**found.reference_labels).central_depth(model.recipe.composition)
+    rows = []
+    for low, high in DEPTHS:
+        chosen = (depth >= low) & (depth < high) & (found.stars > 0)
+        row: dict[str, Any] = {"depth": (low, high), "lines": int(chosen.sum())}
+        for k, name in enumerate(("strength", "shift", "width")):
+            true, got = truth[chosen, k], found.changes[chosen, k]
+            pull = (got - true) / found.sigma[chosen, k]
+            row[name] = {
+                "correlation": float(np.corrcoef(true, got)[0, 1]),
+                "rms_left": float(np.sqrt(np.mean((got - true) ** 2) / np.mean(true**2))),
+                "within_one_sigma": float(np.mean(np.abs(pull) < 1.0)),
+            }
+        rows.append(row)
+    return rows
+
+
+def print_simulated(rows: list[dict[str, Any]], found: Calibrated) -> None:
+    table = Table(title="correlation with the true change (rms left; share within one sigma)")
+    for column in ("depth", "lines", "strength", "shift", "width"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        cells = [
+            f"{x['correlation']:.2f} ({x['rms_left']:.2f}; {x['within_one_sigma']:.2f})"
+            for x in (row[name] for name in ("strength", "shift", "width"))
+        ]
+        table.add_row(f"{row['depth'][0]}–{row['depth'][1]}", str(row["lines"]), *cells)
+    console = Console(width=130)
+    console.print(table)
+    for trial in found.trials:
+        print(
+            f"times {trial.times:g}: misfit {trial.misfit:.3f}, label error {trial.label_error:.2f}"
+            " of stars left out"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+"""Calibration: the lines of a model corrected by observed stars of known labels.
+
+    table of stars ─► observations ─► joint changes of lines ─► stars left out ─► calibrated model
+      known_stars       observation     joint, information        left_out          corrections
+
+A wrong oscillator strength is wrong for all stars. Changes of single lines are sought that all
+stars share, together with the parameters of each star, whose labels are free within the errors of
+the literature. They are taken as far as they improve stars that were left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import InputError
+from ...model.line_calibration import LineCalibration
+from ...model.model import Model
+from ...runtime.arrays import DEFAULT_FLOATING_POINT, Floats
+from ...runtime.precision import in_float32
+from ...runtime.progress import Progress, silent
+from .changes import Scales, in_angstroms, with_changes
+from .joint import ensemble_of, fitted
+from .known_stars import KnownStar, observation_of, read_known_stars
+from .left_out import CalibrationTrial, best_of, leave_stars_out
+
+__all__ = ["Calibrated", "CalibrationTrial", "KnownStar", "Scales", "calibrate", "read_known_stars"]
+
+
+@dataclass(frozen=True, eq=False)
+class Calibrated:
+    """A model calibrated with stars.
+
+    Attributes
+    ----------
+    model : Model
+        The model with its lines changed, equally at all labels; unchanged if nothing helps.
+    changes, sigma : (C, 3)
+        Changes of ln area, wavelength (km/s) and ln width of every line, and their errors.
+    stars : (C,)
+        Number of stars that constrain the strength of each line.
+    trials : tuple of CalibrationTrial
+        All factors of the changes that were tried on stars left out.
+    best : CalibrationTrial
+        The chosen one.
+    left_aside : dict of str
+        Spectra that could not be used, and why.
+    changes_without : dict of (C, 3)
+        For each star, the changes that the others teach, before the factor.
+    """
+
+    model: Model
+    changes: Floats
+    sigma: Floats
+    stars: Floats
+    trials: tuple[CalibrationTrial, ...]
+    best: CalibrationTrial
+    left_aside: dict[str, str]
+    changes_without: dict[str, Floats]
+
+    def model_without(self, star: str) -> Model:
+        """The model as the other stars alone calibrate it, with the chosen factor."""
+        model = self.model.uncalibrated()
+        changes = self.best.times * self.changes_without[star]
+        return with_changes(model, in_angstroms(changes, model.reference, slice(None)))
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the labels."""
+        return self.model.label_names
+
+    @property
+    def reference_labels(self) -> dict[str, float]:
+        """Labels, as known, of the first star: those at which lines are described."""
+        first = self.trials[0].spectra[0]
+        inside = {
+            name: np.clip(first.labels[name], *self.model.bounds[name]) for name in first.labels
+        }
+        known = {
+            name: np.clip(v, *self.model.bounds[name]) for name, (v, _) in first.literature.items()
+        }
+        return {name: float(known.get(name, value)) for name, value in inside.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The numbers, for JSON and for the meta of the model."""
+        strong = self.stars > 0
+        return {
+            "times": self.best.times,
+            "trials": [trial.to_dict() for trial in self.trials],
+            "lines_constrained": int(strong.sum()),
+            "rms_changes": np.sqrt(np.mean(self.changes[strong] ** 2, axis=0)).tolist()
+            if strong.any()
+            else [0.0, 0.0, 0.0],
+            "left_aside": dict(self.left_aside),
+        }
+
+
+@in_float32
+@DEFAULT_FLOATING_POINT
+def calibrate(
+    stars: str | Path | Sequence[KnownStar],
+    model: Model,
+    *,
+    scales: Scales | None = None,
+    progress: Progress = silent,
+    command: str = "",
+    **options: Any,
+) -> Calibrated:
+    """Correct the lines of a model by stars of known labels.
+
+    Parameters
+    ----------
+    stars : path or sequence of KnownStar
+        The stars, or a table of them (`read_known_stars`).
+    model : Model
+        The model; a calibrated one is calibrated again from the lines of its library.
+    scales : Scales, optional
+        Typical errors of the lines of the library, before the stars are asked.
+    command : str
+        Command that is noted in the model.
+    **options
+        Fields of `Options`, as for `infer`.
+
+    Returns
+    -------
+    Calibrated
+
+    Raises
+    ------
+    InputError
+        The table cannot be read, or stars cannot be compared with the model: fewer than two are
+        left.
+    """
+    model = model.uncalibrated()
+    known = _listed(stars, model)
+    observations, widths, left_aside = [], [], {}
+    for done, one in enumerate(known):
+        progress("stars", done, len(known))
+        try:
+            observation, width = observation_of(one, model, options)
+        except InputError as failure:
+            left_aside[one.name] = str(failure)
+            continue
+        observations.append(observation)
+        widths.append(width)
+    progress("stars", len(known), len(known))
+    names = {one.star for one in observations}
+    if len(names) < 2:
+        raise InputError(
+            f"got {len(names)} stars that the model can be calibrated with, expected two or more "
+            f"({'; '.join(left_aside.values()) or 'all spectra are of one star'}); add stars, or "
+            "use blase3d tune for one star."
+        )
+    literature = {one.star: one.labels for one in known}
+    ensemble = ensemble_of(tuple(observations), literature, model, scales or Scales())
+    fit = fitted(ensemble, tuple(widths), progress)
+    without = {star: fit.without(star) for star in ensemble.stars}
+    trials = leave_stars_out(fit, without, progress=progress)
+    best = best_of(trials)
+    changes, counts = best.times * fit.changes(), fit.stars_per_line()
+    sigma = fit.sigma(best.times)
+    found = Calibrated(model, changes, sigma, counts, trials, best, left_aside, without)
+    meta = {
+        "stars": _star_list(known, left_aside),
+        "date": datetime.now(UTC).date().isoformat(),
+        "command": command,
+        **found.to_dict(),
+    }
+    return replace(found, model=_calibrated_model(found, meta)) if best.times else found
+
+
+def _listed(stars: str | Path | Sequence[KnownStar], model: Model) -> list[KnownStar]:
+    if isinstance(stars, (str, Path)):
+        return read_known_stars(stars, model.label_names)
+    return list(stars)
+
+
+def _star_list(known: list[KnownStar], left_aside: dict[str, str]) -> list[dict[str, Any]]:
+    """Stars and literature as the model notes them: names of files without their folder."""
+    return [
+        {"star": one.star, "file": Path(one.name).name, "labels": {**one.labels}, **one.fixed}
+        for one in known
+        if one.name not in left_aside
+    ]
+
+
+def _calibrated_model(found: Calibrated, meta: dict[str, Any]) -> Model:
+    """The model with its lines changed, which says by what and how well they are known."""
+    model = found.model
+    changes, sigma = (
+        in_angstroms(each, model.reference, slice(None)).astype(np.float32)
+        for each in (found.changes, found.sigma)
+    )
+    calibration = LineCalibration(changes, sigma, found.stars.astype(np.int32))
+    return replace(
+        with_changes(model, changes),
+        calibration=calibration,
+        meta={**model.meta, "calibration": meta},
+    )

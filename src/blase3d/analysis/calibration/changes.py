@@ -1,0 +1,73 @@
+"""Changes of lines: the quantities that can change, their typical errors, and changed models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ...errors import InputError
+from ...model.model import Model
+from ...runtime.arrays import Floats, Integers
+from ...runtime.units import SPEED_OF_LIGHT
+
+QUANTITIES = ("strength", "shift", "width")
+"""Quantities of a line that can change: ln area, wavelength, and both ln widths equally."""
+
+
+@dataclass(frozen=True)
+class Scales:
+    """Typical errors of the lines of a library, as standard deviations.
+
+    Attributes
+    ----------
+    strength : float
+        Error of ln a: oscillator strengths are often wrong by 0.1 to 0.2 dex.
+    shift : float
+        Error of the wavelength, km/s: laboratory wavelengths and convection.
+    width : float
+        Error of ln width: damping and turbulence.
+    """
+
+    strength: float = 0.4
+    shift: float = 0.3
+    width: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not 0.0 <= value < np.inf:
+                raise InputError(
+                    f"got {value:g} for the typical error of {name}, expected zero or more; "
+                    "correct it."
+                )
+
+    def of(self, names: tuple[str, ...] = QUANTITIES) -> Floats:
+        """The errors (3,) in the order of `QUANTITIES`, zero for those not in `names`."""
+        return np.array([getattr(self, name) if name in names else 0.0 for name in QUANTITIES])
+
+
+def check_quantities(names: tuple[str, ...]) -> None:
+    """Raise InputError unless all names are among `QUANTITIES`."""
+    if unknown := set(names) - set(QUANTITIES):
+        raise InputError(
+            f"got {', '.join(sorted(unknown))} to adjust, expected some of "
+            f"{', '.join(QUANTITIES)}; correct the names."
+        )
+
+
+def with_changes(model: Model, changes: Floats) -> Model:
+    """The model with its lines changed by (C, 3), in ln, Å and ln, equally at all labels."""
+    strength, shift, width = np.asarray(changes, np.float32).T
+    lines = model.line_grid
+    base = lines.base + np.stack([shift, strength, width, width], axis=1)
+    return model.with_lines(replace(lines, base=base))
+
+
+def in_angstroms(changes: Floats, reference: Floats, lines: Integers | slice) -> Floats:
+    """The changes of some lines in ln, Å and ln, from (C, 3) in ln, km/s and ln.
+
+    `reference` has the wavelengths of these lines, Å.
+    """
+    found = changes[lines].copy()
+    found[:, 1] *= reference / SPEED_OF_LIGHT
+    return found

@@ -1,0 +1,377 @@
+"""Changes of lines from all observations together, with errors that the ensemble teaches.
+
+The change of line l in a quantity k (ln area, wavelength, ln width) in a star s is
+
+    δ_lk + Σ_m F_lm V_km + Σ_m F_lm(s) V_km(s),      F_lm = 1, depth of the line
+
+δ belongs to the line, V to all lines in all stars, and V(s) to all lines in one star: a
+microturbulence or a departure from LTE that differs from the library's. Only δ and V change the
+model. Priors are normal; that of δ has the tails of Student's t. Its scale, for classes of lines of
+similar depth, maximises the marginal likelihood (empirical Bayes, with the fixed point of MacKay
+1992, Neural Computation 4, 415): (sum of δ²) over (number of lines that the data determine).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import reduce
+
+import numpy as np
+
+from ...model.model import Model
+from ...runtime.arrays import Bools, Floats, Integers
+from ...runtime.progress import Progress, silent
+from ..line_table import main_components
+from .cells import Cells, LineGroups, cells_of, groups_of
+from .changes import Scales
+from .information import Information, Unknowns, information_of, windows_of
+from .observation import Observation, weights_of
+
+_FAINTEST = 0.002
+"""Least central depth, in any of the stars, of lines that are changed."""
+_CLASSES = np.array([0.02, 0.05, 0.12, 0.3])
+"""Depths between classes of lines."""
+_PRIOR_COUNT = 5.0
+"""Lines as many as which the typical errors count in the scale of a class."""
+_TAILS = 4.0
+"""Degrees of freedom of Student's t of the changes of lines."""
+_OF_A_STAR = 0.25
+"""Typical change that lines of one star have in common, relative to the typical error of a line."""
+_ROUNDS, _ITERATIONS = 3, 5
+"""Linearisations, and iterations for the scales in each."""
+_LARGEST = np.array([1.0, 3.0, 0.5])
+"""Largest change of a line in one linearisation: ln, km/s, ln."""
+_STEPS = {"rv": 1.0, "vsini": 2.0, "vmac": 2.0, "resolution": 5000.0}
+"""Typical changes of parameters between linearisations, which keep degenerate ones in place."""
+_COMMON = ((0, 0), (0, 1), (1, 1), (2, 0), (2, 1))
+"""Common changes: index of the quantity, and 0 for equal changes, 1 for changes with the depth.
+Equal shifts of all lines are velocities of the stars."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """Observations, what is known of their stars, and the lines that may change.
+
+    Attributes
+    ----------
+    observations : tuple of Observation
+        The spectra.
+    literature : dict
+        Known labels of each star: value and error by name.
+    count : int
+        Number of lines of the whole model.
+    chosen : LineGroups
+        The n groups of lines that may change.
+    depth : (n,)
+        Largest central depth of each in any of the stars.
+    cells : Cells
+        The groups in cells.
+    scales : Scales
+        Typical errors of lines, before the ensemble is asked.
+    """
+
+    observations: tuple[Observation, ...]
+    literature: dict[str, dict[str, tuple[float, float]]]
+    count: int
+    chosen: LineGroups
+    depth: Floats
+    cells: Cells
+    scales: Scales
+
+    @property
+    def stars(self) -> tuple[str, ...]:
+        """Names of the stars, each once."""
+        return tuple(dict.fromkeys(one.star for one in self.observations))
+
+    def common(self, depth: Floats) -> Floats:
+        """Patterns (3 n, M) of the changes that lines of some depth (n,) have in common."""
+        patterns = np.zeros((depth.size, 3, len(_COMMON)))
+        for m, (quantity, with_depth) in enumerate(_COMMON):
+            patterns[:, quantity, m] = depth if with_depth else 1.0
+        return patterns.reshape(3 * depth.size, -1)
+
+    def depths(self, observation: Observation) -> Floats:
+        """Central depths (n,) of the lines in one star; zero beyond its spectrum."""
+        depth = np.zeros(self.count)
+        depth[observation.lines] = observation.depths()
+        return depth[self.chosen.heads]
+
+    def full(self, lines: Floats) -> Floats:
+        """Changes (C, 3) of all lines of the model, from (3 n,) of the chosen ones."""
+        changes = np.zeros((self.count, 3))
+        changes[self.chosen.members] = lines.reshape(-1, 3)[self.chosen.number]
+        return changes
+
+
+def ensemble_of(
+    observations: tuple[Observation, ...],
+    literature: dict[str, dict[str, tuple[float, float]]],
+    model: Model,
+    scales: Scales,
+) -> Ensemble:
+    """Return the ensemble of observations, for the whole model."""
+    count = len(model.reference)
+    depth = np.zeros(count)
+    for one in observations:
+        depth[one.lines] = np.maximum(depth[one.lines], one.depths())
+    deepest = max(observations, key=lambda one: float(one.depths().sum()))
+    main = main_components(model.lines(**deepest.labels()))
+    heads = np.flatnonzero((depth > _FAINTEST) & (main == np.arange(count)))
+    cells = cells_of(*model.wavelength[[0, -1]], model.reference[heads])
+    chosen = groups_of(heads, main)
+    return Ensemble(observations, literature, count, chosen, depth[heads], cells, scales)
+
+
+@dataclass(frozen=True, eq=False)
+class LinePrior:
+    """Scales of the changes of lines.
+
+    Attributes
+    ----------
+    group : (n,)
+        Class of each line.
+    scale : (classes, 3)
+        Scale of Student's t of each class and quantity.
+    tail : (n, 3)
+        Factor of the inverse variance of each line: below one for lines that are wrong by far.
+    """
+
+    group: Integers
+    scale: Floats
+    tail: Floats
+
+    @property
+    def precision(self) -> Floats:
+        """Inverse variances (3 n,) of the changes."""
+        return (self.tail / self.scale[self.group] ** 2).ravel()
+
+    def learnt(self, lines: Floats, variance: Floats, typical: Floats) -> LinePrior:
+        """The prior that changes (3 n,) with posterior variances (3 n,) teach."""
+        square, variance = lines.reshape(-1, 3) ** 2, variance.reshape(-1, 3)
+        determined = np.clip(1.0 - variance * self.precision.reshape(-1, 3), 0.0, 1.0)
+        classes = len(self.scale)
+        sums = _by_class(self.group, self.tail * square, classes)
+        counts = _by_class(self.group, determined, classes)
+        scale = np.sqrt(
+            (sums + _PRIOR_COUNT * typical**2) / np.maximum(counts + _PRIOR_COUNT, 1e-12)
+        )
+        known = np.maximum(scale, 1e-3 * typical)
+        tail = (_TAILS + 1.0) / (_TAILS + (square + variance) / known[self.group] ** 2)
+        return replace(self, scale=known, tail=tail)
+
+
+def _by_class(group: Integers, values: Floats, count: int) -> Floats:
+    """Sums (count, 3) over classes of values (n, 3)."""
+    return np.stack([np.bincount(group, column, count) for column in values.T], axis=1)
+
+
+def first_prior(depth: Floats, scales: Scales) -> LinePrior:
+    """Return the prior of lines of some depths (n,) with typical errors."""
+    group = np.digitize(depth, _CLASSES)
+    scale = np.tile(scales.of(), (len(_CLASSES) + 1, 1))
+    return LinePrior(group, scale, np.ones((depth.size, 3)))
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """The unknowns that are not of single lines: common changes, and parameters.
+
+    Attributes
+    ----------
+    columns : tuple of (g,)
+        Indices, among all, of the dense unknowns of each observation.
+    precision, mean : (G,)
+        Their prior.
+    """
+
+    columns: tuple[Integers, ...]
+    precision: Floats
+    mean: Floats
+
+    @property
+    def count(self) -> int:
+        """Number of dense unknowns."""
+        return self.precision.size
+
+
+def dense_of(ensemble: Ensemble) -> Dense:
+    """Return the dense unknowns of an ensemble at its present parameters."""
+    common = np.array([ensemble.scales.of()[k] for k, _ in _COMMON])
+    known: dict[tuple[str, object], int] = {}
+    precision, mean = list(common**-2.0), [0.0] * len(common)
+
+    def index(key: tuple[str, object], weight: float, at: float = 0.0) -> int:
+        if key not in known:
+            known[key] = len(precision)
+            precision.append(weight)
+            mean.append(at)
+        return known[key]
+
+    columns = []
+    for number, one in enumerate(ensemble.observations):
+        here = list(range(len(common)))
+        for m, size in enumerate(_OF_A_STAR * common):
+            here.append(index((one.star, m), size**-2.0))
+        for name, value in zip(one.names, one.theta, strict=True):
+            if name in one.model.label_names:
+                here.append(index((one.star, name), *_label_prior(ensemble, one, name, value)))
+            else:
+                here.append(index((one.star, (number, name)), _STEPS.get(name, 1.0) ** -2.0))
+        for k in range(one.basis.shape[1]):
+            here.append(index((one.star, (number, k)), 1e-12))
+        columns.append(np.array(here))
+    return Dense(tuple(columns), np.array(precision), np.array(mean))
+
+
+def _label_prior(
+    ensemble: Ensemble, one: Observation, name: str, value: float
+) -> tuple[float, float]:
+    """Inverse variance and mean of the change of a label."""
+    if name in ensemble.literature[one.star]:
+        known, error = ensemble.literature[one.star][name]
+        return error**-2.0, known - value
+    low, high = one.model.bounds[name]
+    return (0.25 * (high - low)) ** -2.0, 0.0
+
+
+def combined(
+    parts: tuple[Information, ...], dense: Dense, keep: Bools | None = None
+) -> Information:
+    """Return the information of all observations, or of those kept, on all unknowns."""
+    numbers = range(len(parts)) if keep is None else np.flatnonzero(keep)
+    spread = [parts[k].spread(dense.columns[k], dense.count) for k in numbers]
+    return reduce(Information.plus, spread)
+
+
+@dataclass(frozen=True, eq=False)
+class JointSolution:
+    """The joint solution of an ensemble.
+
+    Attributes
+    ----------
+    ensemble : Ensemble
+        The observations at the parameters of the solution.
+    prior : LinePrior
+        The prior that was learnt.
+    dense : Dense
+        The dense unknowns.
+    parts : tuple of Information
+        Information of each observation, on its dense unknowns.
+    estimate : Unknowns
+        The solution.
+    weights : tuple of (Q,)
+        Inverse variances of the pixels of each observation.
+    """
+
+    ensemble: Ensemble
+    prior: LinePrior
+    dense: Dense
+    parts: tuple[Information, ...]
+    estimate: Unknowns
+    weights: tuple[Floats, ...]
+
+    def changes(self, estimate: Unknowns | None = None) -> Floats:
+        """Changes (C, 3) of the lines of the model: of single lines, and common to all stars."""
+        found = self.estimate if estimate is None else estimate
+        patterns = self.ensemble.common(self.ensemble.depth)
+        return self.ensemble.full(found.lines + patterns @ found.dense[: patterns.shape[1]])
+
+    def without(self, star: str) -> Floats:
+        """Changes (C, 3) without the observations of a star."""
+        others = np.array([one.star != star for one in self.ensemble.observations])
+        information = combined(self.parts, self.dense, others)
+        dense = self.dense
+        return self.changes(information.solved(self.prior.precision, dense.precision, dense.mean))
+
+    def sigma(self, times: float) -> Floats:
+        """Errors (C, 3) of the lines that are left where changes are made `times` a factor."""
+        patterns = self.ensemble.common(self.ensemble.depth)
+        left = self.estimate.variance(patterns)
+        common = patterns @ self.estimate.dense[: patterns.shape[1]]
+        left += ((1.0 - times) * (self.estimate.lines + common)) ** 2
+        found = np.tile(self.prior.scale[0], (self.ensemble.count, 1))
+        chosen = self.ensemble.chosen
+        found[chosen.members] = np.sqrt(left.reshape(-1, 3))[chosen.number]
+        return found
+
+    def stars_per_line(self) -> Integers:
+        """Number (C,) of stars that determine the strength of each line better than the prior."""
+        counts = np.zeros(len(self.ensemble.chosen), np.int64)
+        for star in self.ensemble.stars:
+            known = np.zeros(3 * counts.size)
+            for one, part in zip(self.ensemble.observations, self.parts, strict=True):
+                if one.star == star:
+                    known += np.concatenate([np.diag(block) for block in part.lines.diagonal])
+            counts += known[::3] > self.prior.scale[self.prior.group, 0] ** -2.0
+        found = np.zeros(self.ensemble.count, np.int64)
+        found[self.ensemble.chosen.members] = counts[self.ensemble.chosen.number]
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    """Changes of lines and amplitudes of common changes so far."""
+
+    lines: Floats
+    shared: Floats
+    of_star: dict[str, Floats] = field(default_factory=dict)
+
+
+def fitted(
+    ensemble: Ensemble, widths: tuple[float, ...], progress: Progress = silent
+) -> JointSolution:
+    """Return the joint solution of an ensemble; `widths` (Å) are those of lines in its spectra."""
+    prior = first_prior(ensemble.depth, ensemble.scales)
+    terms = len(_COMMON)
+    nothing = np.zeros(terms)
+    of_star = dict.fromkeys(ensemble.stars, nothing)
+    state = _State(np.zeros(3 * len(ensemble.chosen)), nothing, of_star)
+    total = _ROUNDS * len(ensemble.observations)
+    for number in range(_ROUNDS):
+        dense = dense_of(ensemble)
+        parts, weights = [], []
+        for done, (one, width) in enumerate(zip(ensemble.observations, widths, strict=True)):
+            progress("linearise", number * len(ensemble.observations) + done, total)
+            part, weight = _linearised(ensemble, one, state, width)
+            parts.append(part)
+            weights.append(weight)
+        information = combined(tuple(parts), dense)
+        for _ in range(_ITERATIONS):
+            estimate = information.solved(prior.precision, dense.precision, dense.mean)
+            prior = prior.learnt(estimate.lines, estimate.variance(), ensemble.scales.of())
+        known = prior, dense, tuple(parts), estimate, tuple(weights)
+        fit = JointSolution(ensemble, *known)
+        if number + 1 < _ROUNDS:
+            ensemble, state = _moved(fit, state)
+    progress("linearise", total, total)
+    return fit
+
+
+def _linearised(
+    ensemble: Ensemble, one: Observation, state: _State, width: float
+) -> tuple[Information, Floats]:
+    shared = ensemble.common(ensemble.depth)
+    patterns = np.column_stack([shared, ensemble.common(ensemble.depths(one))])
+    amplitudes = np.concatenate([state.shared, state.of_star[one.star]])
+    prediction = one.predicted(ensemble.full(state.lines + patterns @ amplitudes))
+    repeated = sum(other.star == one.star for other in ensemble.observations)
+    weight = weights_of(prediction, repeated, width).weight
+    windows = windows_of(prediction, ensemble.cells, ensemble.chosen)
+    part = information_of(
+        prediction, windows, ensemble.cells, weight, patterns, (state.lines, amplitudes)
+    )
+    return part, weight
+
+
+def _moved(fit: JointSolution, state: _State) -> tuple[Ensemble, _State]:
+    """The ensemble and the state at a solution."""
+    ensemble, terms, dense = fit.ensemble, len(_COMMON), fit.estimate.dense
+    step = (fit.estimate.lines - state.lines).reshape(-1, 3)
+    lines = state.lines + np.clip(step, -_LARGEST, _LARGEST).ravel()
+    of_star, observations = {}, []
+    for one, columns in zip(ensemble.observations, fit.dense.columns, strict=True):
+        found = dense[columns]
+        of_star[one.star] = found[terms : 2 * terms]
+        observations.append(one.at(one.theta + found[2 * terms : 2 * terms + len(one.theta)]))
+    moved = replace(ensemble, observations=tuple(observations))
+    return moved, _State(lines, dense[:terms], of_star)

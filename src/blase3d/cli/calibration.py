@@ -1,0 +1,95 @@
+"""The command calibrate: lines of a model corrected by stars of known labels."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from ..runtime.files import require_writable
+from . import options
+from .support import complain, out, print_json, progress_bars, write_table
+
+if TYPE_CHECKING:
+    from ..analysis.calibration import Calibrated
+
+
+def calibrate(
+    stars: Annotated[
+        Path,
+        typer.Argument(
+            metavar="STARS",
+            help="Table of stars, ECSV or CSV: file, star, medium, teff, teff_err, ...",
+        ),
+    ],
+    model_path: Annotated[Path, typer.Option("--model", help="Model: file or name.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Calibrated model file.")],
+    table: Annotated[
+        Path | None, typer.Option(help="Table of the corrections of the lines, ECSV.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Folder of the spectra; that of the table by default.")
+    ] = None,
+    telluric: options.Telluric = None,
+    as_json: options.Json = False,
+) -> None:
+    """Correct the lines of a model by stars of known labels, as far as it helps stars left out.
+
+    Columns of the table: file, each label with its error (teff, teff_err, ...), and optionally
+    star (spectra of one star share it), medium, vsini, vmac, resolution.
+
+    Example: blase3d calibrate stars.ecsv --model model.zip -o calibrated.zip --table lines.ecsv
+    """
+    from ..analysis.calibration import calibrate as adjust
+    from ..analysis.calibration import read_known_stars
+    from ..analysis.calibration.corrections import corrections_table
+    from ..model.model_file import load_model, save_model
+
+    for path in filter(None, (output, table)):
+        require_writable(path)
+    model = load_model(model_path)
+    known = read_known_stars(stars, model.label_names, folder)
+    with progress_bars() as progress:
+        found = adjust(
+            known, model, telluric=telluric, progress=progress, command=shlex.join(sys.argv)
+        )
+    save_model(found.model, output)
+    if table is not None and found.model.calibration is not None:
+        write_table(corrections_table(found.model, found.reference_labels), table)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        _print_calibrated(found, output)
+
+
+def _print_calibrated(found: Calibrated, output: Path) -> None:
+    for reason in found.left_aside.values():
+        complain(f"left out: {reason}")
+    table = Table(title="each star left out of the calibration that it is fitted with")
+    names = found.label_names
+    for column in ("star", "changes times", *(f"{name} − literature" for name in names), "misfit"):
+        table.add_column(column, justify="left" if column == "star" else "right")
+    for trial in found.trials:
+        mark = " (chosen)" if trial is found.best else ""
+        for one in trial.spectra:
+            cells = [_difference(one.labels, one.literature, name) for name in names]
+            table.add_row(one.star, f"{trial.times:g}{mark}", *cells, f"{one.misfit:.3f}")
+        table.add_section()
+    out.print(table)
+    constrained = int((found.stars > 0).sum())
+    if found.best.times:
+        out.print(f"{output}: the model, calibrated; stars constrain {constrained} lines.")
+    else:
+        out.print(f"{output}: the model, unchanged: no calibration improves the stars left out.")
+
+
+def _difference(
+    labels: dict[str, float], literature: dict[str, tuple[float, float]], name: str
+) -> str:
+    if name not in literature or name not in labels:
+        return ""
+    return f"{labels[name] - literature[name][0]:+.{0 if name == 'teff' else 3}f}"

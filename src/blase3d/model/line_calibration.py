@@ -1,0 +1,38 @@
+"""What observed stars taught about the lines of a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class LineCalibration:
+    """Changes of C lines that observed stars taught. The lines of the model include them.
+
+    Attributes
+    ----------
+    changes : (C, 3) float32
+        Changes of ln area, wavelength (Å) and ln width, equal at all labels.
+    sigma : (C, 3) float32
+        Standard deviations that remain. Of lines that no star constrains they are the typical
+        errors that the ensemble taught.
+    stars : (C,) int32
+        Number of stars that constrain the strength of each line.
+    """
+
+    changes: NDArray[np.float32]
+    sigma: NDArray[np.float32]
+    stars: NDArray[np.int32]
+
+    def take(self, which: NDArray[np.int64] | NDArray[np.bool_]) -> LineCalibration:
+        """The lines of these indices (or of this mask), in that order."""
+        return LineCalibration(self.changes[which], self.sigma[which], self.stars[which])
+
+    @property
+    def base(self) -> NDArray[np.float32]:
+        """Changes (C, 4) of the parameters of the lines."""
+        strength, shift, width = self.changes.T
+        return np.stack([shift, strength, width, width], axis=1)

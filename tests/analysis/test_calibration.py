@@ -1,0 +1,240 @@
+"""Calibration: changes of lines that are known are found, and stars left out are fitted better."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from toy_models import NODEWISE
+
+from blase3d.analysis.calibration import KnownStar, calibrate, read_known_stars
+from blase3d.analysis.calibration.block_matrix import BlockMatrix
+from blase3d.analysis.calibration.cells import cells_of, groups_of
+from blase3d.analysis.calibration.changes import with_changes
+from blase3d.analysis.calibration.corrections import corrections_table
+from blase3d.errors import InputError
+from blase3d.model.line_calibration import LineCalibration
+from blase3d.model.line_grid import LineGrid
+from blase3d.model.model import Model
+from blase3d.model.model_file import load_model, save_model
+from blase3d.runtime.units import SPEED_OF_LIGHT
+from blase3d.spectra.formats import write_spectrum
+from blase3d.spectra.spectrum import Spectrum
+
+RESOLUTION, SNR = 60_000.0, 200.0
+ERRORS = {"teff": 15.0, "logg": 0.03, "feh": 0.02}
+"""Errors of the literature."""
+AXES = {
+    "teff": np.array([5000.0, 5500.0, 6000.0, 6500.0]),
+    "logg": np.array([4.0, 4.5, 5.0]),
+    "feh": np.array([-0.5, 0.0, 0.5]),
+}
+STARS = (
+    (5300.0, 4.6, 0.1),
+    (5772.0, 4.44, 0.0),
+    (6200.0, 4.3, -0.2),
+    (5600.0, 4.2, 0.2),
+    (6000.0, 4.7, -0.1),
+)
+
+
+@pytest.fixture(scope="module")
+def model():
+    """Lines at random wavelengths, whose strengths follow the labels, each in its way."""
+    rng = np.random.default_rng(3)
+    wavelength = np.round(6300.0 + 0.02 * np.arange(2500), 2)
+    count = 110
+    reference = np.sort(rng.uniform(6300.5, 6349.5, count))
+    ln_area = np.log(0.1) + rng.normal(-1.2, 1.0, count)
+    slopes = np.stack([rng.normal(-0.5, 0.5, count), rng.normal(0.0, 0.15, count)])
+    nodes = np.stack(np.meshgrid(*AXES.values(), indexing="ij"), -1).reshape(-1, 3)
+    t, g, z = (nodes - [5750.0, 4.5, 0.0]).T / np.array([[750.0], [0.5], [0.5]])
+    area = ln_area + t[:, None] * slopes[0] + g[:, None] * slopes[1] + 0.9 * z[:, None]
+    shape = np.zeros((len(nodes), count, 3))
+    shape[..., 1:] = np.log([0.055, 0.015])
+    base = np.zeros((count, 4), np.float32)
+    lines = LineGrid(reference, base, area.astype(np.float32), shape.astype(np.float32))
+    meta = {"library": "toy", "code": "test"}
+    return Model(wavelength, AXES, lines, NODEWISE.replace(residual=None), meta)
+
+
+@pytest.fixture(scope="module")
+def changes(model):
+    """Of ln area, wavelength (Å) and ln width."""
+    size = np.array([0.25, 0.3, 0.05])
+    found = np.random.default_rng(5).normal(size=(len(model.reference), 3)) * size
+    found[:, 1] *= model.reference / SPEED_OF_LIGHT
+    return found
+
+
+def star_of(model, labels, seed, name):
+    """A star of labels, observed with noise, and labels of the literature with errors."""
+    rng = np.random.default_rng(seed)
+    truth = dict(zip(AXES, labels, strict=True))
+    flux = np.asarray(model.flux(**truth, rv=5.0, resolution=RESOLUTION), np.float64)
+    spectrum = Spectrum(
+        model.wavelength,
+        flux + rng.normal(size=flux.size) / SNR,
+        error=np.full(flux.size, 1.0 / SNR),
+        resolution=RESOLUTION,
+    )
+    known = {n: (v + rng.normal() * ERRORS[n], ERRORS[n]) for n, v in truth.items()}
+    return KnownStar(name, spectrum, known, {"vsini": 0.0, "vmac": 0.0})
+
+
+def stars_of(model, labels=STARS):
+    return [star_of(model, each, 10 + k, f"star {k}") for k, each in enumerate(labels)]
+
+
+@pytest.fixture(scope="module")
+def calibrated(model, changes):
+    return calibrate(stars_of(with_changes(model, changes)), model)
+
+
+@pytest.mark.long
+def test_changes_of_lines_are_found(calibrated, model, changes):
+    depth = model.lines(teff=5750.0, logg=4.5, feh=0.0).central_depth("sum")
+    apart = np.minimum(
+        *(np.abs(np.diff(model.reference, prepend=0.0, append=1e5)[i:][:110]) for i in (0, 1))
+    )
+    deep = (depth > 0.1) & (apart > 0.15)
+    assert deep.sum() > 30
+    wanted = changes.copy()
+    wanted[:, 1] *= SPEED_OF_LIGHT / model.reference
+    for column, least in enumerate((0.9, 0.9, 0.6)):
+        got = calibrated.changes[deep, column] / calibrated.best.times
+        assert np.corrcoef(wanted[deep, column], got)[0, 1] > least
+
+
+@pytest.mark.long
+def test_errors_of_changes_are_true(calibrated, model, changes):
+    """Most lines lie within their errors of the truth, and the errors are no larger than that."""
+    wanted = changes.copy()
+    wanted[:, 1] *= SPEED_OF_LIGHT / model.reference
+    depth = model.lines(teff=5750.0, logg=4.5, feh=0.0).central_depth("sum")
+    deep = (depth > 0.1) & (calibrated.stars > 0)
+    pulls = ((calibrated.changes - wanted) / calibrated.sigma)[deep, 0]
+    assert 0.5 < np.median(np.abs(pulls)) / 0.6745 < 1.7
+    assert calibrated.stars[deep].max() == len(STARS)
+
+
+@pytest.mark.long
+def test_stars_left_out_gain(calibrated):
+    before, after = calibrated.trials[0], calibrated.best
+    assert after.times >= 0.5
+    assert after.misfit < 0.6 * before.misfit
+    assert after.label_error < 0.7 * before.label_error
+
+
+@pytest.mark.long
+def test_a_right_model_stays(model):
+    """Stars of the model itself change no line by much."""
+    found = calibrate(stars_of(model, STARS[:3]), model)
+    assert np.sqrt(np.mean(found.changes[found.stars > 0, 0] ** 2)) < 0.05
+
+
+@pytest.mark.long
+def test_a_calibrated_model_is_a_model(calibrated, model, tmp_path):
+    save_model(calibrated.model, tmp_path / "calibrated.zip")
+    opened = load_model(tmp_path / "calibrated.zip")
+    assert next(one["star"] for one in opened.meta["calibration"]["stars"]) == "star 0"
+    labels = {"teff": 5900.0, "logg": 4.4, "feh": 0.1}
+    flux = calibrated.model.flux(**labels)
+    np.testing.assert_allclose(opened.flux(**labels), flux, atol=1e-5)
+    np.testing.assert_array_equal(opened.calibration.stars, calibrated.stars)
+    before = load_model(tmp_path / "calibrated.zip", calibrated=False)
+    assert before.calibration is None
+    np.testing.assert_allclose(before.flux(**labels), model.flux(**labels), atol=1e-5)
+    table = corrections_table(opened, labels)
+    assert len(table) > 30
+    section = opened.part(6310.0, 6315.0)
+    assert len(section.calibration.stars) == len(section.reference)
+
+
+@pytest.mark.long
+def test_the_command_calibrates(calibrated, model, changes, tmp_path, monkeypatch, run):
+    monkeypatch.chdir(tmp_path)
+    rows = ["file,star,medium," + ",".join(f"{n},{n}_err" for n in AXES) + ",vsini,vmac"]
+    for k, star in enumerate(stars_of(with_changes(model, changes))[:2]):
+        write_spectrum(star.spectrum, tmp_path / f"{k}.npz")
+        values = ",".join(f"{value},{error}" for value, error in star.labels.values())
+        rows.append(f"{k}.npz,{star.star},,{values},0,0")
+    (tmp_path / "stars.csv").write_text("\n".join(rows))
+    save_model(model, tmp_path / "model.zip")
+    status, out, _ = run(
+        "calibrate", "stars.csv", "--model", "model.zip", "-o", "new.zip", "--table", "lines.ecsv"
+    )
+    assert status == 0
+    assert "star 0" in out
+    assert load_model("new.zip").calibration is not None
+
+
+def test_a_table_of_stars_is_read(tmp_path):
+    path = tmp_path / "stars.csv"
+    path.write_text("file,teff,teff_err,logg,logg_err,feh,feh_err,vsini\na.npz,5772,3,,,0,0.02,1.6")
+    (star,) = read_known_stars(path, ("teff", "logg", "feh", "alpha"))
+    assert star.star == "a.npz"
+    assert star.labels == {"teff": (5772.0, 3.0), "feh": (0.0, 0.02)}
+    assert star.fixed == {"vsini": 1.6}
+    assert star.spectrum == tmp_path / "a.npz"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,teff,teff_err\na.npz,5772,3", "no column logg"),
+        ("file,teff,teff_err,logg,logg_err,feh,feh_err\na.npz,5772,0,4,1,0,1", "positive teff_err"),
+        ("file,teff,teff_err,logg,logg_err,feh,feh_err\na.npz,hot,1,4,1,0,1", "expected a number"),
+        ("file,teff,teff_err,logg,logg_err,feh,feh_err", "no star"),
+        ("", "table of stars"),
+    ],
+)
+def test_tables_of_no_use_are_refused(tmp_path, text, message):
+    path = tmp_path / "stars.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_known_stars(path, ("teff", "logg", "feh"))
+
+
+def test_block_matrices_solve_as_full_ones():
+    rng = np.random.default_rng(1)
+    sizes = np.array([2, 3, 0, 4, 2])
+    ends = np.cumsum([0, *sizes])
+    full = np.zeros((11, 11))
+    for j, (a, _b) in enumerate(itertools.pairwise(ends)):
+        rows = rng.normal(size=(6, int(ends[min(j + 2, 5)]) - a))
+        full[a : ends[min(j + 2, 5)], a : ends[min(j + 2, 5)]] += rows.T @ rows
+    blocks = [full[a:b, a:b] for a, b in itertools.pairwise(ends)]
+    upper = [full[ends[j] : ends[j + 1], ends[j + 1] : ends[j + 2]] for j in range(4)]
+    matrix = BlockMatrix(tuple(blocks), tuple(upper)).with_ridge(np.ones(11))
+    full += np.eye(11)
+    rows = rng.normal(size=(11, 2))
+    np.testing.assert_allclose(matrix @ rows, full @ rows)
+    factor = matrix.factor()
+    np.testing.assert_allclose(factor.solve(rows), np.linalg.solve(full, rows))
+    np.testing.assert_allclose(factor.inverse_diagonal(), np.diag(np.linalg.inv(full)))
+    assert factor.ln_determinant == pytest.approx(np.linalg.slogdet(full)[1])
+
+
+def test_components_change_together():
+    groups = groups_of(np.array([1, 4]), np.array([1, 1, 2, 1, 4]))
+    np.testing.assert_array_equal(groups.members, [1, 0, 3, 4])
+    np.testing.assert_array_equal(groups.number, [0, 0, 0, 1])
+    np.testing.assert_array_equal(groups.starts(slice(0, 2)), [0, 3])
+
+
+def test_windows_have_the_lines_within_half_a_cell():
+    reference = np.linspace(6300.0, 6320.0, 41)
+    cells = cells_of(6300.0, 6320.0, reference)
+    pixels = np.linspace(6300.0, 6320.0, 500)
+    for pixel, window in zip(pixels, cells.window_of(pixels), strict=True):
+        near = reference[cells.lines(window)]
+        missing = np.setdiff1d(reference, near)
+        assert np.abs(missing - pixel).min(initial=9.0) >= 2.5
+
+
+def test_calibrations_are_cut_with_their_lines():
+    known = LineCalibration(np.ones((3, 3), np.float32), np.ones((3, 3), np.float32), np.arange(3))
+    np.testing.assert_array_equal(known.take(np.array([0, 2])).stars, [0, 2])
+    assert known.base.shape == (3, 4)
