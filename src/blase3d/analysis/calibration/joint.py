@@ -244,7 +244,7 @@ def combined(
 
 
 @dataclass(frozen=True, eq=False)
-class JointSolution:
+class EnsembleFit:
     """The joint solution of an ensemble.
 
     Attributes
@@ -319,7 +319,7 @@ class _State:
 
 def fitted(
     ensemble: Ensemble, widths: tuple[float, ...], progress: Progress = silent
-) -> JointSolution:
+) -> EnsembleFit:
     """Return the joint solution of an ensemble; `widths` (Å) are those of lines in its spectra."""
     prior = first_prior(ensemble.depth, ensemble.scales)
     terms = len(_COMMON)
@@ -340,7 +340,7 @@ def fitted(
             estimate = information.solved(prior.precision, dense.precision, dense.mean)
             prior = prior.learnt(estimate.lines, estimate.variance(), ensemble.scales.of())
         known = prior, dense, tuple(parts), estimate, tuple(weights)
-        fit = JointSolution(ensemble, *known)
+        fit = EnsembleFit(ensemble, *known)
         if number + 1 < _ROUNDS:
             ensemble, state = _moved(fit, state)
     progress("linearise", total, total)
@@ -363,7 +363,7 @@ def _linearised(
     return part, weight
 
 
-def _moved(fit: JointSolution, state: _State) -> tuple[Ensemble, _State]:
+def _moved(fit: EnsembleFit, state: _State) -> tuple[Ensemble, _State]:
     """The ensemble and the state at a solution."""
     ensemble, terms, dense = fit.ensemble, len(_COMMON), fit.estimate.dense
     step = (fit.estimate.lines - state.lines).reshape(-1, 3)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...runtime.arrays import Floats
 from ...runtime.progress import Progress, silent
-from .joint import JointSolution
+from .joint import EnsembleFit
 from .observation import Predicted, fitted_alone
 
 FACTORS = (0.0, 0.25, 0.5, 1.0)
@@ -87,7 +87,7 @@ def _mean_of_stars(values: list[tuple[str, float]]) -> float:
 
 
 def leave_stars_out(
-    fit: JointSolution,
+    fit: EnsembleFit,
     changes_without: dict[str, Floats],
     times: tuple[float, ...] = FACTORS,
     progress: Progress = silent,
@@ -110,7 +110,7 @@ def leave_stars_out(
     return tuple(CalibrationTrial(value, tuple(spectra)) for value, spectra in found.items())
 
 
-def _left_out(fit: JointSolution, start: Predicted, weight: Floats, changes: Floats) -> LeftOut:
+def _left_out(fit: EnsembleFit, start: Predicted, weight: Floats, changes: Floats) -> LeftOut:
     one = start.observation
     best, square = fitted_alone(one, changes, weight, start)
     literature = fit.ensemble.literature[one.star]
