@@ -17,7 +17,8 @@ class LineCalibration:
     changes : (C, 3) float32
         Changes of ln area, wavelength (Å) and ln width, equal at all labels.
     sigma : (C, 3) float32
-        Standard deviations that remain. Of lines that no star constrains they are the typical
+        Standard deviations that remain, of each line by itself: errors that all lines have in
+        common are those of the labels. Of lines that no star constrains they are the typical
         errors that the ensemble taught.
     stars : (C,) int32
         Number of stars that constrain the strength of each line.

@@ -105,8 +105,9 @@ class Cells:
         return found.astype(np.int64).clip(0, self.windows - 1)
 
 
-def cells_of(low: float, high: float, reference: Floats) -> Cells:
-    """Return the cells of lines at increasing wavelengths (C,) for pixels from `low` to `high`."""
+def cells_of(wavelength: Floats, reference: Floats) -> Cells:
+    """Return the cells of lines at increasing `reference` (n,), for pixels at `wavelength` (P,)."""
+    low, high = float(wavelength[0]), float(wavelength[-1])
     windows = max(int(np.ceil((high - low) / _WIDTH)), 1)
     start = low - 0.5 * _WIDTH
     inner = start + _WIDTH * np.arange(1, windows + 1)

@@ -298,14 +298,7 @@ class Unknowns:
     moved: Floats
     covariance: Floats
 
-    def variance(self, patterns: Floats | None = None) -> Floats:
-        """Posterior variances (n,) of the line unknowns.
-
-        With `patterns` (n, M), those of their sums with the first M dense unknowns times these.
-        """
-        moved = self.moved
-        if patterns is not None:
-            moved = moved.copy()
-            moved[:, : patterns.shape[1]] -= patterns
-        of_dense = np.sum((moved @ self.covariance) * moved, axis=1)
+    def variance(self) -> Floats:
+        """Posterior variances (n,) of the line unknowns."""
+        of_dense = np.sum((self.moved @ self.covariance) * self.moved, axis=1)
         return self.factor.inverse_diagonal() + of_dense

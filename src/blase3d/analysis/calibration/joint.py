@@ -117,7 +117,7 @@ def ensemble_of(
     deepest = max(observations, key=lambda one: float(one.depths().sum()))
     main = main_components(model.lines(**deepest.labels()))
     heads = np.flatnonzero((depth > _FAINTEST) & (main == np.arange(count)))
-    cells = cells_of(*model.wavelength[[0, -1]], model.reference[heads])
+    cells = cells_of(model.wavelength, model.reference[heads])
     chosen = groups_of(heads, main)
     return Ensemble(observations, literature, count, chosen, depth[heads], cells, scales)
 
@@ -284,9 +284,12 @@ class EnsembleFit:
         return self.changes(information.solved(self.prior.precision, dense.precision, dense.mean))
 
     def sigma(self, times: float) -> Floats:
-        """Errors (C, 3) of the lines that are left where changes are made `times` a factor."""
+        """Errors (C, 3) of single lines that are left where changes are made `times` a factor.
+
+        Errors that lines have in common are not included: they are those of the labels.
+        """
         patterns = self.ensemble.common(self.ensemble.depth)
-        left = self.estimate.variance(patterns)
+        left = self.estimate.factor.inverse_diagonal()
         common = patterns @ self.estimate.dense[: patterns.shape[1]]
         left += ((1.0 - times) * (self.estimate.lines + common)) ** 2
         found = np.tile(self.prior.scale[0], (self.ensemble.count, 1))

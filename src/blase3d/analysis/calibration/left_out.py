@@ -114,7 +114,7 @@ def _left_out(fit: EnsembleFit, start: Predicted, weight: Floats, changes: Float
     one = start.observation
     best, square = fitted_alone(one, changes, weight, start)
     literature = fit.ensemble.literature[one.star]
-    misfit = float(np.sqrt(square / max(np.count_nonzero(weight), 1)))
+    misfit = float(np.sqrt(square / max(int(np.count_nonzero(weight)), 1)))
     return LeftOut(one.star, best.labels(), dict(literature), misfit)
 
 

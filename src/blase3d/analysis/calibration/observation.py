@@ -162,8 +162,8 @@ class Observation:
             vmac=values.get("vmac", 0.0),
             limb_darkening=self.likelihood.problem.options.limb_darkening,
         )
-        velocity = (np.arange(_KERNEL) - _KERNEL // 2) * forward.velocity_step
-        return velocity, 1.0 - np.asarray(spread, np.float64)
+        velocity = (np.arange(_KERNEL, dtype=np.float64) - _KERNEL // 2) * forward.velocity_step
+        return velocity.astype(np.float64), 1.0 - np.asarray(spread, np.float64)
 
     def rest_wavelength(self) -> Floats:
         """Wavelengths (Q,) in the frame of the star, Å."""
@@ -194,7 +194,8 @@ class Predicted:
         columns = self.observation.basis * self.flux[:, None]
         normal = columns.T @ (columns * weight[:, None])
         normal += 1e-9 * np.trace(normal) / max(len(normal), 1) * np.eye(len(normal))
-        return np.linalg.solve(normal, columns.T @ (weight * self.observation.flux))
+        found = np.linalg.solve(normal, columns.T @ (weight * self.observation.flux))
+        return np.asarray(found, np.float64)
 
     def level(self, coefficients: Floats) -> Floats:
         """The continuum (Q,) of coefficients (B,); one for a normalised spectrum."""

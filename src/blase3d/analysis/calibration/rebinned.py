@@ -9,7 +9,7 @@ import numpy as np
 from ...runtime.arrays import Floats
 from ...spectra.spectrum import Spectrum
 
-_PER_LINE = 4.0
+_PER_LINE = 3.5
 """Pixels per full width of a line, at least."""
 
 

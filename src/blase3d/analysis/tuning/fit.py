@@ -79,7 +79,7 @@ class TuningProblem:
         deep = depth > _FAINTEST
         chosen, depth = observation.lines[deep], depth[deep]
         groups = LineGroups(chosen, np.arange(chosen.size + 1))
-        cells = cells_of(*observation.model.wavelength[[0, -1]], model.reference[chosen])
+        cells = cells_of(observation.model.wavelength, model.reference[chosen])
         patterns = np.zeros((chosen.size, 3, 3, 2))
         for k in range(3):
             patterns[:, k, k] = np.stack([np.ones_like(depth), depth], axis=1)
