@@ -21,7 +21,7 @@ import numpy as np
 from ...errors import InputError
 from ...model.line_calibration import LineCalibration
 from ...model.model import Model
-from ...runtime.arrays import DEFAULT_FLOATING_POINT, Floats
+from ...runtime.arrays import DEFAULT_FLOATING_POINT, Floats, Integers
 from ...runtime.precision import in_float32
 from ...runtime.progress import Progress, silent
 from .changes import Scales, in_angstroms, with_changes
@@ -57,7 +57,7 @@ class Calibrated:
     model: Model
     changes: Floats
     sigma: Floats
-    stars: Floats
+    stars: Integers
     trials: tuple[CalibrationTrial, ...]
     best: CalibrationTrial
     left_aside: dict[str, str]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...errors import InputError
 from ...model.model import Model
@@ -55,7 +56,7 @@ def check_quantities(names: tuple[str, ...]) -> None:
         )
 
 
-def with_changes(model: Model, changes: Floats) -> Model:
+def with_changes(model: Model, changes: NDArray[np.floating]) -> Model:
     """The model with its lines changed by (C, 3), in ln, Å and ln, equally at all labels."""
     strength, shift, width = np.asarray(changes, np.float32).T
     lines = model.line_grid
