@@ -1,4 +1,4 @@
-"""What observed stars taught about the lines of a model."""
+"""Corrections of the lines of a model that observed stars taught."""
 
 from __future__ import annotations
 
