@@ -24,7 +24,7 @@ Hβ, Na D, Hα, the Ca II triplet."""
 _CORE = 40.0
 """Half-width of their cores, km/s: no weight."""
 _TAILS = 4.0
-"""Degrees of freedom of Student's t, whose weights outliers get: lines that are missing in the library."""
+"""Degrees of freedom of Student's t, whose weights outliers get: lines missing in the library."""
 _BINS = np.array([0.0, 0.03, 0.08, 0.2, 0.4, 0.7, 1.0])
 """Edges of the absorption by which the misfit is estimated."""
 _FEWEST = 30

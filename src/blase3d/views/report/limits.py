@@ -8,24 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from html import escape
-from typing import Any, Protocol
+from typing import Any
 
+from ...model.line_calibration import LineCalibration
 from ...model.model import Model
 from ...parameters import parameter
-from ...runtime.arrays import Floats, Integers
 
 Range = tuple[float, float]
-
-
-class LineCalibration(Protocol):
-    """Number of stars (C,) by which each line was calibrated, and errors (C, 3) that remain, the
-    first of ln area."""
-
-    @property
-    def stars(self) -> Integers: ...
-    @property
-    def sigma(self) -> Floats: ...
-
 
 _MARGIN = 0.1
 """Fraction of the range of a label by which a star may lie beyond it: labels have errors."""

@@ -137,7 +137,7 @@ def _page(
         "<h2>Lines that constrain each label</h2>",
         line_tables(data, species),
         "<h2>Lines that the model does not fit</h2>",
-        wrong_table(data, wrong, species, getattr(model, "calibration", None)),
+        wrong_table(data, wrong, species, model.calibration),
         "<h2>Reproducing this result</h2>",
         provenance(inference, model, command),
     ]

@@ -9,10 +9,11 @@ import numpy as np
 
 from ...analysis.fisher import LineInformation
 from ...inference.result import Estimate, Inference
+from ...model.line_calibration import LineCalibration
 from ...parameters import parameter
 from ..flag_advice import Advice, advice
 from ..formatting import decimals
-from .limits import LineCalibration, calibrated_cell
+from .limits import calibrated_cell
 from .misfit import SIGNIFICANT, WrongLine
 from .plots import TOP_LINES
 from .report_data import ReportData
