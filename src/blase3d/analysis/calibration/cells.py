@@ -17,6 +17,10 @@ _WIDTH = 5.0
 the derivatives, not of the flux."""
 
 
+REACH = 0.5 * _WIDTH
+"""Distance (Å) from a line up to which its derivatives are complete."""
+
+
 @dataclass(frozen=True, eq=False)
 class LineGroups:
     """Groups of lines that change together: the components of one transition.

@@ -22,13 +22,16 @@ from ...model.model import Model
 from ...runtime.arrays import Bools, Floats, Integers
 from ...runtime.progress import Progress, silent
 from ..line_table import main_components
-from .cells import Cells, LineGroups, cells_of, groups_of
+from .cells import REACH, Cells, LineGroups, cells_of, groups_of
 from .changes import Scales
 from .information import Information, Unknowns, information_of, windows_of
 from .observation import Observation, weights_of
 
 _FAINTEST = 0.002
 """Least central depth, in any of the stars, of lines that are changed."""
+_BROADEST = 0.005
+"""Largest depth of the wings of lines that are changed, where their derivatives end: broader lines
+shape the continuum, and determine the gravity."""
 _CLASSES = np.array([0.02, 0.05, 0.12, 0.3])
 """Depths between classes of lines."""
 _PRIOR_COUNT = 5.0
@@ -111,12 +114,14 @@ def ensemble_of(
 ) -> Ensemble:
     """Return the ensemble of observations, for the whole model."""
     count = len(model.reference)
-    depth = np.zeros(count)
+    depth, wing = np.zeros(count), np.zeros(count)
     for one in observations:
         depth[one.lines] = np.maximum(depth[one.lines], one.depths())
+        wing[one.lines] = np.maximum(wing[one.lines], one.wings(REACH))
     deepest = max(observations, key=lambda one: float(one.depths().sum()))
     main = main_components(model.lines(**deepest.labels()))
-    heads = np.flatnonzero((depth > _FAINTEST) & (main == np.arange(count)))
+    possible = (depth > _FAINTEST) & (wing < _BROADEST)
+    heads = np.flatnonzero(possible & (main == np.arange(count)))
     cells = cells_of(model.wavelength, model.reference[heads])
     chosen = groups_of(heads, main)
     return Ensemble(observations, literature, count, chosen, depth[heads], cells, scales)

@@ -132,6 +132,12 @@ class Observation:
         """Central depths (C',) of the lines."""
         return self.model.lines(**self.labels()).central_depth(self.model.recipe.composition)
 
+    def wings(self, distance: float) -> Floats:
+        """Depths (C',) of the lines at a distance (Å) from their centres."""
+        lines = self.model.lines(**self.labels())
+        composition = self.model.recipe.composition
+        return 1.0 - lines.alone(lines.center[:, None] + distance, composition)[:, 0]
+
     def predicted(self, changes: Floats) -> Predicted:
         """The prediction with lines of the whole model changed by (C, 3)."""
         model = with_changes(self.model, in_angstroms(changes, self.model.reference, self.lines))
