@@ -19,13 +19,13 @@ from ..spectra.formats.in_memory import as_spectrum
 from .flags import bound_flags, fit_flags, hole_flags, is_ambiguous, unconstrained_flags
 from .joint_likelihood import JointSolution, minimise
 from .joint_problem import COMMON, JointProblem, StarWindow, make_joint_problem
+from .methods.least_squares import search
 from .prior import Prior
 from .problem import Options
 from .result import Inference, WindowFit
 from .score import residuals_of
 from .single import check_settings, normal_estimates, record_of, sigma_of
 from .solution import Solution, misfit_covariance, with_unknown_bounds
-from .solution import covariance as plain_covariance
 
 _LOG = logging.getLogger(__name__)
 _DISAGREE = 4.0
@@ -188,22 +188,20 @@ def _flags_of_windows(problem: JointProblem, windows: Sequence[WindowFit]) -> It
 
 
 def _disagreement(best: JointSolution) -> Iterator[str]:
-    """The largest distance of a window by itself from all windows, if it is significant.
-
-    To first order a window by itself would be at θ − N⁻¹ g, with its normal matrix N and gradient
-    g.
-    """
+    """The largest distance of a window by itself from all windows, if it is significant."""
     columns = [window.columns for window in best.problem.windows]
     shared = np.bincount(np.concatenate(columns), minlength=best.theta.size) > 1
     variance = np.diag(misfit_covariance(best, 1.0))
     found = [(0.0, "")]
-    for window, solution in best.windows:
-        step = -plain_covariance(solution) @ solution.fit.gradient
-        alone = np.diag(misfit_covariance(solution, solution.scatter))
+    for window, solution in best.windows if len(columns) > 1 else ():
+        alone = search(solution.likelihood, solution.fit.prediction)
+        of_alone = misfit_covariance(alone, alone.scatter)
+        own = np.diag(with_unknown_bounds(alone, of_alone, alone.scatter))
         # two equal windows are each half of their difference from both
-        sigma = np.sqrt(np.maximum(alone - variance[window.columns], 0.5 * alone))
-        for k in np.flatnonzero(shared[window.columns] & (sigma > 0.0)):
-            words = f"{window.problem.names[k]} of {best.problem.name_of(window)} alone is about "
+        sigma = np.sqrt(np.maximum(own - variance[window.columns], 0.5 * own))
+        step = alone.theta - solution.theta
+        for k in np.flatnonzero(shared[window.columns] & ~alone.at_bound & (sigma > 0.0)):
+            words = f"{window.problem.names[k]} of {best.problem.name_of(window)} alone is "
             words += f"{abs(step[k]):.4g} {'higher' if step[k] > 0 else 'lower'}"
             found.append((abs(step[k]) / sigma[k], words))
     distance, words = max(found)

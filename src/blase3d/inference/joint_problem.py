@@ -38,6 +38,8 @@ COMMON = ("vsini", "vmac")
 _FASTEST = 250.0
 """Radial velocity (km/s) up to which the model covers the ends of a window. Few stars are faster;
 for these the last pixel of the model is repeated."""
+_MARGIN = 0.05
+"""Fraction of the range of a model that is left out at each end for that, at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,10 +114,13 @@ def cut_to_models(
     velocity : float
         Radial velocity (km/s) up to which the models cover the ends of the windows.
     """
-    left, margin = np.ones(len(spectrum), bool), 1.0 + velocity / SPEED_OF_LIGHT
+    left = np.ones(len(spectrum), bool)
     found = {}
     for name, model in models.items():
-        low, high = model.wavelength[0] * margin, model.wavelength[-1] / margin
+        first, last = model.wavelength[[0, -1]]
+        most = _MARGIN * (last - first)
+        low = first + min(first * velocity / SPEED_OF_LIGHT, most)
+        high = last - min(last * velocity / SPEED_OF_LIGHT, most)
         inside = left & (spectrum.wavelength >= low) & (spectrum.wavelength <= high)
         if (inside & spectrum.good).sum() > FEWEST_PIXELS:
             found[name] = cut(spectrum, inside)

@@ -29,7 +29,7 @@ class LeastSquares:
         solutions = []
         for theta in starts(likelihood.problem):
             start = likelihood.predicted(theta)
-            solutions.append(_descend(_screened(likelihood, start), start, ROUGHLY))
+            solutions.append(search(_screened(likelihood, start), start, ROUGHLY))
         solutions.sort(key=lambda solution: solution.chi2)
         best = _refine(solutions[0])
         return Outcome([best, *solutions[1:]], best.converged)
@@ -48,7 +48,7 @@ def _refine(solution: Solution) -> Solution:
     """The solution with the errors that are estimated there."""
     for _ in range(REFINEMENTS):
         start = solution.fit.prediction
-        found = _descend(solution.likelihood.refined(start), start)
+        found = search(solution.likelihood.refined(start), start)
         sigma = np.sqrt(np.diag(covariance(found)))
         settled = np.abs(found.theta - solution.theta) <= SETTLED * sigma
         solution = found
@@ -57,8 +57,8 @@ def _refine(solution: Solution) -> Solution:
     return solution
 
 
-def _descend(likelihood: Likelihood, start: Prediction, near: float = CONVERGED) -> Solution:
-    """Search from a start; see `descend`."""
+def search(likelihood: Likelihood, start: Prediction, near: float = CONVERGED) -> Solution:
+    """Return the minimum of chi-square that a search from a start finds; see `descend`."""
     found = descend(
         likelihood.problem,
         lambda theta: likelihood.fit(likelihood.predicted(theta)),
