@@ -13,8 +13,7 @@ from typing import Any
 from ...model.line_calibration import LineCalibration
 from ...model.model import Model
 from ...parameters import parameter
-
-Range = tuple[float, float]
+from .report_data import Range
 
 _MARGIN = 0.1
 """Fraction of the range of a label by which a star may lie beyond it: labels have errors."""
