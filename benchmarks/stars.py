@@ -5,7 +5,8 @@
 Labels of the spectra in `stars.ecsv` (from `../shared/data/observed`), by every model that overlaps
 them, compared with the literature: with default settings, and by a plain fit of pixels that are
 interpolated between the same nodes (`rivals/plain.py`); with `--method rvspecfit`, also by that
-package (Koposov 2019), where it is installed. Pulls include the errors of the literature.
+package (Koposov 2019), where it is installed; with `--method calibrated`, by the model calibrated
+on all other stars. Pulls include the errors of the literature.
 Stars whose labels lie outside a model, or are not known, are listed and marked, and do not enter
 the summaries. A fit with the labels of the literature shows the lines that disagree in most stars.
 With `--cache`, answers are kept by spectrum, model, method and code, and only others are computed.
@@ -21,7 +22,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from rich.console import Console
 from rich.table import Table
 
 import blase3d as b3
+from blase3d.analysis.calibration import calibrate, read_known_stars
 from blase3d.analysis.identify import available, identify
 from blase3d.analysis.line_table import main_components
 from blase3d.errors import InputError
@@ -120,9 +122,11 @@ def read_stars(table: Path) -> list[Star]:
 
 @dataclass(frozen=True)
 class Subject:
-    """A model to be judged."""
+    """A model to be judged, and the table of the stars that it may be calibrated on."""
 
     path: Path
+    table: Path
+    calibrated: dict[str, b3.Model] = field(default_factory=dict)
 
     @cached_property
     def model(self) -> b3.Model:
@@ -138,6 +142,14 @@ class Subject:
     def templates(self) -> Templates:
         """Interpolated pixels of the same nodes."""
         return plain_templates(self.library)
+
+    def without(self, star: str) -> b3.Model:
+        """The model calibrated on all stars but one."""
+        if star not in self.calibrated:
+            known = read_known_stars(self.table, self.model.label_names)
+            others = [one for one in known if one.star != star]
+            self.calibrated[star] = calibrate(others, self.model).model
+        return self.calibrated[star]
 
 
 def by_default(star: Star, subject: Subject, before: Answer) -> Answer:
@@ -182,11 +194,17 @@ def by_rvspecfit(star: Star, subject: Subject, before: Answer) -> Answer:
     return found
 
 
+def by_calibration(star: Star, subject: Subject, before: Answer) -> Answer:
+    """Labels with default settings, and lines calibrated on all stars of the table but this one."""
+    return summary(b3.infer(star.spectrum, subject.without(star.name), fixed=star.fixed))
+
+
 METHODS: dict[str, Callable[[Star, Subject, Answer], Answer]] = {
     "default": by_default,
     "pixels": by_pixels,
     "literature": by_literature,
     "rvspecfit": by_rvspecfit,
+    "calibrated": by_calibration,
 }
 DEFAULT = ["default", "pixels", "literature"]
 
@@ -210,7 +228,7 @@ def main() -> None:
     stars = read_stars(args.table)
     document: Answer = {}
     for path in args.model:
-        subject = Subject(path)
+        subject = Subject(path, args.table)
         rows = [judged(star, subject, args.method, args.cache) for star in stars]
         rows = [row for row in rows if row["answers"]]
         document[path.stem] = {
