@@ -192,8 +192,8 @@ def misfit_covariance(solution: Minimum, scatter: float) -> Floats:
     than their number suggests. With g_p the contribution to Jᵀr of the p-th of S segments of the
     spectrum, a few lines each, and H the curvature, H⁻¹ Σ g_p g_pᵀ H⁻¹ estimates the covariance
     from the scatter between segments (Huber 1967; White 1982, Econometrica 50, 1). For white noise
-    its expectation is H⁻¹, with which it is averaged: H⁻¹ counts as `_PRIOR_SEGMENTS` segments. On
-    average over parameters it is not smaller than H⁻¹: stated errors are not made smaller.
+    its expectation is H⁻¹, with which it is averaged: H⁻¹ counts as `_PRIOR_SEGMENTS` segments. No
+    variance is smaller than that of H⁻¹: stated errors are not made smaller.
 
     Errors of a library are alike in lines of one species or one strength too, wherever these are.
     This is not seen in the scatter of one star: the covariance is multiplied by 1 + (f² − 1) w²,
@@ -210,8 +210,10 @@ def misfit_covariance(solution: Minimum, scatter: float) -> Floats:
     ratio = float(sizes.sum()) / free
     # segments that count, since most information may be in few
     count = float(sizes.sum() ** 2 / np.sum(sizes**2)) * (1.0 + 2.0 / free)
-    of_segments = plain @ scores.T @ scores @ plain / min(ratio, 1.0)
+    of_segments = plain @ scores.T @ scores @ plain
     average = (_PRIOR_SEGMENTS * plain + count * of_segments) / (_PRIOR_SEGMENTS + count)
+    larger = np.sqrt(np.maximum(np.diag(plain) / np.maximum(np.diag(average), 1e-300), 1.0))
+    average = average * np.outer(larger, larger)
     expected = 1.0 + _CHANCE * np.sqrt(2.0 / (count * free))
     expected += _trace_in_units(solution.model_covariance, plain) / free
     wrong = max(1.0 - expected / ratio, 0.0)
