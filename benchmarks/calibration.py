@@ -29,6 +29,7 @@ from rich.table import Table
 import blase3d as b3
 from blase3d.analysis.calibration import Calibrated, KnownStar, calibrate, read_known_stars
 from blase3d.analysis.calibration.changes import with_changes
+from blase3d.analysis.line_table import main_components
 from blase3d.runtime.units import SPEED_OF_LIGHT
 
 STARS = Path(__file__).parent / "stars.ecsv"
@@ -129,6 +130,8 @@ def simulated(model: b3.Model, count: int, seed: int) -> tuple[list[KnownStar], 
     """Stars of changed lines, and the changes (C, 3) in ln, km/s and ln."""
     rng = np.random.default_rng(seed)
     truth = rng.standard_t(4, size=(model.reference.size, 3)) * np.array([0.2, 0.15, 0.05])
+    middle = {name: 0.5 * (low + high) for name, (low, high) in model.bounds.items()}
+    truth = truth[main_components(model.lines(**middle))]  # components change together
     in_model = truth.copy()
     in_model[:, 1] *= model.reference / SPEED_OF_LIGHT
     changed = with_changes(model, in_model)
