@@ -32,7 +32,7 @@ def test_every_shipped_star_is_inferred_with_its_model(run, tmp_path, monkeypatc
         return *answer(5720.0), f"{name} in words"
 
     monkeypatch.setattr(DEMO, "infer_packaged", infer)
-    done = run("demo", "--out", tmp_path / "out")
+    done = run("demo", "--workers", "1", "--out", tmp_path / "out")
     assert done.status == 0
     assert called == [(name, STARS[name]) for name in SHIPPED]
     assert called

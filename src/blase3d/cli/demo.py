@@ -40,18 +40,21 @@ def demo(
     if clone:
         _demo_of_the_chain(out_dir, workers)
     else:
-        _demo_of_the_models(out_dir)
+        _demo_of_the_models(out_dir, workers)
 
 
-def _demo_of_the_models(folder: Path) -> None:
+def _demo_of_the_models(folder: Path, workers: int) -> None:
     from ..libraries.packaged import STARS
     from ..model.installed import installed_models, packaged_folder
 
     folder.mkdir(parents=True, exist_ok=True)
-    packaged = [m for m in installed_models() if m.path.parent == packaged_folder()]
-    for name, model in STARS.items():
-        for found in (m for m in packaged if m.name == model):
-            inference, truth, title = infer_packaged(name, found, folder)
+    models = {m.name: m for m in installed_models() if m.path.parent == packaged_folder()}
+    names = [name for name, model in STARS.items() if model in models]
+    chosen = [models[STARS[name]] for name in names]
+    with executor(min(workers, len(names)) or len(names)) as pool:
+        each = map if pool is None else pool.map
+        answers = each(infer_packaged, names, chosen, [folder] * len(names))
+        for name, (inference, truth, title) in zip(names, answers, strict=True):
             _print_beside_truth(f"{title} ({inference.seconds:.0f} s)", inference, truth)
             out.print(f"Report: {folder / name}.html", highlight=False)
             out.print(f"The same by hand: blase3d infer {folder / name}.npz\n", highlight=False)
