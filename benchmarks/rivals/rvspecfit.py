@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -112,17 +113,22 @@ def rvspecfit_fit(
     The templates are broadened to the resolution, as its manual asks for; rotation is fitted. A
     spectrum without errors gets the relative error `rms`. Velocities are searched around `rv`.
     """
-    vel_fit, spec_fit, make_nd = map(rvspecfit_module, ("vel_fit", "spec_fit", "make_nd"))
+    names = ("vel_fit", "spec_fit", "make_nd", "utils")
+    vel_fit, spec_fit, make_nd, utils = map(rvspecfit_module, names)
     logs = np.log(library.wavelength)
     even = np.linspace(logs[0], logs[-1], logs.size)
     width = 1.0 / (resolution * FWHM_PER_SIGMA * (even[1] - even[0]))
-    flux = [gaussian_filter1d(np.interp(even, logs, row), width) for row in library.flux]
-    broad = Library(np.exp(even), library.names, library.labels, np.array(flux, np.float32))
+    flux = [
+        np.interp(logs, even, gaussian_filter1d(np.interp(even, logs, row), width))
+        for row in library.flux
+    ]
+    broad = replace(library, flux=np.array(flux, np.float32))
     folder = write_for_rvspecfit(broad, work)
     make_nd.execute("cat", prefix=str(folder), regular=False)
     ends = rv - REACH, rv + REACH
     config = {"template_lib": f"{folder}/", "min_vel": ends[0], "max_vel": ends[1]}
     config |= {"vel_step0": 2.0, "min_vel_step": 0.02, "min_vsini": 0.1, "max_vsini": 100.0}
+    config = utils.freezeDict(config)
     data = list(_spec_data(spec_fit.SpecData, spectrum, broad.wavelength, max(map(abs, ends)), rms))
     start = dict(zip(library.names, np.median(library.labels, axis=0), strict=True))
     found = vel_fit.process(
