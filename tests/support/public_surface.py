@@ -95,9 +95,11 @@ def commands() -> dict[str, dict[str, list[Any]]]:
     found: dict[str, dict[str, list[Any]]] = {}
     for verb, command in group.commands.items():
         found[verb] = {}
-        for number, p in enumerate(command.params):
-            named = p.opts[0].startswith("-")
-            name = "/".join([*p.opts, *p.secondary_opts]) if named else f"argument {number}"
+        arguments = [p for p in command.params if not p.opts[0].startswith("-")]
+        for p in command.params:
+            name = "/".join([*p.opts, *p.secondary_opts])
+            if p in arguments:
+                name = f"argument {arguments.index(p)}"
             default = getattr(p.default, "value", p.default)
             default = str(default) if isinstance(default, Path) else default
             found[verb][name] = [p.required, p.nargs, bool(getattr(p, "multiple", False)), default]
