@@ -682,7 +682,7 @@ TABLE: dict[str, tuple[Feed, str, int]] = {
     "models: a model": (lambda w, t: ["models", w.model], "unexpected", 2),
     "validate: a name of no model": (
         lambda w, t: ["validate", "sun"],
-        "model sun does not exist|blase3d models|none is installed",
+        "model sun does not exist|blase3d models|rvs, vis",
         1,
     ),
     "validate: noise of nothing": (
@@ -867,6 +867,10 @@ PYTHON: dict[str, tuple[Callable[[World, Path], object], str]] = {
     "infer_many": (
         lambda w, t: raised(next(b3.infer_many([t / "no.npz"], b3.load_model(w.model)))[1]),
         "there is no file",
+    ),
+    "infer_joint": (
+        lambda w, t: b3.infer_joint([], b3.load_model(w.model)),
+        "got no spectrum",
     ),
 }
 
