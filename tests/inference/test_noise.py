@@ -150,19 +150,20 @@ def test_a_new_noise_model_is_a_class_and_a_row(monkeypatch):
     monkeypatch.setitem(NOISE_MODELS, "autoregressive", Autoregressive())
     model = model_of(toy_grid().cut(8490.0, 8500.0))
     pixels = model.wavelength[20:-20]
-    noise = RNG.normal(0.0, 0.01 * 0.8, pixels.size)
+    white = np.random.default_rng(5).normal(0.0, 0.01, pixels.size)
+    noise = 0.8 * white
     for k in range(1, pixels.size):
         noise[k] += 0.6 * noise[k - 1]
     truth = {"teff": 5730.0, "logg": 4.32, "feh": -0.13}
-    flux = np.asarray(model.flux(**truth, wavelength=pixels), float) + noise
-    star = Spectrum(pixels, flux, np.full(pixels.size, 0.01))
+    flux = np.asarray(model.flux(**truth, wavelength=pixels), float)
     fixed = {"rv": 0.0, "vsini": 0.0, "resolution": np.inf, "logg": 4.32, "feh": -0.13}
-    found, white = (
-        infer(star, model, fixed=fixed, noise=name) for name in ("autoregressive", "scaled")
-    )
+    error = np.full(pixels.size, 0.01)
+    star, other = (Spectrum(pixels, flux + noise_of, error) for noise_of in (noise, white))
+    found = infer(star, model, fixed=fixed, noise="autoregressive")
+    independent = infer(other, model, fixed=fixed, noise="scaled")
     assert found.options.noise == "autoregressive"
     assert found.chi2_red == pytest.approx(1.0, abs=0.2)
-    assert found.labels["teff"].sigma > 1.2 * white.labels["teff"].sigma
+    assert found.labels["teff"].sigma > 1.2 * independent.labels["teff"].sigma
     assert abs(found.labels["teff"].value - truth["teff"]) < 4.0 * found.labels["teff"].sigma
     with pytest.raises(InputError, match="scaled, jitter, autoregressive"):
         infer(star, model, fixed=fixed, noise="pink")

@@ -48,7 +48,7 @@ from ..recipe import GROUPED, JointFit, Recipe, recipe_from_json
 from ..runtime.arrays import Floats
 from ..runtime.files import plain
 from ..runtime.zarr_groups import Format, read_array, store_of, write_array
-from .constants import VERSION_5, constants, mark
+from .constants import are_those_of, constants
 from .single_node import Clone
 
 FORMAT = Format("blase3d-clones", 2, GROUPED, "blase3d clone")
@@ -316,9 +316,8 @@ def create_archive(path: str | Path, grid: Grid, recipe: Recipe) -> Archive:
             f"{path} holds clones of another grid, range or recipe ({archive.recipe.name}); "
             "choose another name or remove it."
         )
-    now = constants()
-    kept = archive.meta.get("constants")
-    if kept != now and (kept is not None or mark(now) != VERSION_5):
+    joint = isinstance(recipe.fit, JointFit)
+    if not are_those_of(archive.meta.get("constants"), joint):
         raise ArchiveError(
             f"{path} was made by a version whose fits have other constants; finish it with that "
             "version, or choose another name or remove it."

@@ -12,6 +12,8 @@ from . import joint_fit, single_node
 
 VERSION_5 = "2a04df4ccc6d"
 """`mark` of the constants of version 5, whose archives do not carry them."""
+_LATER = ("joint_fit.early_steps", "joint_fit.early_wings")
+"""Constants of joint fits that version 5 does not have."""
 
 
 def constants() -> dict[str, float]:
@@ -54,6 +56,18 @@ def constants() -> dict[str, float]:
         "joint_fit.early_steps": joint_fit._EARLY_STEPS,
         "joint_fit.early_wings": joint_fit._EARLY_WINGS,
     }
+
+
+def are_those_of(kept: dict[str, float] | None, joint: bool) -> bool:
+    """Whether fits now have the constants that an archive keeps; None: those of version 5.
+
+    `joint` fits of version 5 cannot be continued: their first rounds were longer.
+    """
+    now = constants()
+    if kept is not None:
+        return kept == now
+    before = {name: value for name, value in now.items() if name not in _LATER}
+    return not joint and mark(before) == VERSION_5
 
 
 def mark(values: dict[str, float]) -> str:
