@@ -44,7 +44,7 @@ serve-docs: ## The site at http://localhost:8000, rebuilt at every change.
 
 check: lint types test ## Lint, types and short tests.
 
-ci: ## Everything, in environments of its own, as in CI (20 minutes).
+ci: ## Everything, in environments of its own, as in CI (23 minutes).
 	.ci/run
 
 bench: ## One benchmark: make bench NAME=accuracy ARGS=--help
