@@ -123,3 +123,10 @@ def test_two_solutions_are_flagged(model):
     answer = infer(spectrum, model, fixed={**KNOWN, "vsini": 0.0, "rv": 0.0})
     doubts = ("another solution", "teff is not", "logg is not", "teff at", "logg at", "feh at")
     assert any(flag.startswith(doubts) for flag in answer.flags), answer.flags
+
+
+def test_an_unresolved_rotation_has_a_finite_error(model):
+    """At zero the flux does not depend on the rotation, but on its square."""
+    answer = infer(Spectrum(**GOOD), model, fixed={**KNOWN, "resolution": 2e4})
+    found = answer.nuisance["vsini"]
+    assert not found.sigma > 30.0

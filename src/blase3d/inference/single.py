@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import InputError
 from ..model.identity import identity
 from ..model.model import Model
+from ..parameters import parameter
 from ..runtime.arrays import DEFAULT_FLOATING_POINT, Bools, Floats
 from ..runtime.precision import in_float32
 from ..runtime.seed import check_seed
@@ -208,8 +209,17 @@ def _estimates(outcome: Outcome, sigma: Floats) -> dict[str, Estimate]:
 def normal_estimates(problem: FreeParameters, theta: Floats, sigma: Floats) -> dict[str, Estimate]:
     """Return estimates of θ (K,) with standard deviations (K,), and of the labels that are
     fixed."""
-    found = map(Estimate.normal, theta, sigma)
+    found = map(Estimate.normal, theta, _of_squares(problem, theta, sigma))
     return {**dict(zip(problem.names, found, strict=True)), **_fixed_labels(problem)}
+
+
+def _of_squares(problem: FreeParameters, theta: Floats, sigma: Floats) -> Floats:
+    """Return standard deviations (K,), those above the value of a rotation or macroturbulence by
+    its square: the flux is linear in that, and its slope by the value itself vanishes at zero."""
+    squared = np.array([parameter(name).power == 2.0 for name in problem.names])
+    at = np.maximum(theta, problem.floor)
+    upper = np.sqrt(at**2 + 2.0 * at * np.where(squared, sigma, 0.0))
+    return np.where(squared & (sigma > at), upper - theta, sigma)
 
 
 def _fixed_labels(problem: FreeParameters) -> dict[str, Estimate]:
