@@ -11,7 +11,7 @@ import numpy as np
 from ..runtime.arrays import Bools, Floats
 from .coordinates import Coordinates
 from .problem import FreeParameters
-from .solution import Curvature, normal_equations
+from .solution import Curvature, Minimum, covariance, normal_equations
 
 _ITERATIONS = 40
 """Steps of a search, at most."""
@@ -19,10 +19,15 @@ CONVERGED = 0.02
 """Step, in standard deviations, at which a search ends ..."""
 ROUGHLY = 0.3
 """... and at which one ends whose errors are estimated again afterwards."""
+_REFINEMENTS = 3
+"""Times that errors are estimated again, at most."""
+_SETTLED = 0.3
+"""Change of θ, in standard deviations, after which errors are not estimated again."""
 _ROUNDING = 1e-6
 """Relative change of chi-square that is rounding in float32."""
 
 F = TypeVar("F", bound=Curvature)
+M = TypeVar("M", bound=Minimum)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,3 +107,16 @@ def _damped_step(normal: Floats, gradient: Floats, held: Bools, damping: float) 
     matrix = normal[np.ix_(free, free)] / np.outer(scale, scale) + damping * np.eye(free.sum())
     step[free] = -np.linalg.lstsq(matrix, gradient[free] / scale, rcond=1e-12)[0] / scale
     return step
+
+
+def refine(solution: M, again: Callable[[M], M]) -> M:
+    """Return the solution with the errors that are estimated there; `again` searches from a
+    solution with these errors."""
+    for _ in range(_REFINEMENTS):
+        found = again(solution)
+        sigma = np.sqrt(np.diag(covariance(found)))
+        settled = np.abs(found.theta - solution.theta) <= _SETTLED * sigma
+        solution = found
+        if settled.all():
+            break
+    return solution

@@ -16,10 +16,10 @@ from functools import cached_property
 import numpy as np
 
 from ..runtime.arrays import Bools, Floats
-from .descent import CONVERGED, ROUGHLY, descend
+from .descent import CONVERGED, ROUGHLY, descend, refine
 from .joint_problem import JointProblem, StarWindow
 from .likelihood.likelihood import Fit, Likelihood, Prediction, make_likelihood
-from .methods.least_squares import REFINEMENTS, SCREENINGS, SETTLED
+from .methods.least_squares import SCREENINGS
 from .solution import Solution, covariance
 from .start import lattice_starts, scan_of
 
@@ -192,16 +192,15 @@ def _descended(
     )
 
 
+def _descended_again(solution: JointSolution) -> JointSolution:
+    """The minimum with the errors that are estimated at a solution."""
+    start = solution.fit.prediction
+    return _descended(solution.likelihood.refined(start), start)
+
+
 def _refined(solution: JointSolution) -> JointSolution:
     """The solution with the errors, and then the scatter, that are estimated there."""
-    for _ in range(REFINEMENTS):
-        start = solution.fit.prediction
-        found = _descended(solution.likelihood.refined(start), start)
-        sigma = np.sqrt(np.diag(covariance(found)))
-        settled = np.abs(found.theta - solution.theta) <= SETTLED * sigma
-        solution = found
-        if settled.all():
-            break
+    solution = refine(solution, _descended_again)
     likelihood = solution.likelihood.rescaled(solution.fit)
     fit = likelihood.fit(solution.fit.prediction)
     chi2 = fit.chi2 + solution.problem.prior_chi2(solution.theta)

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from ..descent import CONVERGED, ROUGHLY, descend
+from ..descent import CONVERGED, ROUGHLY, descend, refine
 from ..likelihood.likelihood import Likelihood, Prediction
-from ..solution import Solution, covariance
+from ..solution import Solution
 from ..start import starts
 from .method import Outcome
 
-REFINEMENTS = 3
-"""Times that errors are estimated again, at most."""
-SETTLED = 0.3
-"""Change of θ, in standard deviations, after which errors are not estimated again."""
 SCREENINGS = 2
 """Times that outliers of a start are looked for: the first hide others."""
 
@@ -31,7 +25,7 @@ class LeastSquares:
             start = likelihood.predicted(theta)
             solutions.append(search(_screened(likelihood, start), start, ROUGHLY))
         solutions.sort(key=lambda solution: solution.chi2)
-        best = _refine(solutions[0])
+        best = refine(solutions[0], _searched_again)
         return Outcome([best, *solutions[1:]], best.converged)
 
 
@@ -44,17 +38,10 @@ def _screened(likelihood: Likelihood, start: Prediction) -> Likelihood:
     return likelihood
 
 
-def _refine(solution: Solution) -> Solution:
-    """The solution with the errors that are estimated there."""
-    for _ in range(REFINEMENTS):
-        start = solution.fit.prediction
-        found = search(solution.likelihood.refined(start), start)
-        sigma = np.sqrt(np.diag(covariance(found)))
-        settled = np.abs(found.theta - solution.theta) <= SETTLED * sigma
-        solution = found
-        if settled.all():
-            break
-    return solution
+def _searched_again(solution: Solution) -> Solution:
+    """The minimum with the errors that are estimated at a solution."""
+    start = solution.fit.prediction
+    return search(solution.likelihood.refined(start), start)
 
 
 def search(likelihood: Likelihood, start: Prediction, near: float = CONVERGED) -> Solution:
