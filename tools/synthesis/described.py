@@ -168,6 +168,8 @@ RVS = Described(
         Part("main", {"teff": (4000, 6500), "logg": (1, 5), "feh": (-1, 0.5)}, {"alpha": 2}),
         Part("metal-poor", {"teff": (4000, 6500), "logg": (1, 5)}, {"alpha": 2}),
         Part("hot", {"teff": (4000, 8000), "logg": (1, 5)}, {"alpha": 2}),
+        Part("low-gravity", {"teff": (4000, 8000)}, {"alpha": 2}),
+        Part("cool", {"logg": (3, 5)}, {"alpha": 2}),
         Part("wide", {}, {"alpha": 2}),
     ),
     limits="no TiO: spectra below about 4000 K are too clean; LTE: the cores of the Ca II triplet "
