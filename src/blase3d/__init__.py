@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .fitting.build import build
     from .fitting.clone_grid import clone
     from .inference import infer, infer_joint, infer_many
+    from .inference.for_samplers import LogLikelihood, log_likelihood
     from .inference.prior import Prior
     from .inference.result import Inference
     from .libraries import open_grid
@@ -46,6 +47,7 @@ _HOMES = {
     "errors": ("Blase3dError", "InputError", "MissingExtra"),
     "libraries.grid": ("Grid",),
     "inference": ("infer", "infer_joint", "infer_many"),
+    "inference.for_samplers": ("LogLikelihood", "log_likelihood"),
     "inference.prior": ("Prior",),
     "inference.result": ("Inference",),
     "model.model": ("Model",),
@@ -67,6 +69,7 @@ __all__ = [
     "Grid",
     "Inference",
     "InputError",
+    "LogLikelihood",
     "MissingExtra",
     "Model",
     "Prior",
@@ -80,6 +83,7 @@ __all__ = [
     "infer_joint",
     "infer_many",
     "load_model",
+    "log_likelihood",
     "open_archive",
     "open_grid",
     "read_spectrum",

@@ -229,3 +229,38 @@ def test_the_residual_is_added_to_the_smoothest_functions_alone():
     part = both.part(8095.0, 8105.0)
     assert part.wavelength.size < pixels
     assert part.forward.smooth_count == both.forward.smooth_count == 3
+
+
+# --- as an argument of compiled functions ------------------------------------------------------
+
+
+def test_two_models_share_a_compiled_function(model):
+    first = model.part(8100.0, 8120.0)
+    base = first.line_grid.base + np.array([0.0, 0.3, 0.0, 0.0], np.float32)
+    second = first.with_lines(replace(first.line_grid, base=base))
+    wavelength = first.wavelength[50:-50]
+    compiled = []
+
+    @jax.jit
+    def flux(model, teff):
+        compiled.append(model)
+        return model.flux(teff=teff, feh=-0.2, rv=3.0, wavelength=wavelength)
+
+    found = [np.asarray(flux(one, LABELS["teff"])) for one in (first, second)]
+    assert len(compiled) == 1
+    for one, values in zip((first, second), found, strict=True):
+        expected = one.flux(**LABELS, rv=3.0, wavelength=wavelength)
+        np.testing.assert_allclose(values, expected, atol=2e-6)
+    assert np.abs(found[0] - found[1]).max() > 0.01
+    assert np.isnan(flux(first, 9000.0)).all()
+    with pytest.raises(AttributeError, match="line_grid"):
+        _ = compiled[0].line_grid
+
+
+def test_a_model_is_a_tree_of_arrays(model):
+    assert jax.tree.map(lambda array: array, model) is model
+    doubled = jax.tree.map(lambda array: 2 * array, model)
+    np.testing.assert_allclose(doubled.forward.base, 2 * model.forward.base)
+    assert doubled.bounds == model.bounds
+    other = replace(model, axes={**model.axes, "feh": np.array([-0.5, 0.1])})
+    assert jax.tree.structure(other) != jax.tree.structure(model)

@@ -18,12 +18,13 @@ from ..runtime.arrays import DEFAULT_FLOATING_POINT, Bools, Floats
 from ..runtime.precision import in_float32
 from ..runtime.seed import check_seed
 from ..spectra.formats.in_memory import as_spectrum
+from ..spectra.spectrum import Spectrum
 from .flags import flags_of
 from .likelihood.likelihood import make_likelihood
 from .methods import METHODS, Method, make_method, method_class, option_names
 from .methods.method import Outcome
 from .prior import Prior
-from .problem import FreeParameters, Options, make_problem
+from .problem import FreeParameters, Options, Problem, make_problem
 from .result import Estimate, Inference
 from .score import Residuals, residuals_of
 from .solution import Solution, misfit_covariance, with_unknown_bounds
@@ -96,14 +97,10 @@ def infer(
     start = time.perf_counter()
     _check(method, seed, draws, chains, options)
     solver = make_method(method, {"draws": draws, "chains": chains, **options})
-    known = {field.name for field in fields(Options)}
-    settings = Options(**{name: options[name] for name in options if name in known})
     star = as_spectrum(spectrum, medium)
-    problem = make_problem(star, model, priors, fixed, settings)
-    if not problem.free:
-        raise InputError("every parameter is fixed; leave at least one free.")
+    problem = problem_of(star, model, priors, fixed, options)
     outcome = solver.solve(make_likelihood(problem), seed)
-    answer = replace(_answer(outcome, method, start), model_identity=identity(model))
+    answer = answer_of(outcome, model, method, start)
     _LOG.info("%s", answer)
     return answer
 
@@ -113,6 +110,23 @@ def _check(method: str, seed: int, draws: int, chains: int, options: Mapping[str
     check_seed(seed)
     if min(draws, chains) < 1:
         raise InputError(f"got {draws} draws of {chains} chains, expected one or more of each.")
+
+
+def problem_of(
+    star: Spectrum,
+    model: Model,
+    priors: Mapping[str, Any] | None,
+    fixed: Mapping[str, Any] | None,
+    options: Mapping[str, Any],
+) -> Problem:
+    """Return the problem of one star, with those of the options that are fields of `Options`
+    (InputError if every parameter is fixed)."""
+    known = {field.name for field in fields(Options)}
+    settings = Options(**{name: options[name] for name in options if name in known})
+    problem = make_problem(star, model, priors, fixed, settings)
+    if not problem.free:
+        raise InputError("every parameter is fixed; leave at least one free.")
+    return problem
 
 
 def check_settings(method: str, options: Mapping[str, Any]) -> None:
@@ -131,8 +145,8 @@ def check_settings(method: str, options: Mapping[str, Any]) -> None:
         )
 
 
-def _answer(outcome: Outcome, method: str, start: float) -> Inference:
-    """The answer to an outcome; `start` is the time (s) at which the work began."""
+def answer_of(outcome: Outcome, model: Model, method: str, start: float) -> Inference:
+    """Return the answer to an outcome; `start` is the time (s) at which the work began."""
     best = outcome.best
     covariance = misfit_covariance(best, best.scatter)
     covariance = with_unknown_bounds(best, covariance, best.scatter)
@@ -148,6 +162,7 @@ def _answer(outcome: Outcome, method: str, start: float) -> Inference:
         flags=best.problem.messages + flags_of(outcome, sigma, residuals),
         draws=outcome.draws,
         diagnostics=dict(outcome.diagnostics),
+        model_identity=identity(model),
     )
 
 

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from operator import is_
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -60,6 +61,11 @@ def _renamed(old: str, new: str) -> property:
 @dataclass(frozen=True, eq=False, repr=False)
 class Model:
     """A library as a function of its labels.
+
+    A model is a pytree of the arrays of `forward`: it can be an argument of a compiled function.
+    Another model of the same pixels, axes, recipe and number of lines, such as a calibrated one,
+    needs no new compilation. Inside the function it has `flux` and `bounds`, but neither lines nor
+    error modes, and is not cut to the wavelengths: cut it before, with `part`.
 
     Attributes
     ----------
@@ -312,6 +318,8 @@ class Model:
             halved as long as a half has the range; the halves of a level overlap by half of
             their length, so that every range half as long lies in one.
         """
+        if "line_grid" not in vars(self):  # an argument of a compiled function
+            return self
         margin, size = 1.0 + velocity / SPEED_OF_LIGHT, self.wavelength.size
         first = max(int(np.searchsorted(self.wavelength, low / margin)) - _SPARE, 0)
         last = min(int(np.searchsorted(self.wavelength, high * margin)) + _SPARE, size)
@@ -494,6 +502,46 @@ def _cut(model: Model, pixels: slice) -> Model:
         calibration=None if model.calibration is None else model.calibration.take(reaching),
     )
 
+
+@dataclass(frozen=True, eq=False)
+class _Static:
+    """A model without its arrays: equal for models whose compiled functions can be shared."""
+
+    model: Model
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Static):
+            return False
+        one, two = self.model, other.model
+        return one is two or (
+            one.recipe == two.recipe
+            and one.label_names == two.label_names
+            and np.array_equal(one.wavelength, two.wavelength)
+            and all(map(np.array_equal, one.axes.values(), two.axes.values()))
+        )
+
+    def __hash__(self) -> int:
+        model = self.model
+        return hash((model.label_names, model.wavelength.size, float(model.wavelength[0])))
+
+
+def _flatten(model: Model) -> tuple[tuple[ForwardModel], _Static]:
+    return (model.forward,), _Static(model)
+
+
+def _unflatten(static: _Static, children: tuple[ForwardModel]) -> Model:
+    """The model itself, if its arrays are; otherwise one of these arrays, which has a flux only."""
+    (forward,), model = children, static.model
+    arrays, others = jax.tree.leaves(model.forward), jax.tree.leaves(forward)
+    if len(arrays) == len(others) and all(map(is_, arrays, others)):
+        return model
+    bare = object.__new__(Model)
+    known = {name: getattr(model, name) for name in ("wavelength", "axes", "recipe")}
+    bare.__dict__.update(known, forward=forward)
+    return bare
+
+
+jax.tree_util.register_pytree_node(Model, _flatten, _unflatten)
 
 _CUTS: WeakKeyDictionary[Model, dict[tuple[int, int], Model]] = WeakKeyDictionary()
 _evaluate = jax.jit(evaluate, static_argnames="residual")

@@ -291,6 +291,22 @@ def whitened_residual(
     return linear.whitened(data.errors.whitened((data.flux - flux * continuum)[None]))[0]
 
 
+def chi2_change(
+    forward: ForwardModel,
+    data: Data,
+    theta: Array,
+    fixed: dict[str, Array],
+    form: ForwardForm,
+    reference: Array,
+) -> Array:
+    """Return chi-square at θ minus that of a whitened residual `reference` (R,), differentiable.
+
+    The sum over differences is precise in float32, in which chi-square itself is not.
+    """
+    residual = whitened_residual(forward, data, theta, fixed, form)
+    return jnp.sum((residual - reference) * (residual + reference))
+
+
 @partial(jax.jit, static_argnames="form")
 def _chi2(
     forward: ForwardModel, data: Data, theta: Array, fixed: dict[str, Array], form: ForwardForm

@@ -25,7 +25,7 @@ from ...model.evaluate import ForwardModel
 from ...runtime.arrays import Floats
 from ..coordinates import Coordinates
 from ..likelihood.data import Data, ForwardForm
-from ..likelihood.likelihood import Likelihood, whitened_residual
+from ..likelihood.likelihood import Likelihood, chi2_change, whitened_residual
 from ..solution import Solution, covariance, misfit_covariance, normal_equations
 from .least_squares import LeastSquares
 from .method import Outcome
@@ -221,8 +221,7 @@ def _log_density(
     z: Array,
 ) -> Array:
     theta = target.theta(z)
-    residual = whitened_residual(forward, data, theta, fixed, form)
-    change = jnp.sum((residual - target.residual) * (residual + target.residual))
+    change = chi2_change(forward, data, theta, fixed, form, target.residual)
     of_prior = jnp.sum(target.precision * (theta - target.mean) ** 2)
     return -0.5 * (change / target.scatter + of_prior) + target.log_volume(z)
 
