@@ -416,7 +416,15 @@ def test_draws_agree_with_the_curvature(doubtful):
         assert found.q16 < found.q50 < found.q84
     assert drawn.to_dict()["draws"] == [2, 300]
     pytest.importorskip("arviz")
-    assert drawn.to_arviz()["posterior"]["teff"].shape == (2, 300)
+    data = drawn.to_arviz()
+    assert data["posterior"]["teff"].shape == (2, 300)
+    assert data["posterior"]["teff"].attrs["units"] == "K"
+    assert data["posterior"].attrs["inference_library"] == "blase3d"
+    assert data["posterior"].attrs["model_library"] == "toy"
+    mean = float(data["log_likelihood"]["spectrum"].mean())
+    assert mean == pytest.approx(-1.5, abs=0.4)  # half of the number of free parameters
+    assert data["sample_stats"]["lp"].shape == data["sample_stats"]["diverging"].shape == (2, 300)
+    assert float(data["sample_stats"]["acceptance_rate"].mean()) > 0.5
 
 
 def test_without_the_extra_it_is_named(model, monkeypatch):

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from .result import Inference
 
 FORMAT = "blase3d-inference"
-VERSION = 2
-"""2: with the windows of a star in several spectra."""
+VERSION = 3
+"""2: with the windows of a star in several spectra. 3: with statistics of each draw."""
+_STATS = "draw_stats."
+"""Beginning of the names of arrays with statistics of draws."""
 _RECORD = "record"
 """Name of the array that holds the JSON text."""
 _SPECIAL = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
@@ -45,9 +47,11 @@ def write_inference(inference: Inference, path: str | Path) -> None:
 def _taken_apart(inference: Inference) -> tuple[dict[str, Any], dict[str, Any]]:
     """Values for JSON, and arrays, by name, but for the windows."""
     values = {one.name: getattr(inference, one.name) for one in fields(inference)}
-    del values["windows"]
+    del values["windows"], values["draw_stats"]
     arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
-    return {name: _worded(value) for name, value in values.items() if name not in arrays}, arrays
+    record = {name: _worded(value) for name, value in values.items() if name not in arrays}
+    stats = {_STATS + name: value for name, value in inference.draw_stats.items()}
+    return record, arrays | stats
 
 
 def read_inference(path: str | Path) -> Inference:
@@ -99,6 +103,8 @@ def _one_made(record: dict[str, Any], arrays: dict[str, Any]) -> Inference:
         record[name] = tuple(record[name])
     if record["options"] is not None:
         record["options"] = Options(**record["options"])
+    stats = {name: arrays.pop(name) for name in [*arrays] if name.startswith(_STATS)}
+    record["draw_stats"] = {name.removeprefix(_STATS): one for name, one in stats.items()}
     found = Inference(**record, **arrays)
     count, pixels = len(found.names), len(found.wavelength)
     per_pixel = (found.flux, found.model, found.error, found.weight, found.continuum, found.order)

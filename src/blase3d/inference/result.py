@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import InputError, MissingExtra
 from ..parameters import parameter
@@ -104,6 +106,10 @@ class Inference:
         Draws of the free parameters, from `posterior`.
     diagnostics : dict
         Diagnostics of the draws: r_hat and ess of each parameter, and the fraction that diverged.
+    draw_stats : dict
+        Statistics of each draw (chains, draws), before the draws are widened for errors of lines:
+        `lp` and `log_likelihood`, relative to the solution, diverging, n_steps, acceptance_rate,
+        energy. Empty without draws.
     continuum : (Q,) or None
         Fitted continuum, in the unit of the observation; None where it is not known.
     order : (Q,) int or None
@@ -155,6 +161,7 @@ class Inference:
     rms: float = np.nan
     model_identity: dict[str, Any] = field(default_factory=dict)
     windows: tuple[WindowFit, ...] = ()
+    draw_stats: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """Labels in one line, with the number of flags."""
@@ -260,6 +267,10 @@ class Inference:
     def to_arviz(self) -> Any:
         """Return the draws as InferenceData of ArviZ 0.x, or as a DataTree of ArviZ 1.x.
 
+        The groups are `posterior`, `sample_stats` and `log_likelihood` (of the whole spectrum). The
+        attributes of the posterior are the version, the method and the identity of the model, and
+        those of its variables their units.
+
         Raises
         ------
         InputError
@@ -274,9 +285,20 @@ class Inference:
                 import arviz
         except ImportError:
             raise MissingExtra("arviz", "posterior", "ArviZ output") from None
-        if int(arviz.__version__.split(".")[0]) < 1:
-            return arviz.from_dict(posterior=draws)
-        return arviz.from_dict({"posterior": draws})
+        stats = dict(self.draw_stats)
+        groups: dict[str, Any] = {"posterior": draws}
+        if stats:  # files of earlier versions have none
+            groups["log_likelihood"] = {"spectrum": stats.pop("log_likelihood")}
+            groups["sample_stats"] = stats
+        with_keywords = int(arviz.__version__.split(".")[0]) < 1
+        data = arviz.from_dict(**groups) if with_keywords else arviz.from_dict(groups)
+        about = {"inference_library": "blase3d", "inference_library_version": version("blase3d")}
+        known = [name for name in ("library", "recipe", "checksum") if name in self.model_identity]
+        identity = {f"model_{name}": self.model_identity[name] for name in known}
+        data["posterior"].attrs.update({**about, "method": self.method, **identity})
+        for name in self.names:
+            data["posterior"][name].attrs["units"] = parameter(name).table_unit
+        return data
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers, without spectra, as written to JSON (NaN becomes None)."""

@@ -162,6 +162,7 @@ def answer_of(outcome: Outcome, model: Model, method: str, start: float) -> Infe
         flags=best.problem.messages + flags_of(outcome, sigma, residuals),
         draws=outcome.draws,
         diagnostics=dict(outcome.diagnostics),
+        draw_stats=dict(outcome.draw_stats),
         model_identity=identity(model),
     )
 

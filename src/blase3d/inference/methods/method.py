@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, field
 from typing import Any, ClassVar, Protocol
 
+from numpy.typing import NDArray
+
 from ...runtime.arrays import Floats
 from ..likelihood.likelihood import Likelihood
 from ..solution import Solution
@@ -26,12 +28,15 @@ class Outcome:
         the curvature of chi-square at the best solution.
     diagnostics : dict
         Diagnostics of the draws, as JSON holds them.
+    draw_stats : dict
+        Statistics of each draw (chains, draws), by ArviZ's names.
     """
 
     solutions: Sequence[Solution]
     converged: bool
     draws: Floats | None = None
     diagnostics: Mapping[str, Any] = field(default_factory=dict)
+    draw_stats: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def best(self) -> Solution:

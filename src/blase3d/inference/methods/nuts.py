@@ -83,7 +83,7 @@ class NoUTurnSampler:
         """Draw from the posterior around the best solution of least squares."""
         start = LeastSquares().solve(likelihood, seed)
         likelihood = start.best.likelihood
-        theta, divergent, steps = _sample(
+        theta, of_draws = _sample(
             _blackjax(),
             likelihood.problem.model.forward,
             likelihood.data,
@@ -94,9 +94,10 @@ class NoUTurnSampler:
             draws=self.draws,
         )
         values = np.asarray(theta, np.float64)
-        found = _diagnostics(likelihood.problem.names, values, divergent, steps)
+        stats = {name: np.asarray(one) for name, one in of_draws.items()}
+        found = _diagnostics(likelihood.problem.names, values, stats["diverging"], stats["n_steps"])
         converged = start.converged and _has_converged(found)
-        return Outcome(start.solutions, converged, _widened(values, start.best, seed), found)
+        return Outcome(start.solutions, converged, _widened(values, start.best, seed), found, stats)
 
 
 def _blackjax() -> Any:
@@ -153,6 +154,10 @@ class _Target:
         plain = self.power == 1.0
         root = jnp.where(plain, 1.0, jnp.maximum(psi, _TINY)) ** (1.0 / self.power)
         return jnp.where(plain, psi, root)
+
+    def prior_chi2(self, theta: Array) -> Array:
+        """Contribution of the normal priors to chi-square at θ (K,)."""
+        return jnp.sum(self.precision * (theta - self.mean) ** 2)
 
     def log_volume(self, z: Array) -> Array:
         """ln |dθ/dz| but for a constant: the logistic function, and θ = ψ^(1/p)."""
@@ -222,8 +227,8 @@ def _log_density(
 ) -> Array:
     theta = target.theta(z)
     change = chi2_change(forward, data, theta, fixed, form, target.residual)
-    of_prior = jnp.sum(target.precision * (theta - target.mean) ** 2)
-    return -0.5 * (change / target.scatter + of_prior) + target.log_volume(z)
+    chi2 = change / target.scatter + target.prior_chi2(theta)
+    return -0.5 * chi2 + target.log_volume(z)
 
 
 @partial(jax.jit, static_argnums=0, static_argnames=("form", "draws"))
@@ -236,8 +241,8 @@ def _sample(
     keys: Array,
     form: ForwardForm,
     draws: int,
-) -> tuple[Array, ...]:
-    """θ (chains, draws, K), whether each draw diverged, and its steps (chains, draws)."""
+) -> tuple[Array, dict[str, Array]]:
+    """θ (chains, draws, K), and statistics of each draw (chains, draws) by ArviZ's names."""
     log_density = partial(_log_density, forward, data, fixed, target, form)
     dimension = target.low.size
     nuts = blackjax.nuts
@@ -249,11 +254,22 @@ def _sample(
     # not wider than the normal approximation: no chain starts far out in a long tail
     spread = _SPREAD * jnp.minimum(jnp.sqrt(settings["inverse_mass_matrix"]), 1.0)
 
-    def step(state: Any, key: Array) -> tuple[Any, tuple[Array, ...]]:
+    def step(state: Any, key: Array) -> tuple[Any, tuple[Array, dict[str, Array]]]:
         state, info = kernel.step(key, state)
-        return state, (target.theta(state.position), info.is_divergent, info.num_integration_steps)
+        theta = target.theta(state.position)
+        log_prior = -0.5 * target.prior_chi2(theta)
+        lp = state.logdensity - target.log_volume(state.position)
+        stats = {
+            "lp": lp,
+            "log_likelihood": lp - log_prior,
+            "diverging": info.is_divergent,
+            "n_steps": info.num_integration_steps,
+            "acceptance_rate": info.acceptance_rate,
+            "energy": info.energy,
+        }
+        return state, (theta, stats)
 
-    def chain(key: Array) -> tuple[Array, ...]:
+    def chain(key: Array) -> tuple[Array, dict[str, Array]]:
         first, key = jax.random.split(key)
         offset = spread * jax.random.normal(first, (dimension,))
         keys = jax.random.split(key, _BURN_IN + draws)
