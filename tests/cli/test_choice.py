@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.table import Table
+from quick_survey import answer_of
 from toy_models import model_of, true_params
 
+from blase3d.analysis.many_stars import Labeller
 from blase3d.analysis.selection import select
-from blase3d.cli.choice import models_of_spectra
 from blase3d.cli.lines import explore
 from blase3d.errors import InputError
 from blase3d.libraries import write_grid
@@ -21,6 +23,7 @@ from blase3d.model import installed
 from blase3d.model.installed import InstalledModel, is_model, model_covering
 from blase3d.model.model_file import save_model
 from blase3d.spectra.formats import write_spectrum
+from blase3d.spectra.formats.many import NamedFile
 from blase3d.spectra.spectrum import Spectrum, cut
 
 TRUTH = {"teff": 5730.0, "logg": 4.3, "feh": -0.1}
@@ -132,11 +135,39 @@ def test_infer_takes_all_windows_and_names_their_models(folder, run, tmp_path):
     assert Table.read(table)["model"][0] == "red, blue"
 
 
-def test_methods_of_one_model_take_the_window_of_most_pixels(folder):
+def test_methods_of_one_model_take_the_window_of_most_pixels(folder, monkeypatch):
+    monkeypatch.setattr("blase3d.analysis.many_stars.infer", lambda star, model, **_: model)
+    label = Labeller(None, installed.installed_models(), {}, {"method": "posterior"})
+    star = label(NamedFile("star", folder / "star.npz"))
+    assert star.models == ("red",)
+    assert star.reasons[-1] == "red alone is used, not blue"
+
+
+def test_many_spectra_are_read_once_and_models_listed_once(folder, run, tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr("blase3d.analysis.many_stars.infer_joint", lambda *_, **__: answer_of({}))
+    for module, name in (
+        ("blase3d.spectra.formats.many", "read_spectrum"),
+        ("blase3d.model.installed", "installed_models"),
+    ):
+        counted(monkeypatch, module, name, calls)
     star = folder / "star.npz"
-    groups, failed = models_of_spectra(None, [star], {}, {"method": "posterior"})
-    assert {paths[0].stem: members for paths, members in groups.items()} == {"red": [0]}
-    assert failed == {}
+    done = run("infer", star, star, "-o", tmp_path / "table.ecsv")
+    assert (done.status, sorted(calls)) == (0, ["installed_models", *["read_spectrum"] * 2])
+
+
+def counted(monkeypatch, module, name, calls):
+    """Note each call of a function."""
+    function = getattr(import_module(module), name)
+    monkeypatch.setattr(f"{module}.{name}", lambda *a, **b: calls.append(name) or function(*a, **b))
+
+
+def test_pixels_that_a_model_covers_for_no_velocity_do_not_count(folder):
+    """A joint fit leaves out the ends of a model: 21 pixels there are no window."""
+    star = toy_spectrum(**TRUTH)
+    at_the_end = cut(star, star.wavelength < 8499.6)
+    assert (at_the_end.wavelength >= RED.wavelength[0]).sum() > 20
+    assert [model.name for model in select(at_the_end, [BLUE, RED], {}).models] == ["blue"]
 
 
 def test_a_model_that_is_given_by_name_is_taken_alone(folder, run):

@@ -104,6 +104,11 @@ def to_grid(make: Callable[[World, Path], Path]) -> Feed:
     return lambda w, t: ["grid", make(w, t / "bad.npz"), "-o", t / "out.npz"]
 
 
+def empty(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
 def to_infer(make: Callable[[World, Path], Path], *more: str) -> Feed:
     return lambda w, t: ["infer", make(w, t / "bad.npz"), "--model", w.model, *more]
 
@@ -569,7 +574,11 @@ TABLE: dict[str, tuple[Feed, str, int]] = {
     "synth: a number that is a word": (synth("--teff", "hot"), "--teff", 2),
     # infer: spectra
     "infer: nothing there": (to_infer(lambda w, p: p), "no file|check the name", 1),
-    "infer: a folder": (lambda w, t: ["infer", t, "--model", w.model], "folder|a file", 1),
+    "infer: a folder": (
+        lambda w, t: ["infer", empty(t / "e"), "--model", w.model],
+        "folder|a file",
+        1,
+    ),
     "infer: an unknown kind": (text("star.dat", "1 2"), "no spectrum in a known format", 1),
     "infer: an empty table": (text("s.csv", ""), "no lines of numbers", 1),
     "infer: bytes": (text("s.csv", b"\xff\xfe\0"), "cannot be read as a table", 1),
@@ -945,7 +954,6 @@ def test_a_folder_that_cannot_be_written_to(
 
 EXTRAS: dict[str, tuple[str, Feed, str]] = {
     "posterior": ("blackjax", infer("--method", "posterior"), "blase3d[posterior]"),
-    "paper": ("skopt", infer("--method", "gp"), "blase3d[paper]"),
     "cluster": (
         "distributed",
         lambda w, t: ["clone", w.grid, "-o", t / "c.zarr", "--scheduler", "tcp://127.0.0.1:1"],

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
+from ..inference.joint_problem import window_of
 from ..model.installed import InstalledModel, no_model
+from ..model.model import Model
 from ..model.model_file import load_model
 from ..runtime.arrays import Bools
 from ..spectra.spectrum import Spectrum
@@ -17,6 +21,12 @@ from .comparison import compare
 
 _FEWEST_PIXELS = 20
 """Usable pixels that a model has to cover, or two models have to share, to count."""
+
+
+@lru_cache(maxsize=8)
+def loaded_model(path: Path) -> Model:
+    """Return the model in a file. A few are kept, with their compiled code."""
+    return load_model(path)
 
 
 @dataclass(frozen=True)
@@ -55,7 +65,7 @@ def select(
         No model covers more than 20 usable pixels.
     """
     covered = {model.name: _covered(spectrum, model) for model in installed}
-    left = [model for model in installed if covered[model.name].sum() > _FEWEST_PIXELS]
+    left = [model for model in installed if _has_window(spectrum, model)]
     left.sort(key=lambda model: -int(covered[model.name].sum()))
     if not left:
         low, high = spectrum.wavelength[[0, -1]]
@@ -72,9 +82,17 @@ def select(
     return Selection(tuple(left), (*taken, *dropped))
 
 
+def _has_window(spectrum: Spectrum, model: InstalledModel) -> bool:
+    """Whether a model covers enough pixels at any likely velocity, as a joint fit requires."""
+    return bool(_between(spectrum, *window_of(*model.wavelength)).sum() > _FEWEST_PIXELS)
+
+
 def _covered(spectrum: Spectrum, model: InstalledModel) -> Bools:
     """Whether pixels (P,) are usable and in the range of a model."""
-    low, high = model.wavelength
+    return _between(spectrum, *model.wavelength)
+
+
+def _between(spectrum: Spectrum, low: float, high: float) -> Bools:
     return spectrum.good & (spectrum.wavelength >= low) & (spectrum.wavelength <= high)
 
 
@@ -94,7 +112,7 @@ def _worse(
     settings: Mapping[str, Any],
 ) -> tuple[InstalledModel, str]:
     """The model of a pair with lower odds, and the reason; without a comparison, the second."""
-    models = {model.name: load_model(model.path) for model in pair}
+    models = {model.name: loaded_model(model.path) for model in pair}
     try:
         found = compare(spectrum, models, **{**settings, "method": "gradient"})
     except InputError as error:

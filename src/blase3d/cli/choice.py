@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import Blase3dError
 from .support import err
 
 if TYPE_CHECKING:
@@ -53,30 +52,3 @@ def models_of_spectrum(
     for reason in found.reasons:
         err.print(f"{name}: {reason}", highlight=False)
     return tuple(model.path for model in found.models)
-
-
-def models_of_spectra(
-    given: Path | None,
-    spectra: Sequence[Path],
-    reading: Mapping[str, Any],
-    settings: Mapping[str, Any],
-) -> tuple[dict[tuple[Path, ...], list[int]], dict[int, Row]]:
-    """Return the indices of the spectra by the files of their models, and rows of those that have
-    none, with the error. Methods but `gradient` take one model."""
-    if given is not None:
-        return {(given,): list(range(len(spectra)))}, {}
-    from ..spectra.formats import read_spectrum
-
-    groups: dict[tuple[Path, ...], list[int]] = {}
-    failed: dict[int, Row] = {}
-    for index, path in enumerate(spectra):
-        try:
-            star = read_spectrum(path, **reading)
-            if settings["method"] == "gradient":
-                models = models_of_spectrum(str(path), star, settings)
-            else:
-                models = (model_of_spectrum(None, str(path), star, settings),)
-            groups.setdefault(models, []).append(index)
-        except Blase3dError as error:
-            failed[index] = {"spectrum": str(path), "error": str(error)}
-    return groups, failed

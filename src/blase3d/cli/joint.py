@@ -47,7 +47,7 @@ def infer_one_star(
     except Blase3dError as error:
         return [{"spectrum": name, "error": str(error)}]
     if report is not None:
-        _write_reports(answer, models, report)
+        write_reports(answer, models, report)
     return [{"spectrum": name, "model": ", ".join(models), **answer.to_dict()}]
 
 
@@ -61,7 +61,8 @@ def _covering(stars: dict[str, Spectrum], settings: dict[str, Any]) -> list[Path
     return list(dict.fromkeys(model.path for models in found for model in models))
 
 
-def _write_reports(answer: Inference, models: dict[str, Model], report: Path) -> None:
+def write_reports(answer: Inference, models: dict[str, Model], report: Path) -> None:
+    """Write a report of each window."""
     from ..views.report import write_report
 
     for number, window in enumerate(answer.windows, 1):

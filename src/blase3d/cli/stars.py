@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shlex
 import sys
+from concurrent.futures import Executor
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,27 +14,25 @@ import numpy as np
 import typer
 from rich.table import Table
 
-from ..errors import Blase3dError, InputError
+from ..errors import Blase3dError, InputError, MissingExtra
 from ..parameters import parameter
 from ..runtime.files import require_writable
 from ..runtime.progress import silent
 from ..runtime.units import SPEED_OF_LIGHT
 from . import options
-from .choice import chosen_model, model_of_spectrum, models_of_spectra
+from .choice import chosen_model, model_of_spectrum
 from .comparison import compare_models
-from .joint import infer_one_star, print_windows
-from .support import (
-    complain,
-    executor,
-    out,
-    print_json,
-    progress_bars,
-    write_table,
-)
+from .config import Config
+from .joint import infer_one_star, print_windows, write_reports
+from .support import complain, err, executor, out, print_json, progress_bars
+from .survey import run_survey
 
 if TYPE_CHECKING:
+    from ..analysis.many_stars import LabelledStar, Labeller
     from ..analysis.tuning import Tuned
+    from ..inference.result import Inference
     from ..model.model import Model
+    from ..spectra.formats.many import ManySpectra
 
 _TEFF_GUESS = 500.0
 """Half-width of the prior on Teff around --teff-guess, K."""
@@ -93,7 +93,13 @@ def _check_observation(values: dict[str, float | None]) -> None:
             )
 
 
-_Spectra = Annotated[list[Path], typer.Argument(metavar="SPECTRUM...", help="Observed spectra.")]
+_Spectra = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="SPECTRUM...",
+        help="Observed spectra: files and folders; or one list, table or stack of spectra.",
+    ),
+]
 _ModelPaths = Annotated[
     list[Path] | None,
     typer.Option(
@@ -122,7 +128,11 @@ _Common = Annotated[
     ),
 ]
 _TableOutput = Annotated[
-    Path | None, typer.Option("-o", "--output", help="Table of the results, ECSV.")
+    Path | None,
+    typer.Option("-o", "--output", help="Table of the results: .ecsv, .fits or .parquet."),
+]
+_Scheduler = Annotated[
+    str | None, typer.Option(help="Address of a Dask scheduler, whose workers are used.")
 ]
 
 
@@ -147,23 +157,27 @@ def infer(
     integrate: _Integrate = False,
     telluric: options.Telluric = None,
     workers: options.Workers = 1,
+    scheduler: _Scheduler = None,
     joint: _Joint = False,
     common: _Common = "vsini,vmac",
     as_json: options.Json = False,
     report: _Report = None,
     output: _TableOutput = None,
+    config: Config = None,
 ) -> None:
     """Infer labels and their uncertainties from one or many spectra.
 
     Several models are each fitted to the pixels that all of them cover, and ranked by their odds.
     With --joint, all spectra are of one star, and each model is compared with the range it covers.
+    With --output, results of many spectra are stored as they come, and the same command continues a
+    run that was ended. Its exit status is 3 if some stars failed.
 
     Example: blase3d infer star.fits --medium air --report star.html
+
+    Example: blase3d infer spectra/ --model vis --workers 8 -o results.parquet
     """
     from ..model.installed import model_path
 
-    if report is not None and len(spectra) > 1 and not joint:
-        raise InputError(f"got {len(spectra)} spectra and one --report; give one spectrum.")
     for path in filter(None, (report, output)):
         require_writable(path)
     settings = {
@@ -179,19 +193,49 @@ def infer(
     }
     reading = options.parse_reading(medium, columns, unit, source, wavelengths)
     paths = [model_path(given) for given in model_paths or ()]
-    if len(paths) > 1 and not joint:
+    if joint:
+        rows = infer_one_star(spectra, paths, reading, settings, common, report)
+        _show(rows, output, as_json)
+        return
+    found = _found(spectra, reading, output)
+    if report is not None and len(found.names) > 1:
+        raise InputError(f"got {len(found.names)} spectra and one --report; give one spectrum.")
+    if len(paths) > 1:
         rows = compare_models(
-            spectra, paths, reading, settings, output=output, report=report, quiet=as_json
+            list(found.paths), paths, reading, settings, output=output, report=report, quiet=as_json
         )
-    else:
-        if joint:
-            rows = infer_one_star(spectra, paths, reading, settings, common, report)
-        else:
-            rows = _infer_spectra(spectra, paths, reading, settings, workers, report)
-        if output is not None:
-            _write_rows(rows, output)
-        if not as_json:
-            _print_inferences(rows)
+        _finish(rows, as_json)
+        return
+    labeller = _labeller(paths, reading, settings)
+    many = found.collected or len(found.names) > 1
+    if output is not None and many and not as_json:
+        run_survey(found, labeller, output, workers, scheduler)
+        return
+    with executor(workers if many else 1, scheduler) as pool:
+        rows = _infer_spectra(found, labeller, pool, report)
+    _show(rows, output, as_json)
+
+
+def _found(spectra: list[Path], reading: dict[str, Any], output: Path | None) -> ManySpectra:
+    """The spectra that the arguments stand for, and those of no survey in progress."""
+    from ..inference.results_file import require_table_ending
+    from ..spectra.formats.many import find_spectra
+
+    if output is not None:
+        require_table_ending(output)
+    return find_spectra(spectra, reading, [] if output is None else [output])
+
+
+def _show(rows: list[dict[str, Any]], output: Path | None, as_json: bool) -> None:
+    """Write and print rows."""
+    if output is not None:
+        _write_rows(rows, output)
+    if not as_json:
+        _print_inferences(rows)
+    _finish(rows, as_json)
+
+
+def _finish(rows: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         print_json(rows)
     if any("error" in row for row in rows):
@@ -213,71 +257,64 @@ def _constraints(
     return found
 
 
+def _labeller(paths: list[Path], reading: dict[str, Any], settings: dict[str, Any]) -> Labeller:
+    """The model given, if any, or those that are installed."""
+    from ..analysis.many_stars import Labeller
+    from ..inference.batch import sent
+    from ..model.installed import installed_models
+    from ..model.model_file import load_model
+
+    if not paths:
+        return Labeller(None, installed_models(), reading, settings)
+    return Labeller((paths[0].stem, sent(load_model(paths[0]))), (), reading, settings)
+
+
 def _infer_spectra(
-    spectra: list[Path],
-    paths: list[Path],
-    reading: dict[str, Any],
-    settings: dict[str, Any],
-    workers: int,
-    report: Path | None,
+    found: ManySpectra, labeller: Labeller, pool: Executor | None, report: Path | None
 ) -> list[dict[str, Any]]:
-    """Infer every spectrum with the model given, if any, or else with those that cover it: one row
-    each, in their order, as in the JSON output."""
-    given = paths[0] if paths else None
-    groups, rows = models_of_spectra(given, spectra, reading, settings)
-    for models, members in groups.items():
-        if len(models) == 1:
-            rows |= _infer_with(models[0], spectra, members, reading, settings, workers, report)
-        else:
-            for i in members:
-                (rows[i],) = infer_one_star(
-                    [spectra[i]], list(models), reading, settings, "", report
-                )
+    """Infer every spectrum: one row each, in their order, as in the JSON output."""
+    from ..analysis.many_stars import LabelledStar
+    from ..inference.batch import for_each
+    from ..inference.result import Inference
+
+    rows: dict[int, dict[str, Any]] = {}
+    total = len(found.names)
+    label = partial(_label_numbered, labeller)
+    with progress_bars() if total > 1 else nullcontext(silent) as progress:
+        for (index, entry), star in for_each(label, enumerate(found.each()), pool):
+            if isinstance(star, Blase3dError):  # its worker died
+                star = LabelledStar(entry.name, (), star)
+            rows[index] = star.to_dict()
+            for reason in star.reasons:
+                err.print(f"{star.name}: {reason}", highlight=False)
+            if isinstance(star.answer, MissingExtra):  # all spectra miss it
+                raise star.answer
+            if report is not None and isinstance(star.answer, Inference):
+                _write_report(star.answer, labeller.models(star), star.name, report)
+            progress("infer", len(rows), total)
     return [rows[index] for index in sorted(rows)]
 
 
-def _infer_with(
-    model_path: Path,
-    spectra: list[Path],
-    members: list[int],
-    reading: dict[str, Any],
-    settings: dict[str, Any],
-    workers: int,
-    report: Path | None,
-) -> dict[int, dict[str, Any]]:
-    """Infer some of the spectra with one model: rows by index, as in the JSON output."""
-    from ..inference import infer_many
-    from ..model.model_file import load_model
+def _label_numbered(labeller: Labeller, numbered: tuple[int, Any]) -> LabelledStar:
+    return labeller(numbered[1])
 
-    model: Model = load_model(model_path)
-    rows: dict[int, dict[str, Any]] = {}
-    many = len(members) > 1
-    with (
-        progress_bars() if many else nullcontext(silent) as progress,
-        executor(workers if many else 1) as pool,
-    ):
-        chosen = [spectra[index] for index in members]
-        for index, answer in infer_many(chosen, model, executor=pool, **reading, **settings):
-            name = str(chosen[index])
-            row: dict[str, Any] = {"spectrum": name, "model": model_path.stem}
-            if isinstance(answer, Blase3dError):
-                row["error"] = str(answer)
-            else:
-                row |= answer.to_dict()
-                if report is not None:
-                    from ..views.report import write_report  # loads Matplotlib
 
-                    write_report(report, answer, model, name, shlex.join(sys.argv))
-            rows[members[index]] = row
-            progress("infer", len(rows), len(members))
-    return rows
+def _write_report(answer: Inference, models: dict[str, Model], name: str, report: Path) -> None:
+    """Write the report of a star, or of each of its windows."""
+    from ..views.report import write_report  # loads Matplotlib
+
+    if answer.windows:
+        write_reports(answer, models, report)
+    else:
+        (model,) = models.values()
+        write_report(report, answer, model, name, shlex.join(sys.argv))
 
 
 def _write_rows(rows: list[dict[str, Any]], output: Path) -> None:
-    from ..inference.table import table_of_inferences
+    from ..inference.results_file import write_results
+    from ..inference.table import flat_row
 
-    labels = dict.fromkeys(name for row in rows for name in row.get("labels", ()))
-    write_table(table_of_inferences(rows, tuple(labels)), output)
+    write_results(lambda: map(flat_row, rows), output, {})
 
 
 def _print_inferences(rows: list[dict[str, Any]]) -> None:

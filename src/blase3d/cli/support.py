@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -34,6 +35,9 @@ out = Console(width=None if sys.stdout.isatty() else 160, markup=False)
 # soft_wrap: a message is one line.
 err = Console(stderr=True, soft_wrap=True, markup=False)
 
+_BETWEEN_LINES = 60.0
+"""Seconds between lines of progress."""
+
 
 def complain(sentence: str) -> None:
     """Print an error to stderr, with --quiet too."""
@@ -44,7 +48,13 @@ def complain(sentence: str) -> None:
 
 @contextmanager
 def progress_bars() -> Iterator[ProgressCallback]:
-    """A bar for each stage, on stderr; yields the `progress` argument of the chain."""
+    """A bar for each stage, on stderr; yields the `progress` argument of the chain.
+
+    Where there is no terminal, it is a line of text once a minute.
+    """
+    if not err.is_terminal:
+        yield _lines_of_progress()
+        return
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     stages: dict[str, TaskID] = {}
     with Progress(*columns, TimeRemainingColumn(), console=err) as bars:
@@ -55,6 +65,20 @@ def progress_bars() -> Iterator[ProgressCallback]:
             bars.update(stages[stage], completed=done, total=total)
 
         yield show
+
+
+def _lines_of_progress() -> ProgressCallback:
+    start = last = time.monotonic()
+
+    def show(stage: str, done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last > _BETWEEN_LINES and done:
+            left = (now - start) / done * (total - done) / 60.0
+            err.print(f"{stage}: {done} of {total}, about {left:.0f} min left", highlight=False)
+            last = now
+
+    return show
 
 
 def settle_environment() -> None:
@@ -91,8 +115,10 @@ def executor(workers: int, scheduler: str | None = None) -> Iterator[Executor | 
     pool = LocalPool(workers)
     try:
         yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
+    except BaseException:  # Ctrl-C and SIGTERM too
+        pool.stop()
+        raise
+    pool.shutdown(cancel_futures=True)
 
 
 def print_json(document: object) -> None:

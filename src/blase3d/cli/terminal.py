@@ -13,36 +13,8 @@ from typing import Annotated, Any
 
 import typer
 
+from ..runtime.characters import PLAIN
 from .support import err
-
-_PLAIN = {
-    "Å": "A",
-    "χ": "chi",
-    "λ": "lambda",
-    "Δ": "d",
-    "∂": "d",
-    "σ": "sigma",
-    "α": "alpha",
-    "γ": "gamma",
-    "µ": "u",
-    "μ": "u",
-    "²": "2",
-    "₂": "2",
-    "±": "+-",
-    "×": "x",
-    "−": "-",
-    "–": "-",
-    "→": "->",
-    "≤": "<=",
-    "≥": ">=",
-    "…": "...",
-    "“": '"',
-    "”": '"',
-    "’": "'",
-    "°": "deg",
-    "•": "*",
-}
-"""Replacements of characters that a terminal's encoding may not have."""
 
 
 def plain_characters(failure: UnicodeError) -> tuple[str | bytes, int]:
@@ -50,7 +22,7 @@ def plain_characters(failure: UnicodeError) -> tuple[str | bytes, int]:
     if not isinstance(failure, UnicodeEncodeError):
         raise failure
     bad = failure.object[failure.start : failure.end]
-    return "".join(_PLAIN.get(character, "?") for character in bad), failure.end
+    return "".join(PLAIN.get(character, "?") for character in bad), failure.end
 
 
 def settle_encoding() -> None:

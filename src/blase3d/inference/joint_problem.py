@@ -117,15 +117,20 @@ def cut_to_models(
     left = np.ones(len(spectrum), bool)
     found = {}
     for name, model in models.items():
-        first, last = model.wavelength[[0, -1]]
-        most = _MARGIN * (last - first)
-        low = first + min(first * velocity / SPEED_OF_LIGHT, most)
-        high = last - min(last * velocity / SPEED_OF_LIGHT, most)
+        low, high = window_of(model.wavelength[0], model.wavelength[-1], velocity)
         inside = left & (spectrum.wavelength >= low) & (spectrum.wavelength <= high)
         if (inside & spectrum.good).sum() > FEWEST_PIXELS:
             found[name] = cut(spectrum, inside)
             left &= ~inside
     return found
+
+
+def window_of(first: float, last: float, velocity: float = _FASTEST) -> tuple[float, float]:
+    """Return the range (Å) of a window, of a model from `first` to `last`, which covers its ends up
+    to a radial velocity (km/s)."""
+    most = _MARGIN * (last - first)
+    low = first + min(first * velocity / SPEED_OF_LIGHT, most)
+    return low, last - min(last * velocity / SPEED_OF_LIGHT, most)
 
 
 def make_joint_problem(

@@ -1,0 +1,120 @@
+"""Labels of one of many stars: by the model that is given, or by those that cover its spectrum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import Blase3dError
+from ..inference import infer, infer_joint
+from ..inference.batch import SentModel, attempt, observed
+from ..inference.result import Inference
+from ..inference.table import Row, flat_row
+from ..model.identity import model_checksum
+from ..model.installed import InstalledModel
+from ..model.model import Model
+from ..spectra.spectrum import Spectrum
+from .selection import loaded_model, select
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledStar:
+    """A star of many.
+
+    Attributes
+    ----------
+    name : str
+        Name of the spectrum.
+    models : tuple of str
+        Names of the models.
+    answer : Inference or Blase3dError
+        Its labels, or the reason why there are none.
+    reasons : tuple of str
+        Why these models were taken.
+    """
+
+    name: str
+    models: tuple[str, ...]
+    answer: Inference | Blase3dError
+    reasons: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return names and numbers, as in the JSON output; or the `error`."""
+        row: dict[str, Any] = {"spectrum": self.name}
+        if self.models:
+            row["model"] = ", ".join(self.models)
+        if isinstance(self.answer, Blase3dError):
+            return {**row, "error": str(self.answer)}
+        return {**row, **self.answer.to_dict()}
+
+    def row(self) -> Row:
+        """Return the row of a table."""
+        return flat_row(self.to_dict())
+
+
+@dataclass(frozen=True, eq=False)
+class Labeller:
+    """Labels stars one by one; it can be sent to other processes.
+
+    Attributes
+    ----------
+    given : (str, SentModel) or None
+        Name of the model, and the model. None: it is chosen by the pixels that it covers.
+    installed : sequence of InstalledModel
+        Models to choose from.
+    reading, settings : dict
+        Arguments of `read_spectrum` and of `infer`.
+    """
+
+    given: tuple[str, SentModel] | None
+    installed: Sequence[InstalledModel]
+    reading: Mapping[str, Any]
+    settings: Mapping[str, Any]
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Checksums of the models by their names."""
+        if self.given is not None:
+            return {self.given[0]: model_checksum(self.given[1].model)}
+        return {one.name: model_checksum(loaded_model(one.path)) for one in self.installed}
+
+    def models(self, star: LabelledStar) -> dict[str, Model]:
+        """Return the models of a star by name."""
+        if self.given is not None:
+            return {self.given[0]: self.given[1].model}
+        return {m.name: loaded_model(m.path) for m in self.installed if m.name in star.models}
+
+    def __call__(self, entry: Any) -> LabelledStar:
+        """Return the labels of a star."""
+        if self.given is None:
+            found = attempt(lambda: self._by_coverage(entry))
+            return found if isinstance(found, LabelledStar) else LabelledStar(entry.name, (), found)
+        name, sent = self.given
+        answer = attempt(lambda: self._inferred(observed(entry, self.reading), sent.model))
+        return LabelledStar(entry.name, (name,), answer)
+
+    def row(self, entry: Any) -> Row:
+        """Return the labels of a star as the row of a table, which is small."""
+        return self(entry).row()
+
+    def _inferred(self, star: Spectrum, model: Model) -> Inference:
+        return infer(star, model, **self.settings)
+
+    def _by_coverage(self, entry: Any) -> LabelledStar:
+        """Label a star by the models that cover its spectrum. Methods but `gradient` take one."""
+        star = observed(entry, self.reading)
+        found = select(star, self.installed, self.settings)
+        taken, reasons = found.models, found.reasons
+        if self.settings["method"] != "gradient" and len(taken) > 1:
+            unused = ", ".join(one.name for one in taken[1:])
+            reasons += (f"{taken[0].name} alone is used, not {unused}",)
+            taken = taken[:1]
+        models = {one.name: loaded_model(one.path) for one in taken}
+        first, *others = models.values()
+        if others:
+            stars = {entry.name: star}
+            answer = attempt(lambda: infer_joint(stars, models, common=(), **self.settings))
+        else:
+            answer = attempt(lambda: self._inferred(star, first))
+        return LabelledStar(entry.name, tuple(models), answer, reasons)
