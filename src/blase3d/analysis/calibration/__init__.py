@@ -20,6 +20,7 @@ import numpy as np
 
 from ...errors import InputError
 from ...model.line_calibration import LineCalibration
+from ...model.mismatch import Mismatch
 from ...model.model import Model
 from ...runtime.arrays import DEFAULT_FLOATING_POINT, Floats, Integers
 from ...runtime.precision import in_float32
@@ -28,6 +29,7 @@ from .changes import Scales, in_angstroms, with_changes
 from .joint import ensemble_of, fitted
 from .known_stars import KnownStar, observation_of, read_known_stars
 from .left_out import CalibrationTrial, best_of, leave_stars_out
+from .stellar_mismatch import mismatch_of
 
 __all__ = ["Calibrated", "CalibrationTrial", "KnownStar", "Scales", "calibrate", "read_known_stars"]
 
@@ -39,7 +41,7 @@ class Calibrated:
     Attributes
     ----------
     model : Model
-        The model with its lines changed, equally at all labels; unchanged if nothing helps.
+        The model with its lines changed, equally at all labels, and its mismatch with the stars.
     changes, sigma : (C, 3)
         Changes of ln area, wavelength (km/s) and ln width of every line, and their errors.
     stars : (C,)
@@ -65,9 +67,9 @@ class Calibrated:
 
     def model_without(self, star: str) -> Model:
         """The model as the other stars alone calibrate it, with the chosen factor."""
-        model = self.model.uncalibrated()
         changes = self.best.times * self.changes_without[star]
-        return with_changes(model, in_angstroms(changes, model.reference, slice(None)))
+        mismatch = mismatch_of(self.best.squares, self.model.wavelength, without=star)
+        return _calibrated(self.model.uncalibrated(), changes, self.sigma, self.stars, mismatch)
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -164,14 +166,17 @@ def calibrate(
     best = best_of(trials)
     changes, counts = best.times * fit.changes(), fit.stars_per_line()
     sigma = fit.sigma(best.times)
-    found = Calibrated(model, changes, sigma, counts, trials, best, left_aside, without)
+    mismatch = mismatch_of(best.squares, model.wavelength)
+    calibrated = _calibrated(model, changes, sigma, counts, mismatch)
+    found = Calibrated(calibrated, changes, sigma, counts, trials, best, left_aside, without)
     meta = {
         "stars": _star_list(known, left_aside),
         "date": datetime.now(UTC).date().isoformat(),
         "command": command,
         **found.to_dict(),
     }
-    return replace(found, model=_calibrated_model(found, meta)) if best.times else found
+    noted = replace(calibrated, meta={**model.meta, "calibration": meta})
+    return replace(found, model=noted)
 
 
 def _listed(stars: str | Path | Sequence[KnownStar], model: Model) -> list[KnownStar]:
@@ -189,16 +194,13 @@ def _star_list(known: list[KnownStar], left_aside: dict[str, str]) -> list[dict[
     ]
 
 
-def _calibrated_model(found: Calibrated, meta: dict[str, Any]) -> Model:
-    """The model with its lines changed, which says by what and how well they are known."""
-    model = found.model
-    changes, sigma = (
+def _calibrated(
+    model: Model, changes: Floats, sigma: Floats, stars: Integers, mismatch: Mismatch
+) -> Model:
+    """The model with its lines changed (C, 3), which says how well they are known."""
+    moved, uncertain = (
         in_angstroms(each, model.reference, slice(None)).astype(np.float32)
-        for each in (found.changes, found.sigma)
+        for each in (changes, sigma)
     )
-    calibration = LineCalibration(changes, sigma, found.stars.astype(np.int32))
-    return replace(
-        with_changes(model, changes),
-        calibration=calibration,
-        meta={**model.meta, "calibration": meta},
-    )
+    calibration = LineCalibration(moved, uncertain, stars.astype(np.int32), mismatch)
+    return replace(with_changes(model, moved), calibration=calibration)

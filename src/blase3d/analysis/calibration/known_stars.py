@@ -158,6 +158,8 @@ def observation_of(
         The star lies outside the model, or its spectrum cannot be compared with it.
     """
     labels = _labels_inside(known, model)
+    if not labels:
+        raise InputError(f"{known.name}: got no label of the model, expected one or more.")
     middle = {name: labels.get(name, sum(ends) / 2.0) for name, ends in model.bounds.items()}
     spectrum = rebinned(known.read(), _intrinsic_width(model, middle))
     settings = Options(**{"continuum_degree": _continuum_degree(spectrum, model), **options})

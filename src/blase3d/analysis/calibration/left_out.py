@@ -1,4 +1,8 @@
-"""Stars left out: their misfit and labels with changes of lines that the other stars teach."""
+"""Stars left out: their misfit and labels with changes of lines that the other stars teach.
+
+Labels are found as `infer` finds them: pixels count less where the model, so changed, differs from
+the other stars (`stellar_mismatch.py`).
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from ...runtime.arrays import Floats
 from ...runtime.progress import Progress, silent
 from .joint import EnsembleFit
 from .observation import Predicted, fitted_alone
+from .stellar_mismatch import mismatch_of, residual_of, squares_of_stars
 
 FACTORS = (0.0, 0.25, 0.5, 1.0)
 """Factors of the changes of lines that are tried."""
@@ -53,10 +58,21 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class CalibrationTrial:
-    """One factor of the changes of lines, and what it does to stars that are left out."""
+    """One factor of the changes of lines, and what it does to stars that are left out.
+
+    Attributes
+    ----------
+    times : float
+        The factor.
+    spectra : tuple of LeftOut
+        The spectra, each with its star left out.
+    squares : dict of (M,)
+        Squared residuals of each star, left out, at the knots of the mismatch.
+    """
 
     times: float
     spectra: tuple[LeftOut, ...]
+    squares: dict[str, Floats]
 
     @property
     def misfit(self) -> float:
@@ -96,26 +112,33 @@ def leave_stars_out(
 
     `changes_without` has the changes (C, 3) of the lines without each star.
     """
-    found: dict[float, list[LeftOut]] = {value: [] for value in times}
-    stars = fit.ensemble.stars
-    for done, star in enumerate(stars):
-        progress("stars left out", done, len(stars))
-        changes = changes_without[star]
-        for one, weight in zip(fit.ensemble.observations, fit.weights, strict=True):
-            if one.star == star:
-                start = one.predicted(fit.changes())
-                for value in times:
-                    found[value].append(_left_out(fit, start, weight, value * changes))
-    progress("stars left out", len(stars), len(stars))
-    return tuple(CalibrationTrial(value, tuple(spectra)) for value, spectra in found.items())
+    starts = [one.predicted(fit.changes()) for one in fit.ensemble.observations]
+    trials = []
+    for done, value in enumerate(times):
+        progress("stars left out", done, len(times))
+        changes = {star: value * changes_without[star] for star in fit.ensemble.stars}
+        trials.append(_trial(fit, starts, changes, value))
+    progress("stars left out", len(times), len(times))
+    return tuple(trials)
 
 
-def _left_out(fit: EnsembleFit, start: Predicted, weight: Floats, changes: Floats) -> LeftOut:
-    one = start.observation
-    best, square = fitted_alone(one, changes, weight, start)
-    literature = fit.ensemble.literature[one.star]
-    misfit = float(np.sqrt(square / max(int(np.count_nonzero(weight)), 1)))
-    return LeftOut(one.star, best.labels(), dict(literature), misfit)
+def _trial(
+    fit: EnsembleFit, starts: list[Predicted], changes: dict[str, Floats], times: float
+) -> CalibrationTrial:
+    residuals = [
+        residual_of(start, changes[start.observation.star], weight)
+        for start, weight in zip(starts, fit.weights, strict=True)
+    ]
+    squares = squares_of_stars(residuals, fit.ensemble.wavelength)
+    spectra = []
+    for start, residual, weight in zip(starts, residuals, fit.weights, strict=True):
+        one = start.observation
+        mismatch = mismatch_of(squares, fit.ensemble.wavelength, without=one.star)
+        best, left = fitted_alone(one, changes[one.star], residual.weight(mismatch), start)
+        misfit = np.sqrt(np.sum(weight * left**2) / max(int(np.count_nonzero(weight)), 1))
+        literature = dict(fit.ensemble.literature[one.star])
+        spectra.append(LeftOut(one.star, best.labels(), literature, float(misfit)))
+    return CalibrationTrial(times, tuple(spectra), squares)
 
 
 def best_of(trials: tuple[CalibrationTrial, ...]) -> CalibrationTrial:

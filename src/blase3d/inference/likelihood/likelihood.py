@@ -46,6 +46,7 @@ from jax import Array
 
 from ...model.evaluate import ForwardModel
 from ...runtime.arrays import Bools, Floats
+from ...runtime.units import FWHM_PER_SIGMA, SPEED_OF_LIGHT
 from ..noise.noise import Independent, Noise, Whitening, first_noise, noise_at
 from ..problem import Problem
 from .data import Data, ForwardForm, PaddedLayout, form_of, layout_of, make_data, unit_of_flux
@@ -176,8 +177,8 @@ class Likelihood:
     def screened(self, prediction: Prediction) -> Likelihood:
         """The likelihood with less weight for the outliers of a prediction; the errors stay."""
         fit = self.fitted(prediction)
-        robust = self._noise_at(fit.flux, fit.continuum).robust
-        noise = replace(self.errors.noise, robust=robust)
+        noise = self._noise_at(prediction.theta, fit)
+        noise = replace(self.errors.noise, robust=noise.robust, mismatch=noise.mismatch)
         return self._with_noise(noise, self._whitening(noise, fit.continuum))
 
     def with_pixel_errors(self, error: Floats, used: Bools) -> Likelihood:
@@ -190,7 +191,7 @@ class Likelihood:
     def error_budget(self, prediction: Prediction) -> ErrorBudget:
         """The errors at a prediction: of pixels, then modes."""
         fit = self.fitted(prediction)
-        noise = self._noise_at(fit.flux, fit.continuum)
+        noise = self._noise_at(prediction.theta, fit)
         whitening = self._whitening(noise, fit.continuum)
         chi2 = self._with_noise(noise, whitening).fit(prediction).chi2
         scatter = max(chi2 / self.freedom(), 1.0)
@@ -217,10 +218,12 @@ class Likelihood:
         found = rows[len(covariance) :] / np.sqrt(scatter)
         return covariance, replace(arrays, modes=found, gram=_gram(found))
 
-    def _noise_at(self, flux: Floats, continuum: Floats) -> Noise:
-        options = self.problem.options
+    def _noise_at(self, theta: Floats, fit: FittedFlux) -> Noise:
+        options, mismatch = self.problem.options, mismatch_of(self.problem, theta)
         noise = self.errors.noise
-        return noise_at(options.noise_model, noise, flux, continuum, options.robust)
+        return noise_at(
+            options.noise_model, noise, fit.flux, fit.continuum, options.robust, mismatch
+        )
 
     def _whitening(self, noise: Noise, continuum: Floats) -> Whitening:
         model = self.problem.options.noise_model
@@ -259,6 +262,18 @@ def make_likelihood(problem: Problem) -> Likelihood:
         form_of(problem),
         {name: jnp.float32(value) for name, value in problem.fixed.items()},
     )
+
+
+def mismatch_of(problem: Problem, theta: Floats) -> Floats | None:
+    """Return the variance (Q,) by which the model differs from real stars at the pixels of a
+    problem, in units of the continuum, with the parameters θ (K,); None if it is not known."""
+    calibration = problem.model.calibration
+    if calibration is None or calibration.mismatch is None:
+        return None
+    values = problem.parameters(theta)
+    rest = problem.spectrum.wavelength / (1.0 + values.get("rv", 0.0) / SPEED_OF_LIGHT)
+    width = SPEED_OF_LIGHT / FWHM_PER_SIGMA / values.get("resolution", np.inf)
+    return calibration.mismatch.at(rest, float(np.hypot(width, values.get("vsini", 0.0) / 2.0)))
 
 
 # --- compiled ----------------------------------------------------------------------------------
