@@ -88,7 +88,7 @@ def _binned(problem: Problem, templates: Templates) -> _BinnedSpectrum:
     total = np.asarray(np.bincount(inverse, weight), np.float64)
     mean = np.bincount(inverse, weight * flux) / total
     order, position = np.divmod(keys, count)
-    degree = max(problem.options.continuum_degree, 0)
+    degree = max(problem.options.degree, 0)
     basis = np.empty((keys.size, degree + 1))
     for number in np.unique(order):
         chosen = order == number
@@ -112,7 +112,7 @@ def _levelled(problem: Problem) -> tuple[Floats, Floats, Integers]:
         order = np.unique(spectrum.order[good], return_inverse=True)[1].astype(np.int64)
     error = np.ones_like(flux) if spectrum.error is None else spectrum.error[good]
     level = np.ones_like(flux)
-    if problem.options.continuum_degree >= 0:
+    if problem.options.degree >= 0:
         for number in range(order.max() + 1):
             chosen = order == number
             level[chosen] = _smooth_level(spectrum.wavelength[good][chosen], flux[chosen], problem)
@@ -123,7 +123,7 @@ def _levelled(problem: Problem) -> tuple[Floats, Floats, Integers]:
 
 def _smooth_level(wavelength: Floats, flux: Floats, problem: Problem) -> Floats:
     """A polynomial through the flux (P,), fitted with outliers clipped, and clearly positive."""
-    degree = min(problem.options.continuum_degree, max(wavelength.size // 20, 0))
+    degree = min(problem.options.degree, max(wavelength.size // 20, 0))
     if np.ptp(wavelength) == 0.0:
         degree = 0
     basis = _basis(wavelength, degree)
@@ -215,7 +215,7 @@ class Scan:
         departure = _observed(self.templates, self.binned, self.problem, first, slice(None))
         interpolation = self.templates.interpolation
         weights = np.asarray(_weights(interpolation, jnp.asarray(points, jnp.float32)))
-        degree = self.problem.options.continuum_degree
+        degree = self.problem.options.degree
         chi2 = _chi2(self.binned, weights @ departure, degree)
         if self.problem.spectrum.error is None:
             chi2 = chi2 * (self.size / max(float(chi2.min()), 1e-12))
@@ -223,7 +223,7 @@ class Scan:
 
     def gain(self) -> float:
         """Improvement of chi-square by the lines, at the best template, over its scatter."""
-        degree = self.problem.options.continuum_degree
+        degree = self.problem.options.degree
         departure = _observed(self.templates, self.binned, self.problem, self.first, slice(None))
         flat = _chi2(self.binned, np.zeros_like(departure[:1]), degree)[0]
         best = _chi2(self.binned, departure, degree).min()
@@ -329,7 +329,7 @@ def _broadening(
     trials = [dict(zip(guesses, values, strict=True)) for values in product(*guesses.values())]
     if len(trials) == 1:
         return trials[0]
-    chosen, degree = _thinned(allowed), problem.options.continuum_degree
+    chosen, degree = _thinned(allowed), problem.options.degree
 
     def chi2(trial: dict[str, float]) -> float:
         departure = _observed(templates, binned, problem, {**first, **trial}, chosen)

@@ -125,10 +125,7 @@ def leave_stars_out(
 def _trial(
     fit: EnsembleFit, starts: list[Predicted], changes: dict[str, Floats], times: float
 ) -> CalibrationTrial:
-    residuals = [
-        residual_of(start, changes[start.observation.star], weight)
-        for start, weight in zip(starts, fit.weights, strict=True)
-    ]
+    residuals = [residual_of(start, changes[start.observation.star]) for start in starts]
     squares = squares_of_stars(residuals, fit.ensemble.wavelength)
     spectra = []
     for start, residual, weight in zip(starts, residuals, fit.weights, strict=True):

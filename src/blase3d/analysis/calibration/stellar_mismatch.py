@@ -8,7 +8,7 @@ typical square everywhere, keeps the mean from zero where few stars fit by chanc
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -70,13 +70,17 @@ class Residual:
         return 1.0 / (self.noise**2 + error**2) / self.level**2
 
 
-def residual_of(start: Predicted, changes: Floats, weight: Floats) -> Residual:
-    """Return a spectrum minus its prediction with lines changed by (C, 3), and the continuum of a
-    prediction nearby with weights (Q,)."""
+def residual_of(start: Predicted, changes: Floats) -> Residual:
+    """Return a spectrum minus its prediction with lines changed by (C, 3).
+
+    The continuum is that of pixels that count by their noise alone. With less weight for lines, the
+    continuum would pass through the pixels without lines, and lines would seem wrong that are not.
+    """
     one = start.observation
-    level = np.abs(start.level(start.continuum(weight)))
+    found = replace(start, flux=one.flux_with(changes))
+    level = np.abs(found.level(found.continuum(1.0 / one.noise**2)))
     level = np.maximum(level, 1e-3 * float(np.median(level)))
-    return Residual(start, level, one.flux / level - one.flux_with(changes))
+    return Residual(start, level, one.flux / level - found.flux)
 
 
 def squares_of_stars(residuals: list[Residual], wavelength: Floats) -> dict[str, Floats]:

@@ -143,7 +143,7 @@ def unit_of_flux(problem: Problem) -> float:
     for a spectrum that is taken as normalised."""
     spectrum = problem.spectrum
     median = float(np.median(np.abs(spectrum.flux[spectrum.good])))
-    return median if problem.options.continuum_degree >= 0 and median > 0.0 else 1.0
+    return median if problem.options.degree >= 0 and median > 0.0 else 1.0
 
 
 def make_data(problem: Problem, layout: PaddedLayout, unit: float, errors: ErrorArrays) -> Data:
@@ -156,7 +156,7 @@ def make_data(problem: Problem, layout: PaddedLayout, unit: float, errors: Error
         layout.pad(np.asarray(whole)).astype(jnp.int32),
         layout.pad(np.asarray(fraction)),
         layout.pad(flux),
-        _continuum_basis(spectrum, options.continuum_degree, layout),
+        _continuum_basis(spectrum, options.degree, layout),
         errors,
         _relative_resolution(problem),
         _pixels(problem, layout),
