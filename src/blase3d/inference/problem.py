@@ -121,6 +121,11 @@ class FreeParameters:
         raise NotImplementedError
 
     @property
+    def calibrated(self) -> bool:
+        """Whether the mismatch of the model with real stars is known."""
+        raise NotImplementedError
+
+    @property
     def bounds(self) -> dict[str, tuple[float, float]]:
         """Range of each label in the library."""
         return {name: (float(axis[0]), float(axis[-1])) for name, axis in self.axes.items()}
@@ -191,6 +196,12 @@ class Problem(FreeParameters):
     def axes(self) -> Mapping[str, Floats]:
         """Values of each label at the nodes of the library."""
         return self.model.axes
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the mismatch of the model with real stars is known."""
+        known = self.model.calibration
+        return known is not None and known.mismatch is not None
 
     @property
     def continuum_terms(self) -> int:

@@ -29,7 +29,8 @@ from .changes import Scales, in_angstroms, with_changes
 from .joint import ensemble_of, fitted
 from .known_stars import KnownStar, observation_of, read_known_stars
 from .left_out import CalibrationTrial, best_of, leave_stars_out
-from .stellar_mismatch import mismatch_of
+from .observation import Observation
+from .stellar_mismatch import mismatch_of, residual_of, squares_of_stars
 
 __all__ = ["Calibrated", "CalibrationTrial", "KnownStar", "Scales", "calibrate", "read_known_stars"]
 
@@ -54,6 +55,8 @@ class Calibrated:
         Spectra that could not be used, and why.
     changes_without : dict of (C, 3)
         For each star, the changes that the others teach, before the factor.
+    squares : dict of (M,)
+        Squared residuals of each star at the knots of the mismatch.
     """
 
     model: Model
@@ -64,11 +67,12 @@ class Calibrated:
     best: CalibrationTrial
     left_aside: dict[str, str]
     changes_without: dict[str, Floats]
+    squares: dict[str, Floats]
 
     def model_without(self, star: str) -> Model:
         """The model as the other stars alone calibrate it, with the chosen factor."""
         changes = self.best.times * self.changes_without[star]
-        mismatch = mismatch_of(self.best.squares, self.model.wavelength, without=star)
+        mismatch = mismatch_of(self.squares, self.model.wavelength, without=star)
         return _calibrated(self.model.uncalibrated(), changes, self.sigma, self.stars, mismatch)
 
     @property
@@ -140,43 +144,52 @@ def calibrate(
     """
     model = model.uncalibrated()
     known = _listed(stars, model)
-    observations, widths, left_aside = [], [], {}
-    for done, one in enumerate(known):
-        progress("stars", done, len(known))
-        try:
-            observation, width = observation_of(one, model, options)
-        except InputError as failure:
-            left_aside[one.name] = str(failure)
-            continue
-        observations.append(observation)
-        widths.append(width)
-    progress("stars", len(known), len(known))
-    names = {one.star for one in observations}
-    if len(names) < 2:
-        raise InputError(
-            f"got {len(names)} stars that the model can be calibrated with, expected two or more "
-            f"({'; '.join(left_aside.values()) or 'all spectra are of one star'}); add stars, or "
-            "use blase3d tune for one star."
-        )
+    observations, widths, left_aside = _observed(known, model, options, progress)
     literature = {one.star: one.labels for one in known}
-    ensemble = ensemble_of(tuple(observations), literature, model, scales or Scales())
-    fit = fitted(ensemble, tuple(widths), progress)
+    ensemble = ensemble_of(observations, literature, model, scales or Scales())
+    fit = fitted(ensemble, widths, progress)
     without = {star: fit.without(star) for star in ensemble.stars}
-    trials = leave_stars_out(fit, without, progress=progress)
+    residuals = [residual_of(one, model) for one in observations]
+    squares = squares_of_stars(residuals, model.wavelength)
+    weights = [
+        one.weight(mismatch_of(squares, model.wavelength, without=one.observation.star))
+        for one in residuals
+    ]
+    trials = leave_stars_out(fit, without, weights, progress=progress)
     best = best_of(trials)
-    changes, counts = best.times * fit.changes(), fit.stars_per_line()
-    sigma = fit.sigma(best.times)
-    mismatch = mismatch_of(best.squares, model.wavelength)
-    calibrated = _calibrated(model, changes, sigma, counts, mismatch)
-    found = Calibrated(calibrated, changes, sigma, counts, trials, best, left_aside, without)
+    lines = best.times * fit.changes(), fit.sigma(best.times), fit.stars_per_line()
+    calibrated = _calibrated(model, *lines, mismatch_of(squares, model.wavelength))
+    found = Calibrated(calibrated, *lines, trials, best, left_aside, without, squares)
     meta = {
         "stars": _star_list(known, left_aside),
         "date": datetime.now(UTC).date().isoformat(),
         "command": command,
         **found.to_dict(),
     }
-    noted = replace(calibrated, meta={**model.meta, "calibration": meta})
-    return replace(found, model=noted)
+    return replace(found, model=replace(calibrated, meta={**model.meta, "calibration": meta}))
+
+
+def _observed(
+    known: list[KnownStar], model: Model, options: dict[str, Any], progress: Progress
+) -> tuple[tuple[Observation, ...], tuple[float, ...], dict[str, str]]:
+    """The spectra beside the model, the widths (Å) of their lines, and which were left aside."""
+    found, left_aside = [], {}
+    for done, one in enumerate(known):
+        progress("stars", done, len(known))
+        try:
+            found.append(observation_of(one, model, options))
+        except InputError as failure:
+            left_aside[one.name] = str(failure)
+    progress("stars", len(known), len(known))
+    names = {one.star for one, _ in found}
+    if len(names) < 2:
+        raise InputError(
+            f"got {len(names)} stars that the model can be calibrated with, expected two or more "
+            f"({'; '.join(left_aside.values()) or 'all spectra are of one star'}); add stars, or "
+            "use blase3d tune for one star."
+        )
+    observations, widths = zip(*found, strict=True)
+    return observations, widths, left_aside
 
 
 def _listed(stars: str | Path | Sequence[KnownStar], model: Model) -> list[KnownStar]:

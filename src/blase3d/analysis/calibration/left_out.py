@@ -1,11 +1,12 @@
 """Stars left out: their misfit and labels with changes of lines that the other stars teach.
 
-Labels are found as `infer` finds them: pixels count less where the model, so changed, differs from
-the other stars (`stellar_mismatch.py`).
+Labels are found as `infer` finds them: pixels count less where the library differs from the other
+stars (`stellar_mismatch.py`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,7 +16,6 @@ from ...runtime.arrays import Floats
 from ...runtime.progress import Progress, silent
 from .joint import EnsembleFit
 from .observation import Predicted, fitted_alone
-from .stellar_mismatch import mismatch_of, residual_of, squares_of_stars
 
 FACTORS = (0.0, 0.25, 0.5, 1.0)
 """Factors of the changes of lines that are tried."""
@@ -58,21 +58,10 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class CalibrationTrial:
-    """One factor of the changes of lines, and what it does to stars that are left out.
-
-    Attributes
-    ----------
-    times : float
-        The factor.
-    spectra : tuple of LeftOut
-        The spectra, each with its star left out.
-    squares : dict of (M,)
-        Squared residuals of each star, left out, at the knots of the mismatch.
-    """
+    """One factor of the changes of lines, and what it does to stars that are left out."""
 
     times: float
     spectra: tuple[LeftOut, ...]
-    squares: dict[str, Floats]
 
     @property
     def misfit(self) -> float:
@@ -105,37 +94,36 @@ def _mean_of_stars(values: list[tuple[str, float]]) -> float:
 def leave_stars_out(
     fit: EnsembleFit,
     changes_without: dict[str, Floats],
+    weights: Sequence[Floats],
     times: tuple[float, ...] = FACTORS,
     progress: Progress = silent,
 ) -> tuple[CalibrationTrial, ...]:
     """Return trials of factors, with each star left out of the changes that it is fitted with.
 
-    `changes_without` has the changes (C, 3) of the lines without each star.
+    `changes_without` has the changes (C, 3) of the lines without each star, `weights` those (Q,) of
+    the pixels of each spectrum in the fit of its labels.
     """
     starts = [one.predicted(fit.changes()) for one in fit.ensemble.observations]
     trials = []
     for done, value in enumerate(times):
         progress("stars left out", done, len(times))
-        changes = {star: value * changes_without[star] for star in fit.ensemble.stars}
-        trials.append(_trial(fit, starts, changes, value))
+        spectra = [
+            _left_out(fit, start, value * changes_without[start.observation.star], *both)
+            for start, *both in zip(starts, weights, fit.weights, strict=True)
+        ]
+        trials.append(CalibrationTrial(value, tuple(spectra)))
     progress("stars left out", len(times), len(times))
     return tuple(trials)
 
 
-def _trial(
-    fit: EnsembleFit, starts: list[Predicted], changes: dict[str, Floats], times: float
-) -> CalibrationTrial:
-    residuals = [residual_of(start, changes[start.observation.star]) for start in starts]
-    squares = squares_of_stars(residuals, fit.ensemble.wavelength)
-    spectra = []
-    for start, residual, weight in zip(starts, residuals, fit.weights, strict=True):
-        one = start.observation
-        mismatch = mismatch_of(squares, fit.ensemble.wavelength, without=one.star)
-        best, left = fitted_alone(one, changes[one.star], residual.weight(mismatch), start)
-        misfit = np.sqrt(np.sum(weight * left**2) / max(int(np.count_nonzero(weight)), 1))
-        literature = dict(fit.ensemble.literature[one.star])
-        spectra.append(LeftOut(one.star, best.labels(), literature, float(misfit)))
-    return CalibrationTrial(times, tuple(spectra), squares)
+def _left_out(
+    fit: EnsembleFit, start: Predicted, changes: Floats, weight: Floats, of_misfit: Floats
+) -> LeftOut:
+    """The fit of a spectrum with weights (Q,), and its misfit by other weights (Q,)."""
+    star = start.observation.star
+    best, left = fitted_alone(start.observation, changes, weight, start)
+    misfit = np.sqrt(np.sum(of_misfit * left**2) / max(int(np.count_nonzero(of_misfit)), 1))
+    return LeftOut(star, best.labels(), dict(fit.ensemble.literature[star]), float(misfit))
 
 
 def best_of(trials: tuple[CalibrationTrial, ...]) -> CalibrationTrial:

@@ -1,23 +1,27 @@
-"""Mismatch of a model with the stars of a calibration, over wavelength.
+"""Mismatch of a library with the stars of a calibration, over wavelength.
 
-The squared residuals of each star, left out of the changes of the lines, are brought to knots in
-the frame of the star, and averaged over its spectra, then over the stars. One further star, of the
+The squared residuals of each star, with the labels of the literature, are brought to knots in the
+frame of the star, and averaged over its spectra, then over the stars. One further star, of the
 typical square everywhere, keeps the mean from zero where few stars fit by chance.
+
+They are those of the lines of the library, not of the changed ones. A line that had to be changed
+by much fits the stars that changed it, but is known less well than one that was right.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from ...inference.noise.mismatch import mismatch_error
 from ...model.mismatch import STEP, Mismatch, knots_of
+from ...model.model import Model
 from ...runtime.arrays import Floats
 from .known_stars import typical_width
-from .observation import Predicted
+from .observation import Observation
 
 _SMOOTH = 6.0
 """Standard deviation of the smoothing of a mismatch, km/s: lines are as wide in most stars."""
@@ -32,65 +36,64 @@ show single lines: it is left out."""
 
 @dataclass(frozen=True, eq=False)
 class Residual:
-    """A spectrum minus a prediction on its used pixels (Q,), in units of the continuum.
+    """A spectrum minus the model with the lines of its library and the labels of the literature, on
+    its used pixels (Q,), in units of the continuum.
 
     Attributes
     ----------
-    start : Predicted
-        The spectrum, with a prediction nearby.
+    observation : Observation
+        The spectrum.
     level : (Q,)
         The continuum, in units of the computation.
     left : (Q,)
-        Data minus prediction.
+        Data minus model.
     """
 
-    start: Predicted
+    observation: Observation
     level: Floats
     left: Floats
 
     @property
     def noise(self) -> Floats:
         """Errors (Q,) of the pixels by noise alone."""
-        return self.start.observation.noise / self.level
+        return self.observation.noise / self.level
 
     def squares(self, knots: Floats) -> Floats:
         """Squared residuals less those of the noise at knots (M,) in ln λ; NaN beyond the
         spectrum."""
         values = np.minimum(np.abs(self.left), _LARGEST) ** 2 - self.noise**2
-        ln = np.log(self.start.observation.rest_wavelength())
+        ln = np.log(self.observation.rest_wavelength())
         order = np.argsort(ln)
         return np.interp(knots, ln[order], values[order], left=np.nan, right=np.nan)
 
     def weight(self, mismatch: Mismatch) -> Floats:
         """Inverse variances (Q,) of the pixels, in units of the computation."""
-        one = self.start.observation
-        variance = mismatch.at(one.rest_wavelength())
+        variance = mismatch.at(self.observation.rest_wavelength())
         used = np.ones(variance.size, bool)
         error = mismatch_error(self.left, self.noise, variance, used)
         return 1.0 / (self.noise**2 + error**2) / self.level**2
 
 
-def residual_of(start: Predicted, changes: Floats) -> Residual:
-    """Return a spectrum minus its prediction with lines changed by (C, 3).
+def residual_of(observation: Observation, model: Model) -> Residual:
+    """Return a spectrum minus the model at the parameters of the observation.
 
-    The continuum is that of pixels that count by their noise alone. With less weight for lines, the
-    continuum would pass through the pixels without lines, and lines would seem wrong that are not.
+    Pixels count by their noise alone in the continuum: with less weight for lines, it would pass
+    through the pixels without any.
     """
-    one = start.observation
-    found = replace(start, flux=one.flux_with(changes))
-    level = np.abs(found.level(found.continuum(1.0 / one.noise**2)))
+    unchanged = observation.predicted(np.zeros((len(model.reference), 3)))
+    level = np.abs(unchanged.level(unchanged.continuum(1.0 / observation.noise**2)))
     level = np.maximum(level, 1e-3 * float(np.median(level)))
-    return Residual(start, level, one.flux / level - found.flux)
+    return Residual(observation, level, observation.flux / level - unchanged.flux)
 
 
 def squares_of_stars(residuals: list[Residual], wavelength: Floats) -> dict[str, Floats]:
     """Return the mean squares (M,) of each star at the knots of a model on `wavelength` (P,)."""
     knots = knots_of(wavelength)
-    widths = [typical_width(one.start.observation) for one in residuals]
+    widths = [typical_width(one.observation) for one in residuals]
     found: dict[str, list[Floats]] = defaultdict(list)
     for one, width in zip(residuals, widths, strict=True):
         if width <= _BROADENED * min(widths):
-            found[one.start.observation.star].append(one.squares(knots))
+            found[one.observation.star].append(one.squares(knots))
     return {star: _mean(np.array(rows)) for star, rows in found.items()}
 
 
