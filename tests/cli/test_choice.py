@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -169,14 +168,6 @@ def test_pixels_that_a_model_covers_for_no_velocity_do_not_count(folder):
     at_the_end = cut(star, star.wavelength < 8499.6)
     assert (at_the_end.wavelength >= RED.wavelength[0]).sum() > 20
     assert [model.name for model in select(at_the_end, [BLUE, RED], {}).models] == ["blue"]
-
-
-def test_a_model_beside_its_calibrated_one_is_known_by_name_alone(folder, tmp_path, monkeypatch):
-    for name, source in {"a": "red", "a-uncalibrated": "red", "b-uncalibrated": "blue"}.items():
-        shutil.copyfile(folder / "models" / f"{source}.zip", tmp_path / f"{name}.zip")
-    monkeypatch.setenv("BLASE3D_MODELS", str(tmp_path))
-    assert [one.name for one in installed.models_to_choose_from()] == ["a", "b-uncalibrated"]
-    assert installed.model_path("a-uncalibrated") == tmp_path / "a-uncalibrated.zip"
 
 
 def test_a_model_that_is_given_by_name_is_taken_alone(folder, run):

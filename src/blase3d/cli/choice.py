@@ -17,11 +17,11 @@ Row = dict[str, Any]
 
 def chosen_model(given: Path | None, low: float = -math.inf, high: float = math.inf) -> Path:
     """Return the file of the model that is given, or of the one that covers a range (Å)."""
-    from ..model.installed import model_covering, model_path, models_to_choose_from
+    from ..model.installed import installed_models, model_covering, model_path
 
     if given is not None:
         return model_path(given)
-    found = model_covering(low, high, models_to_choose_from())
+    found = model_covering(low, high, installed_models())
     err.print(f"model: {found.coverage}", highlight=False)
     return found.path
 
@@ -46,9 +46,9 @@ def models_of_spectrum(
 ) -> tuple[Path, ...]:
     """Return the files of the models for a spectrum, the one with the most pixels first."""
     from ..analysis.selection import select
-    from ..model.installed import models_to_choose_from
+    from ..model.installed import installed_models
 
-    found = select(spectrum, models_to_choose_from(), settings)
+    found = select(spectrum, installed_models(), settings)
     for reason in found.reasons:
         err.print(f"{name}: {reason}", highlight=False)
     return tuple(model.path for model in found.models)

@@ -57,8 +57,7 @@ def _demo_of_the_models(folder: Path, workers: int) -> None:
         for name, (inference, truth, title) in zip(names, answers, strict=True):
             _print_beside_truth(f"{title} ({inference.seconds:.0f} s)", inference, truth)
             out.print(f"Report: {folder / name}.html", highlight=False)
-            by_hand = f"blase3d infer {folder / name}.npz --model {STARS[name]}"
-            out.print(f"The same by hand: {by_hand}\n", highlight=False)
+            out.print(f"The same by hand: blase3d infer {folder / name}.npz\n", highlight=False)
 
 
 def infer_packaged(

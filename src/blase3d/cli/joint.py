@@ -54,9 +54,9 @@ def infer_one_star(
 def _covering(stars: dict[str, Spectrum], settings: dict[str, Any]) -> list[Path]:
     """Files of the installed models that cover the spectra."""
     from ..analysis.selection import select
-    from ..model.installed import models_to_choose_from
+    from ..model.installed import installed_models
 
-    installed = models_to_choose_from()
+    installed = installed_models()
     found = [select(star, installed, settings).models for star in stars.values()]
     return list(dict.fromkeys(model.path for models in found for model in models))
 

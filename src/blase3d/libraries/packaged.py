@@ -15,10 +15,9 @@ from ..spectra.spectrum import Spectrum
 from . import open_grid
 from .grid import Grid
 
-STARS = {"harps": "vis-uncalibrated", "gaia-rvs": "rvs"}
+STARS = {"harps": "vis", "gaia-rvs": "rvs"}
 """Names of the stars, as these two instruments would record them, and of the packaged models that
-they are for. They are computed (tools/make_stars.py), at points that are no nodes. Their lines are
-those of the libraries, so models that are calibrated with real stars do not suit them."""
+they are for. They are computed (tools/make_stars.py), at points that are no nodes."""
 LIBRARY = "turbo-cat-45.npz"
 STAR = "turbo-cat-offgrid-1.npz"
 SNR = 100.0

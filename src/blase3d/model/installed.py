@@ -27,8 +27,6 @@ from ..runtime.files import first_line
 
 MODELS_VARIABLE = "BLASE3D_MODELS"
 """Environment variable with the path of the user's folder of models."""
-UNCALIBRATED = "-uncalibrated"
-"""Ending of the name of a model with the lines of its library, beside the calibrated one."""
 _ENDING = ".zip"
 _LARGEST_META = 2**26
 """Bytes of the largest metadata of a model: a thousand times those of a large library."""
@@ -121,14 +119,6 @@ def installed_models() -> list[InstalledModel]:
         except InputError as error:
             warnings.warn(str(error), stacklevel=2)
     return found
-
-
-def models_to_choose_from() -> list[InstalledModel]:
-    """Return the models that a command without `--model` chooses from: all but those of which there
-    is a calibrated one."""
-    found = installed_models()
-    replaced = {f"{model.name}{UNCALIBRATED}" for model in found}
-    return [model for model in found if model.name not in replaced]
 
 
 def model_path(given: str | Path) -> Path:
