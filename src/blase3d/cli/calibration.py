@@ -55,7 +55,11 @@ def calibrate(
     known = read_known_stars(stars, model.label_names, folder)
     with progress_bars() as progress:
         found = adjust(
-            known, model, telluric=telluric, progress=progress, command=shlex.join(sys.argv)
+            known,
+            model,
+            telluric=telluric,
+            progress=progress,
+            command=shlex.join(["blase3d", *sys.argv[1:]]),
         )
     save_model(found.model, output)
     if table is not None:
