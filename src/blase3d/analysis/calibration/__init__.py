@@ -102,7 +102,10 @@ class Calibrated:
             "rms_changes": np.sqrt(np.mean(self.changes[strong] ** 2, axis=0)).tolist()
             if strong.any()
             else [0.0, 0.0, 0.0],
-            "left_aside": dict(self.left_aside),
+            "left_aside": {
+                Path(file).name: why.replace(file, Path(file).name)
+                for file, why in self.left_aside.items()
+            },
         }
 
 
