@@ -219,7 +219,7 @@ class Likelihood:
         return covariance, replace(arrays, modes=found, gram=_gram(found))
 
     def _noise_at(self, theta: Floats, fit: FittedFlux) -> Noise:
-        options, mismatch = self.problem.options, mismatch_of(self.problem, theta)
+        options, mismatch = self.problem.options, _mismatch_variance(self.problem, theta)
         noise = self.errors.noise
         return noise_at(
             options.noise_model, noise, fit.flux, fit.continuum, options.robust, mismatch
@@ -264,7 +264,7 @@ def make_likelihood(problem: Problem) -> Likelihood:
     )
 
 
-def mismatch_of(problem: Problem, theta: Floats) -> Floats | None:
+def _mismatch_variance(problem: Problem, theta: Floats) -> Floats | None:
     """Return the variance (Q,) by which the model differs from real stars at the pixels of a
     problem, in units of the continuum, with the parameters θ (K,); None if it is not known."""
     calibration = problem.model.calibration
