@@ -73,11 +73,8 @@ SpectrumResolution = Annotated[
     ),
 ]
 Continuum = Annotated[
-    int | None,
-    typer.Option(
-        help="Degree of the continuum polynomial; -1: the spectrum is normalised. Default: 3, and "
-        "one more for every 100 Å."
-    ),
+    int,
+    typer.Option(help="Degree of the continuum polynomial; -1: the spectrum is normalised."),
 ]
 Telluric = Annotated[
     bool | None,

@@ -20,7 +20,6 @@ import numpy as np
 
 from ...errors import InputError
 from ...model.line_calibration import LineCalibration
-from ...model.mismatch import Mismatch
 from ...model.model import Model
 from ...runtime.arrays import DEFAULT_FLOATING_POINT, Floats, Integers
 from ...runtime.precision import in_float32
@@ -29,8 +28,6 @@ from .changes import Scales, in_angstroms, with_changes
 from .joint import ensemble_of, fitted
 from .known_stars import KnownStar, observation_of, read_known_stars
 from .left_out import CalibrationTrial, best_of, leave_stars_out
-from .observation import Observation
-from .stellar_mismatch import mismatch_of, residual_of, squares_of_stars
 
 __all__ = ["Calibrated", "CalibrationTrial", "KnownStar", "Scales", "calibrate", "read_known_stars"]
 
@@ -42,7 +39,7 @@ class Calibrated:
     Attributes
     ----------
     model : Model
-        The model with its lines changed, equally at all labels, and its mismatch with the stars.
+        The model with its lines changed, equally at all labels; unchanged if nothing helps.
     changes, sigma : (C, 3)
         Changes of ln area, wavelength (km/s) and ln width of every line, and their errors.
     stars : (C,)
@@ -55,8 +52,6 @@ class Calibrated:
         Spectra that could not be used, and why.
     changes_without : dict of (C, 3)
         For each star, the changes that the others teach, before the factor.
-    squares : dict of (M,)
-        Squared residuals of each star at the knots of the mismatch.
     """
 
     model: Model
@@ -67,13 +62,12 @@ class Calibrated:
     best: CalibrationTrial
     left_aside: dict[str, str]
     changes_without: dict[str, Floats]
-    squares: dict[str, Floats]
 
     def model_without(self, star: str) -> Model:
         """The model as the other stars alone calibrate it, with the chosen factor."""
+        model = self.model.uncalibrated()
         changes = self.best.times * self.changes_without[star]
-        mismatch = mismatch_of(self.squares, self.model.wavelength, without=star)
-        return _calibrated(self.model.uncalibrated(), changes, self.sigma, self.stars, mismatch)
+        return with_changes(model, in_angstroms(changes, model.reference, slice(None)))
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -102,10 +96,7 @@ class Calibrated:
             "rms_changes": np.sqrt(np.mean(self.changes[strong] ** 2, axis=0)).tolist()
             if strong.any()
             else [0.0, 0.0, 0.0],
-            "left_aside": {
-                Path(file).name: why.replace(file, Path(file).name)
-                for file, why in self.left_aside.items()
-            },
+            "left_aside": dict(self.left_aside),
         }
 
 
@@ -147,52 +138,40 @@ def calibrate(
     """
     model = model.uncalibrated()
     known = _listed(stars, model)
-    observations, widths, left_aside = _observed(known, model, options, progress)
-    literature = {one.star: one.labels for one in known}
-    ensemble = ensemble_of(observations, literature, model, scales or Scales())
-    fit = fitted(ensemble, widths, progress)
-    without = {star: fit.without(star) for star in ensemble.stars}
-    residuals = [residual_of(one, model) for one in observations]
-    squares = squares_of_stars(residuals, model.wavelength)
-    weights = [
-        one.weight(mismatch_of(squares, model.wavelength, without=one.observation.star))
-        for one in residuals
-    ]
-    trials = leave_stars_out(fit, without, weights, progress=progress)
-    best = best_of(trials)
-    lines = best.times * fit.changes(), fit.sigma(best.times), fit.stars_per_line()
-    calibrated = _calibrated(model, *lines, mismatch_of(squares, model.wavelength))
-    found = Calibrated(calibrated, *lines, trials, best, left_aside, without, squares)
-    meta = {
-        "stars": _star_list(known, left_aside),
-        "date": datetime.now(UTC).date().isoformat(),
-        "command": command,
-        **found.to_dict(),
-    }
-    return replace(found, model=replace(calibrated, meta={**model.meta, "calibration": meta}))
-
-
-def _observed(
-    known: list[KnownStar], model: Model, options: dict[str, Any], progress: Progress
-) -> tuple[tuple[Observation, ...], tuple[float, ...], dict[str, str]]:
-    """The spectra beside the model, the widths (Å) of their lines, and which were left aside."""
-    found, left_aside = [], {}
+    observations, widths, left_aside = [], [], {}
     for done, one in enumerate(known):
         progress("stars", done, len(known))
         try:
-            found.append(observation_of(one, model, options))
+            observation, width = observation_of(one, model, options)
         except InputError as failure:
             left_aside[one.name] = str(failure)
+            continue
+        observations.append(observation)
+        widths.append(width)
     progress("stars", len(known), len(known))
-    names = {one.star for one, _ in found}
+    names = {one.star for one in observations}
     if len(names) < 2:
         raise InputError(
             f"got {len(names)} stars that the model can be calibrated with, expected two or more "
             f"({'; '.join(left_aside.values()) or 'all spectra are of one star'}); add stars, or "
             "use blase3d tune for one star."
         )
-    observations, widths = zip(*found, strict=True)
-    return observations, widths, left_aside
+    literature = {one.star: one.labels for one in known}
+    ensemble = ensemble_of(tuple(observations), literature, model, scales or Scales())
+    fit = fitted(ensemble, tuple(widths), progress)
+    without = {star: fit.without(star) for star in ensemble.stars}
+    trials = leave_stars_out(fit, without, progress=progress)
+    best = best_of(trials)
+    changes, counts = best.times * fit.changes(), fit.stars_per_line()
+    sigma = fit.sigma(best.times)
+    found = Calibrated(model, changes, sigma, counts, trials, best, left_aside, without)
+    meta = {
+        "stars": _star_list(known, left_aside),
+        "date": datetime.now(UTC).date().isoformat(),
+        "command": command,
+        **found.to_dict(),
+    }
+    return replace(found, model=_calibrated_model(found, meta)) if best.times else found
 
 
 def _listed(stars: str | Path | Sequence[KnownStar], model: Model) -> list[KnownStar]:
@@ -210,13 +189,16 @@ def _star_list(known: list[KnownStar], left_aside: dict[str, str]) -> list[dict[
     ]
 
 
-def _calibrated(
-    model: Model, changes: Floats, sigma: Floats, stars: Integers, mismatch: Mismatch
-) -> Model:
-    """The model with its lines changed (C, 3), which says how well they are known."""
-    moved, uncertain = (
+def _calibrated_model(found: Calibrated, meta: dict[str, Any]) -> Model:
+    """The model with its lines changed, which says by what and how well they are known."""
+    model = found.model
+    changes, sigma = (
         in_angstroms(each, model.reference, slice(None)).astype(np.float32)
-        for each in (changes, sigma)
+        for each in (found.changes, found.sigma)
     )
-    calibration = LineCalibration(moved, uncertain, stars.astype(np.int32), mismatch)
-    return replace(with_changes(model, moved), calibration=calibration)
+    calibration = LineCalibration(changes, sigma, found.stars.astype(np.int32))
+    return replace(
+        with_changes(model, changes),
+        calibration=calibration,
+        meta={**model.meta, "calibration": meta},
+    )
