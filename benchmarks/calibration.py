@@ -6,7 +6,8 @@
 `real` calibrates a model with the stars of `stars.ecsv` that lie within it. Each star is then
 inferred, with default settings, by the model as it is and as the other stars calibrate it. Printed
 are the errors against the literature, their mean and scatter over dwarfs and subgiants from 4800 to
-6500 K, each star counted once, and the range of the Sun over spectrographs.
+6500 K, each star counted once, the range of the Sun over spectrographs, and the share of the labels
+within their intervals; with `--sections N`, of N windows of each spectrum.
 
 `simulated` takes stars from the model with lines changed at random by known amounts, labels of the
 literature with errors, and noise. It compares changes found with true ones for lines of several
@@ -19,6 +20,8 @@ import argparse
 import json
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +34,13 @@ from blase3d.analysis.calibration import Calibrated, KnownStar, calibrate, read_
 from blase3d.analysis.calibration.changes import with_changes
 from blase3d.analysis.line_table import main_components
 from blase3d.runtime.units import SPEED_OF_LIGHT
+from blase3d.spectra.spectrum import cut
 
 STARS = Path(__file__).parent / "stars.ecsv"
 DWARFS = {"teff": (4800.0, 6500.0), "logg": (3.5, 5.0)}
 ERRORS = {"teff": 30.0, "logg": 0.03, "feh": 0.03}
+FEWEST = 300
+"""Usable pixels of a section, at least."""
 RESOLUTION, SNR = 60_000.0, 150.0
 DEPTHS = ((0.01, 0.05), (0.05, 0.15), (0.15, 0.4), (0.4, 1.0))
 
@@ -44,6 +50,7 @@ def main() -> None:
     parser.add_argument("what", choices=["real", "simulated"])
     parser.add_argument("--model", type=Path, required=True, help="made by blase3d build")
     parser.add_argument("--table", type=Path, default=STARS, help="stars of known labels")
+    parser.add_argument("--sections", type=int, default=1, help="windows of each spectrum")
     parser.add_argument("--save", type=Path, help="calibrated model")
     parser.add_argument("--stars", type=int, default=6, help="simulated stars")
     parser.add_argument("--seed", type=int, default=1)
@@ -54,7 +61,7 @@ def main() -> None:
     if args.what == "real":
         known = read_known_stars(args.table, model.label_names)
         found = calibrate(known, model)
-        rows = [*left_out(known, found)]
+        rows = [*left_out(known, found, args.sections)]
         print_real(rows, model.label_names)
     else:
         known, truth = simulated(model, args.stars, args.seed)
@@ -68,25 +75,36 @@ def main() -> None:
         args.json.write_text(json.dumps({"rows": rows, **found.to_dict()}, indent=1))
 
 
-def left_out(known: list[KnownStar], found: Calibrated) -> list[dict[str, Any]]:
-    """Labels of every spectrum by the model as it is, and as the other stars calibrate it."""
+def left_out(known: list[KnownStar], found: Calibrated, sections: int) -> list[dict[str, Any]]:
+    """Labels of every section of the spectra by the model as it is, and as the other stars
+    calibrate it."""
     rows = []
     for one in known:
         if one.name in found.left_aside:
             continue
         models = found.model.uncalibrated(), found.model_without(one.star)
         given = {"resolution": one.fixed["resolution"]} if "resolution" in one.fixed else {}
-        answers = [b3.infer(one.read(), model, fixed=given) for model in models]
-        rows.append(
-            {
-                "star": one.star,
-                "file": Path(one.name).name,
-                "literature": one.labels,
-                "before": {n: (e.value, e.sigma) for n, e in answers[0].labels.items()},
-                "after": {n: (e.value, e.sigma) for n, e in answers[1].labels.items()},
-            }
-        )
+        for section in sections_of(one.read(), found.model.wavelength, sections):
+            answers = [b3.infer(section, model, fixed=given) for model in models]
+            rows.append(
+                {
+                    "star": one.star,
+                    "file": Path(one.name).name,
+                    "range": section.wavelength[[0, -1]].tolist(),
+                    "literature": one.labels,
+                    "before": {n: (e.value, e.sigma) for n, e in answers[0].labels.items()},
+                    "after": {n: (e.value, e.sigma) for n, e in answers[1].labels.items()},
+                }
+            )
     return rows
+
+
+def sections_of(spectrum: b3.Spectrum, wavelength: np.ndarray, count: int) -> Iterator[b3.Spectrum]:
+    """The spectrum in windows of the model; those of few pixels are left out."""
+    for low, high in pairwise(np.linspace(wavelength[0], wavelength[-1], count + 1)):
+        inside = (spectrum.wavelength >= low) & (spectrum.wavelength <= high)
+        if (inside & spectrum.good).sum() > FEWEST:
+            yield cut(spectrum, inside)
 
 
 def print_real(rows: list[dict[str, Any]], names: tuple[str, ...]) -> None:
@@ -114,6 +132,19 @@ def print_real(rows: list[dict[str, Any]], names: tuple[str, ...]) -> None:
                     f"{len(means)} stars; range over spectra of one star at most "
                     f"{max(np.ptp(v) for v in errors.values()):.3f}"
                 )
+
+    for when in ("before", "after"):
+        pulls = np.abs([pull for row in rows for pull in pulls_of(row, when)])
+        inner, outer = np.mean(pulls < 1.0), np.mean(pulls < 1.96)
+        print(f"{when}: {inner:.0%} within 68 %, {outer:.0%} within 95 % intervals, {pulls.size}")
+
+
+def pulls_of(row: dict[str, Any], when: str) -> Iterator[float]:
+    """Label errors over their standard deviations, errors of the literature included."""
+    for name, (known, error) in row["literature"].items():
+        value, sigma = row[when].get(name, (np.nan, np.nan))
+        if np.isfinite(sigma):
+            yield (value - known) / np.hypot(sigma, error)
 
 
 def errors_by_star(rows: list[dict[str, Any]], name: str, when: str) -> dict[str, list[float]]:

@@ -160,7 +160,7 @@ def by_default(star: Star, subject: Subject, before: Answer) -> Answer:
 def by_pixels(star: Star, subject: Subject, before: Answer) -> Answer:
     """Labels by the plain fit, of the pixels that `infer` uses, from its velocity."""
     problem = make_problem(star.spectrum, subject.model, None, star.fixed)
-    rv, degree = before["default"]["values"]["rv"][0], problem.options.continuum_degree
+    rv, degree = before["default"]["values"]["rv"][0], problem.options.degree
     found = plain_fit(problem.spectrum, subject.templates, rv, degree)
     return {"values": found.pop("labels"), **found}
 

@@ -129,6 +129,10 @@ def test_the_plan_has_every_spectrum_once() -> None:
         "main",
         "metal-poor",
         "hot",
+        "low-gravity",
+        "cool",
+        "alpha",
+        "cool-alpha",
         "wide",
         "rest",
     ]

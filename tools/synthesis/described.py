@@ -170,6 +170,8 @@ RVS = Described(
         Part("hot", {"teff": (4000, 8000), "logg": (1, 5)}, {"alpha": 2}),
         Part("low-gravity", {"teff": (4000, 8000)}, {"alpha": 2}),
         Part("cool", {"logg": (3, 5)}, {"alpha": 2}),
+        Part("alpha", {"teff": (4000, 8000)}),
+        Part("cool-alpha", {"logg": (3, 5)}),
         Part("wide", {}, {"alpha": 2}),
     ),
     limits="no TiO: spectra below about 4000 K are too clean; LTE: the cores of the Ca II triplet "

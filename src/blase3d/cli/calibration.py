@@ -55,10 +55,14 @@ def calibrate(
     known = read_known_stars(stars, model.label_names, folder)
     with progress_bars() as progress:
         found = adjust(
-            known, model, telluric=telluric, progress=progress, command=shlex.join(sys.argv)
+            known,
+            model,
+            telluric=telluric,
+            progress=progress,
+            command=shlex.join(["blase3d", *sys.argv[1:]]),
         )
     save_model(found.model, output)
-    if table is not None and found.model.calibration is not None:
+    if table is not None:
         write_table(corrections_table(found.model, found.reference_labels), table)
     if as_json:
         print_json(found.to_dict())
@@ -84,7 +88,10 @@ def _print_calibrated(found: Calibrated, output: Path) -> None:
     if found.best.times:
         out.print(f"{output}: the model, calibrated; stars constrain {constrained} lines.")
     else:
-        out.print(f"{output}: the model, unchanged: no calibration improves the stars left out.")
+        out.print(
+            f"{output}: the lines are those of the library, since no changes improve the stars "
+            "left out; the model knows its mismatch with stars."
+        )
 
 
 def _difference(

@@ -73,8 +73,11 @@ SpectrumResolution = Annotated[
     ),
 ]
 Continuum = Annotated[
-    int,
-    typer.Option(help="Degree of the continuum polynomial; -1: the spectrum is normalised."),
+    int | None,
+    typer.Option(
+        help="Degree of the continuum polynomial; -1: the spectrum is normalised. Default: 3, and "
+        "one more for every 100 Å."
+    ),
 ]
 Telluric = Annotated[
     bool | None,

@@ -149,7 +149,7 @@ def infer(
     source: options.Source = None,
     wavelengths: options.Wavelengths = None,
     resolution: options.SpectrumResolution = None,
-    continuum: options.Continuum = 3,
+    continuum: options.Continuum = None,
     seed: options.Seed = 0,
     draws: _Draws = 200,
     robust: _Robust = True,
@@ -365,7 +365,7 @@ def tune(
     source: options.Source = None,
     wavelengths: options.Wavelengths = None,
     resolution: options.SpectrumResolution = None,
-    continuum: options.Continuum = 3,
+    continuum: options.Continuum = None,
     telluric: options.Telluric = None,
     as_json: options.Json = False,
 ) -> None:

@@ -88,6 +88,11 @@ class JointProblem(FreeParameters):
         """Values of each label at the nodes, within the range that all models have."""
         return self.nodes
 
+    @property
+    def calibrated(self) -> bool:
+        """Whether the mismatches of all models with real stars are known."""
+        return all(window.problem.calibrated for window in self.windows)
+
     def name_of(self, window: StarWindow) -> str:
         """The name of a window: of its spectrum, its model, or both, as far as there are others."""
         spectra = {one.spectrum for one in self.windows}

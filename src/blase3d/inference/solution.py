@@ -22,6 +22,9 @@ _COMMON = 6.0
 misfit is all by wrong lines; about 5 for a well-observed one. In 33 sections of 150 to 450 Å of
 nine spectra of the Sun, α Cen B, HD 22879 and Procyon, a factor of 5 makes the 68 % intervals
 contain 67 % of the labels of the literature, and the 95 % intervals 96 %."""
+_COMMON_CALIBRATED = 3.0
+"""The same where the mismatch of the model with stars is known: lines that are wrong in most stars
+have little weight."""
 
 
 class Curvature(Protocol):
@@ -197,9 +200,9 @@ def misfit_covariance(solution: Minimum, scatter: float) -> Floats:
 
     Errors of a library are alike in lines of one species or one strength too, wherever these are.
     This is not seen in the scatter of one star: the covariance is multiplied by 1 + (f² − 1) w²,
-    with f = `_COMMON` and w the fraction of it that is due to wrong lines. w is continuous, and
-    zero if the scatter between segments is that of white noise and of the error that the model
-    states of itself.
+    with f = `_COMMON` (`_COMMON_CALIBRATED`) and w the fraction of it that is due to wrong lines. w
+    is continuous, and zero if the scatter between segments is that of white noise and of the error
+    that the model states of itself.
     """
     plain = covariance(solution, scatter)
     scores = solution.fit.scores / scatter
@@ -217,7 +220,8 @@ def misfit_covariance(solution: Minimum, scatter: float) -> Floats:
     expected = 1.0 + _CHANCE * np.sqrt(2.0 / (count * free))
     expected += _trace_in_units(solution.model_covariance, plain) / free
     wrong = max(1.0 - expected / ratio, 0.0)
-    return average * (1.0 + (_COMMON**2 - 1.0) * wrong**2) + solution.model_covariance
+    common = _COMMON_CALIBRATED if solution.problem.calibrated else _COMMON
+    return average * (1.0 + (common**2 - 1.0) * wrong**2) + solution.model_covariance
 
 
 def _trace_in_units(covariance: Floats, unit: Floats) -> float:

@@ -79,7 +79,7 @@ class _BinnedSpectrum:
 
 def _binned(problem: Problem, templates: Templates) -> _BinnedSpectrum:
     spectrum = problem.spectrum
-    flux, weight, order = levelled(problem)
+    flux, weight, order = _levelled(problem)
     ln = np.log(spectrum.wavelength[spectrum.good])
     position = np.rint((ln - templates.first) * SPEED_OF_LIGHT / templates.step).astype(np.int64)
     count = templates.departure.shape[1]
@@ -88,7 +88,7 @@ def _binned(problem: Problem, templates: Templates) -> _BinnedSpectrum:
     total = np.asarray(np.bincount(inverse, weight), np.float64)
     mean = np.bincount(inverse, weight * flux) / total
     order, position = np.divmod(keys, count)
-    degree = max(problem.options.continuum_degree, 0)
+    degree = max(problem.options.degree, 0)
     basis = np.empty((keys.size, degree + 1))
     for number in np.unique(order):
         chosen = order == number
@@ -103,7 +103,7 @@ def _basis(x: Floats, degree: int) -> Floats:
     return chebyshev_basis(x, degree)
 
 
-def levelled(problem: Problem) -> tuple[Floats, Floats, Integers]:
+def _levelled(problem: Problem) -> tuple[Floats, Floats, Integers]:
     """Flux of the used pixels over a smooth level of each order, with spikes clipped, its inverse
     variance, and the index of the order."""
     spectrum, good = problem.spectrum, problem.spectrum.good
@@ -112,7 +112,7 @@ def levelled(problem: Problem) -> tuple[Floats, Floats, Integers]:
         order = np.unique(spectrum.order[good], return_inverse=True)[1].astype(np.int64)
     error = np.ones_like(flux) if spectrum.error is None else spectrum.error[good]
     level = np.ones_like(flux)
-    if problem.options.continuum_degree >= 0:
+    if problem.options.degree >= 0:
         for number in range(order.max() + 1):
             chosen = order == number
             level[chosen] = _smooth_level(spectrum.wavelength[good][chosen], flux[chosen], problem)
@@ -123,7 +123,7 @@ def levelled(problem: Problem) -> tuple[Floats, Floats, Integers]:
 
 def _smooth_level(wavelength: Floats, flux: Floats, problem: Problem) -> Floats:
     """A polynomial through the flux (P,), fitted with outliers clipped, and clearly positive."""
-    degree = min(problem.options.continuum_degree, max(wavelength.size // 20, 0))
+    degree = min(problem.options.degree, max(wavelength.size // 20, 0))
     if np.ptp(wavelength) == 0.0:
         degree = 0
     basis = _basis(wavelength, degree)
@@ -147,7 +147,7 @@ def _velocity(
 ) -> float:
     """Velocity (km/s) at the highest cross-correlation with any of the allowed templates."""
     prior = problem.free["rv"]
-    rows = templates.departure[evenly_chosen(allowed)]
+    rows = templates.departure[_thinned(allowed)]
     rows = rows - rows.mean(axis=1, keepdims=True)
     size = np.linalg.norm(rows, axis=1)
     length = next_fast_len(2 * rows.shape[1], real=True)
@@ -168,7 +168,7 @@ def _velocity(
     return float(np.clip(peak, prior.low, prior.high))
 
 
-def evenly_chosen(allowed: Integers) -> Integers:
+def _thinned(allowed: Integers) -> Integers:
     """At most `_FEWER` of the allowed templates, evenly chosen."""
     return allowed[:: -(-len(allowed) // _FEWER)]
 
@@ -215,7 +215,7 @@ class Scan:
         departure = _observed(self.templates, self.binned, self.problem, first, slice(None))
         interpolation = self.templates.interpolation
         weights = np.asarray(_weights(interpolation, jnp.asarray(points, jnp.float32)))
-        degree = self.problem.options.continuum_degree
+        degree = self.problem.options.degree
         chi2 = _chi2(self.binned, weights @ departure, degree)
         if self.problem.spectrum.error is None:
             chi2 = chi2 * (self.size / max(float(chi2.min()), 1e-12))
@@ -223,7 +223,7 @@ class Scan:
 
     def gain(self) -> float:
         """Improvement of chi-square by the lines, at the best template, over its scatter."""
-        degree = self.problem.options.continuum_degree
+        degree = self.problem.options.degree
         departure = _observed(self.templates, self.binned, self.problem, self.first, slice(None))
         flat = _chi2(self.binned, np.zeros_like(departure[:1]), degree)[0]
         best = _chi2(self.binned, departure, degree).min()
@@ -264,9 +264,9 @@ def lattice_starts(
     first : dict of float
         First guesses of the other free parameters.
     """
-    values = label_values(problem)
+    values = _label_values(problem)
     points = np.array(list(product(*values)))
-    chi2 = chi2_at(points) + _label_prior(problem, points)
+    chi2 = chi2_at(points) + [_label_prior(problem, point) for point in points]
     return [_theta(problem, point, first) for point in _minima(chi2, points, values)]
 
 
@@ -298,7 +298,7 @@ def _range(problem: FreeParameters, name: str) -> tuple[float, float]:
     return (low, high) if low < high else (prior.low, prior.high)
 
 
-def label_values(problem: FreeParameters) -> list[Floats]:
+def _label_values(problem: FreeParameters) -> list[Floats]:
     """Values of each label in the scan: the middles of equal intervals of its range."""
     free = [name for name in problem.axes if name in problem.free]
     counts = {name: min(2 * len(problem.axes[name]), 12) for name in free}
@@ -329,7 +329,7 @@ def _broadening(
     trials = [dict(zip(guesses, values, strict=True)) for values in product(*guesses.values())]
     if len(trials) == 1:
         return trials[0]
-    chosen, degree = evenly_chosen(allowed), problem.options.continuum_degree
+    chosen, degree = _thinned(allowed), problem.options.degree
 
     def chi2(trial: dict[str, float]) -> float:
         departure = _observed(templates, binned, problem, {**first, **trial}, chosen)
@@ -384,14 +384,14 @@ def _single(values: Floats) -> Singles:
     return values.astype(np.float32)
 
 
-def _label_prior(problem: FreeParameters, points: Floats) -> Floats:
-    """Contribution of the normal priors to chi-square at points (S, L) of the labels, (S,)."""
-    named = dict(zip(problem.axes, points.T, strict=True))
-    total = np.zeros(len(points))
-    for name, prior in problem.free.items():
-        if name in named:
-            total += ((named[name] - prior.mean) / prior.sigma) ** 2
-    return total
+def _label_prior(problem: FreeParameters, point: Floats) -> float:
+    """Contribution of the normal priors to chi-square at a point (L,) of the labels."""
+    named = dict(zip(problem.axes, point, strict=True))
+    return sum(
+        ((named[name] - prior.mean) / prior.sigma) ** 2
+        for name, prior in problem.free.items()
+        if name in named
+    )
 
 
 def _minima(chi2: Floats, points: Floats, values: list[Floats]) -> Iterator[Floats]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .mismatch import Mismatch
+
 
 @dataclass(frozen=True, eq=False)
 class LineCalibration:
@@ -22,15 +24,20 @@ class LineCalibration:
         errors that the ensemble taught.
     stars : (C,) int32
         Number of stars that constrain the strength of each line.
+    mismatch : Mismatch or None
+        Differences that remain, over wavelength.
     """
 
     changes: NDArray[np.float32]
     sigma: NDArray[np.float32]
     stars: NDArray[np.int32]
+    mismatch: Mismatch | None = None
 
     def take(self, which: NDArray[np.int64] | NDArray[np.bool_]) -> LineCalibration:
         """The lines of these indices (or of this mask), in that order."""
-        return LineCalibration(self.changes[which], self.sigma[which], self.stars[which])
+        return LineCalibration(
+            self.changes[which], self.sigma[which], self.stars[which], self.mismatch
+        )
 
     @property
     def base(self) -> NDArray[np.float32]:

@@ -29,6 +29,7 @@ from .grid_basis import DATA_STEP
 from .installed import model_path
 from .line_calibration import LineCalibration
 from .line_grid import LineGrid, steps
+from .mismatch import Mismatch
 from .model import Model
 from .residual import node_steps, scale_number, scale_of
 
@@ -38,6 +39,8 @@ _WAVELENGTH_STEP = 1e-7
 """Å: unit of the second differences in which wavelengths are stored."""
 _ERROR_STEP = 1e-5
 """Step of the error modes, in units of the continuum."""
+_MISMATCH_STEP = 1e-4
+"""Step of the mismatch with stars, as a standard deviation in units of the continuum."""
 
 
 @DEFAULT_FLOATING_POINT
@@ -80,6 +83,10 @@ def _write(group: zarr.Group, model: Model) -> None:
         write_array(group, "calibration_changes", model.calibration.changes)
         write_array(group, "calibration_sigma", model.calibration.sigma)
         write_array(group, "calibration_stars", model.calibration.stars)
+        if (mismatch := model.calibration.mismatch) is not None:
+            write_array(group, "mismatch_ends", mismatch.ends)
+            deviation = _coded(np.sqrt(mismatch.variance), _MISMATCH_STEP)
+            write_array(group, "mismatch_deviation", deviation)
     write_array(group, "base", np.asarray(base, np.float32))
     for name, step in _steps(model.recipe, base).items():
         values = np.asarray(getattr(lines, name), np.float32)
@@ -210,7 +217,18 @@ def _read_calibration(group: zarr.Group) -> LineCalibration | None:
     if "calibration_changes" not in group:
         return None
     names = ("changes", "sigma", "stars")
-    return LineCalibration(*(read_array(group, f"calibration_{name}") for name in names))
+    changes, sigma, stars = (read_array(group, f"calibration_{name}") for name in names)
+    mismatch = None
+    if "mismatch_ends" in group:
+        deviation = _decoded(read_array(group, "mismatch_deviation"), _MISMATCH_STEP)
+        mismatch = Mismatch(read_array(group, "mismatch_ends"), deviation**2)
+    return LineCalibration(changes, sigma, stars, mismatch)
+
+
+def _check_mismatch(mismatch: Mismatch) -> None:
+    low, high = mismatch.ends
+    if not (mismatch.variance.ndim == 1 and mismatch.variance.size > 1 and 0.0 < low < high):
+        raise ValueError("the mismatch with stars has no knots")
 
 
 def _read_cross_derivatives(
@@ -243,6 +261,8 @@ def _check(model: Model) -> None:
         known = model.calibration
         expected += [(known.changes, (count, 3)), (known.sigma, (count, 3))]
         expected.append((known.stars, (count,)))
+        if known.mismatch is not None:
+            _check_mismatch(known.mismatch)
     for name, coefficients in model.cross_derivatives.items():
         others = [axis.size for other, axis in axes.items() if other != name]
         expected.append((coefficients, (*others, len(others))))

@@ -20,6 +20,7 @@ import numpy as np
 
 from ...errors import InputError
 from ...model.line_calibration import LineCalibration
+from ...model.mismatch import Mismatch
 from ...model.model import Model
 from ...runtime.arrays import DEFAULT_FLOATING_POINT, Floats, Integers
 from ...runtime.precision import in_float32
@@ -28,6 +29,8 @@ from .changes import Scales, in_angstroms, with_changes
 from .joint import ensemble_of, fitted
 from .known_stars import KnownStar, observation_of, read_known_stars
 from .left_out import CalibrationTrial, best_of, leave_stars_out
+from .observation import Observation
+from .stellar_mismatch import mismatch_of, residual_of, squares_of_stars
 
 __all__ = ["Calibrated", "CalibrationTrial", "KnownStar", "Scales", "calibrate", "read_known_stars"]
 
@@ -39,7 +42,7 @@ class Calibrated:
     Attributes
     ----------
     model : Model
-        The model with its lines changed, equally at all labels; unchanged if nothing helps.
+        The model with its lines changed, equally at all labels, and its mismatch with the stars.
     changes, sigma : (C, 3)
         Changes of ln area, wavelength (km/s) and ln width of every line, and their errors.
     stars : (C,)
@@ -52,6 +55,8 @@ class Calibrated:
         Spectra that could not be used, and why.
     changes_without : dict of (C, 3)
         For each star, the changes that the others teach, before the factor.
+    squares : dict of (M,)
+        Squared residuals of each star at the knots of the mismatch.
     """
 
     model: Model
@@ -62,12 +67,13 @@ class Calibrated:
     best: CalibrationTrial
     left_aside: dict[str, str]
     changes_without: dict[str, Floats]
+    squares: dict[str, Floats]
 
     def model_without(self, star: str) -> Model:
         """The model as the other stars alone calibrate it, with the chosen factor."""
-        model = self.model.uncalibrated()
         changes = self.best.times * self.changes_without[star]
-        return with_changes(model, in_angstroms(changes, model.reference, slice(None)))
+        mismatch = mismatch_of(self.squares, self.model.wavelength, without=star)
+        return _calibrated(self.model.uncalibrated(), changes, self.sigma, self.stars, mismatch)
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -96,7 +102,10 @@ class Calibrated:
             "rms_changes": np.sqrt(np.mean(self.changes[strong] ** 2, axis=0)).tolist()
             if strong.any()
             else [0.0, 0.0, 0.0],
-            "left_aside": dict(self.left_aside),
+            "left_aside": {
+                Path(file).name: why.replace(file, Path(file).name)
+                for file, why in self.left_aside.items()
+            },
         }
 
 
@@ -138,40 +147,52 @@ def calibrate(
     """
     model = model.uncalibrated()
     known = _listed(stars, model)
-    observations, widths, left_aside = [], [], {}
-    for done, one in enumerate(known):
-        progress("stars", done, len(known))
-        try:
-            observation, width = observation_of(one, model, options)
-        except InputError as failure:
-            left_aside[one.name] = str(failure)
-            continue
-        observations.append(observation)
-        widths.append(width)
-    progress("stars", len(known), len(known))
-    names = {one.star for one in observations}
-    if len(names) < 2:
-        raise InputError(
-            f"got {len(names)} stars that the model can be calibrated with, expected two or more "
-            f"({'; '.join(left_aside.values()) or 'all spectra are of one star'}); add stars, or "
-            "use blase3d tune for one star."
-        )
+    observations, widths, left_aside = _observed(known, model, options, progress)
     literature = {one.star: one.labels for one in known}
-    ensemble = ensemble_of(tuple(observations), literature, model, scales or Scales())
-    fit = fitted(ensemble, tuple(widths), progress)
+    ensemble = ensemble_of(observations, literature, model, scales or Scales())
+    fit = fitted(ensemble, widths, progress)
     without = {star: fit.without(star) for star in ensemble.stars}
-    trials = leave_stars_out(fit, without, progress=progress)
+    residuals = [residual_of(one, model) for one in observations]
+    squares = squares_of_stars(residuals, model.wavelength)
+    weights = [
+        one.weight(mismatch_of(squares, model.wavelength, without=one.observation.star))
+        for one in residuals
+    ]
+    trials = leave_stars_out(fit, without, weights, progress=progress)
     best = best_of(trials)
-    changes, counts = best.times * fit.changes(), fit.stars_per_line()
-    sigma = fit.sigma(best.times)
-    found = Calibrated(model, changes, sigma, counts, trials, best, left_aside, without)
+    lines = best.times * fit.changes(), fit.sigma(best.times), fit.stars_per_line()
+    calibrated = _calibrated(model, *lines, mismatch_of(squares, model.wavelength))
+    found = Calibrated(calibrated, *lines, trials, best, left_aside, without, squares)
     meta = {
         "stars": _star_list(known, left_aside),
         "date": datetime.now(UTC).date().isoformat(),
         "command": command,
         **found.to_dict(),
     }
-    return replace(found, model=_calibrated_model(found, meta)) if best.times else found
+    return replace(found, model=replace(calibrated, meta={**model.meta, "calibration": meta}))
+
+
+def _observed(
+    known: list[KnownStar], model: Model, options: dict[str, Any], progress: Progress
+) -> tuple[tuple[Observation, ...], tuple[float, ...], dict[str, str]]:
+    """The spectra beside the model, the widths (Å) of their lines, and which were left aside."""
+    found, left_aside = [], {}
+    for done, one in enumerate(known):
+        progress("stars", done, len(known))
+        try:
+            found.append(observation_of(one, model, options))
+        except InputError as failure:
+            left_aside[one.name] = str(failure)
+    progress("stars", len(known), len(known))
+    names = {one.star for one, _ in found}
+    if len(names) < 2:
+        raise InputError(
+            f"got {len(names)} stars that the model can be calibrated with, expected two or more "
+            f"({'; '.join(left_aside.values()) or 'all spectra are of one star'}); add stars, or "
+            "use blase3d tune for one star."
+        )
+    observations, widths = zip(*found, strict=True)
+    return observations, widths, left_aside
 
 
 def _listed(stars: str | Path | Sequence[KnownStar], model: Model) -> list[KnownStar]:
@@ -189,16 +210,13 @@ def _star_list(known: list[KnownStar], left_aside: dict[str, str]) -> list[dict[
     ]
 
 
-def _calibrated_model(found: Calibrated, meta: dict[str, Any]) -> Model:
-    """The model with its lines changed, which says by what and how well they are known."""
-    model = found.model
-    changes, sigma = (
+def _calibrated(
+    model: Model, changes: Floats, sigma: Floats, stars: Integers, mismatch: Mismatch
+) -> Model:
+    """The model with its lines changed (C, 3), which says how well they are known."""
+    moved, uncertain = (
         in_angstroms(each, model.reference, slice(None)).astype(np.float32)
-        for each in (found.changes, found.sigma)
+        for each in (changes, sigma)
     )
-    calibration = LineCalibration(changes, sigma, found.stars.astype(np.int32))
-    return replace(
-        with_changes(model, changes),
-        calibration=calibration,
-        meta={**model.meta, "calibration": meta},
-    )
+    calibration = LineCalibration(moved, uncertain, stars.astype(np.int32), mismatch)
+    return replace(with_changes(model, moved), calibration=calibration)

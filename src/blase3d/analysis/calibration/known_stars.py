@@ -27,8 +27,6 @@ _VMAC = Prior(0.0, 12.0)
 """Macroturbulence (km/s) of a star for which the table has none."""
 _OUTSIDE = 1.0
 """Errors of a label by which a star may lie beyond the model."""
-_PER_TERM = 100.0
-"""Å of the spectrum for each term of its continuum, in addition to a cubic."""
 _DEEP, _WIDTH = 0.05, 0.1
 """Least depth of the lines whose median width is the typical one, and the width without any, Å."""
 
@@ -158,9 +156,11 @@ def observation_of(
         The star lies outside the model, or its spectrum cannot be compared with it.
     """
     labels = _labels_inside(known, model)
+    if not labels:
+        raise InputError(f"{known.name}: got no label of the model, expected one or more.")
     middle = {name: labels.get(name, sum(ends) / 2.0) for name, ends in model.bounds.items()}
     spectrum = rebinned(known.read(), _intrinsic_width(model, middle))
-    settings = Options(**{"continuum_degree": _continuum_degree(spectrum, model), **options})
+    settings = Options(**options)
     priors = {} if "vmac" in known.fixed else {"vmac": _VMAC}
     fixed = known.fixed | labels
     if len(set(fixed) & {*FITTED, *model.label_names}) == len(FITTED) + len(model.label_names):
@@ -189,14 +189,6 @@ def _labels_inside(known: KnownStar, model: Model) -> dict[str, float]:
             )
         found[name] = float(np.clip(value, low, high))
     return found
-
-
-def _continuum_degree(spectrum: Spectrum, model: Model) -> int:
-    """Degree of the continuum: errors of a long continuum are not to be taken for lines."""
-    low = max(spectrum.wavelength[0], model.wavelength[0])
-    high = min(spectrum.wavelength[-1], model.wavelength[-1])
-    orders = 1 if spectrum.order is None else np.unique(spectrum.order).size
-    return int(np.clip(3 + (high - low) / orders / _PER_TERM, 3, 20))
 
 
 def typical_width(observation: Observation) -> float:

@@ -1,7 +1,12 @@
-"""Stars left out: their misfit and labels with changes of lines that the other stars teach."""
+"""Stars left out: their misfit and labels with changes of lines that the other stars teach.
+
+Labels are found as `infer` finds them: pixels count less where the library differs from the other
+stars (`stellar_mismatch.py`).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -89,33 +94,36 @@ def _mean_of_stars(values: list[tuple[str, float]]) -> float:
 def leave_stars_out(
     fit: EnsembleFit,
     changes_without: dict[str, Floats],
+    weights: Sequence[Floats],
     times: tuple[float, ...] = FACTORS,
     progress: Progress = silent,
 ) -> tuple[CalibrationTrial, ...]:
     """Return trials of factors, with each star left out of the changes that it is fitted with.
 
-    `changes_without` has the changes (C, 3) of the lines without each star.
+    `changes_without` has the changes (C, 3) of the lines without each star, `weights` those (Q,) of
+    the pixels of each spectrum in the fit of its labels.
     """
-    found: dict[float, list[LeftOut]] = {value: [] for value in times}
-    stars = fit.ensemble.stars
-    for done, star in enumerate(stars):
-        progress("stars left out", done, len(stars))
-        changes = changes_without[star]
-        for one, weight in zip(fit.ensemble.observations, fit.weights, strict=True):
-            if one.star == star:
-                start = one.predicted(fit.changes())
-                for value in times:
-                    found[value].append(_left_out(fit, start, weight, value * changes))
-    progress("stars left out", len(stars), len(stars))
-    return tuple(CalibrationTrial(value, tuple(spectra)) for value, spectra in found.items())
+    starts = [one.predicted(fit.changes()) for one in fit.ensemble.observations]
+    trials = []
+    for done, value in enumerate(times):
+        progress("stars left out", done, len(times))
+        spectra = [
+            _left_out(fit, start, value * changes_without[start.observation.star], *both)
+            for start, *both in zip(starts, weights, fit.weights, strict=True)
+        ]
+        trials.append(CalibrationTrial(value, tuple(spectra)))
+    progress("stars left out", len(times), len(times))
+    return tuple(trials)
 
 
-def _left_out(fit: EnsembleFit, start: Predicted, weight: Floats, changes: Floats) -> LeftOut:
-    one = start.observation
-    best, square = fitted_alone(one, changes, weight, start)
-    literature = fit.ensemble.literature[one.star]
-    misfit = float(np.sqrt(square / max(int(np.count_nonzero(weight)), 1)))
-    return LeftOut(one.star, best.labels(), dict(literature), misfit)
+def _left_out(
+    fit: EnsembleFit, start: Predicted, changes: Floats, weight: Floats, of_misfit: Floats
+) -> LeftOut:
+    """The fit of a spectrum with weights (Q,), and its misfit by other weights (Q,)."""
+    star = start.observation.star
+    best, left = fitted_alone(start.observation, changes, weight, start)
+    misfit = np.sqrt(np.sum(of_misfit * left**2) / max(int(np.count_nonzero(of_misfit)), 1))
+    return LeftOut(star, best.labels(), dict(fit.ensemble.literature[star]), float(misfit))
 
 
 def best_of(trials: tuple[CalibrationTrial, ...]) -> CalibrationTrial:

@@ -298,9 +298,9 @@ def _keys(model: Model) -> list[bytes]:
 
 def fitted_alone(
     observation: Observation, changes: Floats, weight: Floats, start: Predicted, steps: int = 4
-) -> tuple[Observation, float]:
-    """Return the observation at its best parameters with lines changed by (C, 3), and the sum of
-    its squared residuals with weights (Q,).
+) -> tuple[Observation, Floats]:
+    """Return the observation at its best parameters with lines changed by (C, 3), and its residuals
+    (Q,), for weights (Q,).
 
     The derivatives are those of `start`, a prediction nearby: only the flux is computed again.
     """
@@ -319,7 +319,7 @@ def fitted_alone(
         step = damped_step(columns * scale[:, None], residual * scale)[: largest.size]
         observation = observation.at(observation.theta + np.clip(step, -largest, largest))
         residual = left(observation)
-    return observation, float(np.sum(weight * residual**2))
+    return observation, residual
 
 
 def _largest_steps(observation: Observation) -> Floats:

@@ -46,6 +46,7 @@ from jax import Array
 
 from ...model.evaluate import ForwardModel
 from ...runtime.arrays import Bools, Floats
+from ...runtime.units import FWHM_PER_SIGMA, SPEED_OF_LIGHT
 from ..noise.noise import Independent, Noise, Whitening, first_noise, noise_at
 from ..problem import Problem
 from .data import Data, ForwardForm, PaddedLayout, form_of, layout_of, make_data, unit_of_flux
@@ -133,16 +134,14 @@ class Likelihood:
 
     def fit(self, prediction: Prediction) -> Fit:
         """Chi-square of a prediction and its derivatives."""
-        segments = np.asarray(
-            segment_products(self.data, prediction.flux, prediction.slopes), np.float64
-        )
+        segments = np.asarray(_products(self.data, prediction.flux, prediction.slopes), np.float64)
         products = segments.sum(axis=0)
         scores = segments[:, 1:, 0]
         return Fit(prediction, float(products[0, 0]), products[1:, 1:], products[1:, 0], scores)
 
     def fitted(self, prediction: Prediction) -> FittedFlux:
         """A prediction with its best continuum, on the pixels of the spectrum."""
-        arrays = fitted_arrays(self.data, prediction.flux)
+        arrays = _fitted(self.data, prediction.flux)
         return FittedFlux(
             *(np.asarray(a, np.float64)[self.layout.index] * self.unit for a in arrays)
         )
@@ -178,8 +177,8 @@ class Likelihood:
     def screened(self, prediction: Prediction) -> Likelihood:
         """The likelihood with less weight for the outliers of a prediction; the errors stay."""
         fit = self.fitted(prediction)
-        robust = self._noise_at(fit.flux, fit.continuum).robust
-        noise = replace(self.errors.noise, robust=robust)
+        noise = self._noise_at(prediction.theta, fit)
+        noise = replace(self.errors.noise, robust=noise.robust, mismatch=noise.mismatch)
         return self._with_noise(noise, self._whitening(noise, fit.continuum))
 
     def with_pixel_errors(self, error: Floats, used: Bools) -> Likelihood:
@@ -192,7 +191,7 @@ class Likelihood:
     def error_budget(self, prediction: Prediction) -> ErrorBudget:
         """The errors at a prediction: of pixels, then modes."""
         fit = self.fitted(prediction)
-        noise = self._noise_at(fit.flux, fit.continuum)
+        noise = self._noise_at(prediction.theta, fit)
         whitening = self._whitening(noise, fit.continuum)
         chi2 = self._with_noise(noise, whitening).fit(prediction).chi2
         scatter = max(chi2 / self.freedom(), 1.0)
@@ -213,16 +212,18 @@ class Likelihood:
         rows = jnp.concatenate([prediction.slopes, observed])
         rows *= self._pad(fit.continuum / self.unit)
         data = replace(self.data, errors=arrays)
-        rows, products = whitened_rows(data, prediction.flux, rows)
+        rows, products = _whitened(data, prediction.flux, rows)
         products = np.asarray(products, np.float64) / scatter
-        covariance = model_covariance_of(products, self.problem.precision)
+        covariance = _model_covariance(products, self.problem.precision)
         found = rows[len(covariance) :] / np.sqrt(scatter)
         return covariance, replace(arrays, modes=found, gram=_gram(found))
 
-    def _noise_at(self, flux: Floats, continuum: Floats) -> Noise:
-        options = self.problem.options
+    def _noise_at(self, theta: Floats, fit: FittedFlux) -> Noise:
+        options, mismatch = self.problem.options, _mismatch_variance(self.problem, theta)
         noise = self.errors.noise
-        return noise_at(options.noise_model, noise, flux, continuum, options.robust)
+        return noise_at(
+            options.noise_model, noise, fit.flux, fit.continuum, options.robust, mismatch
+        )
 
     def _whitening(self, noise: Noise, continuum: Floats) -> Whitening:
         model = self.problem.options.noise_model
@@ -263,11 +264,23 @@ def make_likelihood(problem: Problem) -> Likelihood:
     )
 
 
+def _mismatch_variance(problem: Problem, theta: Floats) -> Floats | None:
+    """Return the variance (Q,) by which the model differs from real stars at the pixels of a
+    problem, in units of the continuum, with the parameters θ (K,); None if it is not known."""
+    calibration = problem.model.calibration
+    if calibration is None or calibration.mismatch is None:
+        return None
+    values = problem.parameters(theta)
+    rest = problem.spectrum.wavelength / (1.0 + values.get("rv", 0.0) / SPEED_OF_LIGHT)
+    width = SPEED_OF_LIGHT / FWHM_PER_SIGMA / values.get("resolution", np.inf)
+    return calibration.mismatch.at(rest, float(np.hypot(width, values.get("vsini", 0.0) / 2.0)))
+
+
 # --- compiled ----------------------------------------------------------------------------------
 
 
 @jax.jit
-def segment_products(data: Data, flux: Array, slopes: Array) -> Array:
+def _products(data: Data, flux: Array, slopes: Array) -> Array:
     """Products (S, 1 + K, 1 + K) of whitened residual and Jacobian with each other, of each of S
     segments."""
     linear, continuum = linear_at(data, flux)
@@ -279,8 +292,7 @@ def segment_products(data: Data, flux: Array, slopes: Array) -> Array:
 
 
 @jax.jit
-def fitted_arrays(data: Data, flux: Array) -> tuple[Array, Array]:
-    """A flux (O·Q,) with its best continuum, and the continuum."""
+def _fitted(data: Data, flux: Array) -> tuple[Array, Array]:
     _, continuum = linear_at(data, flux)
     return flux * continuum, continuum
 
@@ -325,14 +337,14 @@ def _flat_chi2(data: Data) -> Array:
 
 
 @jax.jit
-def whitened_rows(data: Data, flux: Array, rows: Array) -> tuple[Array, Array]:
+def _whitened(data: Data, flux: Array, rows: Array) -> tuple[Array, Array]:
     """Whitened rows (N, O·Q), and the products (N, N) of their projections."""
     linear, _ = linear_at(data, flux)
     rows = data.errors.whitened(rows)
     return rows, _gram(linear.projected(rows))
 
 
-def model_covariance_of(products: Floats, precision: Floats) -> Floats:
+def _model_covariance(products: Floats, precision: Floats) -> Floats:
     """The model covariance (K, K), from the products (K + E, K + E) of slopes and modes, and the
     precision (K,) of the priors."""
     count = precision.size

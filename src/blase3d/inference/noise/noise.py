@@ -19,6 +19,7 @@ from jax import Array
 from ...runtime.arrays import Bools, Floats
 from ...runtime.units import SIGMA_PER_MAD
 from ...spectra.spectrum import Spectrum
+from .mismatch import mismatch_error
 
 OUTLIER = 5.0
 """Distance beyond which a pixel is an outlier, in typical deviations."""
@@ -27,6 +28,8 @@ SMALL = 5e-3
 most models."""
 _SMALLEST = 1e-4
 """Smallest error of a spectrum that states none, in units of the continuum."""
+_FAINT = 1e-3
+"""Smallest continuum that residuals are divided by, in units of its median."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +48,8 @@ class Noise:
         Factor of the errors: one where they are stated.
     jitter : float
         Additional error, in units of the continuum.
+    mismatch : (Q,) or float
+        Error of the model beside real stars (`mismatch.py`), in units of the continuum.
     """
 
     spectrum: Spectrum
@@ -52,6 +57,7 @@ class Noise:
     robust: Floats
     factor: float = 1.0
     jitter: float = 0.0
+    mismatch: Floats | float = 0.0
 
     @property
     def stated(self) -> bool:
@@ -64,8 +70,9 @@ class Noise:
         return self.spectrum.good
 
     def total(self, continuum: Floats) -> Floats:
-        """Errors (Q,) with the jitter, in the unit of the data."""
-        return np.hypot(self.error * self.factor, self.jitter * continuum)
+        """Errors (Q,) with jitter and mismatch, in the unit of the data."""
+        relative = np.hypot(self.jitter, self.mismatch)
+        return np.hypot(self.error * self.factor, relative * continuum)
 
     def weight(self, continuum: Floats) -> Floats:
         """Inverse errors (Q,), reduced for outliers."""
@@ -131,15 +138,26 @@ def first_noise(spectrum: Spectrum, unit: float) -> Noise:
 
 
 def noise_at(
-    model: NoiseModel, noise: Noise, flux: Floats, continuum: Floats, robust: bool = True
+    model: NoiseModel,
+    noise: Noise,
+    flux: Floats,
+    continuum: Floats,
+    robust: bool = True,
+    variance: Floats | None = None,
 ) -> Noise:
     """Return the noise at a fitted flux (Q,) with its continuum (Q,), in the unit of the data.
 
     Without stated errors, the scatter of the pixels is their error under every noise model.
+    `variance` (Q,) is that of the mismatch of the model with real stars, where it is known.
     """
     used = noise.used
-    ratio = np.where(used, noise.spectrum.flux - flux, 0.0) / noise.error
-    level = np.abs(continuum) / noise.error
+    left = np.where(used, noise.spectrum.flux - flux, 0.0)
+    noise = replace(noise, factor=1.0, jitter=0.0)
+    if variance is not None:
+        noise = _with_mismatch(noise, left, continuum, variance)
+    error = noise.total(continuum)
+    ratio = left / error
+    level = np.abs(continuum) / error
     typical_level = float(np.median(level[used]))
     smallest = _SMALLEST * typical_level
     deviation = SIGMA_PER_MAD * float(np.median(np.abs(ratio[used])))
@@ -151,5 +169,24 @@ def noise_at(
     noise = replace(noise, robust=weights)
     if noise.stated:
         return model.estimate(noise, ratio, level)
+    if variance is not None:
+        return noise
     scatter = float(np.sqrt(np.mean((weights * ratio**2)[used])))
     return replace(noise, factor=max(scatter, smallest))
+
+
+def _with_mismatch(noise: Noise, left: Floats, continuum: Floats, variance: Floats) -> Noise:
+    """The noise with the mismatch of a variance (Q,), from residuals `left` (Q,).
+
+    Without stated errors, that of the noise is the scatter between neighbouring pixels.
+    """
+    used, level = noise.used, np.abs(continuum)
+    median = float(np.median(level[used]))
+    level = np.maximum(level, _FAINT * median)
+    if not noise.stated:
+        third = np.diff((left / noise.error)[used], 3) / np.sqrt(20.0)
+        scatter = SIGMA_PER_MAD * float(np.median(np.abs(third)))
+        smallest = _SMALLEST * median / float(noise.error[0])
+        noise = replace(noise, factor=max(scatter, smallest))
+    error = noise.factor * noise.error / level
+    return replace(noise, mismatch=mismatch_error(left / level, error, variance, used))

@@ -1,0 +1,133 @@
+"""Mismatch with real stars: pixels where the model is known to be wrong count less."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from toy_models import model_of
+
+from blase3d.inference import infer
+from blase3d.inference.noise.mismatch import mismatch_error
+from blase3d.libraries.toy import toy_grid
+from blase3d.model.line_calibration import LineCalibration
+from blase3d.model.mismatch import Mismatch, knots_of
+from blase3d.model.model_file import load_model, save_model
+from blase3d.spectra.spectrum import Spectrum
+
+RNG = np.random.default_rng(2)
+COUNT, NOISE = 4000, 0.01
+USED = np.ones(COUNT, bool)
+VARIANCE = 10.0 ** RNG.uniform(-5.0, -3.0, COUNT)
+RESOLUTION = 20_000.0
+TRUTH = {"teff": 5700.0, "logg": 4.3, "feh": -0.1}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return model_of(toy_grid())
+
+
+def calibrated(model, variance):
+    """The model, with the lines of its library, and a mismatch at the knots."""
+    count = len(model.reference)
+    mismatch = Mismatch(model.wavelength[[0, -1]], variance.astype(np.float32))
+    zeros = np.zeros((count, 3), np.float32)
+    calibration = LineCalibration(zeros, zeros, np.zeros(count, np.int32), mismatch)
+    return replace(model, calibration=calibration)
+
+
+def star_of(model, absorbed, seed=3):
+    """A star of the model with more absorption, in units of the continuum."""
+    flux = np.asarray(model.flux(**TRUTH, rv=12.0, resolution=RESOLUTION), np.float64)
+    flux = flux - absorbed + np.random.default_rng(seed).normal(0.0, 1e-3, flux.size)
+    return Spectrum(model.wavelength, flux, np.full(flux.size, 1e-3), resolution=RESOLUTION)
+
+
+def missing(model):
+    """Ten lines that the model does not have, and the mismatch that other stars found there."""
+    wavelength, knots = model.wavelength, np.exp(knots_of(model.wavelength))
+    centers = np.random.default_rng(4).uniform(wavelength[0], wavelength[-1], 10)
+
+    def lines(at, width):
+        return 0.2 * np.exp(-0.5 * ((at[:, None] - centers) / width) ** 2).sum(axis=1)
+
+    moved = wavelength / (1.0 + 12.0 / 299_792.458)
+    return lines(moved, 0.25), 1e-7 + lines(knots, 0.4) ** 2
+
+
+@pytest.mark.parametrize("kappa", [0.3, 3.0])
+def test_the_amplitude_of_a_mismatch_is_found(kappa):
+    left = RNG.normal(0.0, np.sqrt(NOISE**2 + kappa * VARIANCE))
+    error = mismatch_error(left, np.full(COUNT, NOISE), VARIANCE, USED)
+    np.testing.assert_allclose(error**2, kappa * VARIANCE, rtol=0.2)
+
+
+def test_pixels_of_noise_alone_keep_their_weight():
+    left = RNG.normal(0.0, NOISE, COUNT)
+    error = mismatch_error(left, np.full(COUNT, NOISE), VARIANCE, USED)
+    assert np.median(error) < 0.2 * NOISE
+
+
+def test_few_pixels_that_are_far_off_do_not_count():
+    left = RNG.normal(0.0, NOISE, COUNT)
+    left[::50] = 0.5
+    error = mismatch_error(left, np.full(COUNT, NOISE), VARIANCE, USED)
+    assert np.median(error) < 0.3 * NOISE
+
+
+def test_masked_pixels_do_not_count():
+    left = RNG.normal(0.0, NOISE, COUNT)
+    masked = np.arange(COUNT) % 2 == 0
+    left[masked] = 0.5
+    found = [
+        mismatch_error(values, np.full(COUNT, NOISE), VARIANCE, ~masked)[~masked]
+        for values in (left, np.where(masked, 0.0, left))
+    ]
+    np.testing.assert_allclose(*found)
+
+
+def test_a_broad_profile_smooths_a_mismatch(model):
+    knots = knots_of(model.wavelength)
+    variance = np.zeros(knots.size, np.float32)
+    variance[knots.size // 2] = 1.0
+    mismatch = Mismatch(model.wavelength[[0, -1]], variance)
+    sharp, broad = (mismatch.at(np.exp(knots), width) for width in (0.0, 30.0))
+    assert sharp.max() == pytest.approx(1.0)
+    assert broad.max() < 0.1
+    assert broad.sum() == pytest.approx(1.0)
+
+
+def test_lines_missing_in_the_library_bias_labels_less(model):
+    absorbed, variance = missing(model)
+    star = star_of(model, absorbed)
+    off = {}
+    for name, one in {"plain": model, "known": calibrated(model, variance)}.items():
+        answer = infer(star, one, fixed={"vsini": 0.0})
+        off[name] = abs(answer.labels["feh"].value - TRUTH["feh"])
+        sigma = answer.labels["feh"].sigma
+    assert off["known"] < 0.5 * off["plain"]
+    assert off["known"] < 3.0 * sigma
+
+
+def test_a_star_of_the_library_is_inferred_as_without(model):
+    _, variance = missing(model)
+    star = star_of(model, 0.0)
+    answers = [
+        infer(star, one, fixed={"vsini": 0.0}) for one in (model, calibrated(model, variance))
+    ]
+    for name, estimate in answers[0].labels.items():
+        other = answers[1].labels[name]
+        assert abs(other.value - estimate.value) < 0.3 * estimate.sigma
+        assert other.sigma == pytest.approx(estimate.sigma, rel=0.2)
+
+
+def test_a_model_file_keeps_its_mismatch(model, tmp_path):
+    _, variance = missing(model)
+    known = calibrated(model, variance)
+    save_model(known, tmp_path / "model.zip")
+    found = load_model(tmp_path / "model.zip").calibration.mismatch
+    np.testing.assert_allclose(np.sqrt(found.variance), np.sqrt(variance), atol=6e-5)
+    np.testing.assert_array_equal(found.ends, model.wavelength[[0, -1]])
+    assert load_model(tmp_path / "model.zip", calibrated=False).calibration is None
