@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .inference.for_samplers import LogLikelihood, log_likelihood
     from .inference.prior import Prior
     from .inference.result import Inference
+    from .inference.survey.survey import Survey
     from .libraries import open_grid
     from .libraries.grid import Grid
     from .model.model import Model
@@ -50,6 +51,7 @@ _HOMES = {
     "inference.for_samplers": ("LogLikelihood", "log_likelihood"),
     "inference.prior": ("Prior",),
     "inference.result": ("Inference",),
+    "inference.survey.survey": ("Survey",),
     "model.model": ("Model",),
     "model.model_file": ("load_model", "save_model"),
     "fitting.clone_grid": ("clone",),
@@ -75,6 +77,7 @@ __all__ = [
     "Prior",
     "Recipe",
     "Spectrum",
+    "Survey",
     "build",
     "clone",
     "compare",

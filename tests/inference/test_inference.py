@@ -188,7 +188,7 @@ def test_similar_spectra_share_one_compilation(model):
 
 
 def compilations():
-    compiled = likelihood._products, forward._star_with_slopes, forward._observed_with_slopes
+    compiled = likelihood.segment_products, forward._star_with_slopes, forward._observed_with_slopes
     return sum(function._cache_size() for function in compiled)
 
 

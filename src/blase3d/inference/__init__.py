@@ -5,6 +5,7 @@ infer_many     batch.py        many stars, on any executor
 infer_joint    joint.py        one star from several spectra and models, with `joint_problem.py`
                                (windows, parameters) and `joint_likelihood.py` (their sum)
 log_likelihood for_samplers.py the likelihood as a function of the parameters, for samplers
+Survey         survey/         many stars of one instrument, fitted together
 
 problem.py     the data, the model, and which parameters are free
 likelihood/    chi-square of a problem: forward model, continuum, errors

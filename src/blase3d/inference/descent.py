@@ -13,17 +13,17 @@ from .coordinates import Coordinates
 from .problem import FreeParameters
 from .solution import Curvature, Minimum, covariance, normal_equations
 
-_ITERATIONS = 40
+ITERATIONS = 40
 """Steps of a search, at most."""
 CONVERGED = 0.02
 """Step, in standard deviations, at which a search ends ..."""
 ROUGHLY = 0.3
 """... and at which one ends whose errors are estimated again afterwards."""
-_REFINEMENTS = 3
+REFINEMENTS = 3
 """Times that errors are estimated again, at most."""
-_SETTLED = 0.3
+SETTLED = 0.3
 """Change of θ, in standard deviations, after which errors are not estimated again."""
-_ROUNDING = 1e-6
+INSIGNIFICANT = 1e-6
 """Relative change of chi-square that is rounding in float32."""
 
 F = TypeVar("F", bound=Curvature)
@@ -71,7 +71,7 @@ def descend(
     coordinates = Coordinates(problem)
     chi2 = fit.chi2 + problem.prior_chi2(theta)
     damping, converged = 1e-3, False
-    for _ in range(_ITERATIONS):
+    for _ in range(ITERATIONS):
         slopes = coordinates.slopes(theta)
         normal, gradient = normal_equations(problem, fit, theta)
         normal, gradient = normal * np.outer(slopes, slopes), gradient * slopes
@@ -83,10 +83,10 @@ def descend(
         trial_fit = fit_at(trial)
         trial_chi2 = trial_fit.chi2 + problem.prior_chi2(trial)
         gain = chi2 - trial_chi2
-        if gain > -_ROUNDING * chi2:
+        if gain > -INSIGNIFICANT * chi2:
             theta, fit, chi2 = trial, trial_fit, trial_chi2
             damping = max(damping / 10.0, 1e-9)
-            converged = gain < _ROUNDING * chi2
+            converged = gain < INSIGNIFICANT * chi2
         else:
             damping *= 10.0
             converged = damping > 1e6
@@ -112,10 +112,10 @@ def _damped_step(normal: Floats, gradient: Floats, held: Bools, damping: float) 
 def refine(solution: M, again: Callable[[M], M]) -> M:
     """Return the solution with the errors that are estimated there; `again` searches from a
     solution with these errors."""
-    for _ in range(_REFINEMENTS):
+    for _ in range(REFINEMENTS):
         found = again(solution)
         sigma = np.sqrt(np.diag(covariance(found)))
-        settled = np.abs(found.theta - solution.theta) <= _SETTLED * sigma
+        settled = np.abs(found.theta - solution.theta) <= SETTLED * sigma
         solution = found
         if settled.all():
             break

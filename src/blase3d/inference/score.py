@@ -226,8 +226,10 @@ def _orthonormal(columns: Floats) -> Floats:
     columns = columns[:, length > 0.0] / length[length > 0.0]
     if not columns.size:
         return np.zeros((len(columns), 0))
-    left, sizes, _ = np.linalg.svd(columns, full_matrices=False)
-    return np.asarray(left[:, sizes > _INDEPENDENT * sizes[0]])
+    # of tall columns, their products are ten times faster to decompose
+    squares, vectors = np.linalg.eigh(columns.T @ columns)
+    chosen = squares > _INDEPENDENT**2 * squares[-1]
+    return np.asarray(columns @ (vectors[:, chosen] / np.sqrt(squares[chosen])))
 
 
 def _without(columns: list[Floats], order: Integers, row: Floats) -> Floats:

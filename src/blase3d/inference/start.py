@@ -79,7 +79,7 @@ class _BinnedSpectrum:
 
 def _binned(problem: Problem, templates: Templates) -> _BinnedSpectrum:
     spectrum = problem.spectrum
-    flux, weight, order = _levelled(problem)
+    flux, weight, order = levelled(problem)
     ln = np.log(spectrum.wavelength[spectrum.good])
     position = np.rint((ln - templates.first) * SPEED_OF_LIGHT / templates.step).astype(np.int64)
     count = templates.departure.shape[1]
@@ -103,7 +103,7 @@ def _basis(x: Floats, degree: int) -> Floats:
     return chebyshev_basis(x, degree)
 
 
-def _levelled(problem: Problem) -> tuple[Floats, Floats, Integers]:
+def levelled(problem: Problem) -> tuple[Floats, Floats, Integers]:
     """Flux of the used pixels over a smooth level of each order, with spikes clipped, its inverse
     variance, and the index of the order."""
     spectrum, good = problem.spectrum, problem.spectrum.good
@@ -147,7 +147,7 @@ def _velocity(
 ) -> float:
     """Velocity (km/s) at the highest cross-correlation with any of the allowed templates."""
     prior = problem.free["rv"]
-    rows = templates.departure[_thinned(allowed)]
+    rows = templates.departure[evenly_chosen(allowed)]
     rows = rows - rows.mean(axis=1, keepdims=True)
     size = np.linalg.norm(rows, axis=1)
     length = next_fast_len(2 * rows.shape[1], real=True)
@@ -168,7 +168,7 @@ def _velocity(
     return float(np.clip(peak, prior.low, prior.high))
 
 
-def _thinned(allowed: Integers) -> Integers:
+def evenly_chosen(allowed: Integers) -> Integers:
     """At most `_FEWER` of the allowed templates, evenly chosen."""
     return allowed[:: -(-len(allowed) // _FEWER)]
 
@@ -264,9 +264,9 @@ def lattice_starts(
     first : dict of float
         First guesses of the other free parameters.
     """
-    values = _label_values(problem)
+    values = label_values(problem)
     points = np.array(list(product(*values)))
-    chi2 = chi2_at(points) + [_label_prior(problem, point) for point in points]
+    chi2 = chi2_at(points) + _label_prior(problem, points)
     return [_theta(problem, point, first) for point in _minima(chi2, points, values)]
 
 
@@ -298,7 +298,7 @@ def _range(problem: FreeParameters, name: str) -> tuple[float, float]:
     return (low, high) if low < high else (prior.low, prior.high)
 
 
-def _label_values(problem: FreeParameters) -> list[Floats]:
+def label_values(problem: FreeParameters) -> list[Floats]:
     """Values of each label in the scan: the middles of equal intervals of its range."""
     free = [name for name in problem.axes if name in problem.free]
     counts = {name: min(2 * len(problem.axes[name]), 12) for name in free}
@@ -329,7 +329,7 @@ def _broadening(
     trials = [dict(zip(guesses, values, strict=True)) for values in product(*guesses.values())]
     if len(trials) == 1:
         return trials[0]
-    chosen, degree = _thinned(allowed), problem.options.degree
+    chosen, degree = evenly_chosen(allowed), problem.options.degree
 
     def chi2(trial: dict[str, float]) -> float:
         departure = _observed(templates, binned, problem, {**first, **trial}, chosen)
@@ -384,14 +384,14 @@ def _single(values: Floats) -> Singles:
     return values.astype(np.float32)
 
 
-def _label_prior(problem: FreeParameters, point: Floats) -> float:
-    """Contribution of the normal priors to chi-square at a point (L,) of the labels."""
-    named = dict(zip(problem.axes, point, strict=True))
-    return sum(
-        ((named[name] - prior.mean) / prior.sigma) ** 2
-        for name, prior in problem.free.items()
-        if name in named
-    )
+def _label_prior(problem: FreeParameters, points: Floats) -> Floats:
+    """Contribution of the normal priors to chi-square at points (S, L) of the labels, (S,)."""
+    named = dict(zip(problem.axes, points.T, strict=True))
+    total = np.zeros(len(points))
+    for name, prior in problem.free.items():
+        if name in named:
+            total += ((named[name] - prior.mean) / prior.sigma) ** 2
+    return total
 
 
 def _minima(chi2: Floats, points: Floats, values: list[Floats]) -> Iterator[Floats]:

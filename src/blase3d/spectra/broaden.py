@@ -93,13 +93,26 @@ def broaden(
     count = flux.shape[0]
     padded = next_fast_len(count + count // 8 + 64, real=True)
     frequency = jnp.asarray(np.fft.rfftfreq(padded, velocity_step), jnp.float32)
+    transfer = transfer_of(frequency, vsini, vmac, limb_darkening, pixel)
+    spread = _line_spread(1.0 - flux, frequency, resolution, padded)
+    return 1.0 - jnp.fft.irfft(spread * transfer, padded)[:count]
+
+
+def transfer_of(
+    frequency: Array,
+    vsini: ArrayLike,
+    vmac: ArrayLike | None = None,
+    limb_darkening: ArrayLike = LIMB_DARKENING,
+    pixel: ArrayLike | None = None,
+) -> Array:
+    """Return the Fourier transform, at `frequency` (F,) in s/km, of the broadening by star and
+    pixels; the arguments are those of `broaden`."""
     transfer = _rotation(2.0 * jnp.pi * frequency * jnp.asarray(vsini), limb_darkening)
     if vmac is not None:
         transfer = transfer * macroturbulence(frequency, vmac)
     if pixel is not None:
         transfer = transfer * jnp.sinc(frequency * jnp.asarray(pixel))
-    spread = _line_spread(1.0 - flux, frequency, resolution, padded)
-    return 1.0 - jnp.fft.irfft(spread * transfer, padded)[:count]
+    return transfer
 
 
 def macroturbulence(frequency: Array, vmac: ArrayLike) -> Array:
@@ -124,18 +137,20 @@ def _line_spread(
         return jnp.fft.rfft(depth, padded)
     sigma = SPEED_OF_LIGHT / FWHM_PER_SIGMA / jnp.asarray(resolution)
     if sigma.ndim == 0:
-        return jnp.fft.rfft(depth, padded) * _gauss(frequency, sigma)
+        return jnp.fft.rfft(depth, padded) * gaussian(frequency, sigma)
     ln = jnp.log(sigma)
     low, high = jnp.min(ln) - 1e-3, jnp.max(ln) + 1e-3
     nodes = np.cos(np.pi * (np.arange(_WIDTHS) + 0.5) / _WIDTHS)
     weights = _lagrange(nodes, (2.0 * ln - low - high) / (high - low))
     widths = jnp.exp(0.5 * (low + high) + 0.5 * (high - low) * jnp.asarray(nodes))
     transforms = jnp.fft.rfft(weights * depth, padded)
-    return jnp.sum(transforms * jax.vmap(partial(_gauss, frequency))(widths), axis=0)
+    return jnp.sum(transforms * jax.vmap(partial(gaussian, frequency))(widths), axis=0)
 
 
-def _gauss(frequency: Array, sigma: Array) -> Array:
-    return jnp.exp(-0.5 * (2.0 * jnp.pi * frequency * sigma) ** 2)
+def gaussian(frequency: Array, sigma: ArrayLike) -> Array:
+    """Return the Fourier transform, at `frequency` (F,) in s/km, of a Gaussian of standard
+    deviation `sigma` (km/s)."""
+    return jnp.exp(-0.5 * (2.0 * jnp.pi * frequency * jnp.asarray(sigma)) ** 2)
 
 
 def _lagrange(nodes: Floats, x: Array) -> Array:

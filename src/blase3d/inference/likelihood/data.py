@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ...lines.render import round_up
 from ...parameters import FITTED, parameter
-from ...runtime.arrays import Integers
+from ...runtime.arrays import Floats, Integers
 from ...spectra.broaden import Pixels, pixel_widths, pixels_of
 from ...spectra.continuum import chebyshev_basis
 from ...spectra.spectrum import Spectrum
@@ -146,17 +146,21 @@ def unit_of_flux(problem: Problem) -> float:
     return median if problem.options.degree >= 0 and median > 0.0 else 1.0
 
 
+def scaled_flux(spectrum: Spectrum, unit: float) -> Floats:
+    """Return the flux (P,) in units of `unit`, zero at masked pixels."""
+    return np.where(spectrum.good, np.clip(spectrum.flux / unit, -_HUGE, _HUGE), 0.0)
+
+
 def make_data(problem: Problem, layout: PaddedLayout, unit: float, errors: ErrorArrays) -> Data:
     """Return the data of a problem, with fluxes in units of `unit`."""
     spectrum, options = problem.spectrum, problem.options
     whole, fraction = problem.model.split_log_pixels(spectrum.wavelength)
-    flux = np.where(spectrum.good, np.clip(spectrum.flux / unit, -_HUGE, _HUGE), 0.0)
     return Data(
         jnp.int32(_first_native_pixel(problem) or 0),
         layout.pad(np.asarray(whole)).astype(jnp.int32),
         layout.pad(np.asarray(fraction)),
-        layout.pad(flux),
-        _continuum_basis(spectrum, options.degree, layout),
+        layout.pad(scaled_flux(spectrum, unit)),
+        continuum_basis(spectrum, options.degree, layout),
         errors,
         _relative_resolution(problem),
         _pixels(problem, layout),
@@ -164,8 +168,8 @@ def make_data(problem: Problem, layout: PaddedLayout, unit: float, errors: Error
     )
 
 
-def _continuum_basis(spectrum: Spectrum, degree: int, layout: PaddedLayout) -> Array:
-    """Chebyshev polynomials (O, D, Q), each order's on the range of its used pixels.
+def continuum_basis(spectrum: Spectrum, degree: int, layout: PaddedLayout) -> Array:
+    """Return Chebyshev polynomials (O, D, Q), each order's on the range of its used pixels.
 
     On a wider range they are nearly parallel where few pixels are used. Outside it they are
     constant.

@@ -134,14 +134,16 @@ class Likelihood:
 
     def fit(self, prediction: Prediction) -> Fit:
         """Chi-square of a prediction and its derivatives."""
-        segments = np.asarray(_products(self.data, prediction.flux, prediction.slopes), np.float64)
+        segments = np.asarray(
+            segment_products(self.data, prediction.flux, prediction.slopes), np.float64
+        )
         products = segments.sum(axis=0)
         scores = segments[:, 1:, 0]
         return Fit(prediction, float(products[0, 0]), products[1:, 1:], products[1:, 0], scores)
 
     def fitted(self, prediction: Prediction) -> FittedFlux:
         """A prediction with its best continuum, on the pixels of the spectrum."""
-        arrays = _fitted(self.data, prediction.flux)
+        arrays = fitted_arrays(self.data, prediction.flux)
         return FittedFlux(
             *(np.asarray(a, np.float64)[self.layout.index] * self.unit for a in arrays)
         )
@@ -212,14 +214,14 @@ class Likelihood:
         rows = jnp.concatenate([prediction.slopes, observed])
         rows *= self._pad(fit.continuum / self.unit)
         data = replace(self.data, errors=arrays)
-        rows, products = _whitened(data, prediction.flux, rows)
+        rows, products = whitened_rows(data, prediction.flux, rows)
         products = np.asarray(products, np.float64) / scatter
-        covariance = _model_covariance(products, self.problem.precision)
+        covariance = model_covariance_of(products, self.problem.precision)
         found = rows[len(covariance) :] / np.sqrt(scatter)
         return covariance, replace(arrays, modes=found, gram=_gram(found))
 
     def _noise_at(self, theta: Floats, fit: FittedFlux) -> Noise:
-        options, mismatch = self.problem.options, _mismatch_variance(self.problem, theta)
+        options, mismatch = self.problem.options, mismatch_variance(self.problem, theta)
         noise = self.errors.noise
         return noise_at(
             options.noise_model, noise, fit.flux, fit.continuum, options.robust, mismatch
@@ -264,7 +266,7 @@ def make_likelihood(problem: Problem) -> Likelihood:
     )
 
 
-def _mismatch_variance(problem: Problem, theta: Floats) -> Floats | None:
+def mismatch_variance(problem: Problem, theta: Floats) -> Floats | None:
     """Return the variance (Q,) by which the model differs from real stars at the pixels of a
     problem, in units of the continuum, with the parameters θ (K,); None if it is not known."""
     calibration = problem.model.calibration
@@ -280,7 +282,7 @@ def _mismatch_variance(problem: Problem, theta: Floats) -> Floats | None:
 
 
 @jax.jit
-def _products(data: Data, flux: Array, slopes: Array) -> Array:
+def segment_products(data: Data, flux: Array, slopes: Array) -> Array:
     """Products (S, 1 + K, 1 + K) of whitened residual and Jacobian with each other, of each of S
     segments."""
     linear, continuum = linear_at(data, flux)
@@ -292,7 +294,8 @@ def _products(data: Data, flux: Array, slopes: Array) -> Array:
 
 
 @jax.jit
-def _fitted(data: Data, flux: Array) -> tuple[Array, Array]:
+def fitted_arrays(data: Data, flux: Array) -> tuple[Array, Array]:
+    """A flux (O·Q,) with its best continuum, and the continuum."""
     _, continuum = linear_at(data, flux)
     return flux * continuum, continuum
 
@@ -337,14 +340,14 @@ def _flat_chi2(data: Data) -> Array:
 
 
 @jax.jit
-def _whitened(data: Data, flux: Array, rows: Array) -> tuple[Array, Array]:
+def whitened_rows(data: Data, flux: Array, rows: Array) -> tuple[Array, Array]:
     """Whitened rows (N, O·Q), and the products (N, N) of their projections."""
     linear, _ = linear_at(data, flux)
     rows = data.errors.whitened(rows)
     return rows, _gram(linear.projected(rows))
 
 
-def _model_covariance(products: Floats, precision: Floats) -> Floats:
+def model_covariance_of(products: Floats, precision: Floats) -> Floats:
     """The model covariance (K, K), from the products (K + E, K + E) of slopes and modes, and the
     precision (K,) of the priors."""
     count = precision.size

@@ -1,0 +1,522 @@
+"""Searches of many stars at once, with the equations of `likelihood` and `descent.py`.
+
+Whatever concerns pixels is compiled once for a fixed number of searches, and runs on the device
+that JAX uses. The steps of the searches are small matrices, which NumPy handles for all searches
+together. A search that has ended makes room for another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+
+from ...runtime.arrays import Bools, Floats, Integers, Singles
+from ..coordinates import Coordinates
+from ..descent import CONVERGED, INSIGNIFICANT, ITERATIONS, REFINEMENTS, ROUGHLY, SETTLED
+from ..likelihood.data import (
+    Data,
+    ForwardForm,
+    PaddedLayout,
+    continuum_basis,
+    form_of,
+    layout_of,
+    scaled_flux,
+    unit_of_flux,
+)
+from ..likelihood.error_budget import ErrorArrays, ErrorBudget, without_modes
+from ..likelihood.likelihood import (
+    Fit,
+    Likelihood,
+    Prediction,
+    fitted_arrays,
+    mismatch_variance,
+    model_covariance_of,
+    segment_products,
+    whitened_rows,
+)
+from ..methods.least_squares import SCREENINGS
+from ..noise.noise import Independent, first_noise, noise_at
+from ..problem import Problem
+from ..solution import Solution, covariance, normal_equations
+from .tabulated import Tabulated, flux_with_slopes, modes_at
+
+_PIXELS = 40_000
+"""Pixels of the searches of one compiled call: their arrays stay in the cache of a core."""
+
+
+@dataclass(frozen=True, eq=False)
+class Searches:
+    """N searches, as arrays.
+
+    Attributes
+    ----------
+    star : (N,)
+        Index of the star.
+    theta : (N, K)
+        The free parameters.
+    noise : (N,) of Noise
+        Errors and weights of the pixels.
+    weight : (N, Q)
+        Whitening of the noise, on the padded pixels.
+    modes, gram : (N, E, Q), (N, E, E)
+        Whitened error modes of the model, and their products.
+    model_covariance : (N, K, K)
+        Covariance to be added for the error of the model.
+    flux, slopes : (N, Q), (N, K, Q)
+        Prediction at θ.
+    chi2, normal, gradient, scores : (N,), (N, K, K), (N, K), (N, S, K)
+        Chi-square there and its derivatives, as in `Fit`.
+    at_bound, converged : (N, K), (N,)
+        The end of the search, as in `Descent`.
+    """
+
+    star: Integers
+    theta: Floats
+    noise: NDArray[np.object_]
+    weight: Singles
+    modes: Singles
+    gram: Singles
+    model_covariance: Floats
+    flux: Singles
+    slopes: Singles
+    chi2: Floats
+    normal: Floats
+    gradient: Floats
+    scores: Floats
+    at_bound: Bools
+    converged: Bools
+
+    def __len__(self) -> int:
+        return len(self.star)
+
+    def take(self, chosen: Integers) -> Searches:
+        """The chosen searches."""
+        return Searches(*(getattr(self, one.name)[chosen] for one in fields(self)))
+
+    def put(self, chosen: Integers, others: Searches) -> Searches:
+        """The searches with others instead of the chosen ones."""
+        columns = []
+        for one in fields(self):
+            column = getattr(self, one.name).copy()
+            column[chosen] = getattr(others, one.name)
+            columns.append(column)
+        return Searches(*columns)
+
+
+class ManyLikelihoods:
+    """The likelihoods of stars whose problems are alike but for flux, errors and masks.
+
+    Parameters
+    ----------
+    table : Tabulated
+        Flux on their pixels.
+    problems : list of Problem
+        Of each star.
+    """
+
+    def __init__(self, table: Tabulated, problems: list[Problem]):
+        first = problems[0]
+        self.table, self.problems, self.problem = table, problems, first
+        self.form: ForwardForm = form_of(first)
+        self.layout: PaddedLayout = layout_of(first.spectrum)
+        whole = replace(first.spectrum, mask=np.zeros(len(first.spectrum), bool))
+        self.basis = continuum_basis(whole, first.options.degree, self.layout)
+        self.fixed = {name: jnp.float32(value) for name, value in first.fixed.items()}
+        self.units = np.array([unit_of_flux(problem) for problem in problems])
+        self.observed = np.stack(
+            [
+                self._pad(scaled_flux(problem.spectrum, unit))
+                for problem, unit in zip(problems, self.units, strict=True)
+            ]
+        )
+        self.n_used = np.array([int(problem.spectrum.good.sum()) for problem in problems])
+        terms = len(first.free) + first.continuum_terms
+        self.freedom = np.maximum(self.n_used - terms, 1)
+        self.at_once = max(_PIXELS // self.layout.size, 4)
+
+    def _pad(self, values: Floats) -> Singles:
+        padded = np.zeros(self.layout.size, np.float32)
+        padded[self.layout.index] = values
+        return padded
+
+    # --- a prediction, and what follows from it ---
+
+    def begin(self, star: Integers, theta: Floats) -> Searches:
+        """Searches of stars (N,) that start at θ (N, K), with the stated errors."""
+        count, (size, free) = len(star), (self.layout.size, len(self.problem.free))
+        error_modes = len(self.table.modes)
+        noise = np.empty(count, object)
+        noise[:] = [
+            first_noise(self.problems[k].spectrum, float(self.units[k])) for k in star.tolist()
+        ]
+        blank = Searches(
+            star,
+            theta,
+            noise,
+            np.zeros((count, size), np.float32),
+            np.zeros((count, error_modes, size), np.float32),
+            np.zeros((count, error_modes, error_modes), np.float32),
+            np.zeros((count, free, free)),
+            np.zeros((count, size), np.float32),
+            np.zeros((count, free, size), np.float32),
+            np.zeros(count),
+            np.zeros((count, free, free)),
+            np.zeros((count, free)),
+            np.zeros((count, 1, free)),
+            np.zeros((count, free), bool),
+            np.zeros(count, bool),
+        )
+        return self.at(self._with_noise(blank, noise, np.zeros((count, size))), theta)
+
+    def at(self, searches: Searches, theta: Floats) -> Searches:
+        """The searches at other θ (N, K)."""
+        low = np.maximum(theta, self.problem.floor).astype(np.float32)
+        flux, slopes, segments = self._call(_predicted, low, *self._data(searches))
+        moved = replace(searches, theta=theta, flux=flux, slopes=slopes)
+        return _with_products(moved, segments)
+
+    def again(self, searches: Searches) -> Searches:
+        """The same θ and predictions, with errors that have changed."""
+        (segments,) = self._call(_compared, searches.flux, searches.slopes, *self._data(searches))
+        return _with_products(searches, segments)
+
+    def fitted(self, searches: Searches) -> tuple[Singles, Singles]:
+        """Predictions with the best continuum, and the continuum, (N, Q)."""
+        found = self._call(_continuum, searches.flux, *self._data(searches))
+        return found[0], found[1]
+
+    def screened(self, searches: Searches) -> Searches:
+        """The searches with less weight for the outliers of their predictions."""
+        if not self.problem.options.robust:
+            return searches
+        for _ in range(SCREENINGS):
+            noise, continuum = self._noise_at(searches)
+            before = [one.factor for one in searches.noise]
+            kept = np.empty(len(noise), object)
+            kept[:] = [
+                replace(old, robust=new.robust, factor=factor, mismatch=new.mismatch)
+                for old, new, factor in zip(searches.noise, noise, before, strict=True)
+            ]
+            searches = self._with_noise(searches, kept, continuum)
+        return self.again(searches)
+
+    def refined(self, searches: Searches) -> Searches:
+        """The searches with all errors estimated at their predictions."""
+        noise, continuum = self._noise_at(searches)
+        searches = self.again(self._with_noise(searches, noise, continuum))
+        if not len(self.table.modes):
+            return searches
+        scatter = np.maximum(searches.chi2 / self.freedom[searches.star], 1.0)
+        theta = np.maximum(searches.theta, self.problem.floor).astype(np.float32)
+        modes, gram, products = self._call(
+            _with_modes, theta, searches.flux, searches.slopes, *self._data(searches)
+        )
+        scaled = products.astype(np.float64) / scatter[:, None, None]
+        precision = self.problem.precision
+        return self.again(
+            replace(
+                searches,
+                modes=modes / np.sqrt(scatter, dtype=np.float32)[:, None, None],
+                gram=gram / scatter.astype(np.float32)[:, None, None],
+                model_covariance=np.stack([model_covariance_of(p, precision) for p in scaled]),
+            )
+        )
+
+    def _noise_at(self, searches: Searches) -> tuple[NDArray[np.object_], Singles]:
+        """Noise of each search at its prediction, and the continuum (N, Q)."""
+        flux, continuum = self.fitted(searches)
+        options, index = self.problem.options, self.layout.index
+        found = np.empty(len(searches), object)
+        for k, (noise, star) in enumerate(zip(searches.noise, searches.star, strict=True)):
+            unit = self.units[star]
+            at = flux[k][index].astype(np.float64) * unit
+            level = continuum[k][index].astype(np.float64) * unit
+            wrong = mismatch_variance(self.problems[star], searches.theta[k])
+            found[k] = noise_at(options.noise_model, noise, at, level, options.robust, wrong)
+        return found, continuum
+
+    def _with_noise(
+        self, searches: Searches, noise: NDArray[np.object_], continuum: NDArray[Any]
+    ) -> Searches:
+        model, index = self.problem.options.noise_model, self.layout.index
+        weight = np.empty((len(searches), self.layout.size), np.float32)
+        for k, (one, star) in enumerate(zip(noise, searches.star, strict=True)):
+            unit, good = self.units[star], self.problems[star].spectrum.good
+
+            def pad(values: Floats, good: Bools = good) -> Any:
+                return self._pad(np.where(good, values, 0.0))
+
+            level = continuum[k][index].astype(np.float64) * unit
+            weight[k] = model.whitening(one, level, unit, pad).weight  # type: ignore[attr-defined]
+        return replace(searches, noise=noise, weight=weight)
+
+    def _data(self, searches: Searches) -> tuple[NDArray[Any], ...]:
+        return self.observed[searches.star], searches.weight, searches.modes, searches.gram
+
+    def _call(
+        self, function: Callable[..., tuple[Array, ...]], *rows: NDArray[Any]
+    ) -> list[NDArray[Any]]:
+        """A compiled function of rows (N, ...), of a fixed number at once."""
+        found, count = [], len(rows[0])
+        for start in range(0, count, self.at_once):
+            chunk = [row[start : start + self.at_once] for row in rows]
+            missing = self.at_once - len(chunk[0])
+            if missing:
+                chunk = [np.concatenate([c, np.repeat(c[-1:], missing, axis=0)]) for c in chunk]
+            results = function(self.table, self.basis, self.fixed, *chunk, form=self.form)
+            found.append([np.asarray(r)[: self.at_once - missing] for r in results])
+        return [np.concatenate(column) for column in zip(*found, strict=True)]
+
+    # --- searches ---
+
+    def descended(self, searches: Searches, near: float) -> Searches:
+        """The searches at minima of chi-square; `descent.descend`, for all at once."""
+        problem, coordinates = self.problem, Coordinates(self.problem)
+        chi2 = searches.chi2 + problem.prior_chi2(searches.theta.T)
+        damping = np.full(len(searches), 1e-3)
+        converged, active = np.zeros(len(searches), bool), np.isfinite(chi2)
+        for _ in range(ITERATIONS):
+            now = np.flatnonzero(active)
+            if not now.size:
+                break
+            part = searches.take(now)
+            normal, gradient = _in_coordinates(problem, coordinates, part)
+            held = coordinates.pushed_out(part.theta, gradient)
+            step = _damped_steps(normal, gradient, held, damping[now])
+            trial, step = coordinates.moved(part.theta, step)
+            length = np.einsum("nk,nkl,nl->n", step, normal, step)
+            short = length < near**2 * chi2[now] / self.n_used[part.star]
+            converged[now[short]], active[now[short]] = True, False
+            now, trial = now[~short], trial[~short]
+            if not now.size:
+                break
+            tried = self.at(part.take(np.flatnonzero(~short)), trial)
+            total = tried.chi2 + problem.prior_chi2(trial.T)
+            gain = chi2[now] - total
+            better = gain > -INSIGNIFICANT * chi2[now]
+            chi2[now[better]] = total[better]
+            searches = searches.put(now[better], tried.take(np.flatnonzero(better)))
+            damping[now] = np.where(
+                better, np.maximum(damping[now] / 10.0, 1e-9), damping[now] * 10.0
+            )
+            done = np.where(better, gain < INSIGNIFICANT * chi2[now], damping[now] > 1e6)
+            converged[now[done]], active[now[done]] = True, False
+        _, gradient = _in_coordinates(problem, coordinates, searches)
+        at_bound = coordinates.pushed_out(searches.theta, gradient)
+        return replace(searches, at_bound=at_bound, converged=converged)
+
+    def total_chi2(self, searches: Searches) -> Floats:
+        """Chi-square with the priors, (N,)."""
+        return np.asarray(searches.chi2 + self.problem.prior_chi2(searches.theta.T))
+
+    def minima(self, star: Integers, theta: Floats) -> Searches:
+        """Minima from starts θ (N, K) of stars (N,); their errors are estimated afterwards."""
+        return self.descended(self.screened(self.begin(star, theta)), ROUGHLY)
+
+    def settled(self, searches: Searches) -> Searches:
+        """The minima with the errors that are estimated there; `descent.refine`, for all."""
+        left = np.arange(len(searches))
+        for _ in range(REFINEMENTS):
+            before = searches.take(left)
+            after = self.descended(self.refined(before), CONVERGED)
+            searches = searches.put(left, after)
+            variance = [np.diag(covariance(self.solution(after, k))) for k in range(len(after))]
+            change = np.abs(after.theta - before.theta)
+            left = left[(change > SETTLED * np.sqrt(variance)).any(axis=1)]
+            if not left.size:
+                break
+        return searches
+
+    def solution(self, searches: Searches, k: int) -> Solution:
+        """The k-th search as a solution, as that of a single star."""
+        star = int(searches.star[k])
+        likelihood = _TabulatedLikelihood(
+            self.problems[star],
+            float(self.units[star]),
+            self.layout,
+            self._budget(searches, k),
+            self._record(searches, k),
+            self.form,
+            self.fixed,
+            self.table,
+        )
+        theta = searches.theta[k]
+        prediction = Prediction(theta, searches.flux[k], searches.slopes[k])
+        fit = Fit(
+            prediction,
+            float(searches.chi2[k]),
+            searches.normal[k],
+            searches.gradient[k],
+            searches.scores[k],
+        )
+        chi2 = fit.chi2 + float(self.problem.prior_chi2(theta))
+        held, ended = searches.at_bound[k], bool(searches.converged[k])
+        return Solution(theta, likelihood, fit, chi2, held, ended)
+
+    def _budget(self, searches: Searches, k: int) -> ErrorBudget:
+        arrays: Any = ErrorArrays(
+            Independent(searches.weight[k]),
+            searches.modes[k],
+            searches.gram[k],
+        )
+        return ErrorBudget(searches.noise[k], searches.model_covariance[k], arrays)
+
+    def _record(self, searches: Searches, k: int) -> Data:
+        observed: Any = self.observed[searches.star[k]]
+        return _data(self.basis, observed, self._budget(searches, k).arrays)
+
+
+@dataclass(frozen=True, eq=False)
+class _TabulatedLikelihood(Likelihood):
+    """The likelihood of one star, with the tabulated flux."""
+
+    table: Tabulated
+
+    def predicted(self, theta: Floats) -> Prediction:
+        """The prediction at θ (K,)."""
+        at = jnp.asarray(np.maximum(theta, self.problem.floor), jnp.float32)
+        return Prediction(theta, *_one(self.table, at, self.fixed, self.form))
+
+
+def _in_coordinates(
+    problem: Problem, coordinates: Coordinates, searches: Searches
+) -> tuple[Floats, Floats]:
+    """JᵀJ (N, K, K) and Jᵀr (N, K), priors included, by the coordinates of the searches."""
+    slopes = coordinates.slopes(searches.theta)
+    normal, gradient = normal_equations(problem, searches, searches.theta)  # type: ignore[arg-type]
+    return normal * slopes[:, :, None] * slopes[:, None, :], gradient * slopes
+
+
+def _damped_steps(normal: Floats, gradient: Floats, held: Bools, damping: Floats) -> Floats:
+    """The steps (N, K) that minimise chi-square, damped; zero for parameters that are held."""
+    diagonal = np.einsum("nkk->nk", normal)
+    scale = 1.0 / np.sqrt(np.maximum(diagonal, 1e-300))
+    free = ~held
+    both = free[:, :, None] & free[:, None, :]
+    matrix = np.where(both, normal * scale[:, :, None] * scale[:, None, :], 0.0)
+    matrix += (np.where(held, 1.0, 0.0) + damping[:, None])[:, None, :] * np.eye(held.shape[1])
+    inverse = np.linalg.pinv(matrix, rcond=1e-12, hermitian=True)
+    return -np.einsum("nkl,nl->nk", inverse, np.where(held, 0.0, gradient * scale)) * scale
+
+
+def _with_products(searches: Searches, segments: NDArray[Any]) -> Searches:
+    """The searches with chi-square and its derivatives, from products (N, S, 1 + K, 1 + K)."""
+    segments = segments.astype(np.float64)
+    products = segments.sum(axis=1)
+    return replace(
+        searches,
+        chi2=products[:, 0, 0],
+        normal=products[:, 1:, 1:],
+        gradient=products[:, 1:, 0],
+        scores=segments[:, :, 1:, 0],
+    )
+
+
+# --- compiled ----------------------------------------------------------------------------------
+
+
+_ZERO: Any = np.zeros((), np.float32)
+_NONE: Any = np.zeros(0, np.float32)
+"""Fields of `Data` from which the flux would be computed."""
+
+
+def _data(basis: Array, observed: Array, errors: ErrorArrays) -> Data:
+    """The data of one star; the flux is not computed from them."""
+    return Data(_ZERO, _NONE, _NONE, observed, basis, errors, None, None, _ZERO)
+
+
+def _errors(weight: Array, modes: Array, gram: Array) -> ErrorArrays:
+    return ErrorArrays(Independent(weight), modes, gram)
+
+
+_compiled = partial(jax.jit, static_argnames="form")
+
+
+@_compiled
+def _predicted(
+    table: Tabulated,
+    basis: Array,
+    fixed: dict[str, Array],
+    theta: Array,
+    *rows: Array,
+    form: ForwardForm,
+) -> tuple[Array, Array, Array]:
+    """Flux (N, Q), slopes (N, K, Q) and products (N, S, 1 + K, 1 + K) at θ (N, K)."""
+    flux, slopes = jax.vmap(lambda one: flux_with_slopes(table, one, fixed, form))(theta)
+    return flux, slopes, *_compared(table, basis, fixed, flux, slopes, *rows, form=form)
+
+
+@_compiled
+def _compared(
+    table: Tabulated,
+    basis: Array,
+    fixed: dict[str, Array],
+    flux: Array,
+    slopes: Array,
+    *rows: Array,
+    form: ForwardForm,
+) -> tuple[Array]:
+    """Products (N, S, 1 + K, 1 + K) of predictions."""
+
+    def one(flux: Array, slopes: Array, observed: Array, *errors: Array) -> Array:
+        return segment_products(_data(basis, observed, _errors(*errors)), flux, slopes)
+
+    return (jax.vmap(one)(flux, slopes, *rows),)
+
+
+@_compiled
+def _continuum(
+    table: Tabulated,
+    basis: Array,
+    fixed: dict[str, Array],
+    flux: Array,
+    *rows: Array,
+    form: ForwardForm,
+) -> tuple[Array, Array]:
+    def one(flux: Array, observed: Array, *errors: Array) -> tuple[Array, Array]:
+        return fitted_arrays(_data(basis, observed, _errors(*errors)), flux)
+
+    return jax.vmap(one)(flux, *rows)
+
+
+@_compiled
+def _with_modes(
+    table: Tabulated,
+    basis: Array,
+    fixed: dict[str, Array],
+    theta: Array,
+    flux: Array,
+    slopes: Array,
+    *rows: Array,
+    form: ForwardForm,
+) -> tuple[Array, Array, Array]:
+    """Whitened error modes (N, E, Q), their products, and those (N, K + E, K + E) of slopes and
+    modes without the continuum."""
+
+    def one(
+        theta: Array, flux: Array, slopes: Array, observed: Array, weight: Array, *_: Array
+    ) -> tuple[Array, Array, Array]:
+        modes = modes_at(table, theta, fixed, form)
+        errors = without_modes(Independent(weight), len(modes), flux.size)
+        data = _data(basis, observed, errors)
+        _, continuum = fitted_arrays(data, flux)
+        found, products = whitened_rows(data, flux, jnp.concatenate([slopes, modes]) * continuum)
+        found = found[len(slopes) :]
+        return found, jnp.matmul(found, found.T, precision="highest"), products
+
+    return jax.vmap(one)(theta, flux, slopes, *rows)
+
+
+@_compiled
+def _one(
+    table: Tabulated, theta: Array, fixed: dict[str, Array], form: ForwardForm
+) -> tuple[Array, Array]:
+    return flux_with_slopes(table, theta, fixed, form)

@@ -1,0 +1,298 @@
+"""Starts of the searches of many stars, with templates of the tabulated flux.
+
+The steps are those of `inference/start.py`: velocity by cross-correlation, broadening by some
+templates, then chi-square on a lattice of labels with the continuum solved for. Here the templates
+stay, on equal steps in ln λ at rest, and the spectra are shifted. With D the depth of a template, T
+the polynomials of the continuum and d, w the flux minus one and its weight, chi-square follows from
+
+    Σ w (d + D)²,    Σ w T (1 − D) (d + D),    Σ w T Tᵀ (1 − D)²,
+
+sums over the pixels that are linear in D and D²: two products of matrices for all stars and
+templates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from scipy.fft import next_fast_len
+
+from ...model.model import Model
+from ...parameters import parameter
+from ...runtime.arrays import Floats, Integers, Singles
+from ...runtime.units import SPEED_OF_LIGHT
+from ...spectra.continuum import chebyshev_basis
+from ..likelihood.data import ForwardForm, form_of
+from ..problem import Problem
+from ..start import evenly_chosen, label_values, lattice_starts, levelled
+from .tabulated import Tabulated, flux_with_slopes
+
+_STEP = 2.5
+"""Step of the templates, km/s, at least: a quarter of the width of lines of a slow star at R of
+20,000."""
+_AT_ONCE = 32
+"""Stars, and templates, of one compiled call."""
+_ALIKE = 8
+"""Stars of the same broadening of one compiled call."""
+_RIDGE = 1e-6
+"""Added to the products of the continuum, relative to their size: float32 rounding."""
+
+
+@dataclass(frozen=True, eq=False)
+class StartTemplates:
+    """Templates of one instrument.
+
+    Attributes
+    ----------
+    problem : Problem
+        Of any of its stars.
+    points : (S, L)
+        Labels of the lattice.
+    trials : list of dict
+        First guesses of the broadening.
+    depth : (B, S, M)
+        Line depths at rest, for each guess, on steps in ln λ from the first pixel of the model.
+    sharp : (T, M)
+        Some of them without rotation, minus their means, over their norms.
+    step : float
+        Width of the steps, km/s.
+    """
+
+    problem: Problem
+    points: Floats
+    trials: list[dict[str, float]]
+    depth: Singles
+    sharp: Singles
+    step: float
+
+    @property
+    def few(self) -> Integers:
+        """Templates by which the broadening is found."""
+        return evenly_chosen(np.arange(len(self.points)))
+
+
+def start_templates(table: Tabulated, problem: Problem) -> StartTemplates:
+    """Return the templates for stars whose problems are alike but for flux, errors and masks."""
+    span = float(np.log(problem.model.wavelength[-1] / problem.model.wavelength[0]))
+    step = max(_STEP, table.velocity_step)
+    count = int(span * SPEED_OF_LIGHT / step) + 1
+    grid = table.at(np.asarray(np.arange(count) * step, np.float64))
+    points = np.array(list(product(*label_values(problem))))
+    trials = _trials(problem)
+    form = form_of(problem)
+    depth = np.stack([_depths(grid, problem, form, points, one)[:, :count] for one in trials])
+    narrow = {name: max(parameter(name).floor, 0.0) for name in trials[0] if name == "vsini"}
+    few = evenly_chosen(np.arange(len(points)))
+    sharp = _depths(grid, problem, form, points[few], {**trials[0], **narrow})[:, :count]
+    sharp = sharp - sharp.mean(axis=1, keepdims=True)
+    size = np.linalg.norm(sharp, axis=1, keepdims=True)
+    return StartTemplates(problem, points, trials, depth, sharp / np.where(size > 0, size, 1), step)
+
+
+def _trials(problem: Problem) -> list[dict[str, float]]:
+    """First guesses of rotation, turbulence and dilution, as far as they are free."""
+    guesses = {
+        name: sorted({float(np.clip(value, prior.low, prior.high)) for value in guessed})
+        for name, prior in problem.free.items()
+        if (guessed := parameter(name).guesses)
+    }
+    return [dict(zip(guesses, values, strict=True)) for values in product(*guesses.values())]
+
+
+def _depths(
+    grid: Tabulated, problem: Problem, form: ForwardForm, points: Floats, trial: dict[str, float]
+) -> Singles:
+    """Line depths (S, M) at labels (S, L), at rest."""
+    known = {**problem.fixed, **trial, "rv": 0.0}
+    labels = dict(zip(problem.axes, points.T, strict=True))
+    rest = {name: np.full(len(points), known.get(name, 0.0)) for name in problem.names}
+    theta = np.stack([labels.get(name, rest[name]) for name in problem.names], axis=1)
+    theta = np.maximum(theta, problem.floor).astype(np.float32)
+    fixed = {name: jnp.float32(known[name]) for name in problem.fixed}
+    found = []
+    for start in range(0, len(theta), _AT_ONCE):
+        chunk = theta[start : start + _AT_ONCE]
+        padded = np.concatenate([chunk, np.repeat(chunk[-1:], _AT_ONCE - len(chunk), axis=0)])
+        found.append(np.asarray(_many_depths(grid, padded, fixed, form))[: len(chunk)])
+    return np.concatenate(found)
+
+
+@partial(jax.jit, static_argnames="form")
+def _many_depths(
+    grid: Tabulated, theta: Array, fixed: dict[str, Array], form: ForwardForm
+) -> Array:
+    return 1.0 - jax.vmap(lambda one: flux_with_slopes(grid, one, fixed, form)[0])(theta)
+
+
+# --- stars -------------------------------------------------------------------------------------
+
+
+def many_starts(templates: StartTemplates, problems: list[Problem]) -> tuple[Integers, Floats]:
+    """Return index of the star (N,) and θ (N, K) of all starts, the best of each star first."""
+    stars, thetas = [], []
+    for begin in range(0, len(problems), _AT_ONCE):
+        chunk = problems[begin : begin + _AT_ONCE]
+        for k, found in enumerate(_starts(templates, chunk)):
+            stars += [begin + k] * len(found)
+            thetas += found
+    return np.array(stars), np.array(thetas)
+
+
+def _starts(templates: StartTemplates, problems: list[Problem]) -> list[list[Floats]]:
+    problem = templates.problem
+    spectrum, model = problem.spectrum, problem.model
+    departure, weight = _departures(problems)
+    position = _position(model, spectrum.wavelength, templates.step)
+    count = templates.sharp.shape[1]
+    if "rv" in problem.free:
+        rv = _velocities(templates, departure, weight, position)
+    else:
+        rv = np.full(len(departure), problem.fixed["rv"])
+    shift = np.log1p(rv / SPEED_OF_LIGHT) * SPEED_OF_LIGHT / templates.step
+    at = np.clip(position - shift[:, None], 0.0, count - 1.001).astype(np.float32)
+    basis = _polynomials(problem)
+    sums = [np.asarray(rows) for rows in _sums(departure, weight, at, basis, count)]
+    trial = np.zeros(len(departure), np.int64)
+    if len(templates.trials) > 1:
+        few = np.asarray([_chi2(depth[templates.few], *sums) for depth in templates.depth])
+        trial = few.min(axis=2).argmin(axis=0)
+    chi2 = np.empty((len(departure), len(templates.points)))
+    for one in np.unique(trial):
+        alike = np.flatnonzero(trial == one)
+        for first in range(0, alike.size, _ALIKE):
+            chosen = alike[np.minimum(np.arange(first, first + _ALIKE), alike.size - 1)]
+            chi2[chosen] = _chi2(templates.depth[one], *(rows[chosen] for rows in sums))
+    found = []
+    for k in range(len(problems)):
+        guess = {"rv": float(rv[k])} if "rv" in problem.free else {}
+        guess |= templates.trials[trial[k]]
+        found.append(lattice_starts(problem, partial(_row, chi2[k]), guess))
+    return found
+
+
+def _row(chi2: Floats, points: Floats) -> Floats:
+    """Chi-square (S,) at the points of the lattice, which is that of the templates."""
+    return chi2
+
+
+def _departures(problems: list[Problem]) -> tuple[Singles, Singles]:
+    """Flux over a smooth level minus one, and its weight, of `_AT_ONCE` stars, (N, P)."""
+    shape = _AT_ONCE, len(problems[0].spectrum)
+    departure, weight = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    for k, problem in enumerate(problems):
+        good = problem.spectrum.good
+        flux, inverse, _ = levelled(problem)
+        departure[k, good], weight[k, good] = flux - 1.0, inverse
+    weight[len(problems) :] = weight[0]
+    return departure, weight
+
+
+def _position(model: Model, wavelength: Floats, step: float) -> Floats:
+    return np.asarray(np.log(wavelength / model.wavelength[0]) * SPEED_OF_LIGHT / step)
+
+
+def _polynomials(problem: Problem) -> Singles:
+    """Polynomials (P, D) of the continuum, without any for a normalised spectrum."""
+    degree = problem.options.degree
+    if degree < 0:
+        return np.zeros((len(problem.spectrum), 0), np.float32)
+    return chebyshev_basis(problem.spectrum.wavelength, degree).astype(np.float32)
+
+
+def _velocities(
+    templates: StartTemplates, departure: Singles, weight: Singles, position: Floats
+) -> Floats:
+    """Velocities (N,), km/s, at the highest cross-correlation with any of the sharp templates."""
+    prior, step = templates.problem.free["rv"], templates.step
+    count = templates.sharp.shape[1]
+    length = int(next_fast_len(2 * count, real=True))
+    lag = np.fft.fftfreq(length, 1.0 / length)
+    shift = SPEED_OF_LIGHT * np.expm1(lag * step / SPEED_OF_LIGHT)
+    inside = (shift >= prior.low) & (shift <= prior.high)
+    if not inside.any():
+        return np.full(len(departure), 0.5 * (prior.low + prior.high))
+    bins = np.clip(np.rint(position), 0, count - 1).astype(np.int32)
+    lags = np.asarray(
+        _best_lags(templates.sharp, departure, weight, bins, lag.astype(np.float32), inside)
+    )
+    found = SPEED_OF_LIGHT * np.expm1(lags * step / SPEED_OF_LIGHT)
+    return np.asarray(np.clip(found, prior.low, prior.high))
+
+
+@jax.jit
+def _best_lags(
+    sharp: Array, departure: Array, weight: Array, bins: Array, lag: Array, inside: Array
+) -> Array:
+    """Lags (N,), in steps, of the highest cross-correlation."""
+    count, length = sharp.shape[1], lag.size
+
+    def binned(rows: Array) -> Array:
+        return jax.vmap(lambda row: jnp.zeros(count).at[bins].add(row))(rows)
+
+    total = binned(weight)
+    mean = binned(weight * departure) / jnp.where(total > 0.0, total, 1.0)
+    data = jnp.fft.rfft(-mean, length)
+    template = jnp.conj(jnp.fft.rfft(sharp, length))
+
+    def one(data: Array) -> Array:
+        correlation = jnp.fft.irfft(data * template, length)
+        row, best = jnp.divmod(jnp.argmax(jnp.where(inside, correlation, -jnp.inf)), length)
+        left, middle, right = (correlation[row, (best + k) % length] for k in (-1, 0, 1))
+        bend = left - 2.0 * middle + right
+        fraction = jnp.where(bend < 0.0, 0.5 * (left - right) / jnp.minimum(bend, -1e-30), 0.0)
+        return lag[best] + fraction
+
+    return jax.lax.map(one, data)
+
+
+@partial(jax.jit, static_argnames="count")
+def _sums(
+    departure: Array, weight: Array, at: Array, basis: Array, count: int
+) -> tuple[Array, Array, Array]:
+    """Weighted sums at the steps of the templates: of 1, d and d² (N, 3, M), of T and T d
+    (N, 2, D, M), and of T Tᵀ (N, D, D, M)."""
+    terms = basis.shape[1]
+    both = (basis[:, :, None] * basis[:, None, :]).reshape(-1, terms * terms).T
+
+    def one(departure: Array, weight: Array, at: Array) -> Array:
+        plain = jnp.stack([jnp.ones_like(departure), departure, departure**2])
+        rows = weight * jnp.concatenate([plain, basis.T, basis.T * departure, both])
+        left = jnp.floor(at).astype(jnp.int32)
+        fraction = at - left
+        empty = jnp.zeros((count, len(rows)))
+        found = empty.at[left].add((rows * (1.0 - fraction)).T)
+        return found.at[left + 1].add((rows * fraction).T).T
+
+    found = jax.vmap(one)(departure, weight, at)
+    of_terms = found[:, 3 : 3 + 2 * terms].reshape(-1, 2, terms, count)
+    of_pairs = found[:, 3 + 2 * terms :].reshape(-1, terms, terms, count)
+    return found[:, :3], of_terms, of_pairs
+
+
+@jax.jit
+def _chi2(depth: Array, plain: Array, of_terms: Array, of_pairs: Array) -> Array:
+    """Chi-square (N, S) of templates of line depths (S, M), each with its best continuum."""
+    square = depth**2
+
+    def sums(rows: Array, sums_of: Array) -> Array:
+        return jnp.einsum("sm,n...m->ns...", rows, sums_of)
+
+    def total(sums_of: Array) -> Array:
+        return sums_of.sum(axis=-1)[:, None]
+
+    chi2 = total(plain[:, 2]) + 2.0 * sums(depth, plain[:, 1]) + sums(square, plain[:, 0])
+    terms = of_terms.shape[2]
+    if not terms:
+        return chi2
+    one, data = of_terms[:, 0], of_terms[:, 1]
+    target = total(data) + sums(depth, one - data) - sums(square, one)
+    gram = total(of_pairs) - 2.0 * sums(depth, of_pairs) + sums(square, of_pairs)
+    ridge = _RIDGE * jnp.trace(gram, axis1=2, axis2=3)[..., None, None] * jnp.eye(terms)
+    solution = jnp.linalg.solve(gram + ridge + 1e-30 * jnp.eye(terms), target[..., None])[..., 0]
+    return chi2 - jnp.sum(solution * target, axis=-1)
