@@ -111,6 +111,10 @@ class Searches:
         return Searches(*columns)
 
 
+_MOVING = ("theta", "flux", "slopes", "chi2", "normal", "gradient", "scores")
+"""Fields of `Searches` that change with θ."""
+
+
 class ManyLikelihoods:
     """The likelihoods of stars whose problems are alike but for flux, errors and masks.
 
@@ -152,7 +156,6 @@ class ManyLikelihoods:
     def begin(self, star: Integers, theta: Floats) -> Searches:
         """Searches of stars (N,) that start at θ (N, K), with the stated errors."""
         count, (size, free) = len(star), (self.layout.size, len(self.problem.free))
-        error_modes = len(self.table.modes)
         noise = np.empty(count, object)
         noise[:] = [
             first_noise(self.problems[k].spectrum, float(self.units[k])) for k in star.tolist()
@@ -162,8 +165,8 @@ class ManyLikelihoods:
             theta,
             noise,
             np.zeros((count, size), np.float32),
-            np.zeros((count, error_modes, size), np.float32),
-            np.zeros((count, error_modes, error_modes), np.float32),
+            np.zeros((count, 0, size), np.float32),
+            np.zeros((count, 0, 0), np.float32),
             np.zeros((count, free, free)),
             np.zeros((count, size), np.float32),
             np.zeros((count, free, size), np.float32),
@@ -178,19 +181,22 @@ class ManyLikelihoods:
 
     def at(self, searches: Searches, theta: Floats) -> Searches:
         """The searches at other θ (N, K)."""
+        return replace(searches, **self._moved(searches, theta, np.arange(len(searches))))
+
+    def _moved(self, searches: Searches, theta: Floats, chosen: Integers) -> dict[str, Any]:
+        """The fields `_MOVING` of chosen searches at other θ (N', K)."""
         low = np.maximum(theta, self.problem.floor).astype(np.float32)
-        flux, slopes, segments = self._call(_predicted, low, *self._data(searches))
-        moved = replace(searches, theta=theta, flux=flux, slopes=slopes)
-        return _with_products(moved, segments)
+        flux, slopes, segments = self._call(_predicted, [low], searches, chosen)
+        return {"theta": theta, "flux": flux, "slopes": slopes, **_derivatives(segments)}
 
     def again(self, searches: Searches) -> Searches:
         """The same θ and predictions, with errors that have changed."""
-        (segments,) = self._call(_compared, searches.flux, searches.slopes, *self._data(searches))
-        return _with_products(searches, segments)
+        (segments,) = self._call(_compared, [searches.flux, searches.slopes], searches)
+        return replace(searches, **_derivatives(segments))
 
     def fitted(self, searches: Searches) -> tuple[Singles, Singles]:
         """Predictions with the best continuum, and the continuum, (N, Q)."""
-        found = self._call(_continuum, searches.flux, *self._data(searches))
+        found = self._call(_continuum, [searches.flux], searches)
         return found[0], found[1]
 
     def screened(self, searches: Searches) -> Searches:
@@ -199,11 +205,10 @@ class ManyLikelihoods:
             return searches
         for _ in range(SCREENINGS):
             noise, continuum = self._noise_at(searches)
-            before = [one.factor for one in searches.noise]
             kept = np.empty(len(noise), object)
             kept[:] = [
-                replace(old, robust=new.robust, factor=factor, mismatch=new.mismatch)
-                for old, new, factor in zip(searches.noise, noise, before, strict=True)
+                replace(old, robust=new.robust, mismatch=new.mismatch)
+                for old, new in zip(searches.noise, noise, strict=True)
             ]
             searches = self._with_noise(searches, kept, continuum)
         return self.again(searches)
@@ -216,9 +221,8 @@ class ManyLikelihoods:
             return searches
         scatter = np.maximum(searches.chi2 / self.freedom[searches.star], 1.0)
         theta = np.maximum(searches.theta, self.problem.floor).astype(np.float32)
-        modes, gram, products = self._call(
-            _with_modes, theta, searches.flux, searches.slopes, *self._data(searches)
-        )
+        given = [theta, searches.flux, searches.slopes]
+        modes, gram, products = self._call(_with_modes, given, searches)
         scaled = products.astype(np.float64) / scatter[:, None, None]
         precision = self.problem.precision
         return self.again(
@@ -236,11 +240,12 @@ class ManyLikelihoods:
         options, index = self.problem.options, self.layout.index
         found = np.empty(len(searches), object)
         for k, (noise, star) in enumerate(zip(searches.noise, searches.star, strict=True)):
-            unit = self.units[star]
+            unit, problem = self.units[star], self.problems[star]
             at = flux[k][index].astype(np.float64) * unit
             level = continuum[k][index].astype(np.float64) * unit
-            wrong = mismatch_variance(self.problems[star], searches.theta[k])
-            found[k] = noise_at(options.noise_model, noise, at, level, options.robust, wrong)
+            mismatch = mismatch_variance(problem, searches.theta[k])
+            model = options.noise_model
+            found[k] = noise_at(model, noise, at, level, options.robust, mismatch)
         return found, continuum
 
     def _with_noise(
@@ -258,21 +263,25 @@ class ManyLikelihoods:
             weight[k] = model.whitening(one, level, unit, pad).weight  # type: ignore[attr-defined]
         return replace(searches, noise=noise, weight=weight)
 
-    def _data(self, searches: Searches) -> tuple[NDArray[Any], ...]:
-        return self.observed[searches.star], searches.weight, searches.modes, searches.gram
-
     def _call(
-        self, function: Callable[..., tuple[Array, ...]], *rows: NDArray[Any]
+        self,
+        function: Callable[..., tuple[Array, ...]],
+        given: list[NDArray[Any]],
+        searches: Searches,
+        chosen: Integers | None = None,
     ) -> list[NDArray[Any]]:
-        """A compiled function of rows (N, ...), of a fixed number at once."""
-        found, count = [], len(rows[0])
-        for start in range(0, count, self.at_once):
-            chunk = [row[start : start + self.at_once] for row in rows]
-            missing = self.at_once - len(chunk[0])
-            if missing:
-                chunk = [np.concatenate([c, np.repeat(c[-1:], missing, axis=0)]) for c in chunk]
-            results = function(self.table, self.basis, self.fixed, *chunk, form=self.form)
-            found.append([np.asarray(r)[: self.at_once - missing] for r in results])
+        """A compiled function of given rows (N', ...) and of the data of chosen searches, of a
+        fixed number at once."""
+        chosen = np.arange(len(searches)) if chosen is None else chosen
+        kept = searches.weight, searches.modes, searches.gram
+        found, last = [], len(chosen) - 1
+        for start in range(0, last + 1, self.at_once):
+            row = np.minimum(np.arange(start, start + self.at_once), last)  # padded by the last
+            at = chosen[row]
+            data = [self.observed[searches.star[at]], *(rows[at] for rows in kept)]
+            rows = [*(rows[row] for rows in given), *data]
+            results = function(self.table, self.basis, self.fixed, *rows, form=self.form)
+            found.append([np.asarray(r)[: last + 1 - start] for r in results])
         return [np.concatenate(column) for column in zip(*found, strict=True)]
 
     # --- searches ---
@@ -280,30 +289,32 @@ class ManyLikelihoods:
     def descended(self, searches: Searches, near: float) -> Searches:
         """The searches at minima of chi-square; `descent.descend`, for all at once."""
         problem, coordinates = self.problem, Coordinates(self.problem)
-        chi2 = searches.chi2 + problem.prior_chi2(searches.theta.T)
+        searches = replace(searches, **{n: getattr(searches, n).copy() for n in _MOVING})
+        chi2 = self.total_chi2(searches)
         damping = np.full(len(searches), 1e-3)
         converged, active = np.zeros(len(searches), bool), np.isfinite(chi2)
         for _ in range(ITERATIONS):
             now = np.flatnonzero(active)
             if not now.size:
                 break
-            part = searches.take(now)
-            normal, gradient = _in_coordinates(problem, coordinates, part)
-            held = coordinates.pushed_out(part.theta, gradient)
+            theta = searches.theta[now]
+            normal, gradient = (r[now] for r in _in_coordinates(problem, coordinates, searches))
+            held = coordinates.pushed_out(theta, gradient)
             step = _damped_steps(normal, gradient, held, damping[now])
-            trial, step = coordinates.moved(part.theta, step)
+            trial, step = coordinates.moved(theta, step)
             length = np.einsum("nk,nkl,nl->n", step, normal, step)
-            short = length < near**2 * chi2[now] / self.n_used[part.star]
+            short = length < near**2 * chi2[now] / self.n_used[searches.star[now]]
             converged[now[short]], active[now[short]] = True, False
             now, trial = now[~short], trial[~short]
             if not now.size:
                 break
-            tried = self.at(part.take(np.flatnonzero(~short)), trial)
-            total = tried.chi2 + problem.prior_chi2(trial.T)
+            tried = self._moved(searches, trial, now)
+            total = tried["chi2"] + problem.prior_chi2(trial.T)
             gain = chi2[now] - total
             better = gain > -INSIGNIFICANT * chi2[now]
             chi2[now[better]] = total[better]
-            searches = searches.put(now[better], tried.take(np.flatnonzero(better)))
+            for name in _MOVING:
+                getattr(searches, name)[now[better]] = tried[name][better]
             damping[now] = np.where(
                 better, np.maximum(damping[now] / 10.0, 1e-9), damping[now] * 10.0
             )
@@ -327,7 +338,7 @@ class ManyLikelihoods:
         for _ in range(REFINEMENTS):
             before = searches.take(left)
             after = self.descended(self.refined(before), CONVERGED)
-            searches = searches.put(left, after)
+            searches = after if len(left) == len(searches) else searches.put(left, after)
             variance = [np.diag(covariance(self.solution(after, k))) for k in range(len(after))]
             change = np.abs(after.theta - before.theta)
             left = left[(change > SETTLED * np.sqrt(variance)).any(axis=1)]
@@ -407,17 +418,16 @@ def _damped_steps(normal: Floats, gradient: Floats, held: Bools, damping: Floats
     return -np.einsum("nkl,nl->nk", inverse, np.where(held, 0.0, gradient * scale)) * scale
 
 
-def _with_products(searches: Searches, segments: NDArray[Any]) -> Searches:
-    """The searches with chi-square and its derivatives, from products (N, S, 1 + K, 1 + K)."""
+def _derivatives(segments: NDArray[Any]) -> dict[str, Floats]:
+    """Chi-square and its derivatives, from products (N, S, 1 + K, 1 + K)."""
     segments = segments.astype(np.float64)
     products = segments.sum(axis=1)
-    return replace(
-        searches,
-        chi2=products[:, 0, 0],
-        normal=products[:, 1:, 1:],
-        gradient=products[:, 1:, 0],
-        scores=segments[:, :, 1:, 0],
-    )
+    return {
+        "chi2": products[:, 0, 0],
+        "normal": products[:, 1:, 1:],
+        "gradient": products[:, 1:, 0],
+        "scores": segments[:, :, 1:, 0],
+    }
 
 
 # --- compiled ----------------------------------------------------------------------------------

@@ -36,6 +36,8 @@ from .tabulated import Tabulated, flux_with_slopes
 _STEP = 2.5
 """Step of the templates, km/s, at least: a quarter of the width of lines of a slow star at R of
 20,000."""
+_DEGREE = 3
+"""Degree of the continuum, at most: the flux is over a smooth level of the full degree."""
 _AT_ONCE = 32
 """Stars, and templates, of one compiled call."""
 _ALIKE = 8
@@ -199,7 +201,7 @@ def _position(model: Model, wavelength: Floats, step: float) -> Floats:
 
 def _polynomials(problem: Problem) -> Singles:
     """Polynomials (P, D) of the continuum, without any for a normalised spectrum."""
-    degree = problem.options.degree
+    degree = min(problem.options.degree, _DEGREE)
     if degree < 0:
         return np.zeros((len(problem.spectrum), 0), np.float32)
     return chebyshev_basis(problem.spectrum.wavelength, degree).astype(np.float32)

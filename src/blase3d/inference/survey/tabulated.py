@@ -53,7 +53,7 @@ _DENSER = 1.4
 _ATTEMPTS = 3
 """Lattices that are tried."""
 _FEWEST = 4
-"""Points along a label, at least: cubic splines have four."""
+"""Points along a label at first, at least: cubic splines have four."""
 _SHARPER = 1.15
 """Resolution that is tabulated over that of the instrument; more than the ratio of the test for
 another resolution (`omitted.py`)."""
@@ -376,8 +376,9 @@ def _logarithmic(model: Model) -> tuple[bool, ...]:
 
 def _lattice(model: Model, density: float) -> list[Floats]:
     """Points along each label, equally spaced in the coordinates of the model."""
+    fewest = math.ceil(_FEWEST * density / _DENSITY)
     return [
-        np.linspace(axis[0], axis[-1], max(math.ceil(density * (axis.size - 1)) + 1, _FEWEST))
+        np.linspace(axis[0], axis[-1], max(math.ceil(density * (axis.size - 1)) + 1, fewest))
         if axis.size > 1
         else axis
         for axis in coordinates(model.axes)
