@@ -418,7 +418,7 @@ def _damped_steps(normal: Floats, gradient: Floats, held: Bools, damping: Floats
     return -np.einsum("nkl,nl->nk", inverse, np.where(held, 0.0, gradient * scale)) * scale
 
 
-def _derivatives(segments: NDArray[Any]) -> dict[str, Floats]:
+def _derivatives(segments: NDArray[Any]) -> dict[str, Any]:
     """Chi-square and its derivatives, from products (N, S, 1 + K, 1 + K)."""
     segments = segments.astype(np.float64)
     products = segments.sum(axis=1)
