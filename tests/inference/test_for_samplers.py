@@ -31,7 +31,7 @@ def model():
 
 def star_of(model, seed=4):
     """A star at 12 km/s, with a line of its own that widens the intervals."""
-    flux = np.asarray(model.flux(**TRUTH, rv=12.0, resolution=4e4, wavelength=PIXELS), float)
+    flux = np.array(model.flux(**TRUTH, rv=12.0, resolution=4e4, wavelength=PIXELS), float)
     flux -= 0.05 * np.exp(-(((PIXELS - 8493.0) / 0.2) ** 2))
     noise = np.random.default_rng(seed).normal(0.0, 0.005, flux.size)
     return b3.Spectrum(PIXELS, flux + noise, np.full(flux.size, 0.005), resolution=4e4)

@@ -203,7 +203,7 @@ def test_derivatives_forward_and_reverse(composition):
     assert np.abs(forward).max() > 0.01
 
     _, pull = jax.vjp(flux, jnp.asarray(params))
-    (reverse,) = pull(jnp.asarray(weight, jnp.float32))
+    (reverse,) = pull(jnp.asarray(weight, forward.dtype))
     np.testing.assert_allclose(
         np.sum(np.asarray(reverse, np.float64) * direction),
         np.asarray(forward, np.float64) @ weight,

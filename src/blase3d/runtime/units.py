@@ -19,7 +19,7 @@ ELECTRONVOLT = 1.602176634e-19
 """J"""
 ATOMIC_MASS = 1.66053906660e-27
 """kg (CODATA 2018)"""
-FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
+FWHM_PER_SIGMA = float(2.0 * np.sqrt(2.0 * np.log(2.0)))  # a NumPy scalar would make float64 arrays
 """Full width at half maximum of a Gaussian of unit standard deviation."""
 SIGMA_PER_MAD = 1.4826
 """Standard deviation over median absolute deviation, of a normal distribution."""
