@@ -102,6 +102,10 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())  # silent unless i
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: `blase3d --help` needs neither JAX nor SciPy."""
+    if name == "__version__":  # of pyproject.toml
+        from importlib.metadata import version
+
+        return version("blase3d")
     for home, names in _HOMES.items():
         if name in names:
             return getattr(import_module(f".{home}", __name__), name)

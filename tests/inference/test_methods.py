@@ -21,7 +21,7 @@ from blase3d.spectra.spectrum import Spectrum
 TRUTH = {"teff": 5730.0, "logg": 4.32, "feh": -0.13}
 KNOWN = {"rv": 0.0, "vsini": 0.0, "resolution": np.inf, "logg": 4.32, "feh": -0.13}
 OPTIONS = {"draws": 60, "chains": 2}
-NEEDED = {"posterior": "blackjax"}
+NEEDED = {"posterior": "blackjax", "gp": "skopt"}
 
 
 @pytest.fixture(scope="module")

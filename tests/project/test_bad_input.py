@@ -954,6 +954,7 @@ def test_a_folder_that_cannot_be_written_to(
 
 EXTRAS: dict[str, tuple[str, Feed, str]] = {
     "posterior": ("blackjax", infer("--method", "posterior"), "blase3d[posterior]"),
+    "paper": ("skopt", infer("--method", "gp"), "blase3d[paper]"),
     "cluster": (
         "distributed",
         lambda w, t: ["clone", w.grid, "-o", t / "c.zarr", "--scheduler", "tcp://127.0.0.1:1"],

@@ -60,7 +60,7 @@ def infer(
     method : str
         `gradient`: coarse scan, then Levenberg–Marquardt from the best points; intervals from the
         curvature. `posterior`: draws by the No-U-Turn sampler, started there (extra `posterior`).
-        `gp`: Bayesian optimisation of the rms, as in the paper.
+        `gp`: Bayesian optimisation of the rms, as in the paper (extra `paper`).
     priors, fixed : dict, optional
         Priors and fixed values by name: labels, rv, vsini and vmac (km/s), resolution, dilution.
         The resolution is that of the spectrum; if the spectrum states none, it is fitted.
@@ -84,7 +84,7 @@ def infer(
     InputError
         The spectrum cannot be compared with the model, or a setting is unknown or impossible.
     MissingExtra
-        `posterior` without blackjax.
+        `posterior` without blackjax, or `gp` without scikit-optimize.
 
     Examples
     --------

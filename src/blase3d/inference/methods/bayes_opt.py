@@ -11,9 +11,11 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from ...errors import MissingExtra
 from ..likelihood.likelihood import Likelihood
 from ..solution import Solution
 from .method import Outcome
@@ -29,11 +31,19 @@ exactly."""
 
 @dataclass(frozen=True)
 class BayesianOptimisation:
-    """The best of `RANDOM` + `GUIDED` evaluations within the ranges of the priors."""
+    """The best of `RANDOM` + `GUIDED` evaluations within the ranges of the priors.
+
+    Raises
+    ------
+    MissingExtra
+        scikit-optimize is not installed.
+    """
+
+    def __post_init__(self) -> None:
+        _gp_minimize()
 
     def solve(self, likelihood: Likelihood, seed: int) -> Outcome:
         """Minimise the rms; intervals follow from the curvature at the minimum."""
-        from skopt import gp_minimize  # scikit-learn takes a second to import
 
         problem = likelihood.problem
 
@@ -44,7 +54,7 @@ class BayesianOptimisation:
         with warnings.catch_warnings(), _shared_generator_kept():
             # a point chosen twice, or a kernel length at its bound, is harmless here
             warnings.simplefilter("ignore")
-            best = gp_minimize(
+            best = _gp_minimize()(
                 loss,
                 box,
                 n_calls=RANDOM + GUIDED,
@@ -59,6 +69,14 @@ class BayesianOptimisation:
         refined = likelihood.refined(prediction)
         fit = refined.fit(prediction)
         return Outcome([Solution(theta, refined, fit, fit.chi2, at_bound, True)], converged=True)
+
+
+def _gp_minimize() -> Any:
+    try:
+        from skopt import gp_minimize  # scikit-learn takes a second to import
+    except ImportError:
+        raise MissingExtra("scikit-optimize", "paper", "the method gp") from None
+    return gp_minimize
 
 
 @contextmanager
