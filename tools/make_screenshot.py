@@ -16,7 +16,6 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import explore as bench  # noqa: E402
-
 from blase3d.libraries.packaged import STARS  # noqa: E402
 from blase3d.model.installed import model_path  # noqa: E402
 
