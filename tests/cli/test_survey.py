@@ -15,9 +15,10 @@ import psutil
 import pytest
 import quick_survey
 from astropy.table import Table
-from quick_survey import quick_infer
+from quick_survey import answer_of, quick_infer
 from toy_models import model_of, small_grid
 
+from blase3d.errors import InputError
 from blase3d.inference import infer_many
 from blase3d.model.model_file import load_model, save_model
 from blase3d.spectra.formats import write_spectrum
@@ -117,6 +118,36 @@ def test_json_has_the_rows_of_a_folder(folder, run, quick):
     assert done.status == 1
     assert ["error" in row for row in rows].index(True) == BAD
     assert len(rows) == COUNT
+
+
+class QuickSurvey:
+    """Stars of a stack that are fitted together."""
+
+    fitted = 0
+
+    def __init__(self, model, wavelength, *, resolution, medium, meta, **settings):
+        assert (resolution, medium) == (1e5, "vacuum")
+        if settings["continuum_degree"] == 4:
+            raise InputError("too high.")
+
+    def infer(self, flux, error, mask=None):
+        type(self).fitted += len(flux)
+        return [answer_of({"teff": 1000.0 * row.mean()}) for row in flux]
+
+
+@pytest.mark.parametrize(("degree", "together"), [("3", 400), ("4", 0)])
+def test_stars_of_a_large_stack_are_fitted_together_where_possible(
+    folder, run, tmp_path, quick, monkeypatch, degree, together
+):
+    monkeypatch.setattr("blase3d.analysis.many_stars._FEWEST", 100)
+    monkeypatch.setattr("blase3d.spectra.formats.stack._BLOCK", 12_800)  # 128 stars
+    monkeypatch.setattr("blase3d.inference.survey.survey.Survey", QuickSurvey)
+    monkeypatch.setattr(QuickSurvey, "fitted", 0)
+    output = tmp_path / "table.ecsv"
+    done = run(*words(folder, "stack.npz", output, "--continuum", degree))
+    assert done.status == 0, done.err
+    assert QuickSurvey.fitted == together
+    check_complete(output)
 
 
 # --- settings in a file ------------------------------------------------------------------------

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..errors import Blase3dError
+from ..errors import Blase3dError, InputError
 from ..inference import infer, infer_joint
 from ..inference.batch import SentModel, attempt, observed
 from ..inference.result import Inference
@@ -14,8 +15,16 @@ from ..inference.table import Row, flat_row
 from ..model.identity import model_checksum
 from ..model.installed import InstalledModel
 from ..model.model import Model
+from ..spectra.formats.stack import Stack
 from ..spectra.spectrum import Spectrum
 from .selection import loaded_model, select
+
+if TYPE_CHECKING:
+    from ..inference.survey.survey import Survey
+
+_LOG = logging.getLogger("blase3d.survey")
+_FEWEST = 1000
+"""Stars of a stack that are fitted together, at least: preparing it takes some hundred fits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,3 +127,42 @@ class Labeller:
         else:
             answer = attempt(lambda: self._inferred(star, first))
         return LabelledStar(entry.name, tuple(models), answer, reasons)
+
+
+def fitted_together(
+    stack: Stack, labeller: Labeller, done: Collection[str]
+) -> Iterator[Row] | None:
+    """Return the rows of the stars of a stack that are not done, fitted together by `Survey`; None
+    where that is not possible, or not worth its preparation."""
+    survey = _survey(stack, labeller) if len(stack.names) - len(done) >= _FEWEST else None
+    return None if survey is None else _rows(stack, labeller, survey, done)
+
+
+def _survey(stack: Stack, labeller: Labeller) -> Survey | None:
+    settings = dict(labeller.settings)
+    resolution = set() if stack.resolution is None else set(stack.resolution)
+    method = settings.pop("method")
+    if labeller.given is None or method != "gradient" or len(resolution) != 1:
+        return None
+    if not stack.has_errors:
+        return None
+    meta = dict(stack.meta)
+    known = {"medium": meta.pop("medium"), "resolution": resolution.pop(), "meta": meta}
+    settings = {name: one for name, one in settings.items() if name not in ("seed", "draws")}
+    from ..inference.survey.survey import Survey  # loads JAX
+
+    try:
+        return Survey(labeller.given[1].model, stack.wavelength, **known, **settings)
+    except InputError as reason:
+        _LOG.info("stars are fitted one by one: %s", reason)
+        return None
+
+
+def _rows(stack: Stack, labeller: Labeller, survey: Survey, done: Collection[str]) -> Iterator[Row]:
+    assert labeller.given is not None
+    for span, arrays in stack.blocks():
+        names = stack.names[span]
+        left = [i for i, name in enumerate(names) if name not in done]
+        answers = survey.infer(**{name: values[left] for name, values in arrays.items()})
+        for i, answer in zip(left, answers, strict=True):
+            yield LabelledStar(names[i], (labeller.given[0],), answer).row()

@@ -84,21 +84,31 @@ def _label(
     pool: Executor | None,
     results: SurveyResults,
 ) -> None:
-    from ..inference.batch import for_each
-
     total = sum(name not in done for name in spectra.names)
-    left = (one for one in spectra.each() if one.name not in done)
     with progress_bars() as progress:
-        for count, (one, found) in enumerate(for_each(labeller.row, left, pool), 1):
-            row = _lost(one.name, found) if isinstance(found, Blase3dError) else found
+        for count, row in enumerate(_rows(spectra, done, labeller, pool), 1):
             results.add(row)
-            _LOG.info("%s: %s", one.name, _summary(row))
+            _LOG.info("%s: %s", row["spectrum"], _summary(row))
             progress("infer", count, total)
 
 
-def _lost(name: str, reason: Blase3dError) -> Row:
-    """The row of a star whose worker died."""
-    return {"spectrum": name, "error": str(reason)}
+def _rows(
+    spectra: ManySpectra, done: set[str], labeller: Labeller, pool: Executor | None
+) -> Iterator[Row]:
+    """Rows of the stars that are left; those of a large stack are fitted together."""
+    from ..analysis.many_stars import fitted_together
+    from ..inference.batch import for_each
+
+    if spectra.stack is not None and pool is None:
+        together = fitted_together(spectra.stack, labeller, done)
+        if together is not None:
+            yield from together
+            return
+    left = (one for one in spectra.each() if one.name not in done)
+    for one, found in for_each(labeller.row, left, pool):
+        if isinstance(found, Blase3dError):  # its worker died
+            found = {"spectrum": one.name, "error": str(found)}
+        yield found
 
 
 def _summary(row: Mapping[str, Any]) -> str:
@@ -106,7 +116,7 @@ def _summary(row: Mapping[str, Any]) -> str:
     if "error" in row:
         return str(row["error"])
     names = [name.removesuffix("_sigma") for name in row if name.endswith("_sigma")]
-    labels = ", ".join(f"{name} {row[name]:.6g}" for name in names)
+    labels = ", ".join(f"{name} {row[name]:.6g}" for name in names if row[name] is not None)
     return f"{labels} ({row['model']}){'; ' if row['flags'] else ''}{row['flags']}"
 
 

@@ -25,7 +25,7 @@ from ...errors import MissingExtra, SpectrumError
 from ...runtime.files import check_expanse, first_line
 from ..spectrum import Spectrum
 from . import read_spectrum
-from .stack import is_stack, open_stack
+from .stack import Stack, is_stack, open_stack
 
 _SPECTRA = re.compile(
     r"[^.].*\.(npz|ecsv|csv|tsv|txt|dat|s|vot|xml|fits|fit|fts)(\.(gz|bz2|xz|fz))?", re.IGNORECASE
@@ -91,12 +91,15 @@ class ManySpectra:
         The file of each, or that of the stack.
     collected : bool
         Whether they are those of a folder, a list, a table or a stack.
+    stack : Stack or None
+        The stack, if they are one.
     """
 
     each: Callable[[], Iterator[Any]]
     names: Sequence[str]
     paths: Sequence[Path]
     collected: bool
+    stack: Stack | None = None
 
     def changed_since(self, time: float) -> set[str]:
         """Return the names of those whose file was changed after a time (s, Unix epoch)."""
@@ -138,7 +141,7 @@ def find_spectra(
     if len(paths) == 1:
         if is_stack(paths[0]):
             stack = open_stack(paths[0], *((reading or {}).get(key) for key in ("medium", "unit")))
-            return ManySpectra(stack.rows, stack.names, (stack.path,), True)
+            return ManySpectra(stack.rows, stack.names, (stack.path,), True, stack)
         if (found := _listed_files(paths[0])) is not None:
             return _of_files(found, paths[0], collected=True)
     other = {path.resolve() for path in reserved}

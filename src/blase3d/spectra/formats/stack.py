@@ -60,7 +60,9 @@ class Stack:
     resolution : (N,) or None
         Resolving power of each spectrum, where known.
     meta : dict
-        Whatever else the file states.
+        The medium, and whatever else the file states.
+    has_errors : bool
+        Whether it has errors.
     """
 
     path: Path
@@ -68,6 +70,7 @@ class Stack:
     names: tuple[str, ...]
     resolution: Floats | None
     meta: Mapping[str, Any]
+    has_errors: bool
 
     def blocks(self) -> Iterator[tuple[slice, dict[str, NDArray[Any]]]]:
         """Yield the rows (n, P) of flux, error and mask, with their indices, in blocks."""
@@ -127,13 +130,14 @@ def open_stack(path: Path, medium: str | None = None, unit: str | None = None) -
             )
         unit = meta.pop("wavelength_unit", None) or unit or "Angstrom"
         meta["medium"] = settle_medium(meta.get("medium"), medium, path, SpectrumError)
+        has_errors = "error" in arrays
         names = arrays.small("name") if "name" in arrays else np.arange(count)
         stated = (
             arrays.small("resolution") if "resolution" in arrays else meta.pop("resolution", None)
         )
     resolution = None if stated is None else np.broadcast_to(np.asarray(stated, float), (count,))
     angstrom = in_angstrom(wavelength, unit, path)
-    return Stack(path, angstrom, _distinct(names, count, path), resolution, meta)
+    return Stack(path, angstrom, _distinct(names, count, path), resolution, meta, has_errors)
 
 
 def _distinct(names: NDArray[Any], count: int, path: Path) -> tuple[str, ...]:
