@@ -37,7 +37,8 @@ def shape(ln_sigma: Array, ln_gamma: Array) -> tuple[Array, Array]:
     total = sum(c * g ** (5 - n) * q**n for n, c in enumerate(_WIDTH))
     width = larger * total**0.2
     ratio = lorentz / width
-    mixing = sum(c * ratio ** (n + 1) for n, c in enumerate(_MIXING))
+    terms = (c * ratio ** (n + 1) for n, c in enumerate(_MIXING))
+    mixing = sum(terms, jnp.zeros_like(ratio))
     return width, mixing
 
 
