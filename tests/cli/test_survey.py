@@ -287,17 +287,15 @@ def test_no_worker_outlives_the_command(folder, tmp_path, number):
         assert 20 <= len(Table.read(output)) < 400
 
 
-@pytest.mark.long
-def test_two_commands_do_not_write_one_table(folder, tmp_path):
+def test_two_commands_do_not_write_one_table(folder, run, tmp_path, quick):
+    fcntl = pytest.importorskip("fcntl")
     output = tmp_path / "table.ecsv"
-    first = start(folder, output)
-    wait_for(first, output, 1)
-    second = start(folder, output)
-    _, err = second.communicate(timeout=120)
-    assert second.returncode == 1
-    assert "another command is writing" in err
-    first.communicate(timeout=240)
-    check_complete(output)
+    with open(f"{output}.log", "a") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        done = run(*words(folder, "stars", output))
+    assert done.status == 1
+    assert "another command is writing" in done.err
+    assert not output.exists()
 
 
 @pytest.mark.long
