@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
+import jaxlib
 import platformdirs
 
 CACHE = Path(os.environ.get("BLASE3D_TEST_CACHE") or platformdirs.user_cache_path("blase3d-tests"))
@@ -17,8 +20,26 @@ MOST_COMPILED = 500e6
 """Bytes of it that are kept."""
 # Read when JAX is imported, also by processes that a test starts.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(COMPILED))
-# All of it: each module compiles its many small operations again (`_compiled_for_one_module`).
+# All of it: most compilations are of small operations.
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+
+
+def _has_flag(flag: str) -> bool:
+    """Whether XLA has a flag: one that it does not know ends the process."""
+    library = Path(jaxlib.__file__).with_name("libjax_common.so")
+    if not library.exists():
+        return False
+    with library.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+        return content.find(flag.encode()) >= 0
+
+
+# Most programs run once, and compiling takes longer than running them. `.ci/lowest` optimises.
+if "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ:
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+    if _has_flag("xla_cpu_use_fusion_emitters"):
+        os.environ["XLA_FLAGS"] = (
+            os.environ.get("XLA_FLAGS", "") + " --xla_cpu_use_fusion_emitters=false"
+        )
 # The models of who runs the tests are not those of the tests, nor of processes that they start.
 os.environ["BLASE3D_MODELS"] = str(CACHE / "no-models")
 # There is a process for each core; more threads of small linear algebra wait for each other, and
@@ -61,9 +82,9 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start modules with long tests first, so that no process waits for another at the end."""
-    long = {item.path for item in items if item.get_closest_marker("long")}
-    items.sort(key=lambda item: item.path not in long)
+    """Start modules with most long tests first, so that no process waits for another at the end."""
+    long = Counter(item.path for item in items if item.get_closest_marker("long"))
+    items.sort(key=lambda item: -long[item.path])
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -103,16 +124,19 @@ def double():
         yield
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _compiled_for_one_module():
-    """Forget compiled code after each module.
+MAPS = Path("/proc/self/maps")
+"""Memory maps of this process, a line each, on Linux."""
+MOST_MAPS = 30_000
+"""Of 65,530 that Linux grants a process; compiled code takes a few for each program."""
 
-    It takes memory maps, of which Linux grants a process 65,530: the whole suite would need more,
-    and die in the middle of a compilation.
-    """
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_memory_maps():
+    """Forget compiled code after a module that leaves too many memory maps for the next one."""
     yield
-    with suppress(RuntimeError):  # a server's thread compiles; the next module forgets that too
-        jax.clear_caches()
+    if MAPS.exists() and MAPS.read_text("utf-8").count("\n") > MOST_MAPS:
+        with suppress(RuntimeError):  # a server's thread compiles; the next module forgets that too
+            jax.clear_caches()
 
 
 @pytest.fixture

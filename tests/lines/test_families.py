@@ -77,8 +77,13 @@ double = pytest.mark.usefixtures("double")
 
 
 def profile(name, x, sigma, gamma):
+    return np.asarray(_profile(name, x, sigma, gamma))
+
+
+@partial(jax.jit, static_argnames="name")
+def _profile(name, x, sigma, gamma):
     member = MEMBERS[name]
-    return np.asarray(member.value(jnp.asarray(x), *member.shape(jnp.log(sigma), jnp.log(gamma))))
+    return member.value(x, *member.shape(jnp.log(sigma), jnp.log(gamma)))
 
 
 def test_recipes_name_the_members_of_the_package():

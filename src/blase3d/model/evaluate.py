@@ -32,6 +32,7 @@ _FAINT = 1e-12
 """Smallest flux whose opacity float32 holds."""
 
 
+@partial(jax.jit, inline=True)  # one compilation, not one for each operation
 def opacity_root(flux: Array) -> Array:
     """Fourth root of the opacity 1/flux − 1, with a finite slope at zero, odd in the opacity.
 
@@ -45,6 +46,7 @@ def opacity_root(flux: Array) -> Array:
     return sign * (jnp.sqrt(jnp.sqrt(sign * opacity + soft)) - jnp.sqrt(jnp.sqrt(soft)))
 
 
+@partial(jax.jit, inline=True)
 def flux_of_opacity_root(value: Array) -> Array:
     """The inverse of `opacity_root`."""
     sign = _sign(value)
@@ -64,6 +66,7 @@ def between_pixels(forward: ForwardModel, flux: Array, index: Array, whole: Arra
     return flux_of_opacity_root(sample(root, index, whole))
 
 
+@partial(jax.jit, inline=True)
 def flux_slope(value: Array) -> Array:
     """The derivative of `flux_of_opacity_root`."""
     _, slope = jax.jvp(flux_of_opacity_root, (value,), (jnp.ones_like(value),))

@@ -10,6 +10,9 @@ mixing η. Widths and x are in Å, V in 1/Å.
 
 from __future__ import annotations
 
+from functools import partial
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -25,6 +28,7 @@ _GAUSS_PEAK = 2.0 * float(np.sqrt(_LN2 / np.pi))
 """Peak of a Gaussian of unit area and unit full width at half maximum."""
 
 
+@partial(jax.jit, inline=True)  # one compilation, not one for each operation
 def shape(ln_sigma: Array, ln_gamma: Array) -> tuple[Array, Array]:
     """Common width f (Å) and mixing η of lines with the given ln sigma and ln gamma (ln Å).
 
