@@ -202,7 +202,7 @@ def ended(process, timeout=240):
     return process.returncode, out, err
 
 
-KILLS = 5
+KILLS = 4
 
 
 def begun(path):
