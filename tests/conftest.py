@@ -23,23 +23,6 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(COMPILED))
 # All of it: most compilations are of small operations.
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
-
-def _has_flag(flag: str) -> bool:
-    """Whether XLA has a flag: one that it does not know ends the process."""
-    library = Path(jaxlib.__file__).with_name("libjax_common.so")
-    if not library.exists():
-        return False
-    with library.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
-        return content.find(flag.encode()) >= 0
-
-
-# Most programs run once, and compiling takes longer than running them. `.ci/lowest` optimises.
-if "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ:
-    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
-    if _has_flag("xla_cpu_use_fusion_emitters"):
-        os.environ["XLA_FLAGS"] = (
-            os.environ.get("XLA_FLAGS", "") + " --xla_cpu_use_fusion_emitters=false"
-        )
 # The models of who runs the tests are not those of the tests, nor of processes that they start.
 os.environ["BLASE3D_MODELS"] = str(CACHE / "no-models")
 # There is a process for each core; more threads of small linear algebra wait for each other, and
@@ -66,14 +49,43 @@ SHORT = "not long"
 """The marker expression in pyproject.toml."""
 
 
+QUICK_EMITTERS = "xla_cpu_use_fusion_emitters"
+"""Flag of XLA; false compiles small programs in half of the time if little is optimised."""
+
+
+def _xla_knows(flag: str) -> bool:
+    """Whether XLA has a flag: one that it does not know ends the process."""
+    library = Path(jaxlib.__file__).with_name("libjax_common.so")
+    if not library.exists():
+        return False
+    with library.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+        return content.find(flag.encode()) >= 0
+
+
+def _compile_quickly() -> None:
+    """Optimise little, also in processes that a test starts.
+
+    Most programs of short tests run once, and compiling takes longer than running them.
+    """
+    if "JAX_DISABLE_MOST_OPTIMIZATIONS" in os.environ:
+        return
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+    jax.config.update("jax_disable_most_optimizations", True)
+    if _xla_knows(QUICK_EMITTERS):
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --{QUICK_EMITTERS}=false"
+
+
 def _names_files(config: pytest.Config) -> bool:
     return all(".py" in argument for argument in config.args)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Run the long tests too of files that are named on the command line."""
+    """Run the long tests too of files that are named; compile quickly if all tests are short."""
     if config.option.markexpr == SHORT and _names_files(config):
         config.option.markexpr = ""
+    if config.option.markexpr == SHORT:
+        _compile_quickly()
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
