@@ -6,21 +6,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_models import TINY, small_grid
 
 import blase3d as b3
 from blase3d.analysis.line_table import line_table
-from blase3d.libraries.toy import toy_spectrum
+from blase3d.libraries.toy import toy_grid, toy_spectrum
 
+AXES = {"teff": (5000.0, 5500.0, 6000.0), "logg": (4.0, 5.0), "feh": (-0.5, 0.5)}
+RANGE = 8503.6, 8511.5
 TRUTH = {"teff": 5730.0, "logg": 4.32, "feh": -0.13}
 
 
 @pytest.mark.long
 def test_the_chain_runs_where_every_error_is_raised(tmp_path: Path) -> None:
+    grid = toy_grid(AXES).cut(*RANGE)
     exact = toy_spectrum(**TRUTH)
     noise = 1.0 + np.random.default_rng(1).normal(size=len(exact)) / 200.0
     with np.errstate(all="raise"):
-        model = b3.build(b3.clone(small_grid(), tmp_path / "clones.zarr", TINY))
+        recipe = b3.DEFAULT.replace(rounds=0, epochs=5)
+        model = b3.build(b3.clone(grid, tmp_path / "clones.zarr", recipe))
         b3.save_model(model, tmp_path / "model.zip")
         b3.write_spectrum(
             b3.Spectrum(exact.wavelength, exact.flux * noise, exact.flux / 200.0),
