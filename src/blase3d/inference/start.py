@@ -130,7 +130,8 @@ def _smooth_level(wavelength: Floats, flux: Floats, problem: Problem) -> Floats:
     keep = np.ones(flux.size, bool)
     smooth = flux
     for _ in range(_CLIPPINGS):
-        smooth = basis @ np.linalg.lstsq(basis[keep], flux[keep], rcond=None)[0]
+        kept = basis[keep]  # of tall columns, their products are ten times faster to solve
+        smooth = basis @ np.linalg.lstsq(kept.T @ kept, kept.T @ flux[keep], rcond=None)[0]
         distance = np.abs(flux - smooth)
         keep = distance <= _CLIP * SIGMA_PER_MAD * np.median(distance) + 1e-12
         if keep.sum() <= 2 * (degree + 1):
