@@ -881,6 +881,12 @@ PYTHON: dict[str, tuple[Callable[[World, Path], object], str]] = {
         lambda w, t: b3.infer_joint([], b3.load_model(w.model)),
         "got no spectrum",
     ),
+    "log_likelihood": (
+        lambda w, t: b3.log_likelihood(
+            b3.read_spectrum(w.star), b3.load_model(w.model), fixed={"mass": 1.0}
+        ),
+        "got the parameter mass",
+    ),
 }
 
 

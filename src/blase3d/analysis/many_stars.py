@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from ..inference.survey.survey import Survey
 
 _LOG = logging.getLogger("blase3d.survey")
-_FEWEST = 1000
-"""Stars of a stack that are fitted together, at least: preparing it takes some hundred fits."""
+_FEWEST = 5000
+"""Stars of a stack that are fitted together, at least: preparing it takes some thousand fits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +151,7 @@ def _survey(stack: Stack, labeller: Labeller) -> Survey | None:
     settings = {name: one for name, one in settings.items() if name not in ("seed", "draws")}
     from ..inference.survey.survey import Survey  # loads JAX
 
+    _LOG.info("the flux is tabulated for the instrument, which takes some minutes")
     try:
         return Survey(labeller.given[1].model, stack.wavelength, **known, **settings)
     except InputError as reason:
