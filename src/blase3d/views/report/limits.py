@@ -68,13 +68,17 @@ def _calibration(model: Model, ranges: Mapping[str, Range], outside: list[str]) 
     """The stars of the calibration in a sentence, and a second one for a star unlike them."""
     count = len(_stars(model))
     spans = ", ".join(_span(name, *ends) for name, ends in ranges.items())
-    text = f"The lines of this model were calibrated on {count} spectra of stars with {spans}."
+    text = f"This model was calibrated on {count} spectra of stars with {spans}"
+    if model.calibration is not None and model.calibration.changes.any():
+        text += ", by which its lines were changed."
+    else:
+        text += ": pixels where the library differs from these count less."
     if not outside:
         return f"{text} This star lies within these ranges."
     names = ", ".join(parameter(name).title for name in outside)
     return (
-        f"{text} This star lies outside in {names}: nothing shows that the corrections of the "
-        "lines hold there. Compare with the model before calibration."
+        f"{text} This star lies outside in {names}: nothing shows that this holds there. "
+        "Compare with the model before calibration."
     )
 
 

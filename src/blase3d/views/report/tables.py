@@ -230,8 +230,8 @@ def wrong_table(
     head, rows = _without_species(head, rows, species)
     if calibration is not None:
         about += (
-            " The last column has the number of stars by which the strength of the line was "
-            "calibrated, and the error that remains."
+            " The last column has the number of stars of the calibration that constrain the "
+            "strength of the line, and the error that remains."
         )
         head.append("Calibrated")
         rows = [
