@@ -90,12 +90,6 @@ class _Around:
         return jnp.maximum(jnp.where(plain, psi, root), self.floor)
 
 
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=("_arrays",),
-    meta_fields=("_form",),
-    drop_fields=("ranges", "answer"),
-)
 @dataclass(frozen=True, eq=False, repr=False)
 class LogLikelihood:
     """The log-likelihood of a star: a pure function of its parameters, by name.
@@ -179,6 +173,14 @@ class LogLikelihood:
     @in_float32
     def _in_float32(self, theta: Array) -> Array:
         return _relative(*self._arrays, theta, self._form)
+
+
+# by hand: `drop_fields` of `register_dataclass` does not work in JAX 0.5
+jax.tree_util.register_pytree_node(
+    LogLikelihood,
+    lambda one: ((one._arrays,), one._form),
+    lambda form, arrays: LogLikelihood(*arrays, form),
+)
 
 
 @partial(jax.jit, static_argnames="form")
