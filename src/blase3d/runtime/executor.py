@@ -15,6 +15,7 @@ from concurrent.futures import (
     ProcessPoolExecutor,
     wait,
 )
+from contextlib import suppress
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -48,6 +49,7 @@ class LocalPool(Executor):
         try:
             return self._pool.submit(fn, *args, **kwargs)
         except BrokenExecutor:
+            self._without_readers()
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = self._open()
             return self._pool.submit(fn, *args, **kwargs)
@@ -59,7 +61,18 @@ class LocalPool(Executor):
         """End the processes now, whatever they are doing."""
         for process in list((self._pool._processes or {}).values()):
             process.terminate()
+        self._without_readers()
         self.shutdown(cancel_futures=True)
+
+    def _without_readers(self) -> None:
+        """Close the end of the queue of tasks that dead workers read.
+
+        Up to Python 3.11.4, the thread that fills the queue would otherwise wait for them for ever,
+        and this process for the thread (CPython issue 94777).
+        """
+        if (queue := getattr(self._pool, "_call_queue", None)) is not None:
+            with suppress(OSError):
+                queue._reader.close()
 
 
 def _start_worker() -> None:
