@@ -200,8 +200,7 @@ class Problem(FreeParameters):
     @property
     def calibrated(self) -> bool:
         """Whether the mismatch of the model with real stars is known."""
-        known = self.model.calibration
-        return known is not None and known.mismatch is not None
+        return self.model.mismatch is not None
 
     @property
     def continuum_terms(self) -> int:

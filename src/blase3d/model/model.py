@@ -34,6 +34,7 @@ from .instrument import Broadening, observe
 from .interpolation import make_interpolation
 from .line_calibration import LineCalibration
 from .line_grid import LineGrid, largest_reach, line_grid_layout
+from .mismatch import Mismatch
 
 _SAME_PIXEL = 1e-6
 """Largest difference (Å) of wavelengths of the same pixel."""
@@ -169,6 +170,11 @@ class Model:
             self.recipe.composition,
             SPEED_OF_LIGHT * float(ln[-1] - ln[0]) / (ln.size - 1),
         )
+
+    @property
+    def mismatch(self) -> Mismatch | None:
+        """Differences of real stars from the library, if the model is calibrated."""
+        return None if self.calibration is None else self.calibration.mismatch
 
     def uncalibrated(self) -> Model:
         """Return the model with the lines of its library."""

@@ -63,8 +63,6 @@ class Ensemble:
         Known labels of each star: value and error by name.
     count : int
         Number of lines of the whole model.
-    wavelength : (P,)
-        Its wavelengths, Å.
     chosen : LineGroups
         The n groups of lines that may change.
     depth : (n,)
@@ -78,7 +76,6 @@ class Ensemble:
     observations: tuple[Observation, ...]
     literature: dict[str, dict[str, tuple[float, float]]]
     count: int
-    wavelength: Floats
     chosen: LineGroups
     depth: Floats
     cells: Cells
@@ -127,10 +124,7 @@ def ensemble_of(
     heads = np.flatnonzero(possible & (main == np.arange(count)))
     cells = cells_of(model.wavelength, model.reference[heads])
     chosen = groups_of(heads, main)
-    wavelength = model.wavelength
-    return Ensemble(
-        observations, literature, count, wavelength, chosen, depth[heads], cells, scales
-    )
+    return Ensemble(observations, literature, count, chosen, depth[heads], cells, scales)
 
 
 @dataclass(frozen=True, eq=False)

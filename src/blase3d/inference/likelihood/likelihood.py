@@ -269,13 +269,13 @@ def make_likelihood(problem: Problem) -> Likelihood:
 def mismatch_variance(problem: Problem, theta: Floats) -> Floats | None:
     """Return the variance (Q,) by which the model differs from real stars at the pixels of a
     problem, in units of the continuum, with the parameters θ (K,); None if it is not known."""
-    calibration = problem.model.calibration
-    if calibration is None or calibration.mismatch is None:
+    mismatch = problem.model.mismatch
+    if mismatch is None:
         return None
     values = problem.parameters(theta)
     rest = problem.spectrum.wavelength / (1.0 + values.get("rv", 0.0) / SPEED_OF_LIGHT)
     width = SPEED_OF_LIGHT / FWHM_PER_SIGMA / values.get("resolution", np.inf)
-    return calibration.mismatch.at(rest, float(np.hypot(width, values.get("vsini", 0.0) / 2.0)))
+    return mismatch.at(rest, float(np.hypot(width, values.get("vsini", 0.0) / 2.0)))
 
 
 # --- compiled ----------------------------------------------------------------------------------
