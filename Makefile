@@ -1,6 +1,6 @@
 # Chores; `make help` lists them. All but `env` need an active environment with `pip install -e '.[dev]'`.
 .DEFAULT_GOAL := help
-.PHONY: help env test test-all test-long coverage lint format types docs serve-docs check ci bench images regression clean
+.PHONY: help env test test-all test-long coverage lint format types docs tutorials check ci bench images regression clean
 PYTHON ?= python3.11
 NAME ?=
 ARGS ?=
@@ -37,10 +37,10 @@ types: ## Check types.
 	mypy
 
 docs: ## The documentation as a site, in site/.
-	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
+	sphinx-build --fail-on-warning --keep-going --quiet docs site
 
-serve-docs: ## The site at http://localhost:8000, rebuilt at every change.
-	NO_MKDOCS_2_WARNING=1 mkdocs serve
+tutorials: ## Execute the notebooks of the documentation that changed, and store their outputs.
+	python tools/run_tutorials.py $(ARGS)
 
 check: lint types test ## Lint, types and short tests.
 

@@ -6,6 +6,7 @@ Where `<!-- not run: why -->` stands above, they are compiled or parsed only.
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import shlex
@@ -31,12 +32,25 @@ from blase3d.libraries.packaged import (
 )
 from blase3d.runtime.units import vacuum_to_air
 from blase3d.spectra.formats import write_spectrum
+from run_tutorials import digest, stale
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+NOTEBOOKS = sorted((DOCS / "tutorials").glob("*.ipynb"))
+
+
+def prose(path: Path) -> str:
+    """A page, or the text of a notebook without its code."""
+    text = path.read_text("utf-8")
+    if path.suffix != ".ipynb":
+        return text
+    cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "markdown"]
+    return "\n\n".join("".join(cell["source"]) for cell in cells)
+
+
 PAGES = {
-    page.relative_to(ROOT).as_posix(): page.read_text("utf-8")
-    for page in (ROOT / "README.md", *sorted(DOCS.glob("*.md")))
+    page.relative_to(ROOT).as_posix(): prose(page)
+    for page in (ROOT / "README.md", *sorted(DOCS.glob("*.md")), *NOTEBOOKS)
 }
 QUICKSTART = "docs/quickstart.md"
 ELSEWHERE = {
@@ -52,7 +66,7 @@ QUICK = ("grid", "synth", "lines", "infer", "validate")
 """Verbs that are run too, if not with the sampler; others take long, or have no end."""
 _BLOCK = re.compile(
     r"(?:^<!-- (?P<mark>not run: [^\n]+) -->\n\n)?"
-    r"(?:^```(?P<kind>\w*)\n(?P<fenced>.*?)^```$|"
+    r"(?:^```(?P<kind>[^\n]*)\n(?P<fenced>.*?)^```$|"
     r"(?P<indented>^    \S[^\n]*\n(?:(?:    [^\n]*)?\n)*))",
     re.M | re.S,
 )
@@ -235,7 +249,7 @@ def test_verbs_within_sentences_exist():
 
 
 def test_every_public_name_has_its_place_on_the_page_of_names():
-    shown = re.findall(r"^::: blase3d\.(\S+)$", PAGES["docs/api.md"], re.M)
+    shown = re.findall(r"^\.\. auto\w+:: blase3d\.(\S+)$", PAGES["docs/api.md"], re.M)
     public = {f"{home}.{name}" for home, names in blase3d._HOMES.items() for name in names}
     assert public <= set(shown)
     assert len(shown) == len(set(shown))
@@ -257,10 +271,20 @@ def test_files_named_in_contributing_exist():
     assert [path for path in named if not any((home / path).exists() for home in homes)] == []
 
 
-def test_every_page_is_on_the_site():
-    menu = (ROOT / "mkdocs.yml").read_text("utf-8")
-    assert all(f" {path.name}\n" in menu for path in DOCS.glob("*.md"))
-    assert "font: false" in menu
+def test_notebooks_show_the_outputs_of_their_code():
+    assert stale(NOTEBOOKS) == [], "run make tutorials"
+
+
+def test_changed_code_makes_a_notebook_stale(tmp_path):
+    cells = [{"cell_type": "code", "source": ["1 + 1"]}]
+    notebook = {"cells": cells, "metadata": {}}
+    notebook["metadata"]["executed"] = {"code": digest(notebook)}
+    path = tmp_path / "a.ipynb"
+    path.write_text(json.dumps(notebook))
+    assert stale([path]) == []
+    cells[0]["source"] = ["1 + 2"]
+    path.write_text(json.dumps(notebook))
+    assert stale([path]) == [path]
 
 
 def test_blocks_are_found_as_they_are_marked():

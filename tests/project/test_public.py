@@ -24,7 +24,7 @@ LAST: dict[str, Any] = json.loads(
 )
 """The public surface of the last version, as `public_surface` makes it."""
 API = (Path(__file__).parents[2] / "docs" / "api.md").read_text("utf-8")
-PAGE = re.findall(r"^::: blase3d\.(\S+)$", API, re.M)
+PAGE = re.findall(r"^\.\. auto\w+:: blase3d\.(\S+)$", API, re.M)
 """Names on the page of names, without the package."""
 INNER = {"Broadening", "ForwardModel", "LineGrid", "NoiseModel", "PcaResidual", "Pixels"}
 """Inner records of models and archives, which are not documented."""
