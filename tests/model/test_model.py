@@ -92,14 +92,19 @@ def test_a_star_that_only_moves_has_the_flux_of_the_model(model, rv):
 
 @pytest.mark.parametrize("rv", [0.7, -23.4, 310.0])
 def test_a_shifted_star_is_the_model_at_shifted_wavelengths(model, rv):
-    """The lines are rendered at the wavelengths of the light before it was shifted."""
+    """The lines are rendered at the wavelengths of the light before it was shifted.
+
+    Compiled, positions may differ by a step of float32 at so many pixels.
+    """
     truth = replace(model, wavelength=WAVELENGTH / (1.0 + rv / SPEED_OF_LIGHT), error_modes=NONE)
     truth = np.asarray(truth.flux(**LABELS))
     eager = np.asarray(model.flux(**LABELS, rv=rv))
     compiled = np.asarray(jax.jit(lambda rv: model.flux(**LABELS, rv=rv))(rv))
     inner = slice(500, -500)
     assert np.abs((eager - truth)[inner]).max() < 3e-5
-    np.testing.assert_allclose(compiled, eager, atol=1e-6)
+    step = np.spacing(np.float32(rv / model.forward.velocity_step))
+    steepest = np.abs(np.diff(truth)).max()
+    np.testing.assert_allclose(compiled, eager, atol=1e-6 + abs(step) * steepest)
 
 
 def test_a_native_spectrum_shifts_as_by_a_dense_reference(model):

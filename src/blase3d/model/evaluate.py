@@ -20,7 +20,7 @@ from jax import Array
 
 from ..lines.render import Layout, optical_depth, transmitted
 from ..recipe import Composition
-from ..spectra.broaden import sample
+from ..spectra.broaden import numbered, sample
 from .interpolation import Interpolation
 from .line_grid import params_at
 
@@ -152,16 +152,22 @@ class ForwardModel:
     composition: Composition
     velocity_step: float
 
+    @partial(jax.jit, inline=True)
     def native_position(self, index: Array, whole: Array | None = None) -> tuple[Array, Array]:
-        """Return the pixels of the model at fractional steps in ln λ (Q,), as fractions and whole
-        pixels. `whole` (Q,) is added to `index`."""
-        first = jnp.floor(jax.lax.stop_gradient(index)).astype(jnp.int32)
-        left = jnp.clip(first if whole is None else first + whole, 0, self.to_log.size - 2)
-        t = index - (left if whole is None else left - whole)
-        ends = left + jnp.arange(2)[:, None]
-        fraction, pixel = self.to_log[ends], self.to_log_whole[ends]
-        step = pixel[1] - pixel[0] + (fraction[1] - fraction[0])
-        return fraction[0] + t * step, pixel[0]
+        """Return the pixels of the model at fractional steps in ln λ (Q,), as distances from whole
+        pixels, and these. `whole` (Q,) is added to `index`.
+
+        The whole pixels are those at `whole`, so they do not depend on roundings of `index`, and
+        the number of a step is gathered with its pixel (`broaden.sample`).
+        """
+        last = self.to_log.size - 2
+        base = jnp.zeros((), jnp.int32) if whole is None else whole
+        left = base + jnp.floor(jax.lax.stop_gradient(index)).astype(jnp.int32)
+        near = self.to_log_whole[jnp.clip(base, 0, last)] if whole is not None else base
+        steps = jnp.diff(self.to_log) + jnp.diff(self.to_log_whole)
+        table = jnp.column_stack([self.to_log[:-1], self.to_log_whole[:-1], steps])
+        fraction, pixel, step, number = numbered(table)[jnp.clip(left, 0, last)].T
+        return (pixel - near) + (fraction + (index - (number - base)) * step), near
 
 
 def line_params(forward: ForwardModel, labels: Array) -> Array:

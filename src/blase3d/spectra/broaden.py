@@ -176,18 +176,21 @@ def _rotation(argument: Array, limb_darkening: ArrayLike) -> Array:
 
 @cache
 def _rotation_table() -> NDArray[np.float32]:
-    """2 J₁(u)/u and 3 (sin u − u cos u)/u³, both one at u = 0, (2, U)."""
-    u = np.arange(1, int(_LARGEST / _STEP) + 3) * _STEP
+    """2 J₁(u)/u and 3 (sin u − u cos u)/u³, one at u = 0, and the numbers of steps, (3, U)."""
+    number = np.arange(1, int(_LARGEST / _STEP) + 3)
+    u = number * _STEP
     both = [2.0 * j1(u) / u, 3.0 * (np.sin(u) - u * np.cos(u)) / u**3]
-    return np.pad(np.array(both), ((0, 0), (1, 0)), constant_values=1.0).astype(np.float32)
+    table = np.pad(np.array([*both, number]), ((0, 0), (1, 0)), constant_values=1.0)
+    table[2, 0] = 0.0
+    return table.astype(np.float32)
 
 
 def _table_lookup(table: Array, argument: Array) -> Array:
     index = jnp.clip(argument / _STEP, 0.0, table.shape[1] - 2.0)
     left = jnp.floor(jax.lax.stop_gradient(index)).astype(jnp.int32)
-    t = index - left
     ends = table[:, jnp.add.outer(jnp.arange(2), left)]  # one gather, as in `sample`
-    return ends[:, 0] * (1.0 - t) + ends[:, 1] * t
+    t = index - ends[2, 0]
+    return ends[:2, 0] * (1.0 - t) + ends[:2, 1] * t
 
 
 @partial(jax.jit, inline=True)
@@ -198,18 +201,27 @@ def sample(flux: Array, index: Array, whole: Array | None = None) -> Array:
     derivatives at both, so it is exact at pixels and twice differentiable everywhere. `whole` (P,),
     int32, is added to `index`: float32 cannot hold a large sum to a thousandth of a pixel. Beyond
     the ends, the last value is used.
+
+    A compiler may compute `index` twice, with roundings on either side of a pixel. The number of
+    the pixel is therefore gathered with its polynomial, and t is the distance from that pixel.
     """
-    left = jnp.floor(jax.lax.stop_gradient(index)).astype(jnp.int32)
-    t = index - left
-    left = left if whole is None else left + whole
     last = flux.shape[0] - 1
-    t = jnp.where((left < 0) | (left >= last), 0.0, t)
+    left = jnp.floor(jax.lax.stop_gradient(index)).astype(jnp.int32)
+    left = left if whole is None else left + whole
     # one gather of rows: stacked gathers are wrong under vmap (XLA on CPU, JAX 0.10), and slower
-    rows = _between_pixels(flux)[jnp.clip(left, 0, last)]
+    rows = numbered(_between_pixels(flux))[jnp.clip(left, 0, last)]
+    pixel = rows[..., 6]
+    t = index - (pixel if whole is None else pixel - whole)
+    t = jnp.where(((pixel == 0) & (t < 0.0)) | (pixel == last), 0.0, t)
     value = rows[..., 5]
     for power in range(4, -1, -1):
         value = value * t + rows[..., power]
     return value
+
+
+def numbered(rows: Array) -> Array:
+    """Return `rows` (M, N) with a last column of their numbers, exact below 2²⁴ in float32."""
+    return jnp.column_stack([rows, jnp.arange(rows.shape[0], dtype=rows.dtype)])
 
 
 def _between_pixels(flux: Array) -> Array:
