@@ -75,9 +75,7 @@ def clone(
     ] = "default",
     wave: options.Wave = None,
     workers: options.Workers = 0,
-    scheduler: Annotated[
-        str | None, typer.Option(help="Address of a Dask scheduler, instead of --workers.")
-    ] = None,
+    scheduler: options.Scheduler = None,
     medium: options.MediumOption = None,
 ) -> None:
     """Fit the spectra of a library with lines. Resumes an interrupted run.
@@ -123,6 +121,8 @@ def build(
         bool,
         typer.Option("--small", help="Write a smaller file, with eight times the error at nodes."),
     ] = False,
+    workers: options.Workers = 1,
+    scheduler: options.Scheduler = None,
 ) -> None:
     """Build a model from clones: interpolation, residual and error model in one file.
 
@@ -139,8 +139,8 @@ def build(
         paths.append(install_path(install))
     for written in paths:
         require_writable(written)
-    with progress_bars() as progress:
-        model = build_model(open_archive(path), progress, small=small)
+    with progress_bars() as progress, executor(workers, scheduler) as pool:
+        model = build_model(open_archive(path), progress, small=small, executor=pool)
     for written in paths:
         _write_model(model, written)
 

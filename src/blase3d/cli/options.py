@@ -137,6 +137,9 @@ Wave = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Workers = Annotated[int, typer.Option(help="Number of processes; 0: one per core.")]
+Scheduler = Annotated[
+    str | None, typer.Option(help="Address of a Dask scheduler, instead of --workers.")
+]
 
 
 def parse_range(text: str, option: str) -> tuple[float, float]:

@@ -10,10 +10,11 @@
     │   └── params          (lines, 4) in the order of `lines.PARAMETERS`
     ├── functions/          joint fits: data-driven basis functions; attributes, written last
     │   └── own             (N, K') at the nodes that could be cloned
-    └── rounds/2/0/         joint fits: the lines of one window after one round;
-        │                   attributes, written last: nodes
-        ├── reference, base, area, shape    as in `model.line_grid`
-        └── squares         (N,) summed squared misfit of each node, in the window
+    ├── rounds/2/0/         joint fits: the lines of one window after one round;
+    │   │                   attributes, written last: nodes
+    │   ├── reference, base, area, shape    as in `model.line_grid`
+    │   └── squares         (N,) summed squared misfit of each node, in the window
+    └── built/1a2b3c/0/     a window of a model that is built by windows (`model.model_file`)
 
 Every chunk has a CRC-32C checksum and is written under a temporary name first. The attributes of a
 group have a checksum too, and give the shapes and types of its arrays (`forms`), whose metadata
@@ -27,8 +28,8 @@ import hashlib
 import json
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -251,6 +252,29 @@ class Archive:
             return lines, _read(group, attributes, "squares")
         except ArchiveError:
             return None
+
+    def built(self, name: str) -> zarr.Group | None:
+        """Return the group of a window that has been built, or None."""
+        group: zarr.Group
+        group, attributes = self._group_of(f"built/{name}")
+        try:
+            for array in attributes["forms"]:
+                _read(group, attributes, array)
+        except (ArchiveError, KeyError):
+            return None
+        return group
+
+    @contextmanager
+    def open_built(self, name: str, number: int) -> Iterator[zarr.Group]:
+        """Open the group of a window of the model of this name."""
+        with FORMAT.reading(self.path):
+            yield self._group[f"built/{name}/{number}"]  # type: ignore[misc]
+
+    def write_built(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Write a window that has been built."""
+        where = self._cleared(f"built/{name}")
+        forms = {p: write_array(self._group, f"{where}/{p}", v) for p, v in arrays.items()}
+        self._describe(where, {"forms": forms})
 
     def write_window(
         self, number: int, round_number: int, lines: LineGrid, squares: Floats

@@ -11,12 +11,15 @@ lines nearer to the spectra, also between the nodes, but the remainder would be 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from numpy.typing import NDArray
 
 from ..lines.render import Layout, optical_depth, transmitted
 from ..recipe import Composition
@@ -97,6 +100,75 @@ class PcaResidual:
     pixels: Array
     scale: Array
 
+    @property
+    def windows(self) -> tuple[PcaResidual, ...]:
+        """The residual itself, which has one window."""
+        return (self,)
+
+    @property
+    def size(self) -> int:
+        """Number of pixels."""
+        return self.scale.shape[0]
+
+    def at(self, weights: Array) -> Array:
+        """Return the correction of `opacity_root` (..., P) at weights of the nodes (..., box)."""
+        return ((weights @ self.nodes) @ self.pixels) * self.scale
+
+    def take(self, pixels: slice) -> PcaResidual:
+        """Return the residual of these pixels."""
+        return PcaResidual(self.nodes, self.pixels[:, pixels], self.scale[pixels])
+
+    def of_nodes(self, which: NDArray[np.int64]) -> PcaResidual:
+        """Return the residual without the other nodes of the box."""
+        return PcaResidual(self.nodes[which], self.pixels, self.scale)
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=("windows",), meta_fields=())
+@dataclass(frozen=True)
+class WindowedResidual:
+    """A residual with principal components of its own in each window of wavelength.
+
+    Attributes
+    ----------
+    windows : tuple of PcaResidual
+        In order of wavelength; windows touch.
+    """
+
+    windows: tuple[PcaResidual, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of pixels."""
+        return sum(window.size for window in self.windows)
+
+    def at(self, weights: Array) -> Array:
+        """Return the correction of `opacity_root` (..., P) at weights of the nodes (..., box)."""
+        return jnp.concatenate([window.at(weights) for window in self.windows], axis=-1)
+
+    def take(self, pixels: slice) -> Residual:
+        """Return the residual of these pixels, of which there are some."""
+        first, last, _ = pixels.indices(self.size)
+        found, start = [], 0
+        for window in self.windows:
+            low, high = max(first - start, 0), min(last - start, window.size)
+            if low < high:
+                found.append(window.take(slice(low, high)))
+            start += window.size
+        return joined_residual(found)
+
+    def of_nodes(self, which: NDArray[np.int64]) -> Residual:
+        """Return the residual without the other nodes of the box."""
+        return WindowedResidual(tuple(window.of_nodes(which) for window in self.windows))
+
+
+Residual = PcaResidual | WindowedResidual
+
+
+def joined_residual(parts: Sequence[Residual]) -> Residual:
+    """Return one residual of those of sections that touch, in order of wavelength."""
+    windows = [window for part in parts for window in part.windows]
+    return windows[0] if len(windows) == 1 else WindowedResidual(tuple(windows))
+
 
 @partial(
     jax.tree_util.register_dataclass,
@@ -125,7 +197,7 @@ class ForwardModel:
         The functions that lines follow, at the nodes of the box.
     base, area, shape, root : (C, 4), (K, C), (W, C, 3), int
         Lines, as in `LineGrid`.
-    residual : PcaResidual or None
+    residual : PcaResidual, WindowedResidual or None
         Correction of the flux.
     layout : Layout
         Of the lines on the pixels.
@@ -143,7 +215,7 @@ class ForwardModel:
     base: Array
     area: Array
     shape: Array
-    residual: PcaResidual | None
+    residual: Residual | None
     layout: Layout
     to_log: Array
     to_log_whole: Array
@@ -191,8 +263,7 @@ def add_residual(forward: ForwardModel, flux: Array, weights: Array) -> Array:
     residual = forward.residual
     if residual is None:
         return flux
-    correction = ((weights @ residual.nodes) @ residual.pixels) * residual.scale
-    return flux_of_opacity_root(opacity_root(flux) + correction)
+    return flux_of_opacity_root(opacity_root(flux) + residual.at(weights))
 
 
 def evaluate(forward: ForwardModel, labels: Array, *, residual: bool = True) -> Array:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from numpy.typing import NDArray
+
+from .model_windows import pixel_bounds, windows_of
 
 if TYPE_CHECKING:
     from .model import Model
@@ -30,20 +33,51 @@ _KNOWN: WeakKeyDictionary[Model, str] = WeakKeyDictionary()
 
 
 def _checksum(model: Model) -> str:
-    total = hashlib.sha256(model.recipe.to_json().encode())
+    if model.stored is not None:
+        return model.stored.checksum
+    if pixel_bounds(model).size > 2:
+        return checksum_of(model, map(window_checksum, windows_of(model)))
+    return _digest(model, [_whole_wavelength(model), model.reference, *_content(model)])
+
+
+def checksum_of(model: Model, windows: Iterable[str]) -> str:
+    """Return the checksum of a model from those of its windows."""
+    header = _digest(model, [_whole_wavelength(model), model.reference])
+    return hashlib.sha256("".join([header, *windows]).encode()).hexdigest()
+
+
+def window_checksum(window: Model) -> str:
+    """Return the checksum of the lines and the residual of a window."""
+    total = hashlib.sha256()
+    _add(total, _content(window))
+    return total.hexdigest()
+
+
+def _whole_wavelength(model: Model) -> NDArray[np.int64]:
+    return np.round(model.wavelength / _WAVELENGTH_STEP).astype(np.int64)
+
+
+def _content(model: Model) -> list[Any]:
     lines, residual = model.line_grid, model.residual
-    wavelength = np.round(model.wavelength / _WAVELENGTH_STEP).astype(np.int64)
-    arrays = [wavelength, model.reference, lines.base, lines.area, lines.shape]
-    if residual is not None:
-        arrays += [residual.nodes, residual.pixels, residual.scale]
-    for name, axis in model.axes.items():
+    arrays: list[Any] = [lines.base, lines.area, lines.shape]
+    for window in () if residual is None else residual.windows:
+        arrays += [window.nodes, window.pixels, window.scale]
+    return arrays
+
+
+def _digest(model: Model, arrays: list[Any]) -> str:
+    total = hashlib.sha256(model.recipe.to_json().encode())
+    for name in model.axes:
         total.update(name.encode())
-        arrays.append(axis)
+    _add(total, [*arrays, *model.axes.values()])
+    return total.hexdigest()
+
+
+def _add(total: Any, arrays: Iterable[Any]) -> None:
     for values in arrays:
         plain = np.ascontiguousarray(np.asarray(values)) + 0  # no negative zeros
         total.update(f"{plain.shape}".encode())
         total.update(plain.astype(plain.dtype.newbyteorder("<")).tobytes())
-    return total.hexdigest()
 
 
 def library_name(model: Model) -> str:

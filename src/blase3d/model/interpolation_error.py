@@ -56,6 +56,12 @@ def make_error_modes(model: Model, shares: dict[str, float]) -> NDArray[np.float
     shares : dict
         Of each label, from `error_shares`; a label without one adds no error.
     """
+    draws = error_draws(model, shares)
+    return modes_of(draws, strongest_modes(draws @ draws.T))
+
+
+def error_draws(model: Model, shares: dict[str, float]) -> NDArray[np.float32]:
+    """Return draws (D, P) of the error between the nodes, whose products are its covariance."""
     lowered = {
         name: replace(
             model.forward,
@@ -75,9 +81,19 @@ def make_error_modes(model: Model, shares: dict[str, float]) -> NDArray[np.float
             shares[name] * (best - np.asarray(_evaluate(other, labels)))
             for name, other in lowered.items()
         ]
-    errors = np.stack(draws) / np.sqrt(len(cells))
-    _, vectors = np.linalg.eigh(errors @ errors.T)
-    return (vectors[:, -_MODES:].T @ errors).astype(np.float32)
+    return np.asarray(np.stack(draws) / np.sqrt(len(cells)))
+
+
+def strongest_modes(products: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return the strongest eigenvectors (D, K) of the products of draws (D, D)."""
+    if not products.size:
+        return np.empty((0, 0), np.float32)
+    return np.linalg.eigh(products)[1][:, -_MODES:]
+
+
+def modes_of(draws: NDArray[np.floating], vectors: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return the modes (K, P) of draws (D, P)."""
+    return (vectors.T @ draws).astype(np.float32)
 
 
 _evaluate = jax.jit(evaluate)

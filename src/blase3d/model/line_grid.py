@@ -20,7 +20,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from ..lines.lines import DEFAULT_PROFILE, fwhm
+from ..lines.lines import DEFAULT_PROFILE, NO_AREA, fwhm
 from ..lines.render import Layout, make_layout, reach
 from ..recipe import Recipe
 
@@ -83,6 +83,18 @@ class LineGrid:
     def smoothed(self, count: int) -> LineGrid:
         """Return the lines as they follow the first `count` functions alone."""
         return replace(self, area=self.area[:count])
+
+    def padded(self, count: int) -> LineGrid:
+        """Return `count` lines, the last of which absorb nothing and are far away."""
+        more = count - len(self)
+        blank = np.tile(np.array([0.0, NO_AREA, 0.0, 0.0], np.float32), (more, 1))
+        return replace(
+            self,
+            reference=np.append(self.reference, np.full(more, 1e9)),
+            base=np.concatenate([self.base, blank]),
+            area=np.pad(self.area, ((0, 0), (0, more))),
+            shape=np.pad(self.shape, ((0, 0), (0, more), (0, 0))),
+        )
 
     def take(self, which: NDArray[np.int64] | NDArray[np.bool_]) -> LineGrid:
         """The lines of these indices (or of this mask), in that order."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from operator import is_
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import jax
@@ -27,14 +27,15 @@ from ..runtime.precision import in_float32
 from ..runtime.units import SPEED_OF_LIGHT
 from ..runtime.with_units import in_parameter_unit, in_unit
 from ..spectra.broaden import Pixels, log_grid, pixel_widths, pixels_of
-from .evaluate import ForwardModel, PcaResidual, evaluate, line_params
+from .evaluate import ForwardModel, Residual, evaluate, line_params
 from .grid_basis import functions_with_residual, grid_basis
 from .identity import library_name
 from .instrument import Broadening, observe
 from .interpolation import make_interpolation
 from .line_calibration import LineCalibration
-from .line_grid import LineGrid, largest_reach, line_grid_layout
+from .line_grid import LineGrid, line_grid_layout
 from .mismatch import Mismatch
+from .model_windows import StoredWindows, cut_pixels, whole
 
 _SAME_PIXEL = 1e-6
 """Largest difference (Å) of wavelengths of the same pixel."""
@@ -47,6 +48,8 @@ _COARSEST = 32_768
 _FASTEST, _BROADEST = 1000.0, 600.0
 """Velocities (km/s) by which a range is extended: for a radial velocity that is not known yet, and
 for broadening."""
+_READ = ("line_grid", "residual", "error_modes", "calibration")
+"""Fields of a model that its windows have."""
 
 
 def _renamed(old: str, new: str) -> property:
@@ -80,7 +83,7 @@ class Model:
         The settings it was made with.
     meta : dict
         Library with its citation, versions, units, nodes.
-    residual : PcaResidual or None
+    residual : PcaResidual, WindowedResidual or None
         Correction of the flux by what the lines leave at the nodes.
     error_modes : (K, P) float32
         Expected error between the nodes: its covariance over pixels is the sum of the outer
@@ -99,11 +102,44 @@ class Model:
     line_grid: LineGrid
     recipe: Recipe
     meta: Mapping[str, Any] = field(default_factory=dict)
-    residual: PcaResidual | None = None
+    residual: Residual | None = field(default_factory=lambda: None)
     error_modes: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
     cross_derivatives: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
     data_basis: NDArray[np.floating] | None = None
-    calibration: LineCalibration | None = None
+    calibration: LineCalibration | None = field(default_factory=lambda: None)
+
+    @classmethod
+    def of_windows(cls, frame: Mapping[str, Any], stored: StoredWindows) -> Model:
+        """Return a model whose lines, residual and error modes are read when they are needed.
+
+        A cut, such as `part` and `flux` at given wavelengths make, reads its windows alone.
+
+        Parameters
+        ----------
+        frame : dict
+            All other fields of a model, by name.
+        stored : StoredWindows
+            The windows on disk.
+        """
+        model = object.__new__(cls)
+        vars(model).update(frame, _stored=stored)
+        return model
+
+    @property
+    def stored(self) -> StoredWindows | None:
+        """The windows on disk, if they are read when they are needed."""
+        return vars(self).get("_stored")
+
+    if not TYPE_CHECKING:  # names of attributes are still checked
+
+        def __getattr__(self, name):
+            """Read all windows when one of their fields is first needed."""
+            stored = vars(self).get("_stored")
+            if stored is None or name not in _READ:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            model = whole(self, stored)
+            vars(self).update({field: getattr(model, field) for field in _READ})
+            return vars(self)[name]
 
     def __repr__(self) -> str:
         axes = (f"{name} {low:g} to {high:g}" for name, (low, high) in self.bounds.items())
@@ -133,7 +169,7 @@ class Model:
     @property
     def reference(self) -> NDArray[np.float64]:
         """Wavelengths that name the lines (Å, vacuum), (C,)."""
-        return self.line_grid.reference
+        return self.line_grid.reference if self.stored is None else self.stored.reference
 
     @cached_property
     def basis(self) -> NDArray[np.float64]:
@@ -324,7 +360,7 @@ class Model:
             halved as long as a half has the range; the halves of a level overlap by half of
             their length, so that every range half as long lies in one.
         """
-        if "line_grid" not in vars(self):  # an argument of a compiled function
+        if "meta" not in vars(self):  # an argument of a compiled function
             return self
         margin, size = 1.0 + velocity / SPEED_OF_LIGHT, self.wavelength.size
         first = max(int(np.searchsorted(self.wavelength, low / margin)) - _SPARE, 0)
@@ -335,7 +371,7 @@ class Model:
         cuts = _CUTS.setdefault(self, {})
         if span not in cuts:
             with jax.ensure_compile_time_eval():  # its arrays stay, also if this is being traced
-                cuts[span] = _cut(self, slice(*span))
+                cuts[span] = cut_pixels(self, slice(*span))
         return cuts[span]
 
     def broadening(
@@ -487,26 +523,6 @@ def _fastest(rv: ArrayLike | None) -> float:
     if rv is None:
         return 0.0
     return _FASTEST if isinstance(rv, jax.core.Tracer) else float(np.max(np.abs(rv)))
-
-
-def _cut(model: Model, pixels: slice) -> Model:
-    """The model on some of its pixels, with the lines that reach them."""
-    lines, wavelength = model.line_grid, model.wavelength[pixels]
-    far = largest_reach(lines, model.basis, model.recipe)
-    reaching = (lines.reference + far > wavelength[0]) & (lines.reference - far < wavelength[-1])
-    residual = model.residual
-    if residual is not None:
-        residual = replace(
-            residual, pixels=residual.pixels[:, pixels], scale=residual.scale[pixels]
-        )
-    return replace(
-        model,
-        wavelength=wavelength,
-        line_grid=lines.take(reaching),
-        residual=residual,
-        error_modes=model.error_modes[:, pixels],
-        calibration=None if model.calibration is None else model.calibration.take(reaching),
-    )
 
 
 @dataclass(frozen=True, eq=False)

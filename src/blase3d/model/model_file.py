@@ -1,5 +1,12 @@
 """Models on disk: one zip file of a Zarr group, as small as its accuracy allows.
 
+    MODEL           attributes: format, recipe, axes, range, meta
+    ├── wavelength, reference, own_functions, rates_0, mismatch_ends, ...
+    ├── base, area, shape, error_modes, residual_nodes, calibration_changes, ...
+    ├── window_0/   instead, of a model of several windows: the arrays of the line above
+    └── windows/    then, attributes: the checksum of the model; of each window the first pixel and
+                    line, and the ends of the wings of its lines
+
 Coefficients of joint recipes and the residual are whole numbers times a step. Their signs are
 folded in (0, −1, 1, −2 ... become 0, 1, 2, 3 ...), so that small numbers have empty upper bytes,
 which cost nothing once they are shuffled together and compressed.
@@ -8,8 +15,9 @@ which cost nothing once they are shuffled together and compressed.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,27 +28,35 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ArchiveError
 from ..recipe import GROUPED, JointFit, Recipe, recipe_from_json
-from ..runtime.arrays import DEFAULT_FLOATING_POINT
+from ..runtime.arrays import DEFAULT_FLOATING_POINT, Floats, Integers
 from ..runtime.files import replacing
 from ..runtime.zarr_groups import Format, read_array, write_array
 from ..spectra.spectrum import check_wavelength
 from .evaluate import PcaResidual
 from .grid_basis import DATA_STEP
+from .identity import checksum_of, window_checksum
 from .installed import model_path
 from .line_calibration import LineCalibration
 from .line_grid import LineGrid, steps
 from .mismatch import Mismatch
 from .model import Model
+from .model_windows import StoredWindows, line_bounds, line_ends, pixel_bounds, windows_of
 from .residual import node_steps, scale_number, scale_of
 
-FORMAT = Format("blase3d-model", 3, GROUPED, "blase3d build")
-"""Version 3 has no cross derivatives, versions before 5 have no data-driven basis functions."""
+FORMAT = Format("blase3d-model", 3, 7, "blase3d build")
+"""Version 3 has no cross derivatives, versions before 5 have no data-driven basis functions, those
+before 7 one window."""
 _WAVELENGTH_STEP = 1e-7
 """Å: unit of the second differences in which wavelengths are stored."""
-_ERROR_STEP = 1e-5
+ERROR_STEP = 1e-5
 """Step of the error modes, in units of the continuum."""
 _MISMATCH_STEP = 1e-4
 """Step of the mismatch with stars, as a standard deviation in units of the continuum."""
+_CALIBRATION = ("changes", "sigma", "stars")
+"""Fields of a calibration that are arrays over the lines."""
+_NO_MODES = np.empty((0, 0), np.float32)
+OpenWindow = Callable[[int], AbstractContextManager[zarr.Group]]
+"""Opens the group of a window by its number."""
 
 
 @DEFAULT_FLOATING_POINT
@@ -56,12 +72,29 @@ def save_model(model: Model, path: str | Path) -> None:
         replacing(Path(path)) as partial_path,
         zarr.storage.ZipStore(partial_path, mode="w") as store,
     ):
-        _write(zarr.create_group(store, attributes=_attributes(model)), model)
+        group = zarr.create_group(store, attributes=_attributes(model))
+        _write_arrays(group, _frame_arrays(model))
+        if pixel_bounds(model).size == 2:
+            _write_arrays(group, window_arrays(model))
+            return
+        checksums = []
+        for k, window in enumerate(windows_of(model)):
+            _write_arrays(group.create_group(f"window_{k}"), window_arrays(window))
+            checksums.append(window_checksum(window))
+        index = window_index(model, pixel_bounds(model), checksums)
+        group.create_group("windows", attributes=index)
+
+
+def _write_arrays(group: zarr.Group, arrays: Mapping[str, NDArray[Any]]) -> None:
+    for name, values in arrays.items():
+        write_array(group, name, values)
 
 
 def _attributes(model: Model) -> dict[str, Any]:
+    several = pixel_bounds(model).size > 2
     return {
         **FORMAT.attributes,
+        "version": FORMAT.latest if several else GROUPED,
         "recipe": model.recipe.to_json(),
         "axes": {name: axis.tolist() for name, axis in model.axes.items()},
         "wavelength": np.round(model.wavelength[:2] / _WAVELENGTH_STEP).astype(int).tolist(),
@@ -72,37 +105,54 @@ def _attributes(model: Model) -> dict[str, Any]:
     }
 
 
-def _write(group: zarr.Group, model: Model) -> None:
+def window_index(model: Model, pixels: Integers, checksums: Iterable[str]) -> dict[str, Any]:
+    """Return what is stored of the windows of a model, of these bounds in pixels and checksums."""
+    lines = line_bounds(model.reference, model.wavelength, pixels)
+    ends = line_ends(model, lines) if model.stored is None else model.stored.ends
+    return {
+        "checksum": checksum_of(model, checksums),
+        "pixels": pixels.tolist(),
+        "lines": lines.tolist(),
+        "ends": ends.tolist(),
+    }
+
+
+def _frame_arrays(model: Model) -> dict[str, NDArray[Any]]:
+    """Return the arrays that all windows share, as they are stored."""
     whole = np.round(model.wavelength / _WAVELENGTH_STEP).astype(np.int64)
-    write_array(group, "wavelength", _folded(np.diff(whole, 2)))
-    write_array(group, "reference", model.reference)
-    lines, residual = model.line_grid, model.residual
-    base = lines.base
-    if model.calibration is not None:
-        base = base - model.calibration.base  # so that it can be left out on reading
-        write_array(group, "calibration_changes", model.calibration.changes)
-        write_array(group, "calibration_sigma", model.calibration.sigma)
-        write_array(group, "calibration_stars", model.calibration.stars)
-        if (mismatch := model.calibration.mismatch) is not None:
-            write_array(group, "mismatch_ends", mismatch.ends)
-            deviation = _coded(np.sqrt(mismatch.variance), _MISMATCH_STEP)
-            write_array(group, "mismatch_deviation", deviation)
-    write_array(group, "base", np.asarray(base, np.float32))
-    for name, step in _steps(model.recipe, base).items():
-        values = np.asarray(getattr(lines, name), np.float32)
-        write_array(group, name, values if step is None else _coded(values, step))
-    write_array(group, "error_modes", _coded(model.error_modes, _ERROR_STEP))
+    arrays = {"wavelength": _folded(np.diff(whole, 2)), "reference": model.reference}
     for label, coefficients in model.cross_derivatives.items():
-        values = np.asarray(coefficients, np.float32)
-        write_array(group, _cross_derivatives_name(model.axes, label), values)
+        name = _cross_derivatives_name(model.axes, label)
+        arrays[name] = np.asarray(coefficients, np.float32)
     if model.data_basis is not None and model.data_basis.size:
-        write_array(group, "own_functions", _coded(model.data_basis, DATA_STEP))
+        arrays["own_functions"] = coded(model.data_basis, DATA_STEP)
+    return arrays
+
+
+def window_arrays(window: Model) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a window, or of a model that has one, as they are stored."""
+    lines, residual, known = window.line_grid, window.residual, window.calibration
+    base, arrays = lines.base, {}
+    if known is not None:
+        base = base - known.base  # so that it can be left out on reading
+        arrays = {f"calibration_{name}": getattr(known, name) for name in _CALIBRATION}
+        if (mismatch := known.mismatch) is not None:
+            arrays["mismatch_ends"] = np.asarray(mismatch.ends)
+            deviation = coded(np.sqrt(mismatch.variance), _MISMATCH_STEP)
+            arrays["mismatch_deviation"] = deviation
+    arrays["base"] = np.asarray(base, np.float32)
+    for name, step in _steps(window.recipe, base).items():
+        values = np.asarray(getattr(lines, name), np.float32)
+        arrays[name] = values if step is None else coded(values, step)
+    arrays["error_modes"] = coded(window.error_modes, ERROR_STEP)
     if residual is not None:
-        pixels = np.asarray(residual.pixels)
-        nodes = _coded(np.asarray(residual.nodes), node_steps(pixels))
-        write_array(group, "residual_nodes", nodes)
-        write_array(group, "residual_pixels", _coded(pixels, 1.0))
-        write_array(group, "residual_scale", _folded(scale_number(np.asarray(residual.scale))))
+        (components,) = residual.windows
+        pixels = np.asarray(components.pixels)
+        nodes = coded(np.asarray(components.nodes), node_steps(pixels))
+        scale = _folded(scale_number(np.asarray(components.scale)))
+        arrays |= {"residual_nodes": nodes, "residual_pixels": coded(pixels, 1.0)}
+        arrays["residual_scale"] = scale
+    return arrays
 
 
 def _cross_derivatives_name(axes: Mapping[str, Any], label: str) -> str:
@@ -117,7 +167,8 @@ def _steps(recipe: Recipe, base: NDArray[np.float32]) -> dict[str, ArrayLike | N
     return {"area": area, "shape": shape}
 
 
-def _coded(values: NDArray[np.floating], step: ArrayLike) -> NDArray[np.unsignedinteger]:
+def coded(values: NDArray[np.floating], step: ArrayLike) -> NDArray[np.unsignedinteger]:
+    """Return values as whole numbers of steps, with their signs folded in."""
     return _folded(np.round(values / np.asarray(step, np.float64)).astype(np.int64))
 
 
@@ -133,7 +184,8 @@ def _unfolded(folded: NDArray[np.unsignedinteger]) -> NDArray[np.int64]:
     return np.where(wide % 2 == 1, -(wide + 1) // 2, wide // 2)
 
 
-def _decoded(folded: NDArray[np.unsignedinteger], step: ArrayLike) -> NDArray[np.float32]:
+def decoded(folded: NDArray[np.unsignedinteger], step: ArrayLike) -> NDArray[np.float32]:
+    """Return the values of `coded`."""
     return (_unfolded(folded) * np.asarray(step, np.float64)).astype(np.float32)
 
 
@@ -154,8 +206,9 @@ def load_model(path: str | Path, *, calibrated: bool = True) -> Model:
     >>> b3.load_model("model.zip").bounds["teff"]
     (5000.0, 6000.0)
     """
-    with _opened(model_path(path)) as group:
-        model = _read(group, dict(group.attrs))
+    file = model_path(path)
+    with _opened(file) as group:
+        model = _read(group, file)
     return model if calibrated else model.uncalibrated()
 
 
@@ -175,52 +228,135 @@ def _opened(path: Path) -> Iterator[zarr.Group]:
         group.store.close()
 
 
-def _read(group: zarr.Group, attributes: dict[str, Any]) -> Model:
-    recipe = recipe_from_json(attributes["recipe"], attributes["version"])
-    axes = {name: np.asarray(axis) for name, axis in attributes["axes"].items()}
-    arrays = {name: read_array(group, name) for name in ("reference", "base")}
-    for name, step in _steps(recipe, arrays["base"]).items():
-        values = read_array(group, name)
-        arrays[name] = values if step is None else _decoded(values, step)
-    residual = _read_residual(group) if "residual_nodes" in group else None
-    if residual is None and recipe.residual is not None:
-        raise ValueError("the residual is missing")
+def _read(group: zarr.Group, path: Path) -> Model:
+    frame = _read_frame(group)
+    _check_axes(frame["axes"])
+    if "windows" in group:
+        index = dict(group["windows"].attrs)
+        open_window = partial(_open_window, path, str(index["checksum"]))
+        return model_of_windows(frame, read_array(group, "reference"), index, open_window)
+    model = _read_window(group, frame, frame["wavelength"], read_array(group, "reference"))
+    model.forward  # noqa: B018  raises where numbers are absurd
+    return model
+
+
+def model_of_windows(
+    frame: dict[str, Any], reference: Floats, index: Mapping[str, Any], open_window: OpenWindow
+) -> Model:
+    """Return a model whose windows are read when they are needed.
+
+    Parameters
+    ----------
+    frame : dict
+        The fields of a model that its windows share.
+    reference : (C,)
+        Wavelengths that name the lines, Å.
+    index : dict
+        As from `window_index`.
+    open_window : callable
+        A context with the group of a window, by its number.
+    """
+    pixels, lines = (np.asarray(index[name], np.int64) for name in ("pixels", "lines"))
+    ends = np.asarray(index["ends"], np.float64)
+    for bounds, count in ((pixels, frame["wavelength"].size), (lines, reference.size)):
+        if not (bounds[0] == 0 and bounds[-1] == count and (np.diff(bounds) >= 0).all()):
+            raise ValueError("the windows do not have all pixels and lines")
+    if ends.shape != (pixels.size - 1, 2) or lines.size != pixels.size:
+        raise ValueError("the windows have no ends")
+    read = partial(_read_stored, frame, reference, pixels, lines, open_window)
+    stored = StoredWindows(pixels, lines, ends, reference, str(index["checksum"]), read)
+    return Model.of_windows(frame, stored)
+
+
+@contextmanager
+def _open_window(path: Path, checksum: str, number: int) -> Iterator[zarr.Group]:
+    """The group of a window in a file, which must still have this model."""
+    with _opened(path) as group:
+        index = group.get("windows")
+        if index is None or index.attrs["checksum"] != checksum:
+            raise ArchiveError(f"{path} has been replaced since it was opened; load it again.")
+        yield group[f"window_{number}"]  # type: ignore[misc]
+
+
+@DEFAULT_FLOATING_POINT
+def _read_stored(
+    frame: dict[str, Any],
+    reference: Floats,
+    pixels: Integers,
+    lines: Integers,
+    open_window: OpenWindow,
+    number: int,
+    core: bool,
+) -> Model:
+    """Return a window, or without `core` its lines alone, as `StoredWindows.read`."""
+    wavelength = frame["wavelength"][slice(*pixels[number : number + 2])]
+    with open_window(number) as group:
+        named = reference[slice(*lines[number : number + 2])]
+        return _read_window(group, frame, wavelength, named, core=core)
+
+
+def _read_frame(group: zarr.Group) -> dict[str, Any]:
+    """Return the fields of a model that its windows share."""
+    attributes: dict[str, Any] = dict(group.attrs)
     wavelength = _wavelengths(attributes["wavelength"], read_array(group, "wavelength"))
     check_wavelength(wavelength, ArchiveError)
-    root = recipe.fit.area_root if isinstance(recipe.fit, JointFit) else 0
+    axes = {name: np.asarray(axis) for name, axis in attributes["axes"].items()}
     data_basis = None
     if "own_functions" in group:
-        data_basis = _decoded(read_array(group, "own_functions"), DATA_STEP)
+        data_basis = decoded(read_array(group, "own_functions"), DATA_STEP)
+    return {
+        "wavelength": wavelength,
+        "axes": axes,
+        "recipe": recipe_from_json(attributes["recipe"], attributes["version"]),
+        "meta": attributes["meta"],
+        "cross_derivatives": _read_cross_derivatives(group, axes),
+        "data_basis": data_basis,
+    }
+
+
+def _read_window(
+    group: zarr.Group,
+    frame: dict[str, Any],
+    wavelength: Floats,
+    reference: Floats,
+    *,
+    core: bool = True,
+) -> Model:
+    """Return the model of the pixels and lines in a group; without `core`, of its lines alone."""
+    recipe: Recipe = frame["recipe"]
+    arrays = {"reference": reference, "base": read_array(group, "base")}
+    for name, step in _steps(recipe, arrays["base"]).items():
+        values = read_array(group, name)
+        arrays[name] = values if step is None else decoded(values, step)
+    root = recipe.fit.area_root if isinstance(recipe.fit, JointFit) else 0
     calibration = _read_calibration(group)
     if calibration is not None:
         if calibration.base.shape != arrays["base"].shape:
             raise ValueError("the calibration is of another number of lines")
         arrays["base"] = arrays["base"] + calibration.base
+    residual = None
+    if core and "residual_nodes" in group:
+        residual = _read_residual(group)
+    elif core and recipe.residual is not None:
+        raise ValueError("the residual is missing")
     model = Model(
-        wavelength,
-        axes,
-        LineGrid(**arrays, root=root, profile=recipe.profile),
-        recipe,
-        attributes["meta"],
-        residual,
-        _decoded(read_array(group, "error_modes"), _ERROR_STEP),
-        _read_cross_derivatives(group, axes),
-        data_basis,
-        calibration,
+        **{**frame, "wavelength": wavelength},
+        line_grid=LineGrid(**arrays, root=root, profile=recipe.profile),
+        residual=residual,
+        error_modes=decoded(read_array(group, "error_modes"), ERROR_STEP) if core else _NO_MODES,
+        calibration=calibration,
     )
     _check(model)
-    model.forward  # noqa: B018  raises where numbers are absurd
     return model
 
 
 def _read_calibration(group: zarr.Group) -> LineCalibration | None:
     if "calibration_changes" not in group:
         return None
-    names = ("changes", "sigma", "stars")
-    changes, sigma, stars = (read_array(group, f"calibration_{name}") for name in names)
+    changes, sigma, stars = (read_array(group, f"calibration_{name}") for name in _CALIBRATION)
     mismatch = None
     if "mismatch_ends" in group:
-        deviation = _decoded(read_array(group, "mismatch_deviation"), _MISMATCH_STEP)
+        deviation = decoded(read_array(group, "mismatch_deviation"), _MISMATCH_STEP)
         mismatch = Mismatch(read_array(group, "mismatch_ends"), deviation**2)
     return LineCalibration(changes, sigma, stars, mismatch)
 
@@ -238,14 +374,17 @@ def _read_cross_derivatives(
     return {label: read_array(group, name) for label, name in names.items() if name in group}
 
 
-def _check(model: Model) -> None:
-    """Raise ValueError unless the arrays of a model have matching shapes and finite values."""
-    axes, lines, residual = model.axes, model.line_grid, model.residual
+def _check_axes(axes: Mapping[str, Floats]) -> None:
     for name, axis in axes.items():
         if not (axis.ndim == 1 and axis.size and np.isfinite(axis).all()):
             raise ValueError(f"the values of {name} are no numbers")
         if not (np.diff(axis) > 0).all():
             raise ValueError(f"the values of {name} do not increase")
+
+
+def _check(model: Model) -> None:
+    """Raise ValueError unless the arrays of a model have matching shapes and finite values."""
+    axes, lines, residual = model.axes, model.line_grid, model.residual
     pixels, count = model.wavelength.size, lines.reference.size
     box = math.prod(axis.size for axis in axes.values())
     if max(len(lines.area), len(lines.shape)) > box:
@@ -268,10 +407,10 @@ def _check(model: Model) -> None:
         expected.append((coefficients, (*others, len(others))))
     if model.data_basis is not None:
         expected.append((model.data_basis, (box, model.data_basis.shape[-1])))
-    if residual is not None:
-        rank = len(residual.pixels)
+    for part in () if residual is None else residual.windows:
+        rank = len(part.pixels)
         shapes = [(box, rank), (rank, pixels), (pixels,)]
-        expected += zip((residual.nodes, residual.pixels, residual.scale), shapes, strict=True)
+        expected += zip((part.nodes, part.pixels, part.scale), shapes, strict=True)
     for values, shape in expected:
         if np.shape(values) != shape:
             raise ValueError(f"an array has the shape {np.shape(values)} instead of {shape}")
@@ -286,7 +425,7 @@ def _wavelengths(first: list[int], bends: NDArray[np.unsignedinteger]) -> NDArra
 
 
 def _read_residual(group: zarr.Group) -> PcaResidual:
-    pixels = _decoded(read_array(group, "residual_pixels"), 1.0)
-    nodes = _decoded(read_array(group, "residual_nodes"), node_steps(pixels))
+    pixels = decoded(read_array(group, "residual_pixels"), 1.0)
+    nodes = decoded(read_array(group, "residual_nodes"), node_steps(pixels))
     scale = scale_of(_unfolded(read_array(group, "residual_scale")))
     return PcaResidual(jnp.asarray(nodes), jnp.asarray(pixels), jnp.asarray(scale))

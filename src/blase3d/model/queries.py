@@ -183,6 +183,6 @@ def without_node(model: Model, name: str, value: float) -> Model:
             forward,
             interpolation=make_interpolation(axes, model.recipe.interpolation, cross),
             basis=forward.basis[kept],
-            residual=None if residual is None else replace(residual, nodes=residual.nodes[kept]),
+            residual=None if residual is None else residual.of_nodes(kept),
         )
     )

@@ -62,7 +62,7 @@ def make_residual(
     found: list[tuple[float, PcaResidual]] = []
     for _ in range(_TRIALS):
         residual = _coded_components(remainder, weight, goal)
-        errors = np.maximum(_errors(lines, flux, residual), 1e-9)
+        errors = np.maximum(residual_errors(lines, flux, residual), 1e-9)
         worst = float(errors.max())
         found.append((worst, residual))
         if len(found) > _BALANCING and _TIGHT * allowed <= worst <= allowed:
@@ -158,10 +158,10 @@ def _whole_steps(nodes: NDArray[np.floating], steps: NDArray[np.float64]) -> NDA
     return (np.round(nodes / steps) * steps).astype(np.float32)
 
 
-def _errors(
+def residual_errors(
     lines: NDArray[np.float32], flux: NDArray[np.float32], residual: PcaResidual
 ) -> NDArray[np.float64]:
-    """rms error of lines and residual at every node, (N,)."""
+    """Return the rms error of lines and residual (N, R) at every node, (N,)."""
     errors = np.empty(len(flux))
     for first in range(0, len(flux), _AT_ONCE):
         chunk = slice(first, first + _AT_ONCE)

@@ -1,0 +1,306 @@
+"""The windows of a model: residual, and draws of the error between the nodes.
+
+A window needs the spectra of its own pixels, and the lines that reach them. Windows are independent
+of each other, and stay in the archive, so that an interrupted build continues. The error modes
+follow from the draws of all windows, since errors are correlated over all wavelengths.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import zarr
+from jax import Array
+from numpy.typing import NDArray
+
+from ..errors import ArchiveError, InputError
+from ..lines.render import Layout, optical_depth, round_up, transmitted
+from ..model.evaluate import Residual
+from ..model.grid_basis import functions_with_residual
+from ..model.identity import checksum_of, window_checksum
+from ..model.interpolation import box_number, coordinates, fill_holes
+from ..model.interpolation_error import error_draws, modes_of, strongest_modes
+from ..model.line_grid import largest_reach, line_grid_layout
+from ..model.model import Model
+from ..model.model_file import (
+    ERROR_STEP,
+    coded,
+    decoded,
+    model_of_windows,
+    window_arrays,
+    window_index,
+)
+from ..model.model_windows import cut_pixels, line_bounds
+from ..model.residual import make_residual, residual_errors
+from ..recipe import Composition
+from ..runtime.arrays import Floats, Integers
+from ..runtime.executor import from_here, run
+from ..runtime.progress import Progress, silent
+from ..runtime.zarr_groups import read_array, write_array
+from .archive import Archive
+
+_METHOD = 1
+"""Number of the method: windows that were built by another one are built again."""
+
+
+@dataclass(frozen=True, eq=False)
+class BuildNodes:
+    """The N nodes that were cloned.
+
+    Attributes
+    ----------
+    axes : dict
+        Values of each label.
+    index : (N,)
+        In the archive.
+    labels : (N, L)
+    box_index : (N, L)
+        Indices on the axes.
+    """
+
+    axes: dict[str, Floats]
+    index: Integers
+    labels: Floats
+    box_index: Integers
+
+    @cached_property
+    def place(self) -> Integers:
+        """Numbers in the box of all combinations of label values, last label fastest, (N,)."""
+        return box_number(self.axes, self.box_index)
+
+    @property
+    def complete(self) -> Floats:
+        """Matrix (box, N) that takes values at the nodes to values in the whole box."""
+        axes = tuple(tuple(axis.tolist()) for axis in coordinates(self.axes))
+        index = self.box_index.astype(np.int64)
+        return _completion(axes, index.shape, index.tobytes())
+
+    def flux(
+        self, archive: Archive, pixels: slice, progress: Progress = silent
+    ) -> NDArray[np.float32]:
+        """Return the spectra at some pixels, (N, P), in units of the continuum."""
+        count = len(range(*pixels.indices(archive.wavelength.size)))
+        flux = np.empty((self.index.size, count), np.float32)
+        for n, i in enumerate(self.index):
+            flux[n] = archive.flux_part(int(i), pixels)
+            progress("read", n + 1, self.index.size)
+        return flux
+
+
+@lru_cache(maxsize=1)
+def _completion(
+    axes: tuple[tuple[float, ...], ...], shape: tuple[int, ...], index: bytes
+) -> Floats:
+    """`fill_holes`, once for all windows of a process."""
+    indices = np.frombuffer(index, np.int64).reshape(shape)
+    return fill_holes([np.array(axis) for axis in axes], indices)
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """Work of one window: the model of its pixels and of the lines that reach them, without a
+    residual, and the spectra (N, P) of the nodes."""
+
+    number: int
+    model: Model
+    nodes: BuildNodes
+    flux: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class _Built:
+    """The residual of a window; the squared misfits of the nodes, summed over its pixels, (2, N),
+    with the residual and without; and draws of the error between the nodes, (D, P)."""
+
+    residual: Residual | None
+    squares: Floats
+    draws: NDArray[np.floating[Any]]
+
+
+def _build(task: _Task, progress: Progress = silent) -> _Built:
+    model, nodes, flux = task.model, task.nodes, task.flux
+    squares = np.array(
+        [
+            [_square(spectrum - wanted)] * 2
+            for spectrum, wanted in zip(
+                _line_spectra(model, nodes.place, "check", progress), flux, strict=True
+            )
+        ]
+    ).T
+    if model.recipe.residual is not None:
+        data_count = 0 if model.data_basis is None else model.data_basis.shape[1]
+        count = functions_with_residual(model.line_grid, model.recipe, data_count)
+        smooth = replace(model, line_grid=model.line_grid.smoothed(count))
+        lines = np.stack(list(_line_spectra(smooth, nodes.place, "residual", progress)))
+        residual = make_residual(lines, flux, nodes.complete, model.recipe.residual.tolerance)
+        errors = residual_errors(lines, flux, residual.of_nodes(nodes.place))
+        squares[0] = errors**2 * flux.shape[1]
+        model = replace(model, residual=residual)
+    progress("error model", 0, 1)
+    draws = error_draws(model, model.meta["error_shares"])
+    progress("error model", 1, 1)
+    return _Built(model.residual, squares, draws)
+
+
+def _square(difference: NDArray[np.float32]) -> float:
+    return float(np.sum(difference.astype(np.float64) ** 2))
+
+
+def _line_spectra(
+    model: Model, place: Integers, stage: str, progress: Progress
+) -> Iterator[NDArray[np.float32]]:
+    """Yield the flux (P,) of the lines alone at nodes of these numbers in the box, (N,)."""
+    lines, basis = model.line_grid, model.basis[place]
+    layout = line_grid_layout(model.wavelength, lines, basis, model.recipe)
+    for n, node in enumerate(basis):
+        params = jnp.asarray(lines.at(node[None])[0])
+        yield np.asarray(_render(params, layout, model.recipe.composition))
+        progress(stage, n + 1, len(basis))
+
+
+@partial(jax.jit, static_argnames="composition")
+def _render(params: Array, layout: Layout, composition: Composition) -> Array:
+    return transmitted(optical_depth(params, layout, composition), composition)
+
+
+def build_at_once(
+    frame: Model, nodes: BuildNodes, flux: NDArray[np.float32], progress: Progress
+) -> Model:
+    """Return the model of few pixels from its lines and the spectra (N, P)."""
+    built = _build(_Task(0, frame, nodes, flux), progress)
+    return replace(
+        frame,
+        meta=_with_errors(frame, built.squares),
+        residual=built.residual,
+        error_modes=modes_of(built.draws, strongest_modes(built.draws @ built.draws.T)),
+    )
+
+
+def _with_errors(frame: Model, squares: Floats) -> dict[str, Any]:
+    """Return the metadata with the rms errors at the nodes, from squares summed as in `_Built`."""
+    rms = np.sqrt(squares / frame.wavelength.size).tolist()
+    return {**frame.meta, "node_rms": rms[0], "node_lines_rms": rms[1]}
+
+
+def build_by_windows(
+    archive: Archive,
+    frame: Model,
+    nodes: BuildNodes,
+    bounds: Integers,
+    executor: Executor | None,
+    progress: Progress,
+) -> Model:
+    """Return the model of many pixels, which reads its windows from the archive.
+
+    `frame` has its lines, `bounds` (W + 1,) are those of the windows, in pixels.
+    """
+    name, total = _name(frame, nodes, bounds), bounds.size - 1
+    done = sum(archive.built(f"{name}/{k}") is not None for k in range(total))
+    progress("windows", done, total)
+    for task, built in run(_build_aside, _tasks(archive, frame, nodes, bounds, name), executor):
+        if isinstance(built, InputError):
+            low, high = task.model.wavelength[[0, -1]]
+            raise ArchiveError(f"the window from {low:.0f} to {high:.0f} Å: {built}")
+        archive.write_built(f"{name}/{task.number}", _stored(frame, bounds, task.number, built))
+        done += 1
+        progress("windows", done, total)
+    return _assembled(archive, frame, bounds, name)
+
+
+def _name(frame: Model, nodes: BuildNodes, bounds: Integers) -> str:
+    """Return a name for what the windows depend on."""
+    data = frame.data_basis
+    parts = [
+        _METHOD,
+        bounds.tolist(),
+        nodes.index.tolist(),
+        checksum_of(frame, [window_checksum(frame)]),
+        None if data is None else data.tolist(),
+        frame.meta["error_shares"],
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+
+
+def _tasks(
+    archive: Archive, frame: Model, nodes: BuildNodes, bounds: Integers, name: str
+) -> Iterator[_Task]:
+    """Yield the windows that have not been built; their lines are as many as those of others, so
+    that windows share compiled code."""
+    reach = largest_reach(frame.line_grid, frame.basis, frame.recipe)
+    bare = replace(frame, meta={"error_shares": frame.meta["error_shares"]})
+    for k in from_here(list(range(bounds.size - 1))):
+        if archive.built(f"{name}/{k}") is not None:
+            continue
+        pixels = slice(*bounds[k : k + 2].tolist())
+        model = cut_pixels(bare, pixels, reach)
+        lines = model.line_grid.padded(round_up(len(model.line_grid)))
+        yield _Task(k, replace(model, line_grid=lines), nodes, nodes.flux(archive, pixels))
+
+
+def _build_aside(task: _Task) -> _Built:
+    """Build a window in any process, without arrays of JAX in the result."""
+    built = _build(task)
+    return replace(built, residual=jax.tree.map(np.asarray, built.residual))
+
+
+def _stored(frame: Model, bounds: Integers, number: int, built: _Built) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a window in the archive: those in a model file, and what remains to be
+    put together."""
+    pixels = slice(*bounds[number : number + 2].tolist())
+    lines = line_bounds(frame.reference, frame.wavelength, bounds)
+    window = replace(
+        frame,
+        wavelength=frame.wavelength[pixels],
+        line_grid=frame.line_grid.take(np.arange(*lines[number : number + 2])),
+        residual=built.residual,
+    )
+    checksum = np.frombuffer(bytes.fromhex(window_checksum(window)), np.uint8)
+    arrays = window_arrays(window)
+    del arrays["error_modes"]  # they follow from all windows
+    draws = coded(built.draws, ERROR_STEP)
+    return {**arrays, "squares": built.squares, "draws": draws, "checksum": checksum}
+
+
+def _assembled(archive: Archive, frame: Model, bounds: Integers, name: str) -> Model:
+    """Return the model of windows that are all in the archive."""
+    groups = [_built_group(archive, f"{name}/{k}") for k in range(bounds.size - 1)]
+    squares = np.sum([read_array(group, "squares") for group in groups], axis=0)
+    checksums = [read_array(group, "checksum").tobytes().hex() for group in groups]
+    vectors = strongest_modes(np.sum([_products(group) for group in groups], axis=0))
+    for group in groups:
+        modes = modes_of(_draws(group), vectors)
+        write_array(group, "error_modes", coded(modes, ERROR_STEP))
+    shared = ("wavelength", "axes", "recipe", "cross_derivatives", "data_basis")
+    fields = {field: getattr(frame, field) for field in shared}
+    return model_of_windows(
+        {**fields, "meta": _with_errors(frame, squares)},
+        frame.reference,
+        window_index(frame, bounds, checksums),
+        partial(archive.open_built, name),
+    )
+
+
+def _built_group(archive: Archive, name: str) -> zarr.Group:
+    group = archive.built(name)
+    if group is None:
+        raise ArchiveError(f"{archive.path} has a damaged window; run blase3d build again.")
+    return group
+
+
+def _products(group: zarr.Group) -> Floats:
+    """Return the products of the draws of a window, (D, D)."""
+    draws = _draws(group).astype(np.float64)
+    return draws @ draws.T
+
+
+def _draws(group: zarr.Group) -> NDArray[np.float32]:
+    return decoded(read_array(group, "draws"), ERROR_STEP)

@@ -1,0 +1,121 @@
+"""Models that are built, stored and read by windows."""
+
+from __future__ import annotations
+
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from toy_models import TINY, small_grid
+
+from blase3d.errors import ArchiveError
+from blase3d.fitting import build_windows
+from blase3d.fitting.archive import Archive
+from blase3d.fitting.build import build
+from blase3d.fitting.clone_grid import clone
+from blase3d.model import model, model_windows
+from blase3d.model.identity import model_checksum
+from blase3d.model.model_file import load_model, save_model
+
+LABELS = {"teff": 5620.0, "logg": 4.4, "feh": -0.1}
+RECIPE = TINY.replace(rounds=0, epochs=2, smooth_functions=4, shape_functions=4, data_functions=2)
+
+
+@pytest.fixture(scope="module")
+def clones(tmp_path_factory):
+    """An archive of 801 pixels."""
+    return clone(small_grid(), tmp_path_factory.mktemp("build") / "clones", RECIPE)
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """Windows of 300 pixels: three of them."""
+    monkeypatch.setattr(model_windows, "WINDOW", 300)
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """Numbers of the windows that are read."""
+    found, read = [], model_windows.StoredWindows.__init__
+
+    def spy(self, *args):
+        of_window = args[-1]
+        read(self, *args[:-1], lambda k, core: found.append((k, core)) or of_window(k, core))
+
+    monkeypatch.setattr(model_windows.StoredWindows, "__init__", spy)
+    return found
+
+
+@pytest.fixture(scope="module")
+def whole(clones):
+    """The model in one piece."""
+    return build(clones)
+
+
+def test_lines_make_the_same_flux_in_windows_and_in_one_piece(clones, whole, narrow, tmp_path):
+    """At the nodes, the residual leaves what the recipe allows, in both."""
+    built = build(clones)
+    assert model_windows.pixel_bounds(built).tolist() == [0, 300, 600, 801]
+    lines = built.flux(**LABELS, residual=False)
+    np.testing.assert_allclose(lines, whole.flux(**LABELS, residual=False), atol=1e-6)
+    assert max(built.meta["node_rms"]) <= RECIPE.residual.tolerance
+    np.testing.assert_allclose(
+        built.meta["node_lines_rms"], whole.meta["node_lines_rms"], rtol=1e-3
+    )
+    labels = dict(zip(built.label_names, clones.labels[3], strict=True))
+    error = np.asarray(built.flux(**labels)) - clones[3].flux
+    np.testing.assert_allclose(np.sqrt(np.mean(error**2)), built.meta["node_rms"][3], rtol=1e-2)
+    covariance, expected = (m.error_modes.T @ m.error_modes for m in (built, whole))
+    assert abs(covariance - expected).max() < 0.2 * abs(expected).max()
+    save_model(built, tmp_path / "m.zip")
+    again = pickle.loads(pickle.dumps(load_model(tmp_path / "m.zip")))
+    np.testing.assert_array_equal(again.flux(**LABELS), built.flux(**LABELS))
+    assert model_checksum(again) == model_checksum(built)
+
+
+def test_a_cut_reads_its_windows(clones, narrow, reads, monkeypatch, tmp_path):
+    monkeypatch.setattr(model, "_GRAIN", 100)
+    save_model(build(clones), tmp_path / "m.zip")
+    stored, part = load_model(tmp_path / "m.zip"), clones.wavelength[20:120]
+    reads.clear()
+    flux = stored.flux(**LABELS, wavelength=part)
+    assert {k for k, core in reads if core} == {0}
+    assert "line_grid" not in vars(stored)
+    everything = load_model(tmp_path / "m.zip")
+    np.testing.assert_allclose(flux, everything.flux(**LABELS)[20:120], atol=1e-6)
+
+
+def test_a_build_that_was_interrupted_builds_the_other_windows(
+    clones, narrow, monkeypatch, tmp_path
+):
+    first = build(clones)
+    built, kept = [], Archive.built
+    monkeypatch.setattr(
+        Archive, "built", lambda self, name: kept(self, name) if name[-1] != "1" else None
+    )
+    monkeypatch.setattr(
+        build_windows,
+        "_build_aside",
+        lambda task: built.append(task.number) or build_windows._build(task),
+    )
+    monkeypatch.setattr(build_windows, "_assembled", lambda *args: args[-1])
+    build(clones)
+    assert built == [1]
+    assert first.stored.pixels.size == 4
+
+
+def test_workers_build_the_same(clones, narrow, tmp_path):
+    one = model_checksum(build(clones))
+    for node in (clones.path / "built").iterdir():
+        node.rename(clones.path / "built" / f"{node.name}-before")
+    with ThreadPoolExecutor(2) as pool:
+        assert model_checksum(build(clones, executor=pool)) == one
+
+
+def test_a_file_that_was_replaced_is_not_read_on(clones, whole, narrow, tmp_path):
+    save_model(build(clones), tmp_path / "m.zip")
+    stored = load_model(tmp_path / "m.zip")
+    save_model(whole, tmp_path / "m.zip")
+    with pytest.raises(ArchiveError, match="has been replaced since it was opened"):
+        stored.flux(**LABELS)
