@@ -23,7 +23,7 @@ from blase3d.fitting.single_node import Clone
 from blase3d.libraries import grid_file, write_grid
 from blase3d.libraries.toy import toy_flux, toy_grid, toy_lines
 from blase3d.model import model_file
-from blase3d.model.evaluate import PcaResidual
+from blase3d.model.evaluate import PcaResidual, joined_residual
 from blase3d.model.line_grid import LineGrid
 from blase3d.model.model import Model
 from blase3d.model.model_file import save_model
@@ -74,18 +74,19 @@ def clones(path: Path) -> None:
 
 
 def model(path: Path) -> None:
-    """Lines that follow three smooth functions and one of the library's own, a residual of one
-    mode, one mode of the error; cross derivatives between two labels."""
+    """Two windows: lines that follow three smooth functions and one of the library's own, a
+    residual of one mode, one mode of the error; cross derivatives between two labels."""
     truth = toy_lines(GRID.labels[0])
     count, pixels = truth.reference.size, GRID.wavelength.size
     step = np.linspace(-0.1, 0.1, 4 * count, dtype=np.float32).reshape(4, count)
     shape = np.zeros((1, count, 3), np.float32)
     wave = np.arange(pixels)
-    residual = PcaResidual(
+    components = PcaResidual(
         np.array([[-1.0], [0.0], [1.0], [2.0]], np.float32),
         np.round(5 * np.sin(wave / 9.0))[None].astype(np.float32),
         scale_of(np.full(pixels, -40)),
     )
+    residual = joined_residual([components.take(slice(60)), components.take(slice(60, None))])
     surface = LineGrid(truth.reference, truth.params, step, shape, DEFAULT.joint.area_root)
     meta = {
         "library": {"library": "toy", "citation": "closed formulas"},

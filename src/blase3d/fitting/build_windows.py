@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from ..errors import ArchiveError, InputError
 from ..lines.render import Layout, optical_depth, round_up, transmitted
-from ..model.evaluate import Residual
+from ..model.evaluate import AnyResidual
 from ..model.grid_basis import functions_with_residual
 from ..model.identity import checksum_of, window_checksum
 from ..model.interpolation import box_number, coordinates, fill_holes
@@ -33,8 +33,8 @@ from ..model.line_grid import largest_reach, line_grid_layout
 from ..model.model import Model
 from ..model.model_file import (
     ERROR_STEP,
-    coded,
-    decoded,
+    from_steps,
+    in_steps,
     model_of_windows,
     window_arrays,
     window_index,
@@ -121,7 +121,7 @@ class _Built:
     """The residual of a window; the squared misfits of the nodes, summed over its pixels, (2, N),
     with the residual and without; and draws of the error between the nodes, (D, P)."""
 
-    residual: Residual | None
+    residual: AnyResidual | None
     squares: Floats
     draws: NDArray[np.floating[Any]]
 
@@ -266,7 +266,7 @@ def _stored(frame: Model, bounds: Integers, number: int, built: _Built) -> dict[
     checksum = np.frombuffer(bytes.fromhex(window_checksum(window)), np.uint8)
     arrays = window_arrays(window)
     del arrays["error_modes"]  # they follow from all windows
-    draws = coded(built.draws, ERROR_STEP)
+    draws = in_steps(built.draws, ERROR_STEP)
     return {**arrays, "squares": built.squares, "draws": draws, "checksum": checksum}
 
 
@@ -278,7 +278,7 @@ def _assembled(archive: Archive, frame: Model, bounds: Integers, name: str) -> M
     vectors = strongest_modes(np.sum([_products(group) for group in groups], axis=0))
     for group in groups:
         modes = modes_of(_draws(group), vectors)
-        write_array(group, "error_modes", coded(modes, ERROR_STEP))
+        write_array(group, "error_modes", in_steps(modes, ERROR_STEP))
     shared = ("wavelength", "axes", "recipe", "cross_derivatives", "data_basis")
     fields = {field: getattr(frame, field) for field in shared}
     return model_of_windows(
@@ -303,4 +303,4 @@ def _products(group: zarr.Group) -> Floats:
 
 
 def _draws(group: zarr.Group) -> NDArray[np.float32]:
-    return decoded(read_array(group, "draws"), ERROR_STEP)
+    return from_steps(read_array(group, "draws"), ERROR_STEP)

@@ -145,7 +145,7 @@ class WindowedResidual:
         """Return the correction of `opacity_root` (..., P) at weights of the nodes (..., box)."""
         return jnp.concatenate([window.at(weights) for window in self.windows], axis=-1)
 
-    def take(self, pixels: slice) -> Residual:
+    def take(self, pixels: slice) -> AnyResidual:
         """Return the residual of these pixels, of which there are some."""
         first, last, _ = pixels.indices(self.size)
         found, start = [], 0
@@ -156,15 +156,15 @@ class WindowedResidual:
             start += window.size
         return joined_residual(found)
 
-    def of_nodes(self, which: NDArray[np.int64]) -> Residual:
+    def of_nodes(self, which: NDArray[np.int64]) -> AnyResidual:
         """Return the residual without the other nodes of the box."""
         return WindowedResidual(tuple(window.of_nodes(which) for window in self.windows))
 
 
-Residual = PcaResidual | WindowedResidual
+AnyResidual = PcaResidual | WindowedResidual
 
 
-def joined_residual(parts: Sequence[Residual]) -> Residual:
+def joined_residual(parts: Sequence[AnyResidual]) -> AnyResidual:
     """Return one residual of those of sections that touch, in order of wavelength."""
     windows = [window for part in parts for window in part.windows]
     return windows[0] if len(windows) == 1 else WindowedResidual(tuple(windows))
@@ -215,7 +215,7 @@ class ForwardModel:
     base: Array
     area: Array
     shape: Array
-    residual: Residual | None
+    residual: AnyResidual | None
     layout: Layout
     to_log: Array
     to_log_whole: Array

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from .model_windows import pixel_bounds, windows_of
+from .model_windows import pixel_bounds, windows_in
 
 if TYPE_CHECKING:
     from .model import Model
@@ -36,7 +36,7 @@ def _checksum(model: Model) -> str:
     if model.stored is not None:
         return model.stored.checksum
     if pixel_bounds(model).size > 2:
-        return checksum_of(model, map(window_checksum, windows_of(model)))
+        return checksum_of(model, map(window_checksum, windows_in(model)))
     return _digest(model, [_whole_wavelength(model), model.reference, *_content(model)])
 
 

@@ -27,7 +27,7 @@ from ..runtime.precision import in_float32
 from ..runtime.units import SPEED_OF_LIGHT
 from ..runtime.with_units import in_parameter_unit, in_unit
 from ..spectra.broaden import Pixels, log_grid, pixel_widths, pixels_of
-from .evaluate import ForwardModel, Residual, evaluate, line_params
+from .evaluate import AnyResidual, ForwardModel, evaluate, line_params
 from .grid_basis import functions_with_residual, grid_basis
 from .identity import library_name
 from .instrument import Broadening, observe
@@ -102,7 +102,7 @@ class Model:
     line_grid: LineGrid
     recipe: Recipe
     meta: Mapping[str, Any] = field(default_factory=dict)
-    residual: Residual | None = field(default_factory=lambda: None)
+    residual: AnyResidual | None = field(default_factory=lambda: None)
     error_modes: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
     cross_derivatives: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
     data_basis: NDArray[np.floating] | None = None

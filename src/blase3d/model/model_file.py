@@ -40,7 +40,7 @@ from .line_calibration import LineCalibration
 from .line_grid import LineGrid, steps
 from .mismatch import Mismatch
 from .model import Model
-from .model_windows import StoredWindows, line_bounds, line_ends, pixel_bounds, windows_of
+from .model_windows import StoredWindows, line_bounds, line_ends, pixel_bounds, windows_in
 from .residual import node_steps, scale_number, scale_of
 
 FORMAT = Format("blase3d-model", 3, 7, "blase3d build")
@@ -78,7 +78,7 @@ def save_model(model: Model, path: str | Path) -> None:
             _write_arrays(group, window_arrays(model))
             return
         checksums = []
-        for k, window in enumerate(windows_of(model)):
+        for k, window in enumerate(windows_in(model)):
             _write_arrays(group.create_group(f"window_{k}"), window_arrays(window))
             checksums.append(window_checksum(window))
         index = window_index(model, pixel_bounds(model), checksums)
@@ -125,7 +125,7 @@ def _frame_arrays(model: Model) -> dict[str, NDArray[Any]]:
         name = _cross_derivatives_name(model.axes, label)
         arrays[name] = np.asarray(coefficients, np.float32)
     if model.data_basis is not None and model.data_basis.size:
-        arrays["own_functions"] = coded(model.data_basis, DATA_STEP)
+        arrays["own_functions"] = in_steps(model.data_basis, DATA_STEP)
     return arrays
 
 
@@ -138,19 +138,19 @@ def window_arrays(window: Model) -> dict[str, NDArray[Any]]:
         arrays = {f"calibration_{name}": getattr(known, name) for name in _CALIBRATION}
         if (mismatch := known.mismatch) is not None:
             arrays["mismatch_ends"] = np.asarray(mismatch.ends)
-            deviation = coded(np.sqrt(mismatch.variance), _MISMATCH_STEP)
+            deviation = in_steps(np.sqrt(mismatch.variance), _MISMATCH_STEP)
             arrays["mismatch_deviation"] = deviation
     arrays["base"] = np.asarray(base, np.float32)
     for name, step in _steps(window.recipe, base).items():
         values = np.asarray(getattr(lines, name), np.float32)
-        arrays[name] = values if step is None else coded(values, step)
-    arrays["error_modes"] = coded(window.error_modes, ERROR_STEP)
+        arrays[name] = values if step is None else in_steps(values, step)
+    arrays["error_modes"] = in_steps(window.error_modes, ERROR_STEP)
     if residual is not None:
         (components,) = residual.windows
         pixels = np.asarray(components.pixels)
-        nodes = coded(np.asarray(components.nodes), node_steps(pixels))
+        nodes = in_steps(np.asarray(components.nodes), node_steps(pixels))
         scale = _folded(scale_number(np.asarray(components.scale)))
-        arrays |= {"residual_nodes": nodes, "residual_pixels": coded(pixels, 1.0)}
+        arrays |= {"residual_nodes": nodes, "residual_pixels": in_steps(pixels, 1.0)}
         arrays["residual_scale"] = scale
     return arrays
 
@@ -167,7 +167,7 @@ def _steps(recipe: Recipe, base: NDArray[np.float32]) -> dict[str, ArrayLike | N
     return {"area": area, "shape": shape}
 
 
-def coded(values: NDArray[np.floating], step: ArrayLike) -> NDArray[np.unsignedinteger]:
+def in_steps(values: NDArray[np.floating], step: ArrayLike) -> NDArray[np.unsignedinteger]:
     """Return values as whole numbers of steps, with their signs folded in."""
     return _folded(np.round(values / np.asarray(step, np.float64)).astype(np.int64))
 
@@ -184,8 +184,8 @@ def _unfolded(folded: NDArray[np.unsignedinteger]) -> NDArray[np.int64]:
     return np.where(wide % 2 == 1, -(wide + 1) // 2, wide // 2)
 
 
-def decoded(folded: NDArray[np.unsignedinteger], step: ArrayLike) -> NDArray[np.float32]:
-    """Return the values of `coded`."""
+def from_steps(folded: NDArray[np.unsignedinteger], step: ArrayLike) -> NDArray[np.float32]:
+    """Return the values of `in_steps`."""
     return (_unfolded(folded) * np.asarray(step, np.float64)).astype(np.float32)
 
 
@@ -303,7 +303,7 @@ def _read_frame(group: zarr.Group) -> dict[str, Any]:
     axes = {name: np.asarray(axis) for name, axis in attributes["axes"].items()}
     data_basis = None
     if "own_functions" in group:
-        data_basis = decoded(read_array(group, "own_functions"), DATA_STEP)
+        data_basis = from_steps(read_array(group, "own_functions"), DATA_STEP)
     return {
         "wavelength": wavelength,
         "axes": axes,
@@ -327,7 +327,7 @@ def _read_window(
     arrays = {"reference": reference, "base": read_array(group, "base")}
     for name, step in _steps(recipe, arrays["base"]).items():
         values = read_array(group, name)
-        arrays[name] = values if step is None else decoded(values, step)
+        arrays[name] = values if step is None else from_steps(values, step)
     root = recipe.fit.area_root if isinstance(recipe.fit, JointFit) else 0
     calibration = _read_calibration(group)
     if calibration is not None:
@@ -343,7 +343,7 @@ def _read_window(
         **{**frame, "wavelength": wavelength},
         line_grid=LineGrid(**arrays, root=root, profile=recipe.profile),
         residual=residual,
-        error_modes=decoded(read_array(group, "error_modes"), ERROR_STEP) if core else _NO_MODES,
+        error_modes=from_steps(read_array(group, "error_modes"), ERROR_STEP) if core else _NO_MODES,
         calibration=calibration,
     )
     _check(model)
@@ -356,7 +356,7 @@ def _read_calibration(group: zarr.Group) -> LineCalibration | None:
     changes, sigma, stars = (read_array(group, f"calibration_{name}") for name in _CALIBRATION)
     mismatch = None
     if "mismatch_ends" in group:
-        deviation = decoded(read_array(group, "mismatch_deviation"), _MISMATCH_STEP)
+        deviation = from_steps(read_array(group, "mismatch_deviation"), _MISMATCH_STEP)
         mismatch = Mismatch(read_array(group, "mismatch_ends"), deviation**2)
     return LineCalibration(changes, sigma, stars, mismatch)
 
@@ -425,7 +425,7 @@ def _wavelengths(first: list[int], bends: NDArray[np.unsignedinteger]) -> NDArra
 
 
 def _read_residual(group: zarr.Group) -> PcaResidual:
-    pixels = decoded(read_array(group, "residual_pixels"), 1.0)
-    nodes = decoded(read_array(group, "residual_nodes"), node_steps(pixels))
+    pixels = from_steps(read_array(group, "residual_pixels"), 1.0)
+    nodes = from_steps(read_array(group, "residual_nodes"), node_steps(pixels))
     scale = scale_of(_unfolded(read_array(group, "residual_scale")))
     return PcaResidual(jnp.asarray(nodes), jnp.asarray(pixels), jnp.asarray(scale))

@@ -89,7 +89,7 @@ def line_ends(model: Model, lines: Integers) -> Floats:
     )
 
 
-def windows_of(model: Model) -> Iterator[Model]:
+def windows_in(model: Model) -> Iterator[Model]:
     """Yield the windows of a model, each as a model of its pixels and lines."""
     pixels = pixel_bounds(model)
     if model.stored is not None:
