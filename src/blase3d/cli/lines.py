@@ -149,9 +149,11 @@ def explore(
         path, spectrum = None, path
     star = None if spectrum is None else read_spectrum(spectrum, **reading)
     covered = () if star is None else star.wavelength[[0, -1]]
+    chosen = chosen_model(path, *covered)
     serve(
-        load_model(chosen_model(path, *covered)),
+        load_model(chosen),
         star,
+        model_name=str(path or chosen),
         name="" if spectrum is None else spectrum.name,
         port=port,
         address=address,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
@@ -23,9 +24,9 @@ from blase3d.spectra.formats import read_spectrum
 from blase3d.spectra.spectrum import Spectrum
 from blase3d.views.dashboard import compiled_model, explore
 from blase3d.views.dashboard.compiled_model import CompiledModel
-from blase3d.views.dashboard.downloads import lines_ecsv, model_ecsv, star_ecsv
+from blase3d.views.dashboard.downloads import command_of, lines_ecsv, model_ecsv, star_ecsv
 from blase3d.views.dashboard.frame import make_frame
-from blase3d.views.dashboard.html_text import line_html, message, model_summary
+from blase3d.views.dashboard.html_text import command_html, line_html, message, model_summary
 from blase3d.views.dashboard.page import Page
 from blase3d.views.dashboard.screen import MARGIN, thin_for_screen, window_slice, with_gaps
 from blase3d.views.dashboard.session import make_session
@@ -268,6 +269,29 @@ def test_any_labels_have_controls():
     assert (found.rv, found.vsini) == (-450.0, 3.0)
     assert found.resolution == pytest.approx(5e4)
     assert controls.sliders["rv"].start <= -450.0
+
+
+def test_a_fit_holds_the_parameters_that_are_ticked(model):
+    first = first_state(model)
+    controls = make_controls(model, first)
+    assert set(controls.holds) == {"teff", "logg", "feh", "rv", "vsini", "resolution"}
+    assert controls.held(first) == {}
+    controls.holds["teff"].active = controls.holds["resolution"].active = True
+    assert controls.held(first) == {"teff": first.labels["teff"], "resolution": np.inf}
+
+
+def test_the_command_repeats_the_fit(model):
+    wavelength = model.wavelength[100:200]
+    spectrum = Spectrum(
+        wavelength, np.ones(100), meta={"medium": "vacuum", "converted_from": "air"}
+    )
+    star = show_star("my star.fits", spectrum, model)
+    command = command_of(star, "vis", {"teff": 5772.0, "resolution": np.inf})
+    assert shlex.split(command) == [
+        *("blase3d", "infer", "my star.fits", "--model", "vis", "--medium", "air"),
+        *("--fix", "teff=5772", "--fix", "resolution=inf", "--report", "star.html"),
+    ]
+    assert "&#x27;my star.fits&#x27;" in command_html(command)
 
 
 @pytest.mark.skipif(not available(), reason="the extra identify is not installed")

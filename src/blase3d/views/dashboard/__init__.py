@@ -24,6 +24,7 @@ def explore(
     spectrum: Spectrum | None = None,
     *,
     name: str = "the spectrum",
+    model_name: str = "MODEL",
     port: int | None = None,
     address: str = "localhost",
     origins: Sequence[str] = (),
@@ -39,6 +40,8 @@ def explore(
         An observed spectrum to show first.
     name : str
         Its name on the page.
+    model_name : str
+        Name or file of the model, for the command that the page shows.
     port : int, optional
         The port; None for 5006, or any free one.
     address : str
@@ -62,7 +65,7 @@ def explore(
     from .star import show_star
 
     star = None if spectrum is None else show_star(name, spectrum, model)
-    session = make_session(model)
+    session = make_session(model, model_name)
     try:
         server = make_server(session, star, port=port, address=address, origins=origins)
         ready(url_of(server))

@@ -1,7 +1,9 @@
-"""Downloads of the page: spectra and lines, as ECSV."""
+"""Downloads of the page: spectra and lines, as ECSV; the report and the command of a fit."""
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,11 +14,13 @@ from astropy import units
 from astropy.table import Table
 
 from ...analysis.fisher import LineInformation
+from ...inference.result import Inference
 from ...model.model import Model
 from ...runtime.arrays import Floats
 from ...runtime.files import plain
 from ...spectra.formats import write_spectrum
 from ...spectra.spectrum import Spectrum
+from ..report import write_report
 from .star import ShownStar
 from .state import ViewState
 from .visible_lines import LineNames, VisibleLines, species_of
@@ -95,6 +99,25 @@ def lines_ecsv(
     for k, name in enumerate(() if found is None else found.names):
         table[f"share_{name}"] = found.share[index, k]  # type: ignore[union-attr]
     return _text(table)
+
+
+def report_html(model: Model, found: Inference, name: str, command: str) -> str:
+    """The report of a fit, one page of HTML."""
+    with TemporaryDirectory(prefix="blase3d-") as folder:
+        path = Path(folder) / "report.html"
+        write_report(path, found, model, name, command)
+        return path.read_text(encoding="utf-8")
+
+
+def command_of(star: ShownStar, model_name: str, held: Mapping[str, float]) -> str:
+    """The command that repeats a fit, with its report."""
+    words = ["blase3d", "infer", star.name or "SPECTRUM", "--model", model_name]
+    meta = star.spectrum.meta
+    if (medium := meta.get("converted_from", meta.get("medium"))) in ("air", "vacuum"):
+        words += ["--medium", medium]
+    for name, value in held.items():
+        words += ["--fix", f"{name}={value:.8g}"]
+    return shlex.join([*words, "--report", "star.html"])
 
 
 def _flux(model: Model, state: ViewState, wavelength: Floats) -> Floats:

@@ -41,6 +41,11 @@ def model_summary(model: Model) -> str:
     return " · ".join(escape(fact) for fact in facts if fact)
 
 
+def command_html(command: str) -> str:
+    """The command that repeats a fit, to be copied."""
+    return f'<div class="message">To repeat this fit: <code>{escape(command)}</code></div>'
+
+
 def fit_html(found: Inference) -> str:
     """Labels with uncertainties, and quality flags."""
     rows = [

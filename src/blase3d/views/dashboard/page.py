@@ -24,9 +24,9 @@ from ...inference import Inference, infer
 from ...model.queries import choose_line, varying_labels
 from ...spectra.spectrum import Spectrum
 from ..report.report_data import found_values
-from .downloads import lines_ecsv, model_ecsv, star_ecsv
+from .downloads import command_of, lines_ecsv, model_ecsv, report_html, star_ecsv
 from .frame import Frame, make_frame, name_texts
-from .html_text import fit_html, line_html, message
+from .html_text import command_html, fit_html, line_html, message
 from .panel import make_panel
 from .plots import make_maps, make_plots
 from .session import Session
@@ -56,6 +56,8 @@ class Page:
         model, first = session.model, session.first
         self.document, self.session = document, session
         self.star: ShownStar | None = None
+        self.found: Inference | None = None
+        self.command = ""
         self.line = choose_line(model, first.labels) if model.reference.size else None
         self.information: LineInformation | None = None
         self.maps: list[LineMap] = []
@@ -97,6 +99,7 @@ class Page:
         panel.fit.on_click(lambda: self._later(self._fit))
         for name, make in self._files().items():
             panel.buttons[name].on_click(self._saver(name, make))
+        panel.buttons["command"].on_click(lambda: self.panel.say(command_html(self.command)))
 
     def _files(self) -> dict[str, Callable[[], str]]:
         model, names = self.session.model, self.session.names
@@ -106,7 +109,13 @@ class Page:
                 raise InputError("there is no observed spectrum yet; give one first.")
             return star_ecsv(model, self.state, self.star)
 
+        def report() -> str:
+            if self.found is None or self.star is None:
+                raise InputError("there is no fit yet; fit the spectrum first.")
+            return report_html(model, self.found, self.star.name, self.command)
+
         return {
+            "report": report,
             "model": lambda: model_ecsv(model, self.state),
             "spectrum": star,
             "lines": lambda: lines_ecsv(
@@ -275,7 +284,7 @@ class Page:
     def _take(self, star: ShownStar) -> None:
         """Show an observation."""
         model = self.session.model
-        self.star = star
+        self.star, self.found = star, None
         self.panel.show_star(star.name)
         self.plots.show_star()
         resolution = star.spectrum.resolution or np.inf
@@ -292,14 +301,17 @@ class Page:
         if star is None:
             raise InputError("there is no observed spectrum yet; give one first.")
         self._then(self.panel.fitting, True)
+        held = self.controls.held(self.state)
         try:
-            found = await self.session.run_slow(infer, star.spectrum, self.session.model)
+            model, name = self.session.model, self.session.name
+            found = await self.session.run_slow(partial(infer, fixed=held), star.spectrum, model)
+            self.command = command_of(star, name, held)
             self._then(self._fitted, with_fit(star, found), found)
         finally:
             self._then(self.panel.fitting, False)
 
     def _fitted(self, star: ShownStar, found: Inference) -> None:
-        self.star = star
+        self.star, self.found = star, found
         labels, values = found_values(found, self.session.model)
         state = replace(
             self.state,
@@ -309,7 +321,7 @@ class Page:
             resolution=values.get("resolution", np.inf),
         )
         self.controls.set_star(state)
-        self.panel.say(fit_html(found))
+        self.panel.show_fit(fit_html(found))
         self._ask()
 
     # Downloads.
@@ -322,4 +334,5 @@ class Page:
 
     async def _save(self, name: str, make: Callable[[], str]) -> None:
         text = await self.session.run_slow(make)
-        self._then(self.panel.save, f"blase3d-{name}.ecsv", text)
+        ending = "html" if name == "report" else "ecsv"
+        self._then(self.panel.save, f"blase3d-{name}.{ending}", text)

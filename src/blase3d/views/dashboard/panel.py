@@ -34,7 +34,15 @@ from .widgets import sheet
 
 _LINE_WIDTH = 296
 """Width of the text on the chosen line, pixels."""
-_FILES = {"model": "Model", "spectrum": "Spectrum and residual", "lines": "Lines"}
+_FILES = {
+    "model": "Model",
+    "spectrum": "Spectrum and residual",
+    "lines": "Lines",
+    "report": "Report",
+}
+_NEED_STAR = {"spectrum"}
+_NEED_FIT = {"report", "command"}
+"""Buttons that work once there is a spectrum, and once it has been fitted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +83,16 @@ class Panel:
     def show_star(self, name: str) -> None:
         """Show the name of the observation, and allow it to be fitted."""
         self.star.data = {"name": [name]}
-        self.fit.disabled = self.buttons["spectrum"].disabled = False
+        self.fit.disabled = False
+        for name in self.buttons:
+            self.buttons[name].disabled = name in _NEED_FIT
         self.say("")
+
+    def show_fit(self, html: str) -> None:
+        """Show the result of a fit, and allow its report and its command."""
+        for name in _NEED_FIT:
+            self.buttons[name].disabled = False
+        self.say(html)
 
     def show_maps(self, maps: Sequence[LineMap], labels: Mapping[str, float]) -> None:
         """Draw maps of the chosen quantity."""
@@ -130,8 +146,11 @@ def make_panel(maps: MapPlots, labels: Sequence[str]) -> Panel:
     quantity = Select(
         value="ln_area", options=options, width=230, stylesheets=[style], name="quantity", margin=0
     )
-    plots = Column(children=[quantity, maps.row], sizing_mode="stretch_both", spacing=2)
-    card = Row(children=[line, plots], sizing_mode="stretch_both", spacing=16)
+    narrow = {"min-width": "0", "overflow": "hidden"}
+    plots = Column(
+        children=[quantity, maps.row], sizing_mode="stretch_both", spacing=2, styles=narrow
+    )
+    card = Row(children=[line, plots], sizing_mode="stretch_both", spacing=16, styles=narrow)
     names = ("index", "wavelength", "depth", "name", *labels)
     table = ColumnDataSource({name: [] for name in names}, name="lines-data")
     tabs = Tabs(
@@ -150,10 +169,13 @@ def make_panel(maps: MapPlots, labels: Sequence[str]) -> Panel:
     buttons = {
         name: Button(
             label=f"↓ {title}", stylesheets=[style], margin=0, name=f"save-{name}",
-            disabled=name == "spectrum",
+            disabled=name in _NEED_STAR | _NEED_FIT,
         )
         for name, title in _FILES.items()
     }  # fmt: skip
+    buttons["command"] = Button(
+        label="Command", stylesheets=[style], margin=0, name="show-command", disabled=True
+    )
     return Panel(
         maps,
         quantity,

@@ -198,7 +198,8 @@ class MapPlots:
     @property
     def row(self) -> Row:
         """All maps, side by side."""
-        return Row(children=[*self.plots], sizing_mode="stretch_both", spacing=4)
+        scrolled = {"overflow-x": "auto", "overflow-y": "hidden", "min-width": "0"}
+        return Row(children=[*self.plots], sizing_mode="stretch_both", spacing=4, styles=scrolled)
 
     def show(self, maps: Sequence[LineMap], quantity: str, labels: Mapping[str, float]) -> None:
         """Draw one quantity, and mark the current labels."""

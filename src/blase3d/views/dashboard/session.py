@@ -24,6 +24,7 @@ class Session:
     compiled: CompiledModel
     names: LineNames
     first: ViewState
+    name: str = "MODEL"
     quick: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
     slow: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2))
 
@@ -41,8 +42,8 @@ class Session:
         self.slow.shutdown(wait=False, cancel_futures=True)
 
 
-def make_session(model: Model) -> Session:
-    """A session with the model compiled, so that the first frame takes no time."""
+def make_session(model: Model, name: str = "MODEL") -> Session:
+    """A session with the model of this name, compiled, so that the first frame takes no time."""
     first, compiled = first_state(model), CompiledModel(model)
     compiled.flux(first)
-    return Session(model, compiled, LineNames(model), first)
+    return Session(model, compiled, LineNames(model), first, name)

@@ -8,6 +8,7 @@ from html import escape
 
 import numpy as np
 from bokeh.models import (
+    Checkbox,
     Column,
     CustomJS,
     Div,
@@ -47,6 +48,8 @@ class Controls:
     ----------
     sliders, boxes : dict
         Sliders and boxes by name: labels, rv, vsini, resolution (log₁₀).
+    holds : dict
+        Boxes that hold a parameter at its value when the spectrum is fitted, by name.
     fixed : dict of float
         Labels of one value.
     window : Range1d
@@ -57,6 +60,7 @@ class Controls:
 
     sliders: Mapping[str, Slider]
     boxes: Mapping[str, NumericInput]
+    holds: Mapping[str, Checkbox]
     fixed: Mapping[str, float]
     window: Range1d
     columns: Mapping[str, Column]
@@ -74,6 +78,12 @@ class Controls:
             vsini=vsini,
             resolution=np.inf if logarithm >= FINEST else 10.0**logarithm,
         )
+
+    def held(self, state: ViewState) -> dict[str, float]:
+        """The parameters that a fit holds, with their values."""
+        values = {**state.labels, "rv": state.rv, "vsini": state.vsini}
+        values["resolution"] = state.resolution
+        return {name: values[name] for name, box in self.holds.items() if box.active}
 
     def set_star(self, state: ViewState) -> None:
         """Set everything but the window; ranges of velocities widen where they have to."""
@@ -99,14 +109,14 @@ class Controls:
 def make_controls(model: Model, first: ViewState) -> Controls:
     """Controls for the labels of a model, the velocities, the resolution and the window."""
     style = sheet()
-    sliders, boxes, fixed, rows = {}, {}, {}, []
+    sliders, boxes, holds, fixed, rows = {}, {}, {}, {}, []
     for name, (low, high) in model.bounds.items():
         if low == high:
             fixed[name] = low
             rows.append(_fixed_row(name, low))
             continue
         step = _round_step((high - low) / STEPS)
-        sliders[name], boxes[name], row = _row(
+        sliders[name], boxes[name], holds[name], row = _row(
             name, (low, high), (low, high), step, first.labels[name], style
         )
         rows.append(row)
@@ -114,14 +124,17 @@ def make_controls(model: Model, first: ViewState) -> Controls:
     for name in _VELOCITIES:
         widest = parameter(name).range
         span = (_FRACTION * widest[0], _FRACTION * widest[1])
-        sliders[name], boxes[name], row = _row(name, span, widest, _VELOCITY_STEP, 0.0, style)
+        made = _row(name, span, widest, _VELOCITY_STEP, 0.0, style)
+        sliders[name], boxes[name], holds[name], row = made
         observation.append(row)
-    sliders["resolution"], boxes["resolution"], row = _resolution_row(style)
+    made = _resolution_row(style)
+    sliders["resolution"], boxes["resolution"], holds["resolution"], row = made
     window, window_rows = _window_rows(model, first, style)
     columns = {"labels": rows, "observation": [*observation, row], "window_rows": window_rows}
     return Controls(
         sliders,
         boxes,
+        holds,
         fixed,
         window,
         {name: _column(children) for name, children in columns.items()},
@@ -155,7 +168,7 @@ def _label(text: str, unit: str) -> Div:
     css = InlineStyleSheet(css=".unit { color: #6b7280; font-size: 11px }")
     return Div(
         text=f"{escape(text)}{more}",
-        width=118,
+        width=136,
         align="center",
         stylesheets=[css],
         styles={"font-size": "13px", "white-space": "nowrap"},
@@ -204,28 +217,34 @@ def _box(
     )
 
 
-def _joined(label: Div, slider: Slider, box: NumericInput, code: str, **args: float) -> Row:
-    """A row whose slider and box follow each other."""
+_Made = tuple[Slider, NumericInput, Checkbox, Row]
+
+
+def _joined(label: Div, slider: Slider, box: NumericInput, code: str, **args: float) -> _Made:
+    """A row whose slider and box follow each other, with a box to hold the value in a fit."""
     callback = CustomJS(args={"slider": slider, "box": box, **args}, code=text_of(code))
     slider.js_on_change("value", callback)
     box.js_on_change("value", callback)
-    return Row(children=[label, slider, box], sizing_mode="stretch_width", height=30)
+    hold = Checkbox(label="", name=f"hold-{slider.name}", width=16, align="center",
+                    margin=(0, 0, 0, 8))  # fmt: skip
+    row = Row(children=[label, slider, box, hold], sizing_mode="stretch_width", height=30)
+    return slider, box, hold, row
 
 
 def _row(
     name: str, span: Interval, widest: Interval, step: float, value: float, style: object
-) -> tuple[Slider, NumericInput, Row]:
+) -> _Made:
     """A slider over `span`, and a box that takes values of the `widest` range."""
     slider, box = _slider(name, *span, step, value, style), _box(*widest, value, style)
     label = _label(parameter(name).title, parameter(name).unit)
-    return slider, box, _joined(label, slider, box, "number.js", digits=_digits(slider))
+    return _joined(label, slider, box, "number.js", digits=_digits(slider))
 
 
-def _resolution_row(style: object) -> tuple[Slider, NumericInput, Row]:
+def _resolution_row(style: object) -> _Made:
     slider = _slider("resolution", COARSEST, FINEST, 0.01, FINEST, style)
     box = _box(10.0**COARSEST, 10.0**FINEST, None, style, placeholder="none")
     label = _label("Resolution", "λ/Δλ")
-    return slider, box, _joined(label, slider, box, "resolution.js", finest=FINEST)
+    return _joined(label, slider, box, "resolution.js", finest=FINEST)
 
 
 def _window_rows(model: Model, first: ViewState, style: object) -> tuple[Range1d, list[Row]]:

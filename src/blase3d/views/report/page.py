@@ -246,6 +246,7 @@ def _corner(inference: Inference, truth: Mapping[str, float]) -> str:
         if r_hat and ess:
             about += f" Largest R-hat {max(r_hat.values()):.3f}, fewest effective draws "
             about += f"{min(ess.values()):.0f}."
+    about += " Numbers are correlation coefficients."
     if set(truth) & set(inference.names):
         about += " Dashed: true values."
     return f'<figure class="corner">{drawn}<figcaption>{escape(about)}</figcaption></figure>'

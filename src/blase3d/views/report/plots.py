@@ -139,6 +139,7 @@ def corner_figure(inference: Inference, truth: Mapping[str, float]) -> Figure | 
     """Draw the distribution of every free parameter and of every pair of them.
 
     Posterior draws are shown where there are any, else the normal distribution of the curvature.
+    The upper panels have the correlation coefficient of each pair.
     """
     names = list(_uncertain(inference))
     if not names:
@@ -151,7 +152,7 @@ def corner_figure(inference: Inference, truth: Mapping[str, float]) -> Figure | 
         for row, y in enumerate(names):
             for column, x in enumerate(names):
                 if column > row:
-                    panels[row, column].remove()
+                    _write_correlation(panels[row, column], inference, x, y)
                 elif column == row:
                     _draw_single(panels[row, row], inference, x)
                 else:
@@ -221,6 +222,20 @@ def _draw_pair(axes: Axes, inference: Inference, x: str, y: str) -> None:
         axes.plot(found[x].value + along, found[y].value + up, color=DATA, linewidth=0.8)
 
 
+def _write_correlation(axes: Axes, inference: Inference, x: str, y: str) -> None:
+    """Write the correlation coefficient of two parameters, larger the stronger it is."""
+    if inference.draws is None:
+        columns = [inference.names.index(name) for name in (x, y)]
+        (xx, xy), (_, yy) = inference.covariance[np.ix_(columns, columns)]
+        found = xy / np.sqrt(xx * yy)
+    else:
+        found = np.corrcoef(inference.posterior[x].ravel(), inference.posterior[y].ravel())[0, 1]
+    axes.set_axis_off()
+    size = 9.0 + 7.0 * abs(float(found))
+    text = axes.text(0.5, 0.5, f"{found:+.2f}".replace("-", "−"), fontsize=size, color=DATA)
+    text.set(transform=axes.transAxes, ha="center", va="center")
+
+
 def _dots(x: Floats, y: Floats) -> PathPatch:
     """Dots as one path of strokes without length: a tenth of the size of one marker for each."""
     points = np.repeat(np.stack([x, y], axis=1), 2, axis=0)
@@ -239,5 +254,5 @@ def _label_axis(axes: Axes, side: Literal["x", "y"], name: str, *, outer: bool) 
         axes.tick_params(axis=side, labelleft=False)
         return
     found = parameter(name)
-    unit = f" ({found.short_unit})" if found.unit else ""
+    unit = f"\n({found.short_unit})" if found.unit else ""
     axis.set_label_text(f"{found.title}{unit}", fontsize="small")

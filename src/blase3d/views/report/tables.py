@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
@@ -56,7 +57,11 @@ def _cell(text: str) -> str:
             f'<button type="button" class="show" data-show="{text.wavelength:.3f}" '
             f'title="Show it in the spectrum">{escape(text)}</button>'
         )
-    return escape(text)
+    return _TOGETHER.sub("\N{NO-BREAK SPACE}", escape(text))
+
+
+_TOGETHER = re.compile(r"(?<=[±+−-]) (?=\d)| (?=[%σ])")
+"""Spaces of a cell at which no line ends, on narrow screens."""
 
 
 def label_table(inference: Inference, truth: Mapping[str, float]) -> str:
@@ -164,14 +169,15 @@ def _table_of(
     unit = parameter(name).short_unit
     step = 100.0 if name == "teff" else 0.1
     chosen = [int(i) for i in found.top(name, TOP_LINES) if found.share[i, k] > 0]
-    head = ["Wavelength (Å, vacuum)", "Species", "Depth", "Share", "Alone"]
+    alone = f"Alone ({unit})" if unit else "Alone"
+    head = ["Wavelength (Å, vacuum)", "Species", "Depth", "Share", alone]
     rows = [
         [
             WavelengthCell(f"{found.lines.center[i]:.3f}", float(data.observed_centers[i])),
             species.get(i, "–"),
             f"{found.depth[i]:.3f}",
             f"{100 * found.share[i, k]:.1f} %",
-            _with_unit(float(found.sigma[k] / np.sqrt(found.share[i, k])), unit),
+            _plus_minus(float(found.sigma[k] / np.sqrt(found.share[i, k]))),
             f"{100 * np.expm1(step * found.slopes[i, 1, column]):+.1f} %",
         ]
         for i in chosen
@@ -197,8 +203,8 @@ def _without_species(
     return [*head[:1], *head[2:]], [[*row[:1], *row[2:]] for row in rows]
 
 
-def _with_unit(sigma: float, unit: str) -> str:
-    return f"± {sigma:.2g} {unit}".rstrip() if sigma < 1e4 else f"± {sigma:.0f} {unit}".rstrip()
+def _plus_minus(sigma: float) -> str:
+    return f"± {sigma:.2g}" if sigma < 1e4 else f"± {sigma:.0f}"
 
 
 def wrong_table(
