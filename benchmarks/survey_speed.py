@@ -1,13 +1,14 @@
 """Stars of a survey: their number per second, and whether the answers are those of `infer`.
 
-    python benchmarks/survey_speed.py --model rvs --holdout rvs-heldout.npz --out survey.json
+    python benchmarks/survey_speed.py --model rvs --library rvs.npz --out survey.json
     python benchmarks/survey_speed.py --model vis --instrument many --stars 60 --compared 10
 
 `instrument`: `rvs` has 2,401 pixels of 0.1 Å at a resolution of 11,500, `many` has 16,000 over most
 of the range of the model at 28,000. Stars are simulated from the model at labels of its whole
 range, S/N of 10 to 200, velocities to 200 km/s, rotations to 50 km/s and different slopes; held-out
 spectra are those of a library, with the same noise. The labels, velocity, rotation and a continuum
-of degree 3 are free. Times are CPU seconds of all threads of this process; two cores fit twice as
+of degree 3 are free. With the library of the model, rvspecfit (Koposov 2019) fits some of the stars
+too. Times are CPU seconds of all threads of this process; two cores fit twice as
 many stars a second as one CPU second. `equality`: difference of `b3.Survey` and `b3.infer` in units
 of the errors of `infer`, ratio of the errors, and the fraction of stars with the same flags.
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,8 @@ from rich.table import Table
 import blase3d as b3
 from blase3d.inference.result import Estimate, Inference
 from blase3d.spectra.broaden import broaden, log_grid
+from rivals.library import Library
+from rivals.rvspecfit import fit_templates, rvspecfit_templates
 
 PERCENTILES = (50, 90, 99, 100)
 
@@ -37,17 +41,20 @@ def main() -> None:
     wavelength, resolution = instrument(args.instrument, model)
     document: dict[str, Any] = {"model": args.model, "pixels": wavelength.size}
     begin = time.process_time()
-    survey = b3.Survey(model, wavelength, resolution=resolution, medium="vacuum")
+    survey = b3.Survey(model, wavelength, resolution=resolution, medium="vacuum", progress=progress)
     document["table"] = {"cpu_seconds": time.process_time() - begin, "rms_error": survey.error}
-    exact = simulated(model, wavelength, resolution, args.stars, rng)
-    flux, error = observed(exact, rng)
-    survey.infer(flux[:2], error[:2])  # compiles
+    rv = rng.uniform(-200.0, 200.0, args.stars)
+    flux, error = observed(simulated(model, wavelength, resolution, rv, rng), rng)
+    survey.infer(flux[:40], error[:40])  # compiles
     answers, seconds = timed(survey, flux, error)
     document["speed"] = {"cpu_seconds_per_star": seconds, "stars_per_cpu_second": 1.0 / seconds}
     count = min(args.compared, args.stars)
     one_by_one, seconds = alone(model, wavelength, resolution, flux[:count], error[:count])
     document["speed"]["cpu_seconds_per_star_by_infer"] = seconds
     document["equality simulated"] = equality(answers[:count], one_by_one)
+    if args.library is not None:
+        stars = spectra(wavelength, resolution, flux[: args.rival], error[: args.rival])
+        document["rvspecfit"] = rival(args.library, stars, rv, resolution)
     if args.holdout is not None:
         flux, error = observed(held_out(args.holdout, wavelength, resolution, rng), rng)
         one_by_one, _ = alone(model, wavelength, resolution, flux[:count], error[:count])
@@ -63,12 +70,20 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Speed and accuracy for stars of a survey.")
     parser.add_argument("--model", default="rvs", help="name or path")
     parser.add_argument("--instrument", choices=("rvs", "many"), default="rvs")
-    parser.add_argument("--stars", type=int, default=400)
-    parser.add_argument("--compared", type=int, default=200, help="stars also fitted by infer")
+    parser.add_argument("--stars", type=int, default=300)
+    parser.add_argument("--compared", type=int, default=36, help="stars also fitted by infer")
+    parser.add_argument("--library", type=Path, help="grid of the model, for rvspecfit")
+    parser.add_argument("--rival", type=int, default=12, help="stars also fitted by rvspecfit")
     parser.add_argument("--holdout", type=Path, help="grid of spectra that are not in the model")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, help="JSON")
     return parser.parse_args()
+
+
+def progress(stage: str, done: int, total: int) -> None:
+    """Print each tenth of the table."""
+    if done * 10 // total > (done - 1) * 10 // total:
+        print(f"{stage}: {done} of {total}", flush=True)
 
 
 def instrument(name: str, model: b3.Model) -> tuple[np.ndarray, float]:
@@ -80,29 +95,44 @@ def instrument(name: str, model: b3.Model) -> tuple[np.ndarray, float]:
 
 
 def simulated(
-    model: b3.Model, wavelength: np.ndarray, resolution: float, count: int, rng: np.random.Generator
+    model: b3.Model,
+    wavelength: np.ndarray,
+    resolution: float,
+    velocities: np.ndarray,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """Spectra (N, P) of stars over the whole range of a model."""
     low, high = np.array(list(model.bounds.values())).T
     found = []
-    for _ in range(count):
+    for rv in velocities:
         labels = dict(zip(model.label_names, rng.uniform(low, high), strict=True))
-        effects = {"rv": rng.uniform(-200.0, 200.0), "vsini": rng.uniform(0.0, 50.0)}
+        effects = {"rv": rv, "vsini": rng.uniform(0.0, 50.0)}
         flux = model.flux(**labels, **effects, wavelength=wavelength, resolution=resolution)
         found.append(np.asarray(flux, float))
     return np.array(found)
+
+
+def normalised(path: Path, low: float = 0.0, high: float = np.inf) -> Library:
+    """The spectra of a grid with continua, over these, between two wavelengths."""
+    grid = b3.open_grid(path)
+    inside = (grid.wavelength > low) & (grid.wavelength < high)
+    rows = [
+        (node.flux / node.continuum)[inside] for node in map(grid.__getitem__, range(len(grid)))
+    ]
+    flux = np.array(rows, np.float32)
+    return Library(grid.wavelength[inside], grid.label_names, np.array(grid.labels), flux)
 
 
 def held_out(
     path: Path, wavelength: np.ndarray, resolution: float, rng: np.random.Generator
 ) -> np.ndarray:
     """Spectra (N, P) of a library as the instrument observes them."""
-    grid = b3.open_grid(path)
-    ln = log_grid(grid.wavelength)
+    library = normalised(path)
+    ln = log_grid(library.wavelength)
     step = 299_792.458 * (ln[1] - ln[0])
     found = []
-    for row in np.asarray(grid.flux):
-        flux = np.interp(ln, np.log(grid.wavelength), row)
+    for row in library.flux:
+        flux = np.interp(ln, np.log(library.wavelength), row)
         effects = rng.uniform(0.0, 50.0), rng.uniform(-200.0, 200.0)
         broad = np.asarray(broaden(flux.astype(np.float32), step, effects[0], resolution))
         found.append(np.interp(np.log(wavelength) - np.log1p(effects[1] / 299_792.458), ln, broad))
@@ -141,6 +171,24 @@ def alone(
     begin = time.process_time()
     answers = [answer for _, answer in b3.infer_many(stars, model)]
     return answers, (time.process_time() - begin) / len(stars)
+
+
+def rival(
+    path: Path, stars: list[b3.Spectrum], rv: np.ndarray, resolution: float
+) -> dict[str, float]:
+    """CPU seconds of rvspecfit for its templates and per star; it searches near the true rv."""
+    low, high = stars[0].wavelength[[0, -1]]
+    library = normalised(path, low - 30.0, high + 30.0)
+    with tempfile.TemporaryDirectory() as work:
+        begin = time.process_time()
+        folder = rvspecfit_templates(library, resolution, Path(work))
+        templates = time.process_time() - begin
+        fit_templates(stars[0], library, folder, rv[0], 0.01)  # reads the templates
+        begin = time.process_time()
+        for star, velocity in zip(stars, rv, strict=False):
+            fit_templates(star, library, folder, velocity, 0.01)
+        seconds = (time.process_time() - begin) / len(stars)
+    return {"cpu_seconds_templates": templates, "cpu_seconds_per_star": seconds}
 
 
 def equality(found: list[Any], expected: list[Any]) -> dict[str, Any]:

@@ -108,13 +108,14 @@ def of_network(net: Any, mapper: Any, labels: Floats) -> Floats:
 def rvspecfit_fit(
     spectrum: b3.Spectrum, library: Library, rv: float, resolution: float, rms: float, work: Path
 ) -> dict[str, Any]:
-    """Labels and velocity of a star by rvspecfit, with its Delaunay interpolator.
+    """Labels and velocity of a star by rvspecfit; see `rvspecfit_templates` and `fit_templates`."""
+    folder = rvspecfit_templates(library, resolution, work)
+    return fit_templates(spectrum, library, folder, rv, rms)
 
-    The templates are broadened to the resolution, as its manual asks for; rotation is fitted. A
-    spectrum without errors gets the relative error `rms`. Velocities are searched around `rv`.
-    """
-    names = ("vel_fit", "spec_fit", "make_nd", "utils")
-    vel_fit, spec_fit, make_nd, utils = map(rvspecfit_module, names)
+
+def rvspecfit_templates(library: Library, resolution: float, work: Path) -> Path:
+    """A folder with the templates of a library, broadened to a resolution as rvspecfit's manual
+    asks for, and its Delaunay interpolator."""
     logs = np.log(library.wavelength)
     even = np.linspace(logs[0], logs[-1], logs.size)
     width = 1.0 / (resolution * FWHM_PER_SIGMA * (even[1] - even[0]))
@@ -122,14 +123,25 @@ def rvspecfit_fit(
         np.interp(logs, even, gaussian_filter1d(np.interp(even, logs, row), width))
         for row in library.flux
     ]
-    broad = replace(library, flux=np.array(flux, np.float32))
-    folder = write_for_rvspecfit(broad, work)
-    make_nd.execute("cat", prefix=str(folder), regular=False)
+    folder = write_for_rvspecfit(replace(library, flux=np.array(flux, np.float32)), work)
+    rvspecfit_module("make_nd").execute("cat", prefix=str(folder), regular=False)
+    return folder
+
+
+def fit_templates(
+    spectrum: b3.Spectrum, library: Library, folder: Path, rv: float, rms: float
+) -> dict[str, Any]:
+    """Labels, velocity and rotation of a star by rvspecfit, with its interpolator in a folder.
+
+    A spectrum without errors gets the relative error `rms`. Velocities are searched around `rv`.
+    """
+    vel_fit, spec_fit, utils = map(rvspecfit_module, ("vel_fit", "spec_fit", "utils"))
     ends = rv - REACH, rv + REACH
     config = {"template_lib": f"{folder}/", "min_vel": ends[0], "max_vel": ends[1]}
     config |= {"vel_step0": 2.0, "min_vel_step": 0.02, "min_vsini": 0.1, "max_vsini": 100.0}
     config = utils.freezeDict(config)
-    data = list(_spec_data(spec_fit.SpecData, spectrum, broad.wavelength, max(map(abs, ends)), rms))
+    fastest = max(map(abs, ends))
+    data = list(_spec_data(spec_fit.SpecData, spectrum, library.wavelength, fastest, rms))
     start = dict(zip(library.names, np.median(library.labels, axis=0), strict=True))
     found = vel_fit.process(
         data, {**start, "vsini": 2.0}, config=config, options={"npoly": TERMS}, resolParams=None

@@ -108,6 +108,9 @@ def __getattr__(name: str) -> Any:
         return version("blase3d")
     for home, names in _HOMES.items():
         if name in names:
+            from .runtime.compiled import keep_compiled
+
+            keep_compiled()
             return getattr(import_module(f".{home}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

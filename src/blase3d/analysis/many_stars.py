@@ -15,6 +15,7 @@ from ..inference.table import Row, flat_row
 from ..model.identity import model_checksum
 from ..model.installed import InstalledModel
 from ..model.model import Model
+from ..runtime.progress import Progress, silent
 from ..spectra.formats.stack import Stack
 from ..spectra.spectrum import Spectrum
 from .selection import loaded_model, select
@@ -130,15 +131,16 @@ class Labeller:
 
 
 def fitted_together(
-    stack: Stack, labeller: Labeller, done: Collection[str]
+    stack: Stack, labeller: Labeller, done: Collection[str], progress: Progress = silent
 ) -> Iterator[Row] | None:
     """Return the rows of the stars of a stack that are not done, fitted together by `Survey`; None
     where that is not possible, or not worth its preparation."""
-    survey = _survey(stack, labeller) if len(stack.names) - len(done) >= _FEWEST else None
+    many = len(stack.names) - len(done) >= _FEWEST
+    survey = _survey(stack, labeller, progress) if many else None
     return None if survey is None else _rows(stack, labeller, survey, done)
 
 
-def _survey(stack: Stack, labeller: Labeller) -> Survey | None:
+def _survey(stack: Stack, labeller: Labeller, progress: Progress) -> Survey | None:
     settings = dict(labeller.settings)
     resolution = set() if stack.resolution is None else set(stack.resolution)
     method = settings.pop("method")
@@ -151,9 +153,11 @@ def _survey(stack: Stack, labeller: Labeller) -> Survey | None:
     settings = {name: one for name, one in settings.items() if name not in ("seed", "draws")}
     from ..inference.survey.survey import Survey  # loads JAX
 
-    _LOG.info("the flux is tabulated for the instrument, which takes some minutes")
+    _LOG.info("the flux is tabulated for the instrument, which takes a minute or two")
     try:
-        return Survey(labeller.given[1].model, stack.wavelength, **known, **settings)
+        return Survey(
+            labeller.given[1].model, stack.wavelength, progress=progress, **known, **settings
+        )
     except InputError as reason:
         _LOG.info("stars are fitted one by one: %s", reason)
         return None

@@ -24,7 +24,8 @@ from rich.progress import (
 )
 
 from ..errors import InputError, MissingExtra
-from ..runtime.files import replacing, user_cache_folder
+from ..runtime.compiled import keep_compiled
+from ..runtime.files import replacing
 from ..runtime.progress import Progress as ProgressCallback
 
 if TYPE_CHECKING:
@@ -84,13 +85,11 @@ def _lines_of_progress() -> ProgressCallback:
 def settle_environment() -> None:
     """Set the environment of this process and its workers.
 
-    JAX's compiled code is kept on disk for the next command, since compilation is most of the time
-    of a short one; the user's environment takes precedence. Figures go to files, so no backend of
-    a notebook or a window is needed, which a command run from a notebook may inherit.
+    Compiled code is kept on disk for the next command. Figures go to files, so no backend of a
+    notebook or a window is needed, which a command run from a notebook may inherit.
     """
     os.environ["MPLBACKEND"] = "agg"
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(user_cache_folder() / "compiled"))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+    keep_compiled()
 
 
 @contextmanager

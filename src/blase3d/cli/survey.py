@@ -17,6 +17,7 @@ import typer
 
 from ..errors import Blase3dError, InputError
 from ..runtime.files import plain
+from ..runtime.progress import Progress
 from .support import err, executor, out, progress_bars
 
 if TYPE_CHECKING:
@@ -86,21 +87,25 @@ def _label(
 ) -> None:
     total = sum(name not in done for name in spectra.names)
     with progress_bars() as progress:
-        for count, row in enumerate(_rows(spectra, done, labeller, pool), 1):
+        for count, row in enumerate(_rows(spectra, done, labeller, pool, progress), 1):
             results.add(row)
             _LOG.info("%s: %s", row["spectrum"], _summary(row))
             progress("infer", count, total)
 
 
 def _rows(
-    spectra: ManySpectra, done: set[str], labeller: Labeller, pool: Executor | None
+    spectra: ManySpectra,
+    done: set[str],
+    labeller: Labeller,
+    pool: Executor | None,
+    progress: Progress,
 ) -> Iterator[Row]:
     """Rows of the stars that are left; those of a large stack are fitted together."""
     from ..analysis.many_stars import fitted_together
     from ..inference.batch import for_each
 
     if spectra.stack is not None and pool is None:
-        together = fitted_together(spectra.stack, labeller, done)
+        together = fitted_together(spectra.stack, labeller, done, progress)
         if together is not None:
             yield from together
             return

@@ -17,6 +17,7 @@ from ...model.model import Model
 from ...runtime.arrays import DEFAULT_FLOATING_POINT, Bools, Floats
 from ...runtime.files import settle_medium, to_vacuum
 from ...runtime.precision import in_float32
+from ...runtime.progress import Progress, silent
 from ...runtime.with_units import in_unit
 from ...spectra.spectrum import Spectrum
 from ..batch import attempt
@@ -27,7 +28,8 @@ from ..result import Inference
 from ..single import answer_of, check_settings, infer, problem_of
 from .searches import ManyLikelihoods, Searches
 from .starts import StartTemplates, many_starts, start_templates
-from .tabulated import Tabulated, tabulate
+from .tabulate import tabulate
+from .tabulated import Tabulated
 
 _NAME = Path("the survey")
 """Name in messages."""
@@ -42,8 +44,7 @@ class Survey:
     """Inference of stars on the same pixels, with the same line spread.
 
     The answers are those of `infer`, many times faster: the flux of the model is tabulated once for
-    the instrument, at about five times as many labels as the model has nodes, and many stars are
-    fitted at once, on the device that JAX uses.
+    the instrument, and many stars are fitted at once, on the device that JAX uses.
 
     Parameters
     ----------
@@ -59,6 +60,8 @@ class Survey:
         As for `infer`; the resolution cannot be free.
     meta : dict, optional
         `Spectrum.meta` of every star, such as the telescope, which decides on telluric bands.
+    progress : callable, optional
+        Called with `table`, the number of spectra of the table that are computed, and their total.
     **options
         Fields of `Options`, as for `infer`.
 
@@ -72,7 +75,7 @@ class Survey:
     ------
     InputError
         The resolution is free, a setting is unknown or impossible, or the flux of the model cannot
-        be tabulated to 1e-4.
+        be tabulated to 2e-4.
 
     Examples
     --------
@@ -98,6 +101,7 @@ class Survey:
         priors: Mapping[str, Prior | tuple[Any, Any]] | None = None,
         fixed: Mapping[str, Any] | None = None,
         meta: Mapping[str, object] | None = None,
+        progress: Progress = silent,
         **options: Any,
     ):
         found = settle_medium(None, medium, _NAME, InputError)
@@ -114,6 +118,7 @@ class Survey:
             example.spectrum.wavelength,
             example.fixed["resolution"],
             example.options.limb_darkening,
+            progress,
         )
         self._templates: StartTemplates = start_templates(self._table, example)
 
