@@ -415,7 +415,8 @@ def _damped_steps(normal: Floats, gradient: Floats, held: Bools, damping: Floats
     matrix = np.where(both, normal * scale[:, :, None] * scale[:, None, :], 0.0)
     matrix += (np.where(held, 1.0, 0.0) + damping[:, None])[:, None, :] * np.eye(held.shape[1])
     inverse = np.linalg.pinv(matrix, rcond=1e-12, hermitian=True)
-    return -np.einsum("nkl,nl->nk", inverse, np.where(held, 0.0, gradient * scale)) * scale
+    step = -np.einsum("nkl,nl->nk", inverse, np.where(held, 0.0, gradient * scale)) * scale
+    return np.where(held, 0.0, step)  # exactly: the inverse is rounded
 
 
 def _derivatives(segments: NDArray[Any]) -> dict[str, Any]:

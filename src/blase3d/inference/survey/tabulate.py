@@ -193,7 +193,7 @@ def _table(
 
 
 def _thinned(model: Model, resolution: float) -> Model:
-    """The model on every n-th pixel, as many as suffice."""
+    """The model on every n-th pixel, with the largest step that is fine enough."""
     coarsest = min(_COARSEST, _PER_SIGMA * _sigma(resolution))
     every = slice(None, None, max(int(coarsest / model.forward.velocity_step), 1))
     if every.step == 1:
