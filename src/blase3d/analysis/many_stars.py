@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from ..inference.survey.survey import Survey
 
 _LOG = logging.getLogger("blase3d.survey")
-_FEWEST = 5000
-"""Stars of a stack that are fitted together, at least: preparing it takes some thousand fits."""
+_FEWEST = 500
+"""Stars of a stack that are fitted together, at least: the table takes as long as some 400 single
+fits."""
 
 
 @dataclass(frozen=True, eq=False)
