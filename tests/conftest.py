@@ -47,6 +47,8 @@ MOST_PROCESSES = 4
 
 SHORT = "not long"
 """The marker expression in pyproject.toml."""
+QUICK = (SHORT, "x64")
+"""Marker expressions of tests that are compiled quickly."""
 
 
 QUICK_EMITTERS = "xla_cpu_use_fusion_emitters"
@@ -81,10 +83,10 @@ def _names_files(config: pytest.Config) -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Run the long tests too of files that are named; compile quickly if all tests are short."""
+    """Run the long tests too of files that are named; compile quickly what is in `QUICK`."""
     if config.option.markexpr == SHORT and _names_files(config):
         config.option.markexpr = ""
-    if config.option.markexpr == SHORT:
+    if config.option.markexpr in QUICK:
         _compile_quickly()
 
 

@@ -352,6 +352,7 @@ def test_a_run_that_is_interrupted_at_every_seventh_write_completes(
     same_lines(again, undisturbed)
 
 
+@pytest.mark.x64
 def test_a_node_that_failed_once_is_cloned_later(tmp_path):
     axes = {"teff": (5500.0,), "logg": (4.0, 4.5, 5.0), "feh": (0.0,)}
     grid = grid_of_stars(axes).cut(*RANGE)

@@ -42,6 +42,7 @@ def likelihood(model):
     return b3.log_likelihood(star_of(model), model, fixed=FIXED)
 
 
+@pytest.mark.x64
 def test_its_curvature_is_the_covariance_of_infer(likelihood, model):
     """A step of a standard deviation in any direction decreases it by one half."""
     answer = b3.infer(star_of(model), model, fixed=FIXED)
@@ -63,6 +64,7 @@ def test_its_slopes_are_those_of_differences(likelihood):
     assert slope == pytest.approx((ends[0] - ends[1]) / 4.0, rel=0.02)
 
 
+@pytest.mark.x64
 def test_beyond_the_ranges_it_is_minus_infinity(likelihood):
     low, high = likelihood.ranges["teff"]
     for name, value in (("teff", high + 1.0), ("teff", low - 1.0), ("rv", np.nan)):
@@ -72,6 +74,7 @@ def test_beyond_the_ranges_it_is_minus_infinity(likelihood):
     assert np.isfinite(float(likelihood({**likelihood.best, "teff": high})))
 
 
+@pytest.mark.x64
 def test_quantities_are_converted(likelihood):
     found = likelihood({**likelihood.best, "rv": likelihood.best["rv"] * 1000.0 * u.m / u.s})
     assert float(found) == pytest.approx(0.0, abs=1e-3)

@@ -51,7 +51,7 @@ def doubtful(model):
 
 def star(model, snr=200.0, seed=0, wavelength=INNER, slope=0.2, **given):
     """A noisy spectrum of a star with a sloping continuum."""
-    flux = np.asarray(model.flux(**TRUTH, wavelength=wavelength, **{**OBSERVED, **given}), float)
+    flux = np.array(model.flux(**TRUTH, wavelength=wavelength, **{**OBSERVED, **given}), float)
     x = (wavelength - wavelength.mean()) / np.ptp(wavelength)
     flux *= 3e-13 * (1.0 + slope * x)
     error = np.full(flux.size, 3e-13 / snr)
@@ -78,6 +78,7 @@ def test_a_moving_rotating_star(model):
     assert answer.fixed == {"resolution": 40_000.0, "vmac": 0.0, "dilution": 0.0}
 
 
+@pytest.mark.x64
 def test_without_stated_errors_the_scatter_is_the_error(model):
     stated = star(model)
     answer = infer(replace(stated, error=None), model)
@@ -488,6 +489,7 @@ def test_one_bad_spectrum_stops_no_other(model, executor, tmp_path):
     assert isinstance(found[3], SpectrumError)
 
 
+@pytest.mark.x64
 def test_priors_and_bounds_hold(model):
     answer = infer(star(model), model, priors={"teff": Prior(5900.0, 6100.0)})
     assert answer.labels["teff"].value == 5900.0
@@ -499,6 +501,7 @@ def test_priors_and_bounds_hold(model):
         infer(star(model), model, continuum_degree=-2)
 
 
+@pytest.mark.x64
 def test_labels_may_all_be_known(model):
     answer = infer(star(model), model, fixed=TRUTH)
     assert answer.names == ("rv", "vsini")

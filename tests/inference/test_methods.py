@@ -16,6 +16,7 @@ from blase3d.inference.methods.method import Outcome
 from blase3d.inference.problem import make_problem
 from blase3d.inference.solution import Solution
 from blase3d.libraries.toy import WAVELENGTH, toy_grid
+from blase3d.runtime.precision import in_float32
 from blase3d.spectra.spectrum import Spectrum
 
 TRUTH = {"teff": 5730.0, "logg": 4.32, "feh": -0.13}
@@ -38,6 +39,7 @@ def star(model):
 
 
 @pytest.fixture(scope="module", params=METHODS)
+@in_float32  # as in `infer`
 def outcomes(request, model, star):
     """The same spectrum, twice by the same method."""
     pytest.importorskip(NEEDED.get(request.param, "numpy"))
@@ -107,6 +109,7 @@ class GridSearch:
         return Outcome([solution], converged=True)
 
 
+@pytest.mark.x64
 def test_a_new_method_is_a_class_and_a_row(model, star, monkeypatch):
     monkeypatch.setitem(METHODS, "grid", f"{__name__}:GridSearch")
     answer = infer(star, model, fixed=KNOWN, method="grid", points=41)

@@ -70,10 +70,12 @@ def assert_same(found, expected):
     assert found.chi2_red == pytest.approx(expected.chi2_red, rel=1e-2)
 
 
+@pytest.mark.x64
 def test_the_tabulated_flux_is_that_of_the_model(survey):
     assert survey.error < 1e-4
 
 
+@pytest.mark.x64
 def test_answers_are_those_of_infer(model, survey, monkeypatch):
     monkeypatch.setattr(searches, "_PIXELS", 0)  # four at once: the last call is not full
     flux, error = stars(model, 6)

@@ -14,6 +14,8 @@ from blase3d.libraries.toy import WAVELENGTH, absorbed, toy_lines
 from blase3d.lines import render as kernel
 from blase3d.lines.render import TILE, make_layout, reach, round_up
 
+pytestmark = pytest.mark.x64
+
 optical_depth = jax.jit(kernel.optical_depth)
 render = jax.jit(kernel.render, static_argnames="composition")
 COMPOSITIONS = ("opacity", "sum", "product")
