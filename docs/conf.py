@@ -18,9 +18,9 @@ extensions = [
     "sphinx_copybutton",
 ]
 exclude_patterns = ["README.md", "**.ipynb_checkpoints"]
+myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 4  # links to headings as on the repository's web pages
 nb_execution_mode = "off"
-nb_output_stderr = "remove"
 
 autodoc_default_options = {"members": True, "member-order": "bysource", "undoc-members": False}
 autodoc_typehints = "description"

@@ -49,6 +49,8 @@ def execute(path: Path) -> None:
         NotebookClient(notebook, timeout=None, resources={"metadata": {"path": folder}}).execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # times, which differ at every run
+        if cell.cell_type == "code":  # warnings and progress are of this machine
+            cell.outputs = [one for one in cell.outputs if one.get("name") != "stderr"]
     today = datetime.now(UTC).date().isoformat()
     notebook.metadata["executed"] = {
         "code": digest(notebook),

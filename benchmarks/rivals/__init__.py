@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from .learnt import gaussian_processes, payne
 from .library import Emulator, Floats, Library, NotAvailable
 from .pixels import FLUX, SQRT_DEPTH, STRENGTH, borrowed, pixels, principal, quadratic
 from .rvspecfit import network, rvspecfit_delaunay, rvspecfit_grid
@@ -21,6 +22,8 @@ RIVALS: Mapping[str, Callable[..., Emulator]] = {
     "borrowed-strength": borrowed,
     "pca": principal,
     "quadratic": quadratic,
+    "pca-gp": gaussian_processes,
+    "payne-form": payne,
     "rvspecfit-grid": rvspecfit_grid,
     "rvspecfit-delaunay": rvspecfit_delaunay,
     "rvspecfit-nn": network,

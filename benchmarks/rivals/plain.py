@@ -23,7 +23,7 @@ from scipy.optimize import least_squares
 import blase3d as b3
 from blase3d.runtime.units import SPEED_OF_LIGHT
 
-from .library import Floats, Library
+from .library import Emulator, Floats, Library
 from .pixels import SQRT_DEPTH, pixels
 
 CLIP, ROUNDS = 5.0, 3
@@ -59,9 +59,9 @@ def node_library(model: b3.Model) -> Library:
     return Library(model.wavelength, names, labels, np.stack(flux).astype(np.float32))
 
 
-def plain_templates(library: Library) -> Templates:
-    """Templates of a library."""
-    emulator = pixels(library, Path(), "cubic", SQRT_DEPTH)
+def plain_templates(library: Library, emulator: Emulator | None = None) -> Templates:
+    """Templates of a library, by an emulator; by default the splines of its pixels."""
+    emulator = emulator or pixels(library, Path(), "cubic", SQRT_DEPTH)
     logs = np.log(library.wavelength)
     even = np.arange(logs[0], logs[-1], np.diff(logs).min())
     axes = library.axes

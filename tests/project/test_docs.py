@@ -11,7 +11,9 @@ import re
 import runpy
 import shlex
 import shutil
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +34,7 @@ from blase3d.libraries.packaged import (
 )
 from blase3d.runtime.units import vacuum_to_air
 from blase3d.spectra.formats import write_spectrum
+from blase3d.views.flag_advice import _ADVICE
 from run_tutorials import digest, stale
 
 ROOT = Path(__file__).parents[2]
@@ -119,8 +122,24 @@ def execute(page: str, folder: Path) -> dict[str, object]:
         for number, block in enumerate(python(page)):
             code = compile(block.code, f"{page}, block {number + 1}", "exec")
             if block.run:
-                exec(code, names)
+                with redirect_stdout(StringIO()) as printed:
+                    exec(code, names)
+                check_output(page, block, printed.getvalue())
     return names
+
+
+def check_output(page: str, block: Block, printed: str) -> None:
+    """Compare what a block printed with the output below it, if the page shows one: the same words,
+    and numbers within a fifth or 0.1."""
+    shown = re.search(re.escape(block.code) + r"```\n\n```text\n(.*?)```", PAGES[page], re.S)
+    if shown is None:
+        return
+    number = r"-?\d+(?:\.\d+)?(?:e-?\d+)?"
+    assert re.sub(number, "#", printed).split() == re.sub(number, "#", shown[1]).split()
+    found, expected = (
+        [float(one) for one in re.findall(number, text)] for text in (printed, shown[1])
+    )
+    np.testing.assert_allclose(found, expected, rtol=0.2, atol=0.1)
 
 
 @pytest.fixture(scope="module")
@@ -255,6 +274,11 @@ def test_every_public_name_has_its_place_on_the_page_of_names():
     assert len(shown) == len(set(shown))
 
 
+def test_every_flag_is_on_the_page_of_troubleshooting():
+    page = PAGES["docs/troubleshooting.md"]
+    assert [one.phrase for one in _ADVICE if f"`{one.phrase}`" not in page] == []
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere_in_the_repository(page):
     for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", PAGES[page]):
@@ -285,6 +309,16 @@ def test_changed_code_makes_a_notebook_stale(tmp_path):
     cells[0]["source"] = ["1 + 2"]
     path.write_text(json.dumps(notebook))
     assert stale([path]) == [path]
+
+
+def test_an_output_that_no_longer_holds_is_found(monkeypatch):
+    block = Block("python", "print(1)\n", True)
+    page = "```python\nprint(1)\n```\n\n```text\nteff: 5000 K\n```\n"
+    monkeypatch.setitem(PAGES, "page", page)
+    check_output("page", block, "teff: 5100 K\n")
+    for wrong in ("teff: 7000 K\n", "logg: 5000 K\n"):
+        with pytest.raises(AssertionError):
+            check_output("page", block, wrong)
 
 
 def test_blocks_are_found_as_they_are_marked():
