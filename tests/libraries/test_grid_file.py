@@ -55,6 +55,17 @@ def test_what_is_written_is_an_npz_file_for_everybody(continuum, tmp_path):
     assert open_grid(tmp_path / "a.npz")[6].flux[0] == 7
 
 
+@pytest.mark.parametrize(
+    "transitions", [{"x": [3.5, 2.5]}, {"x": 3.5}, {"x": ["a", "b"]}, "logg", [1]]
+)
+def test_transitions_that_are_no_ranges_are_refused(transitions, tmp_path):
+    grid = grid_of_nodes(2)
+    grid.meta["transitions"] = transitions
+    write_grid(grid, tmp_path / "a.npz")
+    with pytest.raises(GridError, match="two increasing values for each label"):
+        open_grid(tmp_path / "a.npz")
+
+
 def test_a_node_that_fails_leaves_nothing_behind(tmp_path):
     whole = grid_of_nodes(3)
 

@@ -325,3 +325,45 @@ def test_a_real_surface_every_second_teff_held_out():
     assert np.median(errors["spline"]) < 1e-4
     assert errors["spline"].max() < 2e-3  # at the ends, which are natural and this surface is not
     assert np.median(errors["spline"]) < 0.01 * np.median(errors["linear"])
+
+
+GRAVITIES = np.array([3.0, 3.5, 4.0, 4.5, 5.0])
+
+
+def microturbulence(logg):
+    """A relation that changes between log g 2.5 and 3.5, and a parabola."""
+    x = np.clip(np.asarray(logg) - 2.5, 0.0, 1.0)
+    return 0.9 * x**2 * (3.0 - 2.0 * x) - 0.1 * logg + 0.02 * logg**2
+
+
+@pytest.mark.parametrize("lowered", [None, "logg"])
+def test_a_transition_is_separated_from_the_spline(lowered):
+    axes = {"teff": np.array([5000.0, 5250.0]), "logg": GRAVITIES}
+    found = make_interpolation(axes, "spline", None, lowered, {"logg": (2.5, 3.5)})
+    box = np.array(list(product(*axes.values())))
+    points = np.column_stack([np.full(25, 5100.0), np.linspace(3.0, 5.0, 25)])
+    values = microturbulence(box[:, 1])
+    given = interpolate(found, values, points)
+    np.testing.assert_allclose(given, microturbulence(points[:, 1]), atol=2e-6)
+    np.testing.assert_allclose(interpolate(found, values, box), values, atol=2e-6)
+    without = interpolate(make_interpolation(axes, "spline"), values, points)
+    assert np.abs(without - microturbulence(points[:, 1])).max() > 0.02
+
+
+def test_a_transition_inside_the_axis_changes_pieces_at_its_ends():
+    axes = {"logg": np.arange(0.0, 5.1, 0.5)}
+    found = make_interpolation(axes, "spline", transitions={"logg": (2.7, 3.2)})
+    np.testing.assert_allclose(found.axes[0].knots * 5.0, sorted([*axes["logg"], 2.7, 3.2]))
+    points = np.linspace(0.0, 5.0, 41)[:, None]
+    x = np.clip((axes["logg"] - 2.7) / 0.5, 0.0, 1.0)
+    given = interpolate(found, x**2 * (3.0 - 2.0 * x), points)
+    t = np.clip((points[:, 0] - 2.7) / 0.5, 0.0, 1.0)
+    np.testing.assert_allclose(given, t**2 * (3.0 - 2.0 * t), atol=2e-5)
+
+
+@pytest.mark.parametrize("ends", [(1.0, 2.0), (5.0, 6.0)])
+def test_a_transition_outside_of_the_axis_changes_nothing(ends):
+    axes = {"logg": GRAVITIES}
+    found = make_interpolation(axes, "spline", transitions={"logg": ends})
+    plain = make_interpolation(axes, "spline")
+    np.testing.assert_array_equal(found.axes[0].pieces, plain.axes[0].pieces)

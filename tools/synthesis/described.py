@@ -20,6 +20,8 @@ Ranges = Mapping[str, tuple[float, float]]
 Labels = tuple[float, ...]
 """Teff (K), log g (dex of cm/s²), [M/H] and, where it is an axis, [alpha/M]."""
 
+RELATIONS = (2.5, 3.5)
+"""log g up to which the microturbulence is that of giants, and from which on that of dwarfs."""
 FORM = 1
 """Form of the synthesis; raised when the code in this folder changes the spectra."""
 
@@ -127,7 +129,8 @@ def microturbulence(teff: float, logg: float, feh: float) -> float:
     dwarf = 1.05 + 2.51e-4 * hot + 1.5e-7 * hot**2
     cool = min(teff, 7000.0) - 5500.0
     giant = 1.25 + 4.01e-4 * cool + 3.1e-7 * cool**2
-    x = min(max(3.5 - logg, 0.0), 1.0)
+    giants, dwarfs = RELATIONS
+    x = min(max((dwarfs - logg) / (dwarfs - giants), 0.0), 1.0)
     return dwarf + (giant - dwarf) * x**2 * (3 - 2 * x) + common
 
 

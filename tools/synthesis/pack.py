@@ -15,7 +15,7 @@ from blase3d.runtime.files import replacing
 from blase3d.runtime.units import air_to_vacuum
 
 from .atmospheres import Atmospheres
-from .described import Described, Labels
+from .described import RELATIONS, Described, Labels
 from .jobs import Batch, Store
 from .packages import PACKAGES, PATCHES
 
@@ -111,6 +111,7 @@ def describe(library: Described, labels: Sequence[Labels], store: Store) -> dict
         "abundances": _abundances(library),
         "microturbulence": "Gaia-ESO relations of dwarfs (log g >= 3.5) and giants (<= 2.5), "
         "blended between them",
+        "transitions": {"logg": list(RELATIONS)},
         "citation": list(CITATIONS),
         "licence": LICENCE,
         "provenance": _provenance(library),

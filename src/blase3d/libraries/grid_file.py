@@ -75,6 +75,20 @@ def read_npz(path: str | Path, medium: str | None = None) -> Grid:
         )
 
 
+def _check_transitions(found: object, path: Path) -> None:
+    """Raise `GridError` unless transitions are two increasing numbers for each label."""
+    try:
+        pairs = dict(found or {}).values()  # type: ignore[call-overload]
+        good = all(-np.inf < float(low) < float(high) < np.inf for low, high in pairs)
+    except (TypeError, ValueError):
+        good = False
+    if not good:
+        raise GridError(
+            f"{path} has the transitions {found!r}, expected two increasing "
+            "values for each label; correct or remove them."
+        )
+
+
 def _require(found: Any, more: tuple[str, ...], path: Path) -> None:
     if missing := [name for name in (*ARRAYS, *more) if name not in found]:
         raise GridError(
@@ -102,6 +116,7 @@ def _settled_meta(
     meta = {} if raw is None else parse_meta(raw, path, GridError)
     settle_version(meta, FORMAT, VERSION, path, GridError)
     found = settle_medium(meta.get("medium"), medium, path, GridError)
+    _check_transitions(meta.get("transitions"), path)
     flags = meta.pop("node_flags", None)
     if found == "air":
         meta["converted_from"] = "air"

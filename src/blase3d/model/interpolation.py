@@ -13,7 +13,8 @@ polynomials along an axis of n values:
   ∫ f‴² (Schoenberg 1964); also the limit of a Gaussian process with a Matérn kernel of order 5/2
   whose length is far above the spacing. It was chosen by held-out error and by leaving nodes out
   (`benchmarks/accuracy.py`). Through up to four values goes one polynomial, with a next derivative
-  that is estimated from the other labels (`CrossDerivative`).
+  that is estimated from the other labels (`CrossDerivative`). Where the library passes from one
+  relation to another, this change is separated from the spline (`_axis_with_transition`).
 - `ridge`: not through the nodes: the regression on Chebyshev polynomials with a penalty on their
   coefficients from the second order on. For noisy nodes.
 """
@@ -21,9 +22,10 @@ polynomials along an axis of n values:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
+from itertools import pairwise
 from typing import Literal
 
 import jax
@@ -37,6 +39,9 @@ from scipy.interpolate import BSpline, PPoly, make_interp_spline
 from scipy.sparse.linalg import splu
 
 Kind = Literal["linear", "cubic", "spline", "ridge"]
+Transition = tuple[float, float]
+"""Values of a label between which a library passes from one relation to another, along 3x² − 2x³:
+in a library with microturbulence of dwarfs above log g 3.5 and of giants below 2.5, (2.5, 3.5)."""
 _DEGREE = {"linear": 1, "cubic": 3, "spline": 5}
 _NATURAL = 5
 SHORT = 4
@@ -169,6 +174,7 @@ def make_interpolation(
     kind: Kind,
     cross_derivatives: Mapping[str, NDArray[np.floating]] | None = None,
     lowered: str | None = None,
+    transitions: Mapping[str, Transition] | None = None,
 ) -> Interpolation:
     """Return the interpolation in a box.
 
@@ -183,6 +189,8 @@ def make_interpolation(
     lowered : str, optional
         A label along which a spline is the next best: without its cross derivatives, or, where it
         has none, of the `lowered_degree`.
+    transitions : dict, optional
+        Of some labels, where splines go through more than four values.
     """
     known = cross_derivatives or {}
     values = list(axes.values()) if kind == "linear" else coordinates(axes)
@@ -191,8 +199,10 @@ def make_interpolation(
     span = np.array([_span(axis) for axis in values])
     units = [_unit(axis) for axis in values]
     pieces = [
-        _make_axis(unit, kind, name == lowered and name not in known)
-        for name, unit in zip(axes, units, strict=True)
+        _make_axis(unit, kind, name == lowered and name not in known, between)
+        for name, unit, between in zip(
+            axes, units, _unit_transitions(axes, transitions or {}), strict=True
+        )
     ]
     terms = [
         _cross_derivative(units, k, known[name])
@@ -236,17 +246,88 @@ def slopes_between(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(spline_through(x, np.eye(x.size), best_degree(x.size)).derivative()(x))
 
 
-def _make_axis(unit: NDArray[np.float64], kind: Kind, lowered: bool) -> Axis:
+def _unit_transitions(
+    axes: Mapping[str, NDArray[np.float64]], transitions: Mapping[str, Transition]
+) -> list[Transition | None]:
+    """The transition of each label, in the coordinate that runs from 0 to 1."""
+    found: list[Transition | None] = []
+    for (name, axis), values in zip(axes.items(), coordinates(axes), strict=True):
+        ends = np.array(transitions.get(name, (np.nan, np.nan)))
+        ends = np.log(ends) if name in LOGARITHMIC else ends
+        low, high = (ends - values[0]) / _span(values)
+        inside = axis.size > SHORT and high > 0.0 and low < 1.0
+        found.append((float(low), float(high)) if inside else None)
+    return found
+
+
+def _make_axis(
+    unit: NDArray[np.float64], kind: Kind, lowered: bool, transition: Transition | None
+) -> Axis:
     if unit.size == 1:  # a label that does not vary
         return Axis(jnp.asarray([0.0, 1.0]), jnp.ones((1, 1, 1)))
     if kind == "ridge":
         return _ridge_axis(unit)
     degree = lowered_degree(unit.size) if lowered else best_degree(unit.size, kind)
+    if transition and kind == "spline":
+        return _axis_with_transition(unit, degree, transition)
     pieces = [PPoly.from_spline(spline_through(unit, one, degree)) for one in np.eye(unit.size)]
     x = pieces[0].x  # with the end knots repeated: their intervals are empty
     inner = np.flatnonzero(np.diff(x) > 0)
     polynomials = np.stack([piece.c[:, inner] for piece in pieces], axis=2)
     return Axis(jnp.asarray(np.append(x[inner], x[-1])), jnp.asarray(polynomials))
+
+
+def _axis_with_transition(unit: NDArray[np.float64], degree: int, transition: Transition) -> Axis:
+    """The weights of a spline and a multiple of the transition, which together go through the
+    values.
+
+    The multiple is the one that leaves the least ∫ f‴² to the spline. A spline alone overshoots
+    beside the transition: with log g 3 to 5 and a transition from 2.5 to 3.5, by 4e-4 of the
+    flux of hot stars at log g 3.75.
+    """
+    ends = [x for x in transition if 0.0 < x < 1.0]
+    knots = np.unique(np.concatenate([unit, ends]))
+    weights = spline_through(unit, np.eye(unit.size), degree)
+    at_nodes = _transition_at(unit, transition)
+    bent = _bending(unit) @ at_nodes
+    multiple = bent / (at_nodes @ bent)
+
+    def values(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        beyond_spline = _transition_at(x, transition) - weights(x) @ at_nodes
+        return np.asarray(weights(x) + np.outer(beyond_spline, multiple))
+
+    return Axis(jnp.asarray(knots), jnp.asarray(_polynomials(values, knots, max(degree, 3))))
+
+
+def _transition_at(x: NDArray[np.float64], transition: Transition) -> NDArray[np.float64]:
+    low, high = transition
+    t = np.clip((x - low) / (high - low), 0.0, 1.0)
+    return np.asarray(t**2 * (3.0 - 2.0 * t))
+
+
+def _bending(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The matrix (n, n) of ∫ f‴² of the natural quintic spline through values at x (n,)."""
+    third = spline_through(x, np.eye(x.size), _NATURAL).derivative(3)
+    points, shares = np.polynomial.legendre.leggauss(3)  # exact for the square of a parabola
+    half = np.diff(x) / 2.0
+    at = (x[:-1] + half)[:, None] + half[:, None] * points
+    values = third(at.ravel()) * np.sqrt(np.outer(half, shares).ravel())[:, None]
+    return np.asarray(values.T @ values)
+
+
+def _polynomials(
+    values: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    knots: NDArray[np.float64],
+    degree: int,
+) -> NDArray[np.float64]:
+    """Return the polynomials (degree + 1, K, n), highest power first, that functions are between
+    knots."""
+    inside = np.linspace(0.0, 1.0, degree + 1)
+    pieces = []
+    for low, high in pairwise(knots):
+        found = np.linalg.solve(np.vander(inside), values(low + (high - low) * inside))
+        pieces.append(found / (high - low) ** np.arange(degree, -1, -1)[:, None])
+    return np.stack(pieces, axis=1)
 
 
 def _ridge_axis(unit: NDArray[np.float64]) -> Axis:

@@ -66,7 +66,7 @@ def error_draws(model: Model, shares: dict[str, float]) -> NDArray[np.float32]:
         name: replace(
             model.forward,
             interpolation=make_interpolation(
-                model.axes, "spline", model.cross_derivatives, lowered=name
+                model.axes, "spline", model.cross_derivatives, name, model.transitions
             ),
         )
         for name in shares

@@ -31,7 +31,7 @@ from .evaluate import AnyResidual, ForwardModel, evaluate, line_params
 from .grid_basis import functions_with_residual, grid_basis
 from .identity import library_name
 from .instrument import Broadening, observe
-from .interpolation import make_interpolation
+from .interpolation import Transition, make_interpolation
 from .line_calibration import LineCalibration
 from .line_grid import LineGrid, line_grid_layout
 from .mismatch import Mismatch
@@ -171,6 +171,13 @@ class Model:
         """Wavelengths that name the lines (Å, vacuum), (C,)."""
         return self.line_grid.reference if self.stored is None else self.stored.reference
 
+    @property
+    def transitions(self) -> dict[str, Transition]:
+        """Labels along which the library passes from one relation to another, with the ends."""
+        library = self.meta.get("library")
+        found = library.get("transitions", {}) if isinstance(library, Mapping) else {}
+        return {name: (float(low), float(high)) for name, (low, high) in found.items()}
+
     @cached_property
     def basis(self) -> NDArray[np.float64]:
         """The functions that lines follow, at the nodes of the box, (box, K)."""
@@ -192,7 +199,12 @@ class Model:
             smooth_count = functions_with_residual(lines, self.recipe, data_count)
         to_log = np.interp(np.exp(ln), self.wavelength, np.arange(self.wavelength.size))
         return ForwardModel(
-            make_interpolation(self.axes, self.recipe.interpolation, self.cross_derivatives),
+            make_interpolation(
+                self.axes,
+                self.recipe.interpolation,
+                self.cross_derivatives,
+                transitions=self.transitions,
+            ),
             jnp.asarray(self.basis, jnp.float32),
             jnp.asarray(lines.base),
             jnp.asarray(lines.area),

@@ -181,7 +181,9 @@ def without_node(model: Model, name: str, value: float) -> Model:
     return model.with_forward(
         replace(
             forward,
-            interpolation=make_interpolation(axes, model.recipe.interpolation, cross),
+            interpolation=make_interpolation(
+                axes, model.recipe.interpolation, cross, transitions=model.transitions
+            ),
             basis=forward.basis[kept],
             residual=None if residual is None else residual.of_nodes(kept),
         )
