@@ -13,6 +13,7 @@ from blase3d.analysis.calibration.block_matrix import BlockMatrix
 from blase3d.analysis.calibration.cells import cells_of, groups_of
 from blase3d.analysis.calibration.changes import with_changes
 from blase3d.analysis.calibration.corrections import corrections_table
+from blase3d.analysis.calibration.left_out import CalibrationTrial, LeftOut, best_of
 from blase3d.errors import InputError
 from blase3d.model.line_calibration import LineCalibration
 from blase3d.model.line_grid import LineGrid
@@ -141,6 +142,24 @@ def test_a_right_model_stays(model):
 
 
 @pytest.mark.long
+@pytest.mark.parametrize(
+    ("offsets", "misfits", "chosen"),
+    [
+        ((70.0, 68.0), (1.0, 0.8), 0.0),  # better by 3 %
+        ((70.0, 60.0), (1.0, 0.8), 0.5),  # better by 14 %
+        ((70.0, 60.0), (1.0, 1.1), 0.0),  # fits worse
+    ],
+)
+def test_lines_change_where_labels_of_stars_left_out_gain(offsets, misfits, chosen):
+    trials = tuple(
+        CalibrationTrial(
+            times, (LeftOut("a", {"teff": 5700.0 + offset}, {"teff": (5700.0, 0.0)}, misfit),)
+        )
+        for times, offset, misfit in zip((0.0, 0.5), offsets, misfits, strict=True)
+    )
+    assert best_of(trials).times == chosen
+
+
 def test_a_calibrated_model_is_a_model(calibrated, model, tmp_path):
     save_model(calibrated.model, tmp_path / "calibrated.zip")
     opened = load_model(tmp_path / "calibrated.zip")

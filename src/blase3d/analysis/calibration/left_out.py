@@ -22,6 +22,9 @@ FACTORS = (0.0, 0.25, 0.5, 1.0)
 _TYPICAL = {"teff": 70.0, "logg": 0.1, "feh": 0.06}
 """Label errors that count as one; for other labels see `_OTHER`."""
 _OTHER = 0.06
+_WORTHWHILE = 0.05
+"""Fraction by which label errors have to fall for lines to be changed: less is chance with the
+few stars of known labels, and stars that the library computed lose what is changed."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,10 @@ def _left_out(
 
 
 def best_of(trials: tuple[CalibrationTrial, ...]) -> CalibrationTrial:
-    """Return the trial of least label errors among those that fit no worse than no change."""
+    """Return the trial of least label errors among those that fit no worse than no change; no
+    change, if they are not worth it."""
     unchanged = next(trial for trial in trials if trial.times == 0.0)
     better = [trial for trial in trials if trial.misfit <= unchanged.misfit]
-    return min(better, key=lambda trial: trial.label_error)
+    best = min(better, key=lambda trial: trial.label_error)
+    worthwhile = best.label_error < (1.0 - _WORTHWHILE) * unchanged.label_error
+    return best if worthwhile else unchanged
