@@ -17,6 +17,7 @@ from blase3d.model.evaluate import (
     add_residual,
     evaluate,
     flux_of_opacity_root,
+    joined_residual,
     opacity_root,
 )
 from blase3d.model.interpolation import coordinates, fill_holes
@@ -163,3 +164,16 @@ def test_value_and_gradient_are_continuous_across_cell_faces(world, axis):
         assert float(above) == pytest.approx(float(below), abs=1e-4)
         scale = np.abs(np.asarray(slope_below)).max() + 1e-9
         np.testing.assert_allclose(slope_above, slope_below, atol=1e-4 * scale, rtol=1e-4)
+
+
+@pytest.mark.parametrize("pixels", [slice(None), slice(2, 17), slice(3, 19, 4), slice(0, 20, 7)])
+def test_windows_of_a_residual_are_cut_as_one(pixels):
+    rng = np.random.default_rng(1)
+    sizes = (3, 9, 8)
+    windows = [
+        PcaResidual(*(jnp.asarray(rng.normal(size=s)) for s in ((4, 2), (2, size), (size,))))
+        for size in sizes
+    ]
+    weights = jnp.asarray(rng.normal(size=4))
+    both = joined_residual(windows)
+    np.testing.assert_allclose(both.take(pixels).at(weights), both.at(weights)[pixels], rtol=1e-6)

@@ -147,12 +147,13 @@ class WindowedResidual:
 
     def take(self, pixels: slice) -> AnyResidual:
         """Return the residual of these pixels, of which there are some."""
-        first, last, _ = pixels.indices(self.size)
+        first, last, step = pixels.indices(self.size)
         found, start = [], 0
         for window in self.windows:
             low, high = max(first - start, 0), min(last - start, window.size)
+            low += -(start + low - first) % step
             if low < high:
-                found.append(window.take(slice(low, high)))
+                found.append(window.take(slice(low, high, step)))
             start += window.size
         return joined_residual(found)
 

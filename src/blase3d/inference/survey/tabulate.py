@@ -198,9 +198,7 @@ def _thinned(model: Model, resolution: float) -> Model:
     every = slice(None, None, max(int(coarsest / model.forward.velocity_step), 1))
     if every.step == 1:
         return model
-    residual = model.residual
-    if residual is not None:
-        residual = replace(residual, pixels=residual.pixels[:, every], scale=residual.scale[every])
+    residual = None if model.residual is None else model.residual.take(every)
     modes = model.error_modes[:, every]
     return replace(model, wavelength=model.wavelength[every], residual=residual, error_modes=modes)
 
@@ -345,13 +343,13 @@ def _amplitudes(spectra: Singles, to_lattice: list[Floats], basis: Singles) -> S
     """Coefficients (box, R) of the splines through the amplitudes on the lattice, from line depths
     (N, M) at the sampled points."""
     shape = tuple(matrix.shape[1] for matrix in to_lattice)
-    total = np.zeros((1, len(basis)), np.float32)
+    total: Singles = np.zeros((1, len(basis)), np.float32)
     for start in range(0, spectra.shape[1], _STEPS_AT_ONCE):
         chosen = slice(start, start + _STEPS_AT_ONCE)
         root = np.asarray(opacity_root(np.maximum(1.0 - spectra[:, chosen], _FAINT)))
         box = _along_axes(to_lattice, root.reshape(*shape, -1))
         depth = 1.0 - np.asarray(flux_of_opacity_root(box))
-        total = total + depth.reshape(-1, depth.shape[-1]) @ basis[:, chosen].T
+        total = total + (depth.reshape(-1, depth.shape[-1]) @ basis[:, chosen].T).astype(np.float32)
     sizes = [len(matrix) for matrix in to_lattice]
     splines = [_coefficients(size) for size in sizes]
     return _along_axes(splines, total.reshape(*sizes, -1)).reshape(-1, len(basis))
@@ -360,7 +358,7 @@ def _amplitudes(spectra: Singles, to_lattice: list[Floats], basis: Singles) -> S
 def _along_axes(matrices: list[Floats], box: Singles) -> Singles:
     """A box (n, ..., R) with a matrix (m, n) applied along each axis but the last."""
     for k, matrix in enumerate(matrices):
-        found = np.tensordot(matrix.astype(np.float32), box, axes=(1, k))
+        found: Singles = np.tensordot(matrix.astype(np.float32), box, axes=(1, k))
         box = np.moveaxis(found, 0, k)
     return box
 
