@@ -19,6 +19,8 @@ from blase3d.libraries.toy import WAVELENGTH, toy_grid
 from blase3d.runtime.precision import in_float32
 from blase3d.spectra.spectrum import Spectrum
 
+pytestmark = pytest.mark.x64
+
 TRUTH = {"teff": 5730.0, "logg": 4.32, "feh": -0.13}
 KNOWN = {"rv": 0.0, "vsini": 0.0, "resolution": np.inf, "logg": 4.32, "feh": -0.13}
 OPTIONS = {"draws": 60, "chains": 2}
@@ -109,7 +111,6 @@ class GridSearch:
         return Outcome([solution], converged=True)
 
 
-@pytest.mark.x64
 def test_a_new_method_is_a_class_and_a_row(model, star, monkeypatch):
     monkeypatch.setitem(METHODS, "grid", f"{__name__}:GridSearch")
     answer = infer(star, model, fixed=KNOWN, method="grid", points=41)
