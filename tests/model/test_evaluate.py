@@ -12,6 +12,7 @@ import pytest
 from toy_models import model_of, true_params
 
 from blase3d.libraries.toy import toy_grid
+from blase3d.model import residual
 from blase3d.model.evaluate import (
     PcaResidual,
     add_residual,
@@ -93,6 +94,18 @@ def test_a_residual_reaches_the_allowed_error_at_the_nodes(allowed):
     assert errors.max() < 1.3 * allowed
     pixels = np.asarray(rest.pixels)
     np.testing.assert_array_equal(pixels, np.round(pixels))
+
+
+def test_a_residual_of_many_nodes_is_found_along_a_few_directions(monkeypatch):
+    monkeypatch.setattr(residual, "_EXACT", 1)
+    monkeypatch.setattr(residual, "_BLOCK", 4)
+    lines = lines_beside_the_truth()
+    rest = make_residual(lines, TRUTH, np.eye(len(GRID)), 1e-4)
+    errors = np.sqrt(np.mean((at_nodes(rest, lines) - TRUTH) ** 2, axis=1, dtype=np.float64))
+    assert errors.max() <= 1e-4
+    monkeypatch.undo()
+    exact = make_residual(lines, TRUTH, np.eye(len(GRID)), 1e-4)
+    assert rest.pixels.shape[0] <= exact.pixels.shape[0] + 1
 
 
 def test_a_larger_allowed_error_takes_fewer_components():

@@ -11,6 +11,7 @@ import pytest
 
 from blase3d.model.grid_basis import smooth_basis
 from blase3d.model.interpolation import (
+    Completion,
     Interpolation,
     coordinates,
     fill_holes,
@@ -203,6 +204,14 @@ def test_present_nodes_are_kept_and_constants_filled():
     filled = fill_holes(ARRAYS, PRESENT) @ values
     np.testing.assert_array_equal(np.delete(filled, HOLES), values)
     np.testing.assert_allclose(fill_holes(ARRAYS, PRESENT) @ np.ones(len(PRESENT)), 1.0, rtol=1e-9)
+
+
+def test_a_completion_takes_any_number_of_values():
+    completion, matrix = Completion.of(ARRAYS, PRESENT), fill_holes(ARRAYS, PRESENT)
+    for columns in ((0,), (2,), (3, 2)):
+        values = np.random.default_rng(2).normal(size=(len(PRESENT), *columns))
+        expected = np.tensordot(matrix, values, axes=1)
+        np.testing.assert_allclose(completion @ values, expected, rtol=0, atol=1e-12)
 
 
 def test_holes_of_a_linear_function_are_filled_with_it():

@@ -78,6 +78,12 @@ def synth(
     spectrum = Spectrum(wavelength, np.asarray(flux), resolution=resolution, meta=meta)
     write_spectrum(spectrum, output)
     out.print(f"{output}: {wavelength.size} pixels, vacuum Å, units of the continuum.")
+    if model.near_hole(**labels):
+        err.print(
+            "warning: these labels are beside a hole of the library; the model is extrapolated "
+            "from other nodes.",
+            highlight=False,
+        )
 
 
 def _check_observation(values: dict[str, float | None]) -> None:

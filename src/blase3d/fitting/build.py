@@ -130,7 +130,7 @@ def _lines(archive: Archive, nodes: BuildNodes) -> tuple[LineGrid, Floats]:
         lines = fits.lines(recipe.fit.rounds).rounded()
         return lines, rounded(nodes.complete @ fits.data_basis)
     reference, tables = _line_tables([archive.clone(int(i)).lines for i in nodes.index], recipe)
-    box = np.tensordot(nodes.complete.astype(np.float32), tables, axes=1)
+    box = (nodes.complete @ tables).astype(np.float32)
     base = np.zeros((reference.size, 4), np.float32)
     shape = box[:, :, [0, 2, 3]]
     lines = LineGrid(reference, base, box[:, :, 1], shape, profile=recipe.profile)

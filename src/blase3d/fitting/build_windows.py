@@ -27,7 +27,7 @@ from ..lines.render import Layout, optical_depth, round_up, transmitted
 from ..model.evaluate import AnyResidual
 from ..model.grid_basis import functions_with_residual
 from ..model.identity import checksum_of, window_checksum
-from ..model.interpolation import box_number, coordinates, fill_holes
+from ..model.interpolation import Completion, box_number, coordinates
 from ..model.interpolation_error import error_draws, modes_of, strongest_modes
 from ..model.line_grid import largest_reach, line_grid_layout
 from ..model.model import Model
@@ -78,8 +78,8 @@ class BuildNodes:
         return box_number(self.axes, self.box_index)
 
     @property
-    def complete(self) -> Floats:
-        """Matrix (box, N) that takes values at the nodes to values in the whole box."""
+    def complete(self) -> Completion:
+        """Takes values at the nodes to values in the whole box."""
         axes = tuple(tuple(axis.tolist()) for axis in coordinates(self.axes))
         index = self.box_index.astype(np.int64)
         return _completion(axes, index.shape, index.tobytes())
@@ -99,10 +99,10 @@ class BuildNodes:
 @lru_cache(maxsize=1)
 def _completion(
     axes: tuple[tuple[float, ...], ...], shape: tuple[int, ...], index: bytes
-) -> Floats:
-    """`fill_holes`, once for all windows of a process."""
+) -> Completion:
+    """The completion, once for all windows of a process."""
     indices = np.frombuffer(index, np.int64).reshape(shape)
-    return fill_holes([np.array(axis) for axis in axes], indices)
+    return Completion.of([np.array(axis) for axis in axes], indices)
 
 
 @dataclass(frozen=True, eq=False)

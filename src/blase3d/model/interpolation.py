@@ -384,30 +384,55 @@ def _axis_weights(axis: Axis, x: Array) -> Array:
 def fill_holes(
     axes: Sequence[NDArray[np.float64]], index: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Return the matrix (box, N) that completes values at N nodes to the full box.
+    """Return the matrix (box, N) of `Completion`, for few nodes."""
+    return Completion.of(axes, index) @ np.eye(len(index))
+
+
+@dataclass(frozen=True, eq=False)
+class Completion:
+    """Completes values at N nodes to the full box: `completion @ values`, (N, ...) to (box, ...).
 
     The values at missing nodes minimise the squared second differences along all labels, in units
-    of the mean spacing. Those at the N nodes stay as they are.
+    of the mean spacing. Those at the N nodes stay as they are. Time and memory follow the number of
+    missing nodes.
 
-    Parameters
+    Attributes
     ----------
-    axes : sequence of arrays
-        Values of each label.
-    index : (N, L)
-        Indices of every node on the axes.
+    present : (N,)
+        Numbers of the nodes in the box.
+    missing : (box − N,)
+        Numbers of the others.
+    known : (box − N, N)
+        Sparse: minus the right side of the normal equations, from values at the nodes.
+    solve : callable
+        Solves them, for (box − N, M).
     """
-    shape = tuple(len(axis) for axis in axes)
-    present = np.ravel_multi_index(tuple(index.T), shape)
-    box = int(np.prod(shape))
-    complete = np.zeros((box, len(present)))
-    complete[present, np.arange(len(present))] = 1.0
-    missing = np.setdiff1d(np.arange(box), present)
-    if missing.size:
+
+    present: NDArray[np.int64]
+    missing: NDArray[np.int64]
+    known: sparse.csr_array
+    solve: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+    @classmethod
+    def of(cls, axes: Sequence[NDArray[np.float64]], index: NDArray[np.int64]) -> Completion:
+        """Return the completion of nodes with these indices on the axes, (N, L)."""
+        shape = tuple(len(axis) for axis in axes)
+        present = np.ravel_multi_index(tuple(index.T), shape)
+        missing = np.setdiff1d(np.arange(int(np.prod(shape))), present)
         rough = roughness(axes).tocsc()
         holes = rough[:, missing]
-        known = (holes.T @ rough[:, present]).toarray()
-        complete[missing] = splu((holes.T @ holes).tocsc()).solve(-known)
-    return complete
+        known = (holes.T @ rough[:, present]).tocsr()
+        if not missing.size:
+            return cls(present, missing, known, np.copy)
+        factors = splu((holes.T @ holes).tocsc(), permc_spec="MMD_AT_PLUS_A")
+        return cls(present, missing, known, factors.solve)
+
+    def __matmul__(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
+        flat = values.reshape(len(values), -1).astype(np.float64)
+        box = np.empty((self.present.size + self.missing.size, flat.shape[1]))
+        box[self.present] = flat
+        box[self.missing] = self.solve(-(self.known @ flat))
+        return box.reshape(len(box), *values.shape[1:])
 
 
 def roughness(axes: Sequence[NDArray[np.float64]], slope: float = 1e-2) -> sparse.csr_array:

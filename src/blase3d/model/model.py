@@ -487,15 +487,14 @@ class Model:
 
         The model is extrapolated from other nodes there.
         """
-        corners = []
-        for name, axis in self.axes.items():
+        holes = np.reshape(self.meta.get("holes", ()), (-1, len(self.axes)))
+        near = np.ones(len(holes), bool)
+        for column, (name, axis) in zip(holes.T, self.axes.items(), strict=True):
             above = int(np.searchsorted(axis, labels[name]))
             around = axis[max(above - 1, 0) : above + 1]
-            corners.append([labels[name]] if labels[name] in around else around)
-        return any(
-            all(np.isclose(at, near).any() for at, near in zip(hole, corners, strict=True))
-            for hole in self.meta.get("holes", ())
-        )
+            corners = np.atleast_1d(labels[name] if labels[name] in around else around)
+            near &= np.isclose(corners, column[:, None]).any(axis=1)
+        return bool(near.any())
 
     def lines(self, **labels: float) -> Lines:
         """Return the lines at given labels."""

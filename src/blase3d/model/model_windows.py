@@ -105,7 +105,7 @@ def cut_pixels(model: Model, pixels: slice, reach: Floats | None = None) -> Mode
 
     `reach` (C,) is how far each line reaches, Å, if it is known (`line_grid.largest_reach`).
     """
-    if model.stored is not None:
+    if model.stored is not None and "line_grid" not in vars(model):
         first, section = _read_pixels(model, model.stored, pixels)
         return cut_pixels(section, slice(pixels.start - first, pixels.stop - first))
     lines, wavelength = model.line_grid, model.wavelength[pixels]

@@ -17,6 +17,7 @@ from jax import Array
 from numpy.typing import NDArray
 
 from .evaluate import PcaResidual, flux_of_opacity_root, flux_slope, opacity_root
+from .interpolation import Completion
 
 DARKEST = 1e-4
 """Least flux of a node, so that its opacity is finite."""
@@ -38,12 +39,18 @@ _PACE = 0.7
 """Power of a node's error, relative to that of the others, by which its weight grows."""
 _AT_ONCE = 32
 """Nodes whose flux is checked at once."""
+_EXACT = 1500
+"""Largest number of nodes whose products are decomposed, which takes its cube in time."""
+_BLOCK = 256
+"""Directions that are added at once to those that span the spectra of more nodes."""
+_OUTSIDE = 0.05
+"""Fraction of the variance of components that are left out, outside of these directions."""
 
 
 def make_residual(
     lines: NDArray[np.float32],
     flux: NDArray[np.float32],
-    complete: NDArray[np.float64],
+    complete: Completion | NDArray[np.float64],
     allowed: float,
 ) -> PcaResidual:
     """Return the residual with which no node has more than the allowed error.
@@ -53,11 +60,11 @@ def make_residual(
     lines, flux : (N, P)
         Flux of the lines at the nodes, and the spectra, in units of the continuum.
     complete : (box, N)
-        From values at the nodes to values in the full box (`interpolation.fill_holes`).
+        From values at the nodes to values in the full box (`interpolation.Completion`).
     allowed : float
         rms error of the flux at the worst node, in units of the continuum.
     """
-    remainder = _remainder(lines, flux)
+    remainder = _remainder(lines, flux, allowed)
     weight, goal = np.ones(len(flux)), allowed
     found: list[tuple[float, PcaResidual]] = []
     for _ in range(_TRIALS):
@@ -104,14 +111,30 @@ def scale_of(number: NDArray[np.int64]) -> NDArray[np.float32]:
 @dataclass(frozen=True, eq=False)
 class _Remainder:
     """Spectra less lines: `values` (N, P), in S times `slope` (P,), which is dF/dS, rms over the
-    nodes; and `square` (N, N), the products of the rows."""
+    nodes; and `square` (N, N), the products of the rows. Of many nodes, instead of these,
+    `along` (N, K), the values along K directions, and `outside` (N,), the square of the rest."""
 
     values: NDArray[np.float32]
     slope: NDArray[np.float32]
-    square: NDArray[np.float64]
+    square: NDArray[np.float64] | None
+    along: NDArray[np.float64]
+    outside: NDArray[np.float64]
+
+    def eigenvectors(
+        self, weight: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return eigenvalues (K,) and eigenvectors (N, K) of the products of the rows times
+        `weight` (N,), in decreasing order."""
+        if self.square is not None:
+            eigenvalues, vectors = np.linalg.eigh(self.square * np.outer(weight, weight))
+            return np.maximum(eigenvalues[::-1], 0.0), vectors[:, ::-1]
+        weighted = self.along * weight[:, None]
+        eigenvalues, vectors = np.linalg.eigh(weighted.T @ weighted)
+        eigenvalues = np.maximum(eigenvalues[::-1], 1e-14 * eigenvalues[-1] + 1e-300)
+        return eigenvalues, weighted @ vectors[:, ::-1] / np.sqrt(eigenvalues)
 
 
-def _remainder(lines: NDArray[np.float32], flux: NDArray[np.float32]) -> _Remainder:
+def _remainder(lines: NDArray[np.float32], flux: NDArray[np.float32], allowed: float) -> _Remainder:
     values = np.empty_like(flux)
     total = np.zeros(flux.shape[1])
     for node, (wanted, rendered) in enumerate(zip(flux, lines, strict=True)):
@@ -121,7 +144,45 @@ def _remainder(lines: NDArray[np.float32], flux: NDArray[np.float32]) -> _Remain
     rms = np.sqrt(total)
     weight = np.maximum(rms, _LEAST_WEIGHT * rms.max()).astype(np.float32)
     values *= weight
-    return _Remainder(values, weight, (values @ values.T).astype(np.float64))
+    none = np.zeros(len(flux))
+    if len(flux) <= _EXACT:
+        square = (values @ values.T).astype(np.float64)
+        return _Remainder(values, weight, square, np.empty((len(flux), 0)), none)
+    return _Remainder(values, weight, None, *_along(values, _OUTSIDE * _TRUNCATION * allowed**2))
+
+
+def _along(
+    values: NDArray[np.float32], allowed: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return values (N, P) along directions that leave at most the mean square `allowed` of any
+    row, (N, K), and the square of the rest of each row, (N,).
+
+    The directions are those of random sums of the rows, multiplied once more by the rows (Halko,
+    Martinsson & Tropp 2011, SIAM Review 53, 217, algorithm 4.3), in blocks: time and memory follow
+    the number of rows.
+    """
+    rng = np.random.default_rng(0)
+    total = np.array([np.sum(row.astype(np.float64) ** 2) for row in values])
+    directions = np.empty((values.shape[1], 0), np.float32)
+    along = np.empty((len(values), 0), np.float32)
+    most = min(values.shape)
+    while True:
+        outside = np.maximum(total - np.sum(along.astype(np.float64) ** 2, axis=1), 0.0)
+        if along.shape[1] >= most or outside.max() <= allowed * values.shape[1]:
+            return along.astype(np.float64), outside
+        count = min(_BLOCK, most - along.shape[1])
+        block = rng.standard_normal((len(values), count), np.float32)
+        block = _orthogonal(values.T @ block, directions)
+        block = _orthogonal(values.T @ (values @ block), directions)
+        directions = np.concatenate([directions, block], axis=1)
+        along = np.concatenate([along, values @ block], axis=1)
+
+
+def _orthogonal(block: NDArray[np.float32], directions: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return an orthonormal basis of the columns of a block, orthogonal to the directions."""
+    for _ in range(2):  # once leaves rounding errors
+        block = np.linalg.qr(block - directions @ (directions.T @ block))[0]
+    return block
 
 
 @jax.jit
@@ -134,15 +195,14 @@ def _difference(wanted: Array, rendered: Array) -> tuple[Array, Array]:
 def _coded_components(
     remainder: _Remainder, weight: NDArray[np.float64], goal: float
 ) -> PcaResidual:
-    """The rounded components that leave about the error `goal` at nodes of weight 1, from the
-    eigenvectors of the small square matrix."""
+    """The rounded components that leave about the error `goal` at nodes of weight 1."""
     n_nodes, n_pixels = remainder.values.shape
-    eigenvalues, vectors = np.linalg.eigh(remainder.square * np.outer(weight, weight))
-    eigenvalues, vectors = np.maximum(eigenvalues[::-1], 0.0), vectors[:, ::-1]
+    eigenvalues, vectors = remainder.eigenvectors(weight)
     power = eigenvalues * vectors**2 / n_pixels  # (N, components)
-    left = power.sum(axis=1, keepdims=True) - np.cumsum(power, axis=1)
-    enough = np.append(power.sum(axis=1).max(), left.max(axis=0)) <= _TRUNCATION * goal**2
-    count = int(np.argmax(enough)) if enough.any() else n_nodes
+    total = power.sum(axis=1) + weight**2 * remainder.outside / n_pixels
+    left = total[:, None] - np.cumsum(power, axis=1)
+    enough = np.append(total.max(), left.max(axis=0)) <= _TRUNCATION * goal**2
+    count = int(np.argmax(enough)) if enough.any() else eigenvalues.size
     vectors = vectors[:, :count]
     pixels = (vectors * weight[:, None]).T.astype(np.float32) @ remainder.values / np.sqrt(n_nodes)
     variance = (1.0 - _TRUNCATION) * goal**2 / (1.0 + _NODE_STEP**2)
