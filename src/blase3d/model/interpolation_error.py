@@ -61,25 +61,27 @@ def make_error_modes(model: Model, shares: dict[str, float]) -> NDArray[np.float
 
 
 def error_draws(model: Model, shares: dict[str, float]) -> NDArray[np.float32]:
-    """Return draws (D, P) of the error between the nodes, whose products are its covariance."""
-    lowered = {
-        name: replace(
-            model.forward,
-            interpolation=make_interpolation(
-                model.axes, "spline", model.cross_derivatives, name, model.transitions
-            ),
-        )
-        for name in shares
-    }
-    if not lowered:
+    """Return draws (D, P) of the error between the nodes, whose products are its covariance.
+
+    Transitions are left out, as they are where the shares are measured. So the error includes what
+    a transition changes between the nodes, which stars need not follow as the library does.
+    """
+    if not shares:
         return np.empty((0, model.wavelength.size), np.float32)
+    by_splines, *lowered = (
+        replace(
+            model.forward,
+            interpolation=make_interpolation(model.axes, "spline", model.cross_derivatives, name),
+        )
+        for name in (None, *shares)
+    )
     cells = _middles(model)
     draws = []
     for labels in jnp.asarray(cells, jnp.float32):
-        best = np.asarray(_evaluate(model.forward, labels))
+        best = np.asarray(_evaluate(by_splines, labels))
         draws += [
-            shares[name] * (best - np.asarray(_evaluate(other, labels)))
-            for name, other in lowered.items()
+            share * (best - np.asarray(_evaluate(other, labels)))
+            for share, other in zip(shares.values(), lowered, strict=True)
         ]
     return np.asarray(np.stack(draws) / np.sqrt(len(cells)))
 
