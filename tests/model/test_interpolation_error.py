@@ -11,7 +11,7 @@ from toy_models import model_of
 from blase3d.libraries.toy import toy_grid
 from blase3d.model.evaluate import evaluate, flux_of_opacity_root, opacity_root
 from blase3d.model.interpolation import coordinates
-from blase3d.model.interpolation_error import error_shares, make_error_modes
+from blase3d.model.interpolation_error import error_draws, error_shares, make_error_modes
 from blase3d.model.short_axes import fit_cross_derivatives
 
 pytestmark = pytest.mark.long
@@ -89,7 +89,7 @@ def test_cross_derivatives_count_by_their_share(grid):
     """Of the difference of models with and without them."""
     rates = fit_cross_derivatives(grid.axes, opacity_roots(grid))["feh"]
     model = model_of(grid, rates={"feh": rates})
-    whole, half = (make_error_modes(model, {"feh": share}) for share in (1.0, 0.5))
+    whole, half = (make_error_modes(error_draws(model, {"feh": share})) for share in (1.0, 0.5))
     at = jnp.asarray([5050.0, 4.25, -0.25])
     one, other = (np.asarray(evaluate(m.forward, at)) for m in (model, model_of(grid)))
     np.testing.assert_allclose(4.0 * (half**2).sum(axis=0), (whole**2).sum(axis=0), rtol=1e-3)
@@ -98,16 +98,16 @@ def test_cross_derivatives_count_by_their_share(grid):
 
 def test_modes_have_the_variance_of_the_differences(model):
     """Of the two splines, in the middle of the cells, times the shares."""
-    whole = make_error_modes(model, {"teff": 1.0})
-    half = make_error_modes(model, {"teff": 0.5})
+    whole = make_error_modes(error_draws(model, {"teff": 1.0}))
+    half = make_error_modes(error_draws(model, {"teff": 0.5}))
     assert whole.shape[1] == model.wavelength.size
     np.testing.assert_allclose((half**2).sum(axis=0), 0.25 * (whole**2).sum(axis=0), rtol=1e-3)
-    assert make_error_modes(model, {}).shape == (0, model.wavelength.size)
+    assert make_error_modes(error_draws(model, {})).shape == (0, model.wavelength.size)
 
 
 def test_expected_errors_are_about_as_large_as_true_ones(model, grid):
     """In the middle of the cells along Teff, where all else is at a node."""
-    expected = make_error_modes(model, {"teff": shares_of(model, grid)["teff"]})
+    expected = make_error_modes(error_draws(model, {"teff": shares_of(model, grid)["teff"]}))
     middles = {**AXES, "teff": 0.5 * (AXES["teff"][1:] + AXES["teff"][:-1])}
     between = toy_grid(middles)
     found = [

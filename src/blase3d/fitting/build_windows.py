@@ -28,7 +28,12 @@ from ..model.evaluate import AnyResidual
 from ..model.grid_basis import functions_with_residual
 from ..model.identity import checksum_of, window_checksum
 from ..model.interpolation import Completion, box_number, coordinates
-from ..model.interpolation_error import error_draws, modes_of, strongest_modes
+from ..model.interpolation_error import (
+    error_draws,
+    make_error_modes,
+    modes_of,
+    strongest_modes,
+)
 from ..model.line_grid import largest_reach, line_grid_layout
 from ..model.model import Model
 from ..model.model_file import (
@@ -181,7 +186,7 @@ def build_at_once(
         frame,
         meta=_with_errors(frame, built.squares),
         residual=built.residual,
-        error_modes=modes_of(built.draws, strongest_modes(built.draws @ built.draws.T)),
+        error_modes=make_error_modes(built.draws),
     )
 
 

@@ -46,22 +46,10 @@ _UNKNOWN, _CROSS = 1.0, 2.0
 [Fe/H] of held-out cool dwarfs leaves its 95 % interval too often (`benchmarks/inference.py`)."""
 
 
-def make_error_modes(model: Model, shares: dict[str, float]) -> NDArray[np.float32]:
-    """Return modes (K, P) of the error of a model between its nodes, in units of the continuum.
-
-    Parameters
-    ----------
-    model : Model
-        Without error modes yet.
-    shares : dict
-        Of each label, from `error_shares`; a label without one adds no error.
-    """
-    draws = error_draws(model, shares)
-    return modes_of(draws, strongest_modes(draws @ draws.T))
-
-
 def error_draws(model: Model, shares: dict[str, float]) -> NDArray[np.float32]:
     """Return draws (D, P) of the error between the nodes, whose products are its covariance.
+
+    `shares` are those of `error_shares`; a label without one adds no error.
 
     Transitions are left out, as they are where the shares are measured. So the error includes what
     a transition changes between the nodes, which stars need not follow as the library does.
@@ -91,6 +79,12 @@ def strongest_modes(products: NDArray[np.floating]) -> NDArray[np.floating]:
     if not products.size:
         return np.empty((0, 0), np.float32)
     return np.linalg.eigh(products)[1][:, -_MODES:]
+
+
+def make_error_modes(draws: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return the modes (K, P) of the error between the nodes, in units of the continuum, from its
+    draws (D, P) on all pixels."""
+    return modes_of(draws, strongest_modes(draws @ draws.T))
 
 
 def modes_of(draws: NDArray[np.floating], vectors: NDArray[np.floating]) -> NDArray[np.float32]:
