@@ -53,7 +53,7 @@ from ..runtime.progress import Progress, silent
 from ..runtime.zarr_groups import read_array, write_array
 from .archive import Archive
 
-_METHOD = 1
+_METHOD = 2
 """Number of the method: windows that were built by another one are built again."""
 
 
@@ -215,7 +215,9 @@ def build_by_windows(
         if isinstance(built, InputError):
             low, high = task.model.wavelength[[0, -1]]
             raise ArchiveError(f"the window from {low:.0f} to {high:.0f} Å: {built}")
-        archive.write_built(f"{name}/{task.number}", _stored(frame, bounds, task.number, built))
+        if archive.built(f"{name}/{task.number}") is None:  # another process may have built it
+            arrays = _stored(frame, bounds, task.number, built)
+            archive.write_built(f"{name}/{task.number}", arrays)
         done += 1
         progress("windows", done, total)
     return _assembled(archive, frame, bounds, name)

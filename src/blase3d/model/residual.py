@@ -39,9 +39,8 @@ _PACE = 0.7
 """Power of a node's error, relative to that of the others, by which its weight grows."""
 _AT_ONCE = 32
 """Nodes whose flux is checked at once."""
-_EXACT = 4000
-"""Largest number of nodes whose products are decomposed, which takes its cube in time. The random
-directions of 3,531 nodes of `rvs` are nearly as many as these, and take longer."""
+_EXACT = 1000
+"""Largest number of nodes whose products are decomposed, which takes its cube in time."""
 _BLOCK = 256
 """Directions that are added at once to those that span the spectra of more nodes."""
 _OUTSIDE = 0.05
@@ -111,14 +110,16 @@ def scale_of(number: NDArray[np.int64]) -> NDArray[np.float32]:
 
 @dataclass(frozen=True, eq=False)
 class _Remainder:
-    """Spectra less lines: `values` (N, P), in S times `slope` (P,), which is dF/dS, rms over the
-    nodes; and `square` (N, N), the products of the rows. Of many nodes, instead of these,
-    `along` (N, K), the values along K directions, and `outside` (N,), the square of the rest."""
+    """Spectra less lines, in S times `slope` (P,), which is dF/dS, rms over the nodes.
+
+    Of few nodes: `values` (N, P), and `square` (N, N), the products of their rows. Of many:
+    `values` (N, K) along `directions` (K, P), and `outside` (N,), the square of the rest.
+    """
 
     values: NDArray[np.float32]
     slope: NDArray[np.float32]
     square: NDArray[np.float64] | None
-    along: NDArray[np.float64]
+    directions: NDArray[np.float32] | None
     outside: NDArray[np.float64]
 
     def eigenvectors(
@@ -129,10 +130,15 @@ class _Remainder:
         if self.square is not None:
             eigenvalues, vectors = np.linalg.eigh(self.square * np.outer(weight, weight))
             return np.maximum(eigenvalues[::-1], 0.0), vectors[:, ::-1]
-        weighted = self.along * weight[:, None]
+        weighted = self.values * weight[:, None]
         eigenvalues, vectors = np.linalg.eigh(weighted.T @ weighted)
         eigenvalues = np.maximum(eigenvalues[::-1], 1e-14 * eigenvalues[-1] + 1e-300)
         return eigenvalues, weighted @ vectors[:, ::-1] / np.sqrt(eigenvalues)
+
+    def summed(self, factors: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Return sums of the rows times `factors` (N, R), at the pixels, (R, P)."""
+        sums = factors.T.astype(np.float32) @ self.values
+        return np.asarray(sums if self.directions is None else sums @ self.directions)
 
 
 def _remainder(lines: NDArray[np.float32], flux: NDArray[np.float32], allowed: float) -> _Remainder:
@@ -145,45 +151,46 @@ def _remainder(lines: NDArray[np.float32], flux: NDArray[np.float32], allowed: f
     rms = np.sqrt(total)
     weight = np.maximum(rms, _LEAST_WEIGHT * rms.max()).astype(np.float32)
     values *= weight
-    none = np.zeros(len(flux))
     if len(flux) <= _EXACT:
         square = (values @ values.T).astype(np.float64)
-        return _Remainder(values, weight, square, np.empty((len(flux), 0)), none)
-    return _Remainder(values, weight, None, *_along(values, _OUTSIDE * _TRUNCATION * allowed**2))
+        return _Remainder(values, weight, square, None, np.zeros(len(flux)))
+    along, directions, outside = _along(values, _OUTSIDE * _TRUNCATION * allowed**2)
+    return _Remainder(along, weight, None, directions, outside)
 
 
 def _along(
     values: NDArray[np.float32], allowed: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]]:
     """Return values (N, P) along directions that leave at most the mean square `allowed` of any
-    row, (N, K), and the square of the rest of each row, (N,).
+    row, (N, K); the directions (K, P); and the square of the rest of each row, (N,).
 
-    The directions are those of random sums of the rows, multiplied once more by the rows (Halko,
-    Martinsson & Tropp 2011, SIAM Review 53, 217, algorithm 4.3), in blocks: time and memory follow
-    the number of rows.
+    `values` become the rest. The directions are those of random sums of the rows, multiplied once
+    more by the rows (Halko, Martinsson & Tropp 2011, SIAM Review 53, 217, algorithm 4.3), in
+    blocks: time and memory follow the number of rows.
     """
     rng = np.random.default_rng(0)
-    total = np.array([np.sum(row.astype(np.float64) ** 2) for row in values])
-    directions = np.empty((values.shape[1], 0), np.float32)
-    along = np.empty((len(values), 0), np.float32)
     most = min(values.shape)
-    while True:
-        outside = np.maximum(total - np.sum(along.astype(np.float64) ** 2, axis=1), 0.0)
-        if along.shape[1] >= most or outside.max() <= allowed * values.shape[1]:
-            return along.astype(np.float64), outside
-        count = min(_BLOCK, most - along.shape[1])
-        block = rng.standard_normal((len(values), count), np.float32)
-        block = _orthogonal(values.T @ block, directions)
-        block = _orthogonal(values.T @ (values @ block), directions)
-        directions = np.concatenate([directions, block], axis=1)
-        along = np.concatenate([along, values @ block], axis=1)
+    along, directions = [np.empty((len(values), 0), np.float32)], [values[:0]]
+    for first in range(0, most, _BLOCK):
+        outside = _squares(values)
+        if outside.max() <= allowed * values.shape[1]:
+            break
+        block = rng.standard_normal((min(_BLOCK, most - first), len(values)), np.float32) @ values
+        block = np.linalg.qr(block.T)[0]
+        block = np.linalg.qr(values.T @ (values @ block))[0].T
+        along.append(values @ block.T)
+        for rows in _chunks(len(values)):
+            values[rows] -= along[-1][rows] @ block
+        directions.append(block)
+    return np.concatenate(along, axis=1), np.concatenate(directions), _squares(values)
 
 
-def _orthogonal(block: NDArray[np.float32], directions: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return an orthonormal basis of the columns of a block, orthogonal to the directions."""
-    for _ in range(2):  # once leaves rounding errors
-        block = np.linalg.qr(block - directions @ (directions.T @ block))[0]
-    return block
+def _squares(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    return np.array([np.sum(row.astype(np.float64) ** 2) for row in values])
+
+
+def _chunks(count: int) -> list[slice]:
+    return [slice(first, first + _AT_ONCE) for first in range(0, count, _AT_ONCE)]
 
 
 @jax.jit
@@ -197,7 +204,7 @@ def _coded_components(
     remainder: _Remainder, weight: NDArray[np.float64], goal: float
 ) -> PcaResidual:
     """The rounded components that leave about the error `goal` at nodes of weight 1."""
-    n_nodes, n_pixels = remainder.values.shape
+    n_nodes, n_pixels = weight.size, remainder.slope.size
     eigenvalues, vectors = remainder.eigenvectors(weight)
     power = eigenvalues * vectors**2 / n_pixels  # (N, components)
     total = power.sum(axis=1) + weight**2 * remainder.outside / n_pixels
@@ -205,7 +212,7 @@ def _coded_components(
     enough = np.append(total.max(), left.max(axis=0)) <= _TRUNCATION * goal**2
     count = int(np.argmax(enough)) if enough.any() else eigenvalues.size
     vectors = vectors[:, :count]
-    pixels = (vectors * weight[:, None]).T.astype(np.float32) @ remainder.values / np.sqrt(n_nodes)
+    pixels = remainder.summed(vectors * weight[:, None]) / np.sqrt(n_nodes)
     variance = (1.0 - _TRUNCATION) * goal**2 / (1.0 + _NODE_STEP**2)
     scale = scale_of(scale_number(np.sqrt(12.0 * variance / max(count, 1)) / remainder.slope))
     whole = np.round(pixels / (scale * remainder.slope))
@@ -224,8 +231,7 @@ def residual_errors(
 ) -> NDArray[np.float64]:
     """Return the rms error of lines and residual (N, R) at every node, (N,)."""
     errors = np.empty(len(flux))
-    for first in range(0, len(flux), _AT_ONCE):
-        chunk = slice(first, first + _AT_ONCE)
+    for chunk in _chunks(len(flux)):
         change = (residual.nodes[chunk] @ residual.pixels) * residual.scale
         model = flux_of_opacity_root(opacity_root(jnp.asarray(lines[chunk])) + change)
         errors[chunk] = np.sqrt(np.mean((np.asarray(model) - flux[chunk]) ** 2, axis=1))
