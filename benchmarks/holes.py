@@ -28,7 +28,10 @@ from blase3d.recipe import DEFAULT
 from blase3d.runtime.executor import LocalPool
 from blase3d.spectra.continuum import normalise
 
-BOXES = ((14, 6, 5, 1), (28, 12, 5, 1), (30, 12, 5, 3), (30, 12, 9, 3), (40, 13, 11, 4))
+BOXES = (
+    *((14, 6, 5, 1), (28, 12, 5, 1), (30, 12, 5, 3)),
+    *((30, 12, 9, 3), (40, 13, 11, 4), (50, 13, 11, 5)),
+)
 """Values of Teff, log g, [Fe/H] and [α/Fe] of boxes whose holes are filled."""
 GRID, HELD = "turbo-cat.npz", "turbo-cat-offgrid.npz"
 

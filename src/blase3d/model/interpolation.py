@@ -26,7 +26,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -388,6 +388,14 @@ def fill_holes(
     return Completion.of(axes, index) @ np.eye(len(index))
 
 
+_POSITIVE_DEFINITE: Mapping[str, Any] = {
+    "permc_spec": "MMD_AT_PLUS_A",
+    "diag_pivot_thresh": 0.0,
+    "options": {"SymmetricMode": True},
+}
+"""Options of SuperLU for such a matrix. Pivots off the diagonal would spoil the order."""
+
+
 @dataclass(frozen=True, eq=False)
 class Completion:
     """Completes values at N nodes to the full box: `completion @ values`, (N, ...) to (box, ...).
@@ -424,7 +432,7 @@ class Completion:
         known = (holes.T @ rough[:, present]).tocsr()
         if not missing.size:
             return cls(present, missing, known, np.copy)
-        factors = splu((holes.T @ holes).tocsc(), permc_spec="MMD_AT_PLUS_A")
+        factors = splu((holes.T @ holes).tocsc(), **_POSITIVE_DEFINITE)
         return cls(present, missing, known, factors.solve)
 
     def __matmul__(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
