@@ -142,23 +142,20 @@ def _ratio(pairs: Iterable[Differences]) -> float:
 
 def _left_out(axis: NDArray[np.float64], values: NDArray[np.float64]) -> Iterator[Differences]:
     """The differences at each inner node of an axis (n,) with `values` (n, ..., pixels)."""
-    count = len(axis)
-    degrees = best_degree(count), lowered_degree(count)
-    for i in range(1, count - 1):
-        yield _differences(axis, values, i, np.delete(np.arange(count), i), degrees)
+    flat = values.reshape(axis.size, -1)
+    for i in range(1, axis.size - 1):
+        best, lowered = (
+            _flux(_weights_without(axis, i, degree) @ flat)
+            for degree in (best_degree(axis.size), lowered_degree(axis.size))
+        )
+        yield best - _flux(flat[i]), best - lowered
 
 
-def _differences(
-    axis: NDArray[np.float64],
-    values: NDArray[np.float64],
-    i: int,
-    others: NDArray[np.int64],
-    degrees: tuple[int, int],
-) -> Differences:
-    best, lowered = (
-        _flux(spline_through(axis[others], values[others], k)(axis[i])) for k in degrees
-    )
-    return best - _flux(values[i]), best - lowered
+def _weights_without(axis: NDArray[np.float64], i: int, degree: int) -> NDArray[np.float64]:
+    """Return the weights (n,) of the values of an axis at its node i in the spline through all
+    others."""
+    others = np.delete(axis, i)
+    return np.insert(spline_through(others, np.eye(others.size), degree)(axis[i]), i, 0.0)
 
 
 def _flux(values: NDArray[np.float64]) -> NDArray[np.float64]:
