@@ -43,6 +43,7 @@ from ..model.line_derivatives import derivatives_along, project
 from ..model.model import Model
 from ..parameters import FITTED, LIMB_DARKENING, parameter
 from ..runtime.arrays import DEFAULT_FLOATING_POINT, Floats
+from ..runtime.precision import in_float32
 from ..spectra.broaden import pixel_widths, pixels_of
 
 _FAINT = 1e-9
@@ -89,6 +90,7 @@ class LineInformation:
         return np.argsort(-column, kind="stable")[:count]
 
 
+@in_float32
 @DEFAULT_FLOATING_POINT
 def line_information(
     model: Model,
