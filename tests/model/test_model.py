@@ -132,6 +132,10 @@ def test_a_model_is_in_float32_whatever_is_set(model):
     assert jax.config.jax_enable_x64
     traced = jax.jit(lambda at: other.flux(**LABELS, rv=3.0, wavelength=at))(WAVELENGTH)
     np.testing.assert_allclose(traced, other.flux(**LABELS, rv=3.0), atol=1e-6)
+    assert traced.dtype == np.float32
+    values = {**LABELS, "rv": 3.0, "vsini": 5.0, "vmac": 2.0, "resolution": 2e4, "dilution": 0.1}
+    seen = jax.jit(lambda values: other.flux(**values))(values)
+    assert seen.dtype == other.flux(**values).dtype == other.flux(**LABELS).dtype == np.float32
 
 
 def test_traced_wavelengths_are_as_exact_as_float32(model):

@@ -350,7 +350,7 @@ class Model:
             part = self.part(float(np.min(at)), float(np.max(at)), _fastest(values["rv"]) + broad)
         values |= labels
         pixels = part.detector_pixels(np.asarray(at, np.float64)) if integrate else None
-        broadening = part.broadening(values, at, pixels)
+        broadening = jax.tree.map(jnp.float32, part.broadening(values, at, pixels))
         whole, fraction = part.split_log_pixels(at)
         return _observe(part.forward, vector, fraction, broadening, whole=whole, residual=residual)
 
@@ -577,8 +577,8 @@ def _unflatten(static: _Static, children: tuple[ForwardModel]) -> Model:
 jax.tree_util.register_pytree_node(Model, _flatten, _unflatten)
 
 _CUTS: WeakKeyDictionary[Model, dict[tuple[int, int], Model]] = WeakKeyDictionary()
-_evaluate = jax.jit(evaluate, static_argnames="residual")
-_observe = jax.jit(observe, static_argnames="residual")
+_evaluate = in_float32(jax.jit(evaluate, static_argnames="residual"))
+_observe = in_float32(jax.jit(observe, static_argnames="residual"))
 _line_params = jax.jit(line_params)
 
 
