@@ -1,6 +1,6 @@
 # Chores; `make help` lists them. All but `env` need an active environment with `pip install -e '.[dev]'`.
 .DEFAULT_GOAL := help
-.PHONY: help env test test-all test-long coverage lint format types docs tutorials check ci bench images regression clean
+.PHONY: help env test test-all test-long coverage lint format types docs tutorials outdated check ci bench images regression clean
 PYTHON ?= python3.11
 NAME ?=
 ARGS ?=
@@ -41,6 +41,9 @@ docs: ## The documentation as a site, in site/.
 
 tutorials: ## Execute the notebooks of the documentation that changed, and store their outputs.
 	python tools/run_tutorials.py $(ARGS)
+
+outdated: ## List numbers and pictures of the documentation that are older than what makes them.
+	@python tools/list_outdated.py
 
 check: lint types test ## Lint, types and short tests.
 

@@ -1,6 +1,7 @@
-"""Take the picture of the dashboard for docs/explore.md: a packaged star, fitted with its model.
+"""Take the pictures of the dashboard, for docs/explore.md, and of a report, for docs/figures.md.
 
-    python tools/make_screenshot.py
+    python tools/make_screenshot.py                  # the dashboard: a packaged star and its model
+    blase3d demo && python tools/make_screenshot.py blase3d-demo/report.html
 
 Chromium and its driver have to be installed (on Debian: chromium, chromium-driver).
 """
@@ -20,6 +21,7 @@ from blase3d.libraries.packaged import STARS  # noqa: E402
 from blase3d.model.installed import model_path  # noqa: E402
 
 STAR, SIZE = "harps", "1366x900"
+IMAGES = ROOT / "docs" / "images"
 WINDOW = 5875.0, 5905.0
 """Å shown, with the sodium doublet."""
 CALLED = "const it = Bokeh.documents[0].get_model_by_name({name}); "
@@ -30,7 +32,14 @@ BUTTON = """const find = root => { for (const one of root.querySelectorAll("*"))
 find(document).click()"""
 
 
-def main() -> None:
+def report(path: Path) -> None:
+    """Save the picture of the top of a report."""
+    with bench.browser("1000x1240") as page:
+        page.get(path.resolve().as_uri())
+        page.save_screenshot(str(IMAGES / "report.png"))
+
+
+def dashboard() -> None:
     """Open the dashboard, fit the star, choose the window, and save the picture."""
     with (
         bench.serving(model_path(STARS[STAR])) as url,
@@ -47,7 +56,7 @@ def main() -> None:
         page.execute_script(of("window") + f"it.setv({{start: {low}, end: {high}}})")
         bench.wait(page, of("model-data") + f"return it.data.x[0] <= {low}")
         bench.wait(page, bench.SETTLED)
-        page.save_screenshot(str(ROOT / "docs/images/explore.png"))
+        page.save_screenshot(str(IMAGES / "explore.png"))
 
 
 def of(name: str) -> str:
@@ -56,4 +65,4 @@ def of(name: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    report(Path(sys.argv[1])) if sys.argv[1:] else dashboard()

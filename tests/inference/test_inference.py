@@ -24,6 +24,7 @@ from blase3d.inference.solution import covariance, misfit_covariance
 from blase3d.inference.start import starts
 from blase3d.libraries.toy import WAVELENGTH, toy_grid
 from blase3d.recipe import PAPER
+from blase3d.runtime.precision import in_float32
 from blase3d.runtime.units import SPEED_OF_LIGHT
 from blase3d.spectra.formats import write_spectrum
 from blase3d.spectra.spectrum import Spectrum, cut
@@ -511,6 +512,7 @@ def test_labels_may_all_be_known(model):
         infer(star(model), model, fixed={**TRUTH, **OBSERVED})
 
 
+@in_float32  # as in `infer`
 def scattered(model, factors):
     """The solution of a star, with scores between segments of `factors` (F,) times the scatter of
     white noise."""
