@@ -17,6 +17,7 @@ from blase3d.inference.joint_problem import cut_to_models, make_joint_problem
 from blase3d.inference.solution import covariance
 from blase3d.libraries.toy import toy_grid
 from blase3d.recipe import PAPER
+from blase3d.runtime.precision import in_float32
 from blase3d.spectra.spectrum import Spectrum, cut
 
 TRUTH = {"teff": 5730.0, "logg": 4.32, "feh": -0.13}
@@ -154,7 +155,7 @@ def test_the_covariance_is_that_of_stacked_jacobians(whole, halves):
         rows = (rows - (rows @ basis) @ basis.T) * 1000.0
         total += rows @ rows.T / max(fit.chi2_red, 1.0)
     problem = make_joint_problem({"": spectrum}, halves, **SLOW)
-    expected, found = np.linalg.inv(total), covariance(minimise(problem)[0])
+    expected, found = np.linalg.inv(total), covariance(in_float32(minimise)(problem)[0])
     sigma = np.sqrt(np.diag(expected))
     np.testing.assert_allclose(
         found / np.outer(sigma, sigma), expected / np.outer(sigma, sigma), atol=0.1
