@@ -13,7 +13,7 @@ from blase3d.analysis.calibration.block_matrix import BlockMatrix
 from blase3d.analysis.calibration.cells import cells_of, groups_of
 from blase3d.analysis.calibration.changes import with_changes
 from blase3d.analysis.calibration.corrections import corrections_table
-from blase3d.analysis.calibration.left_out import CalibrationTrial, LeftOut, best_of
+from blase3d.analysis.calibration.trial import CalibrationTrial, LeftOut, best_of
 from blase3d.errors import InputError
 from blase3d.model.line_calibration import LineCalibration
 from blase3d.model.line_grid import LineGrid

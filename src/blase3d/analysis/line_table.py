@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import InputError
 from ..lines.lines import PARAMETERS, Lines
 from ..model.model import Model
-from ..runtime.arrays import Floats, Integers
+from ..runtime.arrays import Bools, Floats, Integers
 from .fisher import LineInformation, line_information
 
 _NEAR = 1.5
@@ -113,6 +113,16 @@ def main_components(lines: Lines) -> Integers:
         ends = np.searchsorted(sorted_center, (lines.center[i] - reach, lines.center[i] + reach))
         near = by_center[slice(*ends)]
         main[near[(main[near] < 0) & (area[near] <= _LESSER * area[i])]] = i
+    return main
+
+
+def main_lines(model: Model, labels: Mapping[str, float], added: Bools) -> Integers:
+    """Return `main_components` of the lines of a model at some labels, (C,).
+
+    Lines that were `added` (C,) to those of the library are no components of others, and have none.
+    """
+    main, library = np.arange(added.size), np.flatnonzero(~added)
+    main[library] = library[main_components(model.lines(**labels).take(library))]
     return main
 
 

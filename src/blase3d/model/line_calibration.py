@@ -26,18 +26,27 @@ class LineCalibration:
         Number of stars that constrain the strength of each line.
     mismatch : Mismatch or None
         Differences that remain, over wavelength.
+    added : (C,) bool or None
+        Whether the library does not have a line; None if it has all.
     """
 
     changes: NDArray[np.float32]
     sigma: NDArray[np.float32]
     stars: NDArray[np.int32]
     mismatch: Mismatch | None = None
+    added: NDArray[np.bool_] | None = None
 
     def take(self, which: NDArray[np.int64] | NDArray[np.bool_]) -> LineCalibration:
         """The lines of these indices (or of this mask), in that order."""
+        added = None if self.added is None else self.added[which]
         return LineCalibration(
-            self.changes[which], self.sigma[which], self.stars[which], self.mismatch
+            self.changes[which], self.sigma[which], self.stars[which], self.mismatch, added
         )
+
+    @property
+    def of_library(self) -> NDArray[np.bool_]:
+        """(C,) Whether the library has a line."""
+        return np.ones(len(self.stars), bool) if self.added is None else ~self.added
 
     @property
     def base(self) -> NDArray[np.float32]:

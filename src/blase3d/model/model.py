@@ -94,7 +94,8 @@ class Model:
     data_basis : (box, K') or None
         Functions over the grid from the library's own spectra (`grid_basis`).
     calibration : LineCalibration or None
-        Changes of the lines that observed stars taught, which `line_grid` includes.
+        Changes of the lines that observed stars taught, and lines that were added; `line_grid`
+        includes them.
     """
 
     wavelength: NDArray[np.float64]
@@ -229,6 +230,7 @@ class Model:
         if self.calibration is None:
             return self
         lines = replace(self.line_grid, base=self.line_grid.base - self.calibration.base)
+        lines = lines.take(self.calibration.of_library)
         meta = {name: value for name, value in self.meta.items() if name != "calibration"}
         return replace(self, line_grid=lines, calibration=None, meta=meta)
 

@@ -136,6 +136,8 @@ def window_arrays(window: Model) -> dict[str, NDArray[Any]]:
     if known is not None:
         base = base - known.base  # so that it can be left out on reading
         arrays = {f"calibration_{name}": getattr(known, name) for name in _CALIBRATION}
+        if known.added is not None:
+            arrays["calibration_added"] = known.added.astype(np.uint8)
         if (mismatch := known.mismatch) is not None:
             arrays["mismatch_ends"] = np.asarray(mismatch.ends)
             deviation = in_steps(np.sqrt(mismatch.variance), _MISMATCH_STEP)
@@ -354,11 +356,13 @@ def _read_calibration(group: zarr.Group) -> LineCalibration | None:
     if "calibration_changes" not in group:
         return None
     changes, sigma, stars = (read_array(group, f"calibration_{name}") for name in _CALIBRATION)
-    mismatch = None
+    mismatch, added = None, None
+    if "calibration_added" in group:
+        added = read_array(group, "calibration_added").astype(bool)
     if "mismatch_ends" in group:
         deviation = from_steps(read_array(group, "mismatch_deviation"), _MISMATCH_STEP)
         mismatch = Mismatch(read_array(group, "mismatch_ends"), deviation**2)
-    return LineCalibration(changes, sigma, stars, mismatch)
+    return LineCalibration(changes, sigma, stars, mismatch, added)
 
 
 def _check_mismatch(mismatch: Mismatch) -> None:
@@ -399,7 +403,7 @@ def _check(model: Model) -> None:
     if model.calibration is not None:
         known = model.calibration
         expected += [(known.changes, (count, 3)), (known.sigma, (count, 3))]
-        expected.append((known.stars, (count,)))
+        expected += [(known.stars, (count,)), (known.of_library, (count,))]
         if known.mismatch is not None:
             _check_mismatch(known.mismatch)
     for name, coefficients in model.cross_derivatives.items():

@@ -2,10 +2,13 @@
 
     table of stars ─► observations ─► joint changes of lines ─► stars left out ─► calibrated model
       known_stars       observation     joint, information        left_out          corrections
+                                          │            ▲
+                                          └► added lines (missing_lines, added_lines)
 
 A wrong oscillator strength is wrong for all stars. Changes of single lines are sought that all
-stars share, together with the parameters of each star, whose labels are free within the errors of
-the literature. They are taken as far as they improve stars that were left out.
+stars share, and lines that the model does not have, together with the parameters of each star,
+whose labels are free within the errors of the literature. They are taken as far as they improve
+stars that were left out.
 """
 
 from __future__ import annotations
@@ -19,18 +22,18 @@ from typing import Any
 import numpy as np
 
 from ...errors import InputError
-from ...model.line_calibration import LineCalibration
-from ...model.mismatch import Mismatch
 from ...model.model import Model
 from ...runtime.arrays import DEFAULT_FLOATING_POINT, Floats, Integers
 from ...runtime.precision import in_float32
 from ...runtime.progress import Progress, silent
-from .changes import Scales, in_angstroms, with_changes
-from .joint import ensemble_of, fitted
+from .changes import Scales
+from .joint import ensemble_of
 from .known_stars import KnownStar, observation_of, read_known_stars
-from .left_out import CalibrationTrial, best_of, leave_stars_out
+from .left_out import leave_stars_out
 from .observation import Observation
+from .proposal import Proposal, proposal_of
 from .stellar_mismatch import mismatch_of, residual_of, squares_of_stars
+from .trial import CalibrationTrial, best_of
 
 __all__ = ["Calibrated", "CalibrationTrial", "KnownStar", "Scales", "calibrate", "read_known_stars"]
 
@@ -53,8 +56,8 @@ class Calibrated:
         The chosen one.
     left_aside : dict of str
         Spectra that could not be used, and why.
-    changes_without : dict of (C, 3)
-        For each star, the changes that the others teach, before the factor.
+    proposal : Proposal
+        The changes and added lines in full, of which the model has as many as help.
     squares : dict of (M,)
         Squared residuals of each star at the knots of the mismatch.
     """
@@ -66,14 +69,13 @@ class Calibrated:
     trials: tuple[CalibrationTrial, ...]
     best: CalibrationTrial
     left_aside: dict[str, str]
-    changes_without: dict[str, Floats]
+    proposal: Proposal
     squares: dict[str, Floats]
 
     def model_without(self, star: str) -> Model:
         """The model as the other stars alone calibrate it, with the chosen factor."""
-        changes = self.best.times * self.changes_without[star]
         mismatch = mismatch_of(self.squares, self.model.wavelength, without=star)
-        return _calibrated(self.model.uncalibrated(), changes, self.sigma, self.stars, mismatch)
+        return self.proposal.calibrated(self.best, mismatch, without=star)
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -97,6 +99,8 @@ class Calibrated:
         strong = self.stars > 0
         return {
             "times": self.best.times,
+            "lines_added": int(self.proposal.added.sum()) if self.best.added else 0,
+            "lines_missing": int(self.proposal.added.sum()),
             "trials": [trial.to_dict() for trial in self.trials],
             "lines_constrained": int(strong.sum()),
             "rms_changes": np.sqrt(np.mean(self.changes[strong] ** 2, axis=0)).tolist()
@@ -149,20 +153,19 @@ def calibrate(
     known = _listed(stars, model)
     observations, widths, left_aside = _observed(known, model, options, progress)
     literature = {one.star: one.labels for one in known}
-    ensemble = ensemble_of(observations, literature, model, scales or Scales())
-    fit = fitted(ensemble, widths, progress)
-    without = {star: fit.without(star) for star in ensemble.stars}
     residuals = [residual_of(one, model) for one in observations]
     squares = squares_of_stars(residuals, model.wavelength)
     weights = [
         one.weight(mismatch_of(squares, model.wavelength, without=one.observation.star))
         for one in residuals
     ]
-    trials = leave_stars_out(fit, without, weights, progress=progress)
+    ensemble = ensemble_of(observations, literature, model, scales or Scales())
+    proposal = proposal_of(ensemble, model, widths, progress)
+    trials = leave_stars_out(proposal, weights, progress=progress)
     best = best_of(trials)
-    lines = best.times * fit.changes(), fit.sigma(best.times), fit.stars_per_line()
-    calibrated = _calibrated(model, *lines, mismatch_of(squares, model.wavelength))
-    found = Calibrated(calibrated, *lines, trials, best, left_aside, without, squares)
+    calibrated = proposal.calibrated(best, mismatch_of(squares, model.wavelength))
+    lines = proposal.lines(best)
+    found = Calibrated(calibrated, *lines, trials, best, left_aside, proposal, squares)
     meta = {
         "stars": _star_list(known, left_aside),
         "date": datetime.now(UTC).date().isoformat(),
@@ -208,15 +211,3 @@ def _star_list(known: list[KnownStar], left_aside: dict[str, str]) -> list[dict[
         for one in known
         if one.name not in left_aside
     ]
-
-
-def _calibrated(
-    model: Model, changes: Floats, sigma: Floats, stars: Integers, mismatch: Mismatch
-) -> Model:
-    """The model with its lines changed (C, 3), which says how well they are known."""
-    moved, uncertain = (
-        in_angstroms(each, model.reference, slice(None)).astype(np.float32)
-        for each in (changes, sigma)
-    )
-    calibration = LineCalibration(moved, uncertain, stars.astype(np.int32), mismatch)
-    return replace(with_changes(model, moved), calibration=calibration)

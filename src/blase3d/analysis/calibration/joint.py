@@ -21,7 +21,7 @@ import numpy as np
 from ...model.model import Model
 from ...runtime.arrays import Bools, Floats, Integers
 from ...runtime.progress import Progress, silent
-from ..line_table import main_components
+from ..line_table import main_lines
 from .cells import REACH, Cells, LineGroups, cells_of, groups_of
 from .changes import Scales
 from .information import Information, Unknowns, information_of, windows_of
@@ -34,6 +34,8 @@ _BROADEST = 0.005
 shape the continuum, and determine the gravity."""
 _CLASSES = np.array([0.02, 0.05, 0.12, 0.3])
 """Depths between classes of lines."""
+_ADDED = np.array([3.0, 1.0, 3.0])
+"""Typical errors of added lines, relative to those of the library's."""
 _PRIOR_COUNT = 5.0
 """Lines as many as which the typical errors count in the scale of a class."""
 _TAILS = 4.0
@@ -71,6 +73,8 @@ class Ensemble:
         The groups in cells.
     scales : Scales
         Typical errors of lines, before the ensemble is asked.
+    added : (C,)
+        Whether a line was added to those of the library.
     """
 
     observations: tuple[Observation, ...]
@@ -80,6 +84,7 @@ class Ensemble:
     depth: Floats
     cells: Cells
     scales: Scales
+    added: Bools
 
     @property
     def stars(self) -> tuple[str, ...]:
@@ -111,20 +116,23 @@ def ensemble_of(
     literature: dict[str, dict[str, tuple[float, float]]],
     model: Model,
     scales: Scales,
+    added: Bools | None = None,
 ) -> Ensemble:
-    """Return the ensemble of observations, for the whole model."""
+    """Return the ensemble of observations, for the whole model, some of whose lines (C,) were
+    added to those of its library."""
     count = len(model.reference)
     depth, wing = np.zeros(count), np.zeros(count)
     for one in observations:
         depth[one.lines] = np.maximum(depth[one.lines], one.depths())
         wing[one.lines] = np.maximum(wing[one.lines], one.wings(REACH))
     deepest = max(observations, key=lambda one: float(one.depths().sum()))
-    main = main_components(model.lines(**deepest.labels()))
+    added = np.zeros(count, bool) if added is None else added
+    main = main_lines(model, deepest.labels(), added)
     possible = (depth > _FAINTEST) & (wing < _BROADEST)
     heads = np.flatnonzero(possible & (main == np.arange(count)))
     cells = cells_of(model.wavelength, model.reference[heads])
     chosen = groups_of(heads, main)
-    return Ensemble(observations, literature, count, chosen, depth[heads], cells, scales)
+    return Ensemble(observations, literature, count, chosen, depth[heads], cells, scales, added)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,13 +143,14 @@ class LinePrior:
     ----------
     group : (n,)
         Class of each line.
-    scale : (classes, 3)
-        Scale of Student's t of each class and quantity.
+    typical, scale : (classes, 3)
+        Scale of Student's t of each class and quantity, before the ensemble is asked and after.
     tail : (n, 3)
         Factor of the inverse variance of each line: below one for lines that are wrong by far.
     """
 
     group: Integers
+    typical: Floats
     scale: Floats
     tail: Floats
 
@@ -150,13 +159,14 @@ class LinePrior:
         """Inverse variances (3 n,) of the changes."""
         return (self.tail / self.scale[self.group] ** 2).ravel()
 
-    def learnt(self, lines: Floats, variance: Floats, typical: Floats) -> LinePrior:
+    def learnt(self, lines: Floats, variance: Floats) -> LinePrior:
         """The prior that changes (3 n,) with posterior variances (3 n,) teach."""
         square, variance = lines.reshape(-1, 3) ** 2, variance.reshape(-1, 3)
         determined = np.clip(1.0 - variance * self.precision.reshape(-1, 3), 0.0, 1.0)
         classes = len(self.scale)
         sums = _by_class(self.group, self.tail * square, classes)
         counts = _by_class(self.group, determined, classes)
+        typical = self.typical
         scale = np.sqrt(
             (sums + _PRIOR_COUNT * typical**2) / np.maximum(counts + _PRIOR_COUNT, 1e-12)
         )
@@ -170,11 +180,13 @@ def _by_class(group: Integers, values: Floats, count: int) -> Floats:
     return np.stack([np.bincount(group, column, count) for column in values.T], axis=1)
 
 
-def first_prior(depth: Floats, scales: Scales) -> LinePrior:
-    """Return the prior of lines of some depths (n,) with typical errors."""
-    group = np.digitize(depth, _CLASSES)
-    scale = np.tile(scales.of(), (len(_CLASSES) + 1, 1))
-    return LinePrior(group, scale, np.ones((depth.size, 3)))
+def first_prior(depth: Floats, scales: Scales, added: Bools) -> LinePrior:
+    """Return the prior of lines of some depths (n,) with typical errors; those `added` (n,) are a
+    class by themselves, whose strengths and widths are hardly known."""
+    group = np.where(added, len(_CLASSES) + 1, np.digitize(depth, _CLASSES))
+    typical = np.tile(scales.of(), (len(_CLASSES) + 2, 1))
+    typical[-1] *= _ADDED
+    return LinePrior(group, typical, typical, np.ones((depth.size, 3)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -281,6 +293,14 @@ class EnsembleFit:
         patterns = self.ensemble.common(self.ensemble.depth)
         return self.ensemble.full(found.lines + patterns @ found.dense[: patterns.shape[1]])
 
+    def changes_in(self, number: int) -> Floats:
+        """Changes (C, 3) of the lines in one of the observations."""
+        ensemble, terms, dense = self.ensemble, len(_COMMON), self.estimate.dense
+        depths = ensemble.depths(ensemble.observations[number])
+        in_star = dense[self.dense.columns[number][terms : 2 * terms]]
+        lines = self.estimate.lines + ensemble.common(ensemble.depth) @ dense[:terms]
+        return ensemble.full(lines + ensemble.common(depths) @ in_star)
+
     def without(self, star: str) -> Floats:
         """Changes (C, 3) without the observations of a star."""
         others = np.array([one.star != star for one in self.ensemble.observations])
@@ -329,7 +349,8 @@ def fitted(
     ensemble: Ensemble, widths: tuple[float, ...], progress: Progress = silent
 ) -> EnsembleFit:
     """Return the joint solution of an ensemble; `widths` (Å) are those of lines in its spectra."""
-    prior = first_prior(ensemble.depth, ensemble.scales)
+    added = ensemble.added[ensemble.chosen.heads]
+    prior = first_prior(ensemble.depth, ensemble.scales, added)
     terms = len(_COMMON)
     nothing = np.zeros(terms)
     of_star = dict.fromkeys(ensemble.stars, nothing)
@@ -346,7 +367,7 @@ def fitted(
         information = combined(tuple(parts), dense)
         for _ in range(_ITERATIONS):
             estimate = information.solved(prior.precision, dense.precision, dense.mean)
-            prior = prior.learnt(estimate.lines, estimate.variance(), ensemble.scales.of())
+            prior = prior.learnt(estimate.lines, estimate.variance())
         known = prior, dense, tuple(parts), estimate, tuple(weights)
         fit = EnsembleFit(ensemble, *known)
         if number + 1 < _ROUNDS:

@@ -159,7 +159,7 @@ def observation_of(
     if not labels:
         raise InputError(f"{known.name}: got no label of the model, expected one or more.")
     middle = {name: labels.get(name, sum(ends) / 2.0) for name, ends in model.bounds.items()}
-    spectrum = rebinned(known.read(), _intrinsic_width(model, middle))
+    spectrum = rebinned(known.read(), intrinsic_width(model, middle))
     settings = Options(**options)
     priors = {} if "vmac" in known.fixed else {"vmac": _VMAC}
     fixed = known.fixed | labels
@@ -193,15 +193,15 @@ def _labels_inside(known: KnownStar, model: Model) -> dict[str, float]:
 
 def typical_width(observation: Observation) -> float:
     """Full width (Å) of a typical line in a spectrum: intrinsic, resolution and velocities."""
-    width = _intrinsic_width(observation.model, observation.labels())
+    width = intrinsic_width(observation.model, observation.labels())
     values, middle = observation.parameters(), float(np.median(observation.wavelength))
     widths = [width, middle / values["resolution"]]
     widths += [middle * values[name] / SPEED_OF_LIGHT for name in ("vsini", "vmac")]
     return float(np.sqrt(np.sum(np.square(widths))))
 
 
-def _intrinsic_width(model: Model, labels: dict[str, float]) -> float:
-    """Median full width (Å) of the deeper lines at some labels."""
+def intrinsic_width(model: Model, labels: dict[str, float]) -> float:
+    """Return the median full width (Å) of the deeper lines at some labels."""
     lines = model.lines(**labels)
     deep = lines.central_depth(model.recipe.composition) > _DEEP
     return float(np.median(lines.fwhm[deep])) if deep.any() else _WIDTH

@@ -13,6 +13,7 @@ from scipy.optimize import nnls
 from ...inference.likelihood.forward import predict
 from ...inference.likelihood.likelihood import Likelihood
 from ...model.model import Model
+from ...model.model_windows import cut_pixels
 from ...runtime.arrays import Bools, Floats, Integers
 from ...runtime.units import SIGMA_PER_MAD, SPEED_OF_LIGHT
 from ...spectra.broaden import broaden
@@ -156,6 +157,14 @@ class Observation:
         found = _flux(*likelihood.arguments(self.theta), likelihood.form)
         return np.asarray(found, np.float64)[self.positions]
 
+    def on(self, model: Model) -> Observation:
+        """The observation beside another model on the same pixels, with other lines."""
+        first = int(np.searchsorted(model.wavelength, self.model.wavelength[0]))
+        section = cut_pixels(model, slice(first, first + self.model.wavelength.size))
+        problem = replace(self.likelihood.problem, model=section)
+        likelihood = replace(self.likelihood, problem=problem)
+        return replace(self, likelihood=likelihood, lines=line_numbers(model, section))
+
     def kernel(self) -> tuple[Floats, Floats]:
         """Velocities (km/s), increasing, and the broadening of a line without width at them."""
         values, forward = self.parameters(), self.model.forward
@@ -217,13 +226,21 @@ class Weights:
     ----------
     weight : (Q,)
         Inverse variances.
+    tails : (Q,)
+        Factors of outliers in them, above zero.
     floor, slope : float
         Misfit where nothing absorbs, and its increase with the absorption.
     """
 
     weight: Floats
+    tails: Floats
     floor: float
     slope: float
+
+    @property
+    def without_tails(self) -> Floats:
+        """Inverse variances (Q,) in which outliers count like other pixels."""
+        return self.weight / self.tails
 
 
 def weights_of(prediction: Predicted, repeated: int, width: float) -> Weights:
@@ -248,7 +265,8 @@ def weights_of(prediction: Predicted, repeated: int, width: float) -> Weights:
     count = repeated * max(width / step, 1.0)
     robust = (_TAILS + 1.0) / (_TAILS + distance)
     weight = robust / (noise**2 + count * misfit) / level**2
-    return Weights(weight * ~_in_active_core(observation.rest_wavelength()), floor, slope)
+    weight = weight * ~_in_active_core(observation.rest_wavelength())
+    return Weights(weight, robust, floor, slope)
 
 
 def _robust_continuum(prediction: Predicted, weight: Floats) -> Floats:

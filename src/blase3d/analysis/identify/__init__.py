@@ -27,7 +27,7 @@ from .expected import Expected, expect
 from .match import ModelLines, Odds, odds_of, unlisted_rate
 from .transitions import Atoms, load_atoms
 
-__all__ = ["UNIDENTIFIED", "Candidate", "Identification", "available", "identify"]
+__all__ = ["UNIDENTIFIED", "Candidate", "Identification", "available", "course_of", "identify"]
 
 UNIDENTIFIED = "unidentified"
 _LEAST_DEPTH, _SAMPLE = 0.002, 500
@@ -60,6 +60,8 @@ class Candidate:
         Its log gf, dex.
     odds : float
         Odds; those of all candidates of a line add up to one.
+    ln_opacity : float or None
+        ln opacity at its centre, relative to the continuum, that is expected with this log gf.
     """
 
     species: str
@@ -68,6 +70,7 @@ class Candidate:
     lower: float | None
     log_gf: float | None
     odds: float
+    ln_opacity: float | None = None
 
 
 @dataclass(frozen=True)
@@ -172,6 +175,25 @@ def identify(
     ]
 
 
+def course_of(
+    line: Identification,
+    labels: Mapping[str, float],
+    nodes: Mapping[str, Floats],
+    *,
+    atoms: Atoms | None = None,
+) -> Floats | None:
+    """Return ln of the opacity of an identified line at nodes of labels (G,), relative to that at
+    labels; None for a line that is not identified, or not visible."""
+    if line.best == UNIDENTIFIED:
+        return None
+    atoms = load_atoms() if atoms is None else atoms
+    wavelength = next(c.wavelength for c in line.candidates if c.species == line.best)
+    known = atoms.transitions
+    alone = replace(atoms, transitions=known.take(known.wavelength == wavelength))
+    found = expect(alone, labels, nodes, -np.inf, np.inf)
+    return found.ln_peaks[:, 0] - found.ln_peak[0] if len(found.transitions) else None
+
+
 def _indices(model: Model, reference: ArrayLike | None) -> Integers:
     """Indices of the lines of given references; all lines if None."""
     if reference is None:
@@ -257,4 +279,5 @@ def _candidate(expected: Expected, transitions: tuple[int, ...], odds: float) ->
         float(lines.lower[first]),
         float(lines.log_gf[first]),
         float(odds),
+        float(expected.ln_peak[first]),
     )

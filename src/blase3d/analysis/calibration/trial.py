@@ -1,0 +1,104 @@
+"""Trials of changes of lines, judged by stars that are left out, and the choice among them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+_TYPICAL = {"teff": 70.0, "logg": 0.1, "feh": 0.06}
+"""Label errors that count as one; for other labels see `_OTHER`."""
+_OTHER = 0.06
+WORTHWHILE = 0.05
+"""Fraction by which label errors have to fall for lines to be changed: less is chance with the
+few stars of known labels, and stars that the library computed lose what is changed."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A spectrum of a star that was left out, with the changes of the lines times a factor.
+
+    Attributes
+    ----------
+    star : str
+        Its name.
+    labels : dict
+        The labels that a fit finds.
+    literature : dict
+        The known labels and their errors.
+    misfit : float
+        rms residual in units of its expected error.
+    """
+
+    star: str
+    labels: dict[str, float]
+    literature: dict[str, tuple[float, float]]
+    misfit: float
+
+    @property
+    def score(self) -> float:
+        """Mean square of the label errors, in units of errors that count as one."""
+        squares = [
+            (self.labels[name] - value) ** 2 / (_TYPICAL.get(name, _OTHER) ** 2 + error**2)
+            for name, (value, error) in self.literature.items()
+            if name in self.labels
+        ]
+        return float(np.mean(squares)) if squares else 0.0
+
+
+@dataclass(frozen=True)
+class CalibrationTrial:
+    """One factor of the changes of lines, with or without the lines that were added, and the stars
+    that are left out with it."""
+
+    times: float
+    spectra: tuple[LeftOut, ...]
+    added: bool = False
+
+    @property
+    def misfit(self) -> float:
+        """rms over the stars of the misfit."""
+        return float(np.sqrt(_mean_of_stars([(s.star, s.misfit**2) for s in self.spectra])))
+
+    @property
+    def label_error(self) -> float:
+        """rms over the stars of the label errors, in units of errors that count as one."""
+        return float(np.sqrt(_mean_of_stars([(s.star, s.score) for s in self.spectra])))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The numbers, for JSON."""
+        return {
+            "times": self.times,
+            "added": self.added,
+            "misfit": self.misfit,
+            "label_error": self.label_error,
+            "spectra": [asdict(one) for one in self.spectra],
+        }
+
+
+def _mean_of_stars(values: list[tuple[str, float]]) -> float:
+    """Mean over stars of the means over their spectra."""
+    stars: dict[str, list[float]] = {}
+    for star, value in values:
+        stars.setdefault(star, []).append(value)
+    return float(np.mean([np.mean(found) for found in stars.values()]))
+
+
+def unchanged_of(trials: tuple[CalibrationTrial, ...]) -> CalibrationTrial:
+    """Return the trial of the lines of the library."""
+    return next(trial for trial in trials if trial.times == 0.0 and not trial.added)
+
+
+def least_of(trials: tuple[CalibrationTrial, ...]) -> CalibrationTrial:
+    """Return the trial of least label errors among those that fit no worse than no change."""
+    most = unchanged_of(trials).misfit
+    fitting = [trial for trial in trials if trial.misfit <= most]
+    return min(fitting, key=lambda trial: trial.label_error)
+
+
+def best_of(trials: tuple[CalibrationTrial, ...]) -> CalibrationTrial:
+    """Return the trial of least label errors; no change, if it is not worth it."""
+    unchanged, least = unchanged_of(trials), least_of(trials)
+    worthwhile = least.label_error < (1.0 - WORTHWHILE) * unchanged.label_error
+    return least if worthwhile else unchanged
