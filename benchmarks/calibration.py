@@ -11,7 +11,9 @@ within their intervals; with `--sections N`, of N windows of each spectrum.
 
 `simulated` takes stars from the model with lines changed at random by known amounts, labels of the
 literature with errors, and noise. It compares changes found with true ones for lines of several
-depths, their errors with those stated, and the labels of the stars left out.
+depths, their errors with those stated, and the labels of the stars left out. With `--wrong N`, the
+model that is calibrated is without N of the lines, and has N others that no star shows: printed is
+how many are found, with which wavelengths and strengths, and how much the others are weakened.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from itertools import pairwise
+from dataclasses import replace
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +35,9 @@ from rich.table import Table
 import blase3d as b3
 from blase3d.analysis.calibration import Calibrated, KnownStar, calibrate, read_known_stars
 from blase3d.analysis.calibration.changes import with_changes
+from blase3d.analysis.calibration.trial import gain_of
 from blase3d.analysis.line_table import main_components
+from blase3d.model.line_grid import joined
 from blase3d.runtime.units import SPEED_OF_LIGHT
 from blase3d.spectra.spectrum import cut
 
@@ -53,6 +58,7 @@ def main() -> None:
     parser.add_argument("--sections", type=int, default=1, help="windows of each spectrum")
     parser.add_argument("--save", type=Path, help="calibrated model")
     parser.add_argument("--stars", type=int, default=6, help="simulated stars")
+    parser.add_argument("--wrong", type=int, default=0, help="lines left out, and lines too many")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -65,10 +71,18 @@ def main() -> None:
         print_real(rows, model.label_names)
     else:
         known, truth = simulated(model, args.stars, args.seed)
-        found = calibrate(known, model)
+        wrong, lost, spurious = with_wrong_lines(model, args.wrong, args.seed)
+        found = calibrate(known, wrong)
         rows = recovered(found, truth, model)
         print_simulated(rows, found)
-    print(f"factor {found.best.times:g}; {time.process_time() - start:.0f} s of CPU time")
+        if args.wrong:
+            print_wrong(found, with_changes(model, in_angstroms(truth, model)), lost, spurious)
+    added = " with added lines" if found.best.added else ""
+    seconds = time.process_time() - start
+    print(
+        f"factor {found.best.times:g}{added}; gain {gain_of(found.trials):.1%}; {seconds:.0f} s CPU"
+    )
+    print(f"{found.proposal.added.sum()} lines missing; slopes {found.proposal.fit.slope_scale:g}")
     if args.save is not None:
         b3.save_model(found.model, args.save)
     if args.json is not None:
@@ -163,9 +177,7 @@ def simulated(model: b3.Model, count: int, seed: int) -> tuple[list[KnownStar], 
     truth = rng.standard_t(4, size=(model.reference.size, 3)) * np.array([0.2, 0.15, 0.05])
     middle = {name: 0.5 * (low + high) for name, (low, high) in model.bounds.items()}
     truth = truth[main_components(model.lines(**middle))]  # components change together
-    in_model = truth.copy()
-    in_model[:, 1] *= model.reference / SPEED_OF_LIGHT
-    changed = with_changes(model, in_model)
+    changed = with_changes(model, in_angstroms(truth, model))
     stars = []
     for k in range(count):
         labels = {
@@ -182,12 +194,67 @@ def simulated(model: b3.Model, count: int, seed: int) -> tuple[list[KnownStar], 
     return stars, truth
 
 
+def in_angstroms(changes: np.ndarray, model: b3.Model) -> np.ndarray:
+    return changes * np.stack(np.broadcast_arrays(1.0, model.reference / SPEED_OF_LIGHT, 1.0), 1)
+
+
+def with_wrong_lines(
+    model: b3.Model, count: int, seed: int
+) -> tuple[b3.Model, np.ndarray, np.ndarray]:
+    """The model without some lines and with as many others at random wavelengths, the indices of
+    the former and the references of the latter."""
+    rng = np.random.default_rng(seed + 100)
+    lines = model.lines(**{n: 0.5 * (low + high) for n, (low, high) in model.bounds.items()})
+    depth, main = lines.central_depth(model.recipe.composition), main_components(lines)
+    usual = np.flatnonzero((main == np.arange(len(main))) & (depth > 0.03) & (depth < 0.5))
+    lost, copied = np.split(rng.permutation(usual)[: 2 * count], 2)
+    at = np.sort(rng.uniform(*model.wavelength[[50, -50]], count))
+    spurious = replace(model.line_grid.take(copied), reference=at)
+    kept = model.line_grid.take(~np.isin(main, lost))
+    return replace(model, line_grid=joined([kept, spurious])), np.sort(lost), at
+
+
+def print_wrong(found: Calibrated, truth: b3.Model, lost: np.ndarray, spurious: np.ndarray) -> None:
+    """Lines found again, and lines too many."""
+    full = found.proposed
+    known = full.calibration
+    added, removed = ~known.of_library, np.isin(full.reference, spurious)
+    corners = list(
+        product(*([0.8 * a + 0.2 * b, 0.2 * a + 0.8 * b] for a, b in truth.bounds.values()))
+    )
+    pairs = [
+        [m.lines(**dict(zip(truth.bounds, c, strict=True))) for m in (truth, full)] for c in corners
+    ]
+    right, got = (np.array([pair[k].center for pair in pairs]).mean(axis=0) for k in (0, 1))
+    if added.any():
+        off = np.abs(right[lost][:, None] - got[added])
+        near, which = off.min(axis=1) < 0.05, np.flatnonzero(added)[off.argmin(axis=1)]
+        ratio = np.array([pair[1].ln_area[which] - pair[0].ln_area[lost] for pair in pairs])[
+            :, near
+        ]
+        shift = off.min(axis=1)[near] / right[lost][near] * SPEED_OF_LIGHT
+        wide = (np.abs(right[:, None] - got[added]) < 0.05).any(axis=0)
+        shift, error = np.sqrt(np.mean(shift**2)), np.median(np.abs(ratio))
+        print(f"lost lines: {near.sum()} of {lost.size} found; centres to {shift:.2f} km/s (rms)")
+        print(f"their ln area: median {np.median(ratio):+.2f}, median error {error:.2f}")
+        print(f"{added.sum()} lines added, {(~wide).sum()} of them where no line is")
+    change = known.changes[removed & (known.stars > 0), 0]
+    print(
+        f"lines too many: {change.size} of {spurious.size} constrained, ln area changed by "
+        f"{np.median(change):+.2f} in the median; {np.mean(change < -1.0):.0%} by less than -1"
+    )
+
+
 def recovered(found: Calibrated, truth: np.ndarray, model: b3.Model) -> list[dict[str, Any]]:
     """Changes found against true ones, for lines of several depths."""
-    depth = model.lines(**found.reference_labels).central_depth(model.recipe.composition)
+    model_of = found.model
+    position = np.searchsorted(model.reference, model_of.reference).clip(0, len(truth) - 1)
+    same = model.reference[position] == model_of.reference
+    truth = truth[position]
+    depth = model_of.lines(**found.reference_labels).central_depth(model.recipe.composition)
     rows = []
     for low, high in DEPTHS:
-        chosen = (depth >= low) & (depth < high) & (found.stars > 0)
+        chosen = (depth >= low) & (depth < high) & (found.stars > 0) & same
         row: dict[str, Any] = {"depth": (low, high), "lines": int(chosen.sum())}
         for k, name in enumerate(("strength", "shift", "width")):
             true, got = truth[chosen, k], found.changes[chosen, k]
@@ -214,9 +281,9 @@ def print_simulated(rows: list[dict[str, Any]], found: Calibrated) -> None:
     console = Console(width=130)
     console.print(table)
     for trial in found.trials:
+        how = f"times {trial.times:g}{', added lines' * trial.added}"
         print(
-            f"times {trial.times:g}: misfit {trial.misfit:.3f}, label error {trial.label_error:.2f}"
-            " of stars left out"
+            f"{how}: misfit {trial.misfit:.3f}, label error {trial.label_error:.2f} of stars left out"
         )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,14 +13,18 @@ from toy_models import NODEWISE
 from blase3d.analysis.calibration import KnownStar, calibrate, read_known_stars
 from blase3d.analysis.calibration.block_matrix import BlockMatrix
 from blase3d.analysis.calibration.cells import cells_of, groups_of
-from blase3d.analysis.calibration.changes import with_changes
+from blase3d.analysis.calibration.changes import Scales, slope_coefficients, with_changes
 from blase3d.analysis.calibration.corrections import corrections_table
-from blase3d.analysis.calibration.trial import CalibrationTrial, LeftOut, best_of
+from blase3d.analysis.calibration.information import Information
+from blase3d.analysis.calibration.joint import Dense, Teff, asked_slopes, first_prior, teff_of
+from blase3d.analysis.calibration.missing_lines import MissingLines
+from blase3d.analysis.calibration.trial import CalibrationTrial, LeftOut, best_of, gain_of
 from blase3d.errors import InputError
 from blase3d.model.line_calibration import LineCalibration
-from blase3d.model.line_grid import LineGrid
+from blase3d.model.line_grid import LineGrid, joined
 from blase3d.model.model import Model
 from blase3d.model.model_file import load_model, save_model
+from blase3d.model.queries import label_mesh
 from blase3d.runtime.units import SPEED_OF_LIGHT
 from blase3d.spectra.formats import write_spectrum
 from blase3d.spectra.spectrum import Spectrum
@@ -36,8 +42,11 @@ STARS = (
     (5772.0, 4.44, 0.0),
     (6200.0, 4.3, -0.2),
     (5600.0, 4.2, 0.2),
-    (6000.0, 4.7, -0.1),
 )
+LOST = np.array([25, 47, 56, 69, 100])
+"""Lines that the calibrated model does not have: single ones, of depths 0.11 to 0.33."""
+SPURIOUS = np.array([6307.92, 6321.32, 6325.57])
+"""Wavelengths of lines of depths 0.1 to 0.4 that no star has."""
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +98,47 @@ def stars_of(model, labels=STARS):
 
 
 @pytest.fixture(scope="module")
-def calibrated(model, changes):
-    return calibrate(stars_of(with_changes(model, changes)), model)
+def wrong(model):
+    """The model without some of its lines, and with others."""
+    lines = model.line_grid
+    depth = model.lines(teff=5750.0, logg=4.5, feh=0.0).central_depth("sum")
+    copied = np.flatnonzero((depth > 0.1) & (depth < 0.4))[: SPURIOUS.size]
+    spurious = replace(lines.take(copied), reference=SPURIOUS)
+    kept = lines.take(np.setdiff1d(np.arange(len(lines)), LOST))
+    return replace(model, line_grid=joined([kept, spurious]))
+
+
+@pytest.fixture(scope="module")
+def calibrated(model, changes, wrong):
+    return calibrate(stars_of(with_changes(model, changes)), wrong)
+
+
+def of_true_lines(calibrated, model, values):
+    """Values of the lines of the calibrated model for those of the true one, NaN for others."""
+    found = np.full((len(model.reference), *values.shape[1:]), np.nan)
+    same = np.isin(model.reference, calibrated.model.reference)
+    found[same] = values[np.isin(calibrated.model.reference, model.reference)]
+    return found
+
+
+@pytest.mark.long
+def test_lost_lines_are_added(calibrated, model, changes):
+    """With the right centres, strengths and course over the labels, and no others."""
+    full = calibrated.proposed
+    added = full.calibration.added
+    assert added.sum() == LOST.size
+    truth = with_changes(model, changes)
+    for labels in ((5300.0, 4.6, 0.1), (6200.0, 4.3, -0.2)):
+        values = dict(zip(AXES, labels, strict=True))
+        got, wanted = full.lines(**values), truth.lines(**values)
+        np.testing.assert_allclose(got.center[added], wanted.center[LOST], atol=0.01)
+        np.testing.assert_allclose(got.ln_area[added], wanted.ln_area[LOST], atol=0.25)
+
+
+@pytest.mark.long
+def test_spurious_lines_are_weakened(calibrated):
+    spurious = np.isin(calibrated.model.reference, SPURIOUS)
+    assert (calibrated.changes[spurious, 0] < -2.0).all()
 
 
 @pytest.mark.long
@@ -99,12 +147,13 @@ def test_changes_of_lines_are_found(calibrated, model, changes):
     apart = np.minimum(
         *(np.abs(np.diff(model.reference, prepend=0.0, append=1e5)[i:][:110]) for i in (0, 1))
     )
-    deep = (depth > 0.1) & (apart > 0.15)
+    deep = (depth > 0.1) & (apart > 0.15) & ~np.isin(np.arange(110), LOST)
     assert deep.sum() > 30
+    all_found = of_true_lines(calibrated, model, calibrated.changes)
     wanted = changes.copy()
     wanted[:, 1] *= SPEED_OF_LIGHT / model.reference
     for column, least in enumerate((0.9, 0.9, 0.6)):
-        got = calibrated.changes[deep, column] / calibrated.best.times
+        got = all_found[deep, column] / calibrated.best.times
         assert np.corrcoef(wanted[deep, column], got)[0, 1] > least
 
 
@@ -117,13 +166,17 @@ def test_errors_of_changes_are_true(calibrated, model, changes):
     wanted = changes.copy()
     wanted[:, 1] *= SPEED_OF_LIGHT / model.reference
     depth = model.lines(teff=5750.0, logg=4.5, feh=0.0).central_depth("sum")
-    deep = (depth > 0.1) & (calibrated.stars > 0)
-    error = (calibrated.changes - wanted)[deep, 0]
+    changed, sigma, stars = (
+        of_true_lines(calibrated, model, values)
+        for values in (calibrated.changes, calibrated.sigma, calibrated.stars)
+    )
+    deep = (depth > 0.1) & (stars > 0)
+    error = (changed - wanted)[deep, 0]
     common = np.stack([np.ones(error.size), depth[deep]], axis=1)
     error -= common @ np.linalg.lstsq(common, error, rcond=None)[0]
-    pulls = error / calibrated.sigma[deep, 0]
+    pulls = error / sigma[deep, 0]
     assert 0.6 < np.median(np.abs(pulls)) / 0.6745 < 1.6
-    assert calibrated.stars[deep].max() == len(STARS)
+    assert stars[deep].max() == len(STARS)
 
 
 @pytest.mark.long
@@ -158,23 +211,33 @@ def test_lines_change_where_labels_of_stars_left_out_gain(offsets, misfits, chos
         for times, offset, misfit in zip((0.0, 0.5), offsets, misfits, strict=True)
     )
     assert best_of(trials).times == chosen
+    if misfits[1] < 1.0:
+        assert gain_of(trials) == pytest.approx(1.0 - offsets[1] / offsets[0])
 
 
-def test_a_calibrated_model_is_a_model(calibrated, model, tmp_path):
-    save_model(calibrated.model, tmp_path / "calibrated.zip")
+def test_a_calibrated_model_is_a_model(model, changes, tmp_path):
+    """Saved, opened, cut, tabulated, and without its changes and added lines."""
+    changes, added = changes.astype(np.float32), np.isin(np.arange(110), LOST)
+    stars = np.full(110, 3, np.int32)
+    sigma, area = np.full((110, 3), 0.1, np.float32), np.full_like(model.line_grid.area, 0.01)
+    known = LineCalibration(changes, sigma, stars, added=added, area=area)
+    calibrated = replace(model, line_grid=known.applied(model.line_grid), calibration=known)
+    save_model(calibrated, tmp_path / "calibrated.zip")
     opened = load_model(tmp_path / "calibrated.zip")
-    assert next(one["star"] for one in opened.meta["calibration"]["stars"]) == "star 0"
     labels = {"teff": 5900.0, "logg": 4.4, "feh": 0.1}
-    flux = calibrated.model.flux(**labels)
-    np.testing.assert_allclose(opened.flux(**labels), flux, atol=1e-5)
-    np.testing.assert_array_equal(opened.calibration.stars, calibrated.stars)
+    np.testing.assert_allclose(opened.flux(**labels), calibrated.flux(**labels), atol=1e-5)
+    np.testing.assert_array_equal(opened.calibration.stars, stars)
+    np.testing.assert_array_equal(opened.calibration.added, added)
     before = load_model(tmp_path / "calibrated.zip", calibrated=False)
     assert before.calibration is None
-    np.testing.assert_allclose(before.flux(**labels), model.flux(**labels), atol=1e-5)
+    library = replace(model, line_grid=model.line_grid.take(~added))
+    np.testing.assert_array_equal(before.reference, library.reference)
+    np.testing.assert_allclose(before.flux(**labels), library.flux(**labels), atol=1e-5)
     table = corrections_table(opened, labels)
     assert len(table) > 30
+    assert table["added"].sum() == LOST.size
     section = opened.part(6310.0, 6315.0)
-    assert len(section.calibration.stars) == len(section.reference)
+    assert len(section.calibration.added) == len(section.reference)
 
 
 @pytest.mark.long
@@ -192,7 +255,9 @@ def test_the_command_calibrates(calibrated, model, changes, tmp_path, monkeypatc
     )
     assert status == 0
     assert "star 0" in out
-    assert load_model("new.zip").calibration is not None
+    opened = load_model("new.zip")
+    assert opened.calibration is not None
+    assert next(one["star"] for one in opened.meta["calibration"]["stars"]) == "star 0"
 
 
 def test_a_table_of_stars_is_read(tmp_path):
@@ -257,6 +322,68 @@ def test_windows_have_the_lines_within_half_a_cell():
         near = reference[cells.lines(window)]
         missing = np.setdiff1d(reference, near)
         assert np.abs(missing - pixel).min(initial=9.0) >= 2.5
+
+
+@pytest.mark.parametrize(("true", "low", "high"), [(0.0, None, None), (0.15, 0.1, 0.3)])
+def test_slopes_over_teff_are_those_that_the_stars_ask_for(true, low, high):
+    rng = np.random.default_rng(4)
+    count, positions = 120, np.array([-0.7, -0.3, 0.0, 0.1, 0.4, 0.7])
+    offset, slope = rng.normal(0.0, 0.3, count), rng.normal(0.0, true, count)
+    strength = np.arange(3 * count) % 3 == 0
+    parts = []
+    for x in positions:
+        measured = np.zeros(3 * count)
+        measured[strength] = offset + slope * x + rng.normal(0.0, 0.05, count)
+        weight = np.where(strength, 0.05**-2.0, 0.0)
+        groups = np.split(weight, 12)
+        lines = BlockMatrix(
+            tuple(np.diag(group) for group in groups), (np.zeros((30, 30)),) * (len(groups) - 1)
+        )
+        nothing = np.zeros((3 * count, 1)), np.zeros((1, 1))
+        parts.append(Information(lines, *nothing, weight * measured, np.zeros(1)))
+    dense = Dense((np.zeros(1, int),) * positions.size, np.ones(1), np.zeros(1))
+    prior = first_prior(np.full(count, 0.1), Scales(), np.zeros(count, bool))
+    found = asked_slopes(tuple(parts), positions, prior, dense)
+    if not true:
+        assert found is None
+    else:
+        learnt, estimate = found
+        assert low < learnt.scale[0, 3] < high
+        assert np.corrcoef(estimate.lines[3::4], slope)[0, 1] > 0.9
+
+
+def test_three_stars_teach_no_slopes():
+    """Two or three numbers are not enough for a strength, a slope, and a scatter."""
+    stars = [SimpleNamespace(labels=lambda k=k: {"teff": 5000.0 + 500.0 * k}) for k in range(4)]
+    for count, known in ((3, False), (4, True)):
+        ensemble = SimpleNamespace(observations=stars[:count], stars=tuple("abcd"[:count]))
+        assert (teff_of(ensemble) is not None) is known
+
+
+def test_slopes_are_in_the_model(model):
+    """Within the temperatures of the stars, and nowhere beyond."""
+    slopes = np.full(110, 0.2)
+    position = Teff(np.array([5000.0, 6000.0])).position(label_mesh(model, {}, model.axes)[:, 0])
+    area = slope_coefficients(model, slopes, position)
+    zero = np.zeros((110, 3), np.float32)
+    known = LineCalibration(zero, zero, np.zeros(110, np.int32), area=area)
+    sloped = replace(model, line_grid=known.applied(model.line_grid), calibration=known)
+    for teff, change in ((5000.0, -0.1), (5500.0, 0.0), (6000.0, 0.1), (6500.0, 0.1)):
+        labels = {"teff": teff, "logg": 4.5, "feh": 0.0}
+        found = sloped.lines(**labels).ln_area - model.lines(**labels).ln_area
+        np.testing.assert_allclose(found, change, atol=1e-4)
+    np.testing.assert_allclose(
+        sloped.uncalibrated().line_grid.area, model.line_grid.area, atol=1e-5
+    )
+
+
+def test_lines_of_one_star_are_not_added():
+    """They may be telluric; without one of two stars, the other is alone."""
+    area = np.array([[0.01, 0.01, 0.01], [0.01, 0.0, 0.01], [0.01, 0.0, 0.0]])
+    center, error = np.array([6300.0, 6301.0, 6302.0]), np.full((3, 3), 0.001)
+    found = MissingLines(("a", "b", "c"), np.zeros((3, 3)), center, area, error)
+    np.testing.assert_array_equal(found.shown(), [True, False, True])
+    np.testing.assert_array_equal(found.shown("a"), [True, False, False])
 
 
 def test_calibrations_are_cut_with_their_lines():

@@ -29,7 +29,7 @@ def calibrate(
     model_path: Annotated[Path, typer.Option("--model", help="Model: file or name.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Calibrated model file.")],
     table: Annotated[
-        Path | None, typer.Option(help="Table of the corrections of the lines, ECSV.")
+        Path | None, typer.Option(help="Table of the corrections of the lines, in full, ECSV.")
     ] = None,
     folder: Annotated[
         Path | None, typer.Option(help="Folder of the spectra; that of the table by default.")
@@ -63,7 +63,7 @@ def calibrate(
         )
     save_model(found.model, output)
     if table is not None:
-        write_table(corrections_table(found.model, found.reference_labels), table)
+        write_table(corrections_table(found.proposed, found.reference_labels), table)
     if as_json:
         print_json(found.to_dict())
     else:
@@ -78,20 +78,35 @@ def _print_calibrated(found: Calibrated, output: Path) -> None:
     for column in ("star", "changes times", *(f"{name} − literature" for name in names), "misfit"):
         table.add_column(column, justify="left" if column == "star" else "right")
     for trial in found.trials:
-        mark = " (chosen)" if trial is found.best else ""
+        mark = ", added lines" * trial.added + " (chosen)" * (trial is found.best)
         for one in trial.spectra:
             cells = [_difference(one.labels, one.literature, name) for name in names]
             table.add_row(one.star, f"{trial.times:g}{mark}", *cells, f"{one.misfit:.3f}")
         table.add_section()
     out.print(table)
-    constrained = int((found.stars > 0).sum())
-    if found.best.times:
-        out.print(f"{output}: the model, calibrated; stars constrain {constrained} lines.")
-    else:
-        out.print(
-            f"{output}: the lines are those of the library, since no changes improve the stars "
-            "left out; the model knows its mismatch with stars."
+    out.print(f"{output}: {_sentence(found)}")
+
+
+def _sentence(found: Calibrated) -> str:
+    """The calibrated model in words."""
+    from ..analysis.calibration.trial import WORTHWHILE, gain_of
+
+    missing = int(found.proposal.added.sum())
+    without = f"; {missing} lines that stars show are not added" if missing else ""
+    if found.best.times or found.best.added:
+        added = f"; {missing} lines are added" if found.best.added else without
+        constrained = int((found.stars > 0).sum())
+        return f"the model, calibrated; stars constrain {constrained} lines{added}."
+    why = "no changes lower the label errors of stars left out"
+    if (gain := gain_of(found.trials)) > 0.0:
+        why = (
+            f"changes lower the label errors of stars left out by {gain:.1%}, "
+            f"less than {WORTHWHILE:.0%}"
         )
+    return (
+        f"the lines are those of the library, since {why}; the model knows its mismatch with "
+        f"stars{without}."
+    )
 
 
 def _difference(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .line_grid import LineGrid
 from .mismatch import Mismatch
 
 
@@ -28,6 +29,8 @@ class LineCalibration:
         Differences that remain, over wavelength.
     added : (C,) bool or None
         Whether the library does not have a line; None if it has all.
+    area : (K, C) float32 or None
+        Changes of the coefficients of ln area: slopes over the labels. None for none.
     """
 
     changes: NDArray[np.float32]
@@ -35,18 +38,24 @@ class LineCalibration:
     stars: NDArray[np.int32]
     mismatch: Mismatch | None = None
     added: NDArray[np.bool_] | None = None
+    area: NDArray[np.float32] | None = None
 
     def take(self, which: NDArray[np.int64] | NDArray[np.bool_]) -> LineCalibration:
         """The lines of these indices (or of this mask), in that order."""
         added = None if self.added is None else self.added[which]
-        return LineCalibration(
-            self.changes[which], self.sigma[which], self.stars[which], self.mismatch, added
-        )
+        area = None if self.area is None else self.area[:, which]
+        changes, sigma, stars = self.changes[which], self.sigma[which], self.stars[which]
+        return LineCalibration(changes, sigma, stars, self.mismatch, added, area)
 
     @property
     def of_library(self) -> NDArray[np.bool_]:
         """(C,) Whether the library has a line."""
         return np.ones(len(self.stars), bool) if self.added is None else ~self.added
+
+    def applied(self, lines: LineGrid, times: float = 1.0) -> LineGrid:
+        """The lines with these changes, or without them (`times` −1)."""
+        area = lines.area if self.area is None else lines.area + np.float32(times) * self.area
+        return replace(lines, base=lines.base + np.float32(times) * self.base, area=area)
 
     @property
     def base(self) -> NDArray[np.float32]:

@@ -229,8 +229,7 @@ class Model:
         """Return the model with the lines of its library."""
         if self.calibration is None:
             return self
-        lines = replace(self.line_grid, base=self.line_grid.base - self.calibration.base)
-        lines = lines.take(self.calibration.of_library)
+        lines = self.calibration.applied(self.line_grid, -1.0).take(self.calibration.of_library)
         meta = {name: value for name, value in self.meta.items() if name != "calibration"}
         return replace(self, line_grid=lines, calibration=None, meta=meta)
 

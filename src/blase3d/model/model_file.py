@@ -132,17 +132,19 @@ def _frame_arrays(model: Model) -> dict[str, NDArray[Any]]:
 def window_arrays(window: Model) -> dict[str, NDArray[Any]]:
     """Return the arrays of a window, or of a model that has one, as they are stored."""
     lines, residual, known = window.line_grid, window.residual, window.calibration
-    base, arrays = lines.base, {}
+    arrays = {}
     if known is not None:
-        base = base - known.base  # so that it can be left out on reading
+        lines = known.applied(lines, -1.0)  # so that it can be left out on reading
         arrays = {f"calibration_{name}": getattr(known, name) for name in _CALIBRATION}
         if known.added is not None:
             arrays["calibration_added"] = known.added.astype(np.uint8)
+        if known.area is not None:
+            arrays["calibration_area"] = known.area.astype(np.float32)
         if (mismatch := known.mismatch) is not None:
             arrays["mismatch_ends"] = np.asarray(mismatch.ends)
             deviation = in_steps(np.sqrt(mismatch.variance), _MISMATCH_STEP)
             arrays["mismatch_deviation"] = deviation
-    arrays["base"] = np.asarray(base, np.float32)
+    arrays["base"] = base = np.asarray(lines.base, np.float32)
     for name, step in _steps(window.recipe, base).items():
         values = np.asarray(getattr(lines, name), np.float32)
         arrays[name] = values if step is None else in_steps(values, step)
@@ -331,11 +333,13 @@ def _read_window(
         values = read_array(group, name)
         arrays[name] = values if step is None else from_steps(values, step)
     root = recipe.fit.area_root if isinstance(recipe.fit, JointFit) else 0
+    lines = LineGrid(**arrays, root=root, profile=recipe.profile)
     calibration = _read_calibration(group)
     if calibration is not None:
-        if calibration.base.shape != arrays["base"].shape:
+        changes = [(calibration.base, lines.base), (calibration.area, lines.area)]
+        if any(one is not None and one.shape != of.shape for one, of in changes):
             raise ValueError("the calibration is of another number of lines")
-        arrays["base"] = arrays["base"] + calibration.base
+        lines = calibration.applied(lines)
     residual = None
     if core and "residual_nodes" in group:
         residual = _read_residual(group)
@@ -343,7 +347,7 @@ def _read_window(
         raise ValueError("the residual is missing")
     model = Model(
         **{**frame, "wavelength": wavelength},
-        line_grid=LineGrid(**arrays, root=root, profile=recipe.profile),
+        line_grid=lines,
         residual=residual,
         error_modes=from_steps(read_array(group, "error_modes"), ERROR_STEP) if core else _NO_MODES,
         calibration=calibration,
@@ -356,13 +360,15 @@ def _read_calibration(group: zarr.Group) -> LineCalibration | None:
     if "calibration_changes" not in group:
         return None
     changes, sigma, stars = (read_array(group, f"calibration_{name}") for name in _CALIBRATION)
-    mismatch, added = None, None
+    mismatch, added, area = None, None, None
+    if "calibration_area" in group:
+        area = read_array(group, "calibration_area")
     if "calibration_added" in group:
         added = read_array(group, "calibration_added").astype(bool)
     if "mismatch_ends" in group:
         deviation = from_steps(read_array(group, "mismatch_deviation"), _MISMATCH_STEP)
         mismatch = Mismatch(read_array(group, "mismatch_ends"), deviation**2)
-    return LineCalibration(changes, sigma, stars, mismatch, added)
+    return LineCalibration(changes, sigma, stars, mismatch, added, area)
 
 
 def _check_mismatch(mismatch: Mismatch) -> None:
@@ -404,6 +410,8 @@ def _check(model: Model) -> None:
         known = model.calibration
         expected += [(known.changes, (count, 3)), (known.sigma, (count, 3))]
         expected += [(known.stars, (count,)), (known.of_library, (count,))]
+        if known.area is not None:
+            expected.append((known.area, lines.area.shape))
         if known.mismatch is not None:
             _check_mismatch(known.mismatch)
     for name, coefficients in model.cross_derivatives.items():

@@ -160,11 +160,13 @@ def _joined_calibration(windows: Sequence[LineCalibration | None]) -> LineCalibr
     known = [window for window in windows if window is not None]
     if not known:
         return None
-    added = [~one.of_library for one in known]
+    first, added = known[0], [~one.of_library for one in known]
+    areas = [one.area for one in known if one.area is not None]
     return LineCalibration(
         np.concatenate([one.changes for one in known]),
         np.concatenate([one.sigma for one in known]),
         np.concatenate([one.stars for one in known]),
-        known[0].mismatch,
-        None if known[0].added is None else np.concatenate(added),
+        first.mismatch,
+        None if first.added is None else np.concatenate(added),
+        np.concatenate(areas, axis=1) if areas else None,
     )

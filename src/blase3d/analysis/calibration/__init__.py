@@ -33,7 +33,7 @@ from .left_out import leave_stars_out
 from .observation import Observation
 from .proposal import Proposal, proposal_of
 from .stellar_mismatch import mismatch_of, residual_of, squares_of_stars
-from .trial import CalibrationTrial, best_of
+from .trial import CalibrationTrial, best_of, gain_of
 
 __all__ = ["Calibrated", "CalibrationTrial", "KnownStar", "Scales", "calibrate", "read_known_stars"]
 
@@ -78,6 +78,11 @@ class Calibrated:
         return self.proposal.calibrated(self.best, mismatch, without=star)
 
     @property
+    def proposed(self) -> Model:
+        """The model with all changes and added lines in full, whether or not they help."""
+        return self.proposal.calibrated(self.proposal.in_full)
+
+    @property
     def label_names(self) -> tuple[str, ...]:
         """Names of the labels."""
         return self.model.label_names
@@ -101,6 +106,8 @@ class Calibrated:
             "times": self.best.times,
             "lines_added": int(self.proposal.added.sum()) if self.best.added else 0,
             "lines_missing": int(self.proposal.added.sum()),
+            "slopes_over_teff": self.proposal.fit.slope_scale,
+            "gain": gain_of(self.trials),
             "trials": [trial.to_dict() for trial in self.trials],
             "lines_constrained": int(strong.sum()),
             "rms_changes": np.sqrt(np.mean(self.changes[strong] ** 2, axis=0)).tolist()

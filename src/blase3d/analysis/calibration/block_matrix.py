@@ -57,6 +57,19 @@ class BlockMatrix:
         ]
         return BlockMatrix(*(tuple(a + factor * b for a, b in pair) for pair in pairs))
 
+    def scaled(self, columns: tuple[Integers, ...], factors: tuple[Floats, ...]) -> BlockMatrix:
+        """The matrix of some rows and columns of each group, times factors of each."""
+        chosen = list(zip(columns, factors, strict=True))
+        diagonal = tuple(
+            block[np.ix_(c, c)] * np.outer(f, f)
+            for block, (c, f) in zip(self.diagonal, chosen, strict=True)
+        )
+        upper = tuple(
+            block[np.ix_(c, d)] * np.outer(f, g)
+            for block, ((c, f), (d, g)) in zip(self.upper, pairwise(chosen), strict=True)
+        )
+        return BlockMatrix(diagonal, upper)
+
     def with_ridge(self, ridge: Floats) -> BlockMatrix:
         """The matrix with `ridge` (n,) added to its diagonal."""
         parts = self.split(ridge)

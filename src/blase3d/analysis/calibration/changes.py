@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError
+from ...model.line_grid import ln_area_of, total_of
 from ...model.model import Model
 from ...runtime.arrays import Floats, Integers
 from ...runtime.units import SPEED_OF_LIGHT
@@ -64,11 +65,27 @@ def with_changes(model: Model, changes: NDArray[np.floating]) -> Model:
     return model.with_lines(replace(lines, base=base))
 
 
+def slope_coefficients(
+    model: Model, slopes: Floats, position: Floats
+) -> NDArray[np.float32] | None:
+    """Return the changes (K, C) of the coefficients of ln area that are slopes (C,) of it along
+    positions (box,) of the nodes; None for none."""
+    if not slopes.any():
+        return None
+    lines, count = model.line_grid, model.forward.smooth_count
+    basis = model.basis[:, :count]
+    total = basis @ lines.area[:count]
+    moved = ln_area_of(total, lines.root, np) + np.outer(position, slopes)
+    change = np.zeros_like(lines.area)
+    change[:count] = np.linalg.lstsq(basis, total_of(moved, lines.root) - total, rcond=None)[0]
+    return change
+
+
 def in_angstroms(changes: Floats, reference: Floats, lines: Integers | slice) -> Floats:
     """The changes of some lines in ln, Å and ln, from (C, 3) in ln, km/s and ln.
 
     `reference` has the wavelengths of these lines, Å.
     """
-    found = changes[lines].copy()
+    found = changes[lines, :3].copy()
     found[:, 1] *= reference / SPEED_OF_LIGHT
     return found

@@ -12,7 +12,7 @@ observations, can be subtracted for one star or for some pixels, and are solved 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import jax
@@ -262,6 +262,31 @@ class Information:
         rhs[columns] = self.rhs_dense
         return Information(self.lines, cross, dense, self.rhs_lines, rhs)
 
+    def with_slopes(self, position: float) -> Information:
+        """The information with a fourth unknown of each line: a change of ln area times the
+        `position` of the star."""
+        sizes = [len(block) // 3 for block in self.lines.diagonal]
+        columns = [3 * np.repeat(np.arange(n), 4) + np.tile([0, 1, 2, 0], n) for n in sizes]
+        factors = [np.tile([1.0, 1.0, 1.0, position], n) for n in sizes]
+        starts = self.lines.ends[:-1]
+        rows = np.concatenate([a + each for a, each in zip(starts, columns, strict=True)])
+        factor = np.concatenate(factors)
+        return replace(
+            self,
+            lines=self.lines.scaled(tuple(columns), tuple(factors)),
+            cross=self.cross[rows] * factor[:, None],
+            rhs_lines=self.rhs_lines[rows] * factor,
+        )
+
+    def ln_evidence(
+        self, found: Unknowns, precision: Floats, dense_precision: Floats, mean: Floats
+    ) -> float:
+        """ln of the marginal likelihood of a prior, but for a constant, at its solution."""
+        data = (
+            self.rhs_lines @ found.lines + (self.rhs_dense + dense_precision * mean) @ found.dense
+        )
+        return 0.5 * float(np.log(precision).sum() + data - found.ln_determinant)
+
     def solved(self, precision: Floats, dense_precision: Floats, mean: Floats) -> Unknowns:
         """The most probable unknowns under a normal prior.
 
@@ -297,6 +322,11 @@ class Unknowns:
     factor: BlockFactor
     moved: Floats
     covariance: Floats
+
+    @property
+    def ln_determinant(self) -> float:
+        """ln of the determinant of the matrix of all unknowns."""
+        return self.factor.ln_determinant - float(np.linalg.slogdet(self.covariance)[1])
 
     def variance(self) -> Floats:
         """Posterior variances (n,) of the line unknowns."""

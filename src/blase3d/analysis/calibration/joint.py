@@ -44,6 +44,13 @@ _OF_A_STAR = 0.25
 """Typical change that lines of one star have in common, relative to the typical error of a line."""
 _ROUNDS, _ITERATIONS = 3, 5
 """Linearisations, and iterations for the scales in each."""
+_FEWEST_STARS = 4
+"""Stars from which on lines may have slopes over Teff: a line and a slope are two numbers, and
+their scatter from star to star needs two more."""
+_NO_SLOPE, _SLOPES = 1e-6, (0.03, 0.06, 0.12, 0.25, 0.5)
+"""Typical slopes of ln area that are tried, per 1000 K."""
+_CONVINCING = 5.0
+"""Gain in the ln of the marginal likelihood from which on lines have slopes: 150 to one."""
 _LARGEST = np.array([1.0, 3.0, 0.5])
 """Largest change of a line in one linearisation: ln, km/s, ln."""
 _STEPS = {"rv": 1.0, "vsini": 2.0, "vmac": 2.0, "resolution": 5000.0}
@@ -105,9 +112,10 @@ class Ensemble:
         return depth[self.chosen.heads]
 
     def full(self, lines: Floats) -> Floats:
-        """Changes (C, 3) of all lines of the model, from (3 n,) of the chosen ones."""
-        changes = np.zeros((self.count, 3))
-        changes[self.chosen.members] = lines.reshape(-1, 3)[self.chosen.number]
+        """Changes (C, k) of all lines of the model, from (k n,) of the chosen ones."""
+        rows = lines.reshape(len(self.chosen), -1)
+        changes = np.zeros((self.count, rows.shape[1]))
+        changes[self.chosen.members] = rows[self.chosen.number]
         return changes
 
 
@@ -143,9 +151,9 @@ class LinePrior:
     ----------
     group : (n,)
         Class of each line.
-    typical, scale : (classes, 3)
+    typical, scale : (classes, k)
         Scale of Student's t of each class and quantity, before the ensemble is asked and after.
-    tail : (n, 3)
+    tail : (n, k)
         Factor of the inverse variance of each line: below one for lines that are wrong by far.
     """
 
@@ -156,13 +164,14 @@ class LinePrior:
 
     @property
     def precision(self) -> Floats:
-        """Inverse variances (3 n,) of the changes."""
+        """Inverse variances (k n,) of the changes."""
         return (self.tail / self.scale[self.group] ** 2).ravel()
 
     def learnt(self, lines: Floats, variance: Floats) -> LinePrior:
-        """The prior that changes (3 n,) with posterior variances (3 n,) teach."""
-        square, variance = lines.reshape(-1, 3) ** 2, variance.reshape(-1, 3)
-        determined = np.clip(1.0 - variance * self.precision.reshape(-1, 3), 0.0, 1.0)
+        """The prior that changes (k n,) with posterior variances (k n,) teach."""
+        square, variance = (each.reshape(self.tail.shape) for each in (lines**2, variance))
+        precision = self.precision.reshape(self.tail.shape)
+        determined = np.clip(1.0 - variance * precision, 0.0, 1.0)
         classes = len(self.scale)
         sums = _by_class(self.group, self.tail * square, classes)
         counts = _by_class(self.group, determined, classes)
@@ -174,9 +183,16 @@ class LinePrior:
         tail = (_TAILS + 1.0) / (_TAILS + (square + variance) / known[self.group] ** 2)
         return replace(self, scale=known, tail=tail)
 
+    def with_slopes(self, scale: float) -> LinePrior:
+        """The prior with a fourth quantity, slopes over Teff, of a scale for all lines."""
+        more = np.full((len(self.scale), 1), scale)
+        typical, scales = (np.hstack([each, more]) for each in (self.typical, self.scale))
+        tail = np.hstack([self.tail, np.ones((len(self.tail), 1))])
+        return LinePrior(self.group, typical, scales, tail)
+
 
 def _by_class(group: Integers, values: Floats, count: int) -> Floats:
-    """Sums (count, 3) over classes of values (n, 3)."""
+    """Sums (count, k) over classes of values (n, k)."""
     return np.stack([np.bincount(group, column, count) for column in values.T], axis=1)
 
 
@@ -252,12 +268,41 @@ def _label_prior(
 
 
 def combined(
-    parts: tuple[Information, ...], dense: Dense, keep: Bools | None = None
+    parts: tuple[Information, ...],
+    dense: Dense,
+    keep: Bools | None = None,
+    positions: Floats | None = None,
 ) -> Information:
-    """Return the information of all observations, or of those kept, on all unknowns."""
+    """Return the information of all observations, or of those kept, on all unknowns; with slopes
+    of the lines, if the positions of the observations along these are given."""
     numbers = range(len(parts)) if keep is None else np.flatnonzero(keep)
+    if positions is not None:
+        parts = tuple(each.with_slopes(x) for each, x in zip(parts, positions, strict=True))
     spread = [parts[k].spread(dense.columns[k], dense.count) for k in numbers]
     return reduce(Information.plus, spread)
+
+
+@dataclass(frozen=True, eq=False)
+class Teff:
+    """Effective temperatures of observations, `value` (K), along which lines have slopes."""
+
+    value: Floats
+
+    def position(self, teff: Floats) -> Floats:
+        """Position of temperatures, 0 in the middle of the observations, in 1000 K, and constant
+        beyond them."""
+        low, high = self.value.min(), self.value.max()
+        return (np.clip(teff, low, high) - 0.5 * (low + high)) / 1000.0
+
+    @property
+    def positions(self) -> Floats:
+        """Positions of the observations."""
+        return self.position(self.value)
+
+
+def at_teff(changes: Floats, position: float) -> Floats:
+    """Return changes (C, 3) of lines at a position along their slopes, from (C, 4)."""
+    return changes[:, :3] + position * changes[:, 3:] * np.array([1.0, 0.0, 0.0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,6 +323,8 @@ class EnsembleFit:
         The solution.
     weights : tuple of (Q,)
         Inverse variances of the pixels of each observation.
+    teff : Teff or None
+        Of the observations, if lines have slopes over it.
     """
 
     ensemble: Ensemble
@@ -286,25 +333,41 @@ class EnsembleFit:
     parts: tuple[Information, ...]
     estimate: Unknowns
     weights: tuple[Floats, ...]
+    teff: Teff | None = None
 
     def changes(self, estimate: Unknowns | None = None) -> Floats:
-        """Changes (C, 3) of the lines of the model: of single lines, and common to all stars."""
+        """Changes (C, 4) of the lines of the model, of single lines and common to all stars: of
+        `QUANTITIES`, and the slope of the first."""
         found = self.estimate if estimate is None else estimate
         patterns = self.ensemble.common(self.ensemble.depth)
-        return self.ensemble.full(found.lines + patterns @ found.dense[: patterns.shape[1]])
+        lines = np.zeros((len(self.ensemble.chosen), 4))
+        single = found.lines.reshape(len(lines), -1)
+        lines[:, : single.shape[1]] = single
+        lines[:, :3] += (patterns @ found.dense[: patterns.shape[1]]).reshape(-1, 3)
+        return self.ensemble.full(lines.ravel())
 
     def changes_in(self, number: int) -> Floats:
         """Changes (C, 3) of the lines in one of the observations."""
-        ensemble, terms, dense = self.ensemble, len(_COMMON), self.estimate.dense
+        ensemble, terms = self.ensemble, len(_COMMON)
         depths = ensemble.depths(ensemble.observations[number])
-        in_star = dense[self.dense.columns[number][terms : 2 * terms]]
-        lines = self.estimate.lines + ensemble.common(ensemble.depth) @ dense[:terms]
-        return ensemble.full(lines + ensemble.common(depths) @ in_star)
+        in_star = self.estimate.dense[self.dense.columns[number][terms : 2 * terms]]
+        of_star = ensemble.full(ensemble.common(depths) @ in_star)
+        return at_teff(self.changes(), self.position(number)) + of_star
+
+    @property
+    def slope_scale(self) -> float:
+        """Typical slope of ln area over Teff, per 1000 K; zero if lines have none."""
+        return 0.0 if self.teff is None else float(self.prior.scale[0, 3])
+
+    def position(self, number: int) -> float:
+        """Position of an observation along the slopes of lines."""
+        return 0.0 if self.teff is None else float(self.teff.positions[number])
 
     def without(self, star: str) -> Floats:
-        """Changes (C, 3) without the observations of a star."""
+        """Changes (C, 4) without the observations of a star."""
         others = np.array([one.star != star for one in self.ensemble.observations])
-        information = combined(self.parts, self.dense, others)
+        positions = None if self.teff is None else self.teff.positions
+        information = combined(self.parts, self.dense, others, positions)
         dense = self.dense
         return self.changes(information.solved(self.prior.precision, dense.precision, dense.mean))
 
@@ -313,13 +376,11 @@ class EnsembleFit:
 
         Errors that lines have in common are not included: they are those of the labels.
         """
-        patterns = self.ensemble.common(self.ensemble.depth)
-        left = self.estimate.factor.inverse_diagonal()
-        common = patterns @ self.estimate.dense[: patterns.shape[1]]
-        left += ((1.0 - times) * (self.estimate.lines + common)) ** 2
-        found = np.tile(self.prior.scale[0], (self.ensemble.count, 1))
         chosen = self.ensemble.chosen
-        found[chosen.members] = np.sqrt(left.reshape(-1, 3))[chosen.number]
+        variance = self.estimate.factor.inverse_diagonal().reshape(len(chosen), -1)[:, :3]
+        unmade = (1.0 - times) * self.changes()[chosen.heads, :3]
+        found = np.tile(self.prior.scale[0, :3], (self.ensemble.count, 1))
+        found[chosen.members] = np.sqrt(variance + unmade**2)[chosen.number]
         return found
 
     def stars_per_line(self) -> Integers:
@@ -373,7 +434,39 @@ def fitted(
         if number + 1 < _ROUNDS:
             ensemble, state = _moved(fit, state)
     progress("linearise", total, total)
-    return fit
+    return with_slopes(fit)
+
+
+def with_slopes(fit: EnsembleFit) -> EnsembleFit:
+    """Return the fit with slopes of ln area over Teff, if the stars ask for them."""
+    teff = teff_of(fit.ensemble)
+    found = None if teff is None else asked_slopes(fit.parts, teff.positions, fit.prior, fit.dense)
+    return fit if found is None else replace(fit, prior=found[0], estimate=found[1], teff=teff)
+
+
+def asked_slopes(
+    parts: tuple[Information, ...], positions: Floats, prior: LinePrior, dense: Dense
+) -> tuple[LinePrior, Unknowns] | None:
+    """Return the prior and the solution with slopes along the positions of the observations, of
+    the scale with the largest marginal likelihood; None unless that is larger by far than
+    without."""
+    information = combined(parts, dense, positions=positions)
+    found = []
+    for scale in (_NO_SLOPE, *_SLOPES):
+        tried = prior.with_slopes(scale)
+        known = tried.precision, dense.precision, dense.mean
+        estimate = information.solved(*known)
+        found.append((information.ln_evidence(estimate, *known), tried, estimate))
+    evidence, tried, estimate = max(found, key=lambda one: one[0])
+    return (tried, estimate) if evidence > found[0][0] + _CONVINCING else None
+
+
+def teff_of(ensemble: Ensemble) -> Teff | None:
+    """Return the effective temperatures of observations; None of too few stars."""
+    labels = [one.labels() for one in ensemble.observations]
+    if "teff" not in labels[0] or len(ensemble.stars) < _FEWEST_STARS:
+        return None
+    return Teff(np.array([each["teff"] for each in labels]))
 
 
 def _linearised(

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...runtime.arrays import Floats
 from ...runtime.progress import Progress, silent
-from .joint import EnsembleFit
+from .joint import EnsembleFit, at_teff
 from .observation import Predicted, fitted_alone
 from .proposal import Proposal
 from .trial import CalibrationTrial, LeftOut
@@ -33,15 +33,21 @@ def leave_stars_out(
     `weights` has those (Q,) of the pixels of each spectrum in the fit of its labels.
     """
     fit = proposal.fit
-    starts = [one.predicted(fit.changes()) for one in fit.ensemble.observations]
+    at = [fit.position(number) for number in range(len(weights))]
+    starts = [
+        one.predicted(at_teff(fit.changes(), x))
+        for one, x in zip(fit.ensemble.observations, at, strict=True)
+    ]
     kinds = (False, True) if proposal.added.any() else (False,)
     tried = [CalibrationTrial(value, (), added) for added in kinds for value in times]
     trials = []
     for done, trial in enumerate(tried):
         progress("stars left out", done, len(tried))
         spectra = [
-            _left_out(fit, start, proposal.changes(trial, start.observation.star), *both)
-            for start, *both in zip(starts, weights, fit.weights, strict=True)
+            _left_out(
+                fit, start, at_teff(proposal.changes(trial, start.observation.star), x), *both
+            )
+            for start, x, *both in zip(starts, at, weights, fit.weights, strict=True)
         ]
         trials.append(replace(trial, spectra=tuple(spectra)))
     progress("stars left out", len(tried), len(tried))

@@ -166,7 +166,7 @@ def _beside_a_line(found: MissingLines, fit: EnsembleFit, width: float) -> Bools
     """Whether a line of the model that is as strong lies within half a width (Å)."""
     beside = np.zeros(found.center.size, bool)
     for one in fit.ensemble.observations:
-        lines = one.predicted(fit.changes()).model.lines(**one.labels())
+        lines = one.predicted(fit.changes()[:, :3]).model.lines(**one.labels())
         area, row = np.exp(lines.ln_area), found.area[found.stars.index(one.star)]
         order = np.argsort(lines.center)
         for k, center in enumerate(found.center):

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...model.line_calibration import LineCalibration
 from ...model.mismatch import Mismatch
 from ...model.model import Model
+from ...model.queries import label_mesh
 from ...runtime.arrays import Bools, Floats, Integers
 from ...runtime.progress import Progress, silent
 from .added_lines import with_added_lines
-from .changes import in_angstroms, with_changes
+from .changes import in_angstroms, slope_coefficients
 from .joint import Ensemble, EnsembleFit, ensemble_of, fitted
 from .missing_lines import MissingLines, missing_lines
 from .trial import CalibrationTrial
@@ -34,8 +36,8 @@ class Proposal:
         The joint fit of the lines of `extended`.
     missing : MissingLines
         The A added lines.
-    without : dict of (C + A, 3)
-        For each star, the changes that the others teach.
+    without : dict of (C + A, 4)
+        For each star, the changes that the others teach, and the slopes of the first over Teff.
     """
 
     library: Model
@@ -55,7 +57,7 @@ class Proposal:
         return CalibrationTrial(1.0, (), bool(self.added.any()))
 
     def changes(self, trial: CalibrationTrial, without: str | None = None) -> Floats:
-        """Changes (C + A, 3) of the lines as in a trial, from all stars or `without` one.
+        """Changes (C + A, 4) of the lines as in a trial, from all stars or `without` one.
 
         An added line that the other stars do not show is left out.
         """
@@ -70,21 +72,35 @@ class Proposal:
         that constrain them."""
         sigma = np.where(self.added[:, None], self.fit.sigma(1.0), self.fit.sigma(trial.times))
         kept = trial.added | ~self.added
-        return self.changes(trial)[kept], sigma[kept], self.fit.stars_per_line()[kept]
+        return self.changes(trial)[kept, :3], sigma[kept], self.fit.stars_per_line()[kept]
 
     def calibrated(
         self, trial: CalibrationTrial, mismatch: Mismatch | None = None, without: str | None = None
     ) -> Model:
         """The model with its lines as in a trial, which says how well they are known."""
         model, kept = (self.extended if trial.added else self.library), trial.added | ~self.added
-        changes, sigma = (
+        changes = self.changes(trial, without)[kept]
+        _, sigma, stars = self.lines(trial)
+        in_model, uncertain = (
             in_angstroms(each, model.reference, slice(None)).astype(np.float32)
-            for each in (self.changes(trial, without)[kept], self.lines(trial)[1])
+            for each in (changes, sigma)
         )
-        stars = self.fit.stars_per_line()[kept].astype(np.int32)
-        added = self.added if trial.added else None
-        calibration = LineCalibration(changes, sigma, stars, mismatch, added)
-        return replace(with_changes(model, changes), calibration=calibration)
+        calibration = LineCalibration(
+            in_model,
+            uncertain,
+            stars.astype(np.int32),
+            mismatch,
+            self.added if trial.added else None,
+            self._slopes(model, changes[:, 3]),
+        )
+        lines = calibration.applied(model.line_grid)
+        return replace(model.with_lines(lines), calibration=calibration)
+
+    def _slopes(self, model: Model, slopes: Floats) -> NDArray[np.float32] | None:
+        if self.fit.teff is None:
+            return None
+        teff = label_mesh(model, {}, model.axes)[:, model.label_names.index("teff")]
+        return slope_coefficients(model, slopes, self.fit.teff.position(teff))
 
 
 def proposal_of(

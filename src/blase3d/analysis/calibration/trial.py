@@ -102,3 +102,9 @@ def best_of(trials: tuple[CalibrationTrial, ...]) -> CalibrationTrial:
     unchanged, least = unchanged_of(trials), least_of(trials)
     worthwhile = least.label_error < (1.0 - WORTHWHILE) * unchanged.label_error
     return least if worthwhile else unchanged
+
+
+def gain_of(trials: tuple[CalibrationTrial, ...]) -> float:
+    """Return the fraction by which the best changes lower the label errors of stars left out."""
+    before = unchanged_of(trials).label_error
+    return 1.0 - least_of(trials).label_error / before if before else 0.0
