@@ -282,9 +282,7 @@ def print_simulated(rows: list[dict[str, Any]], found: Calibrated) -> None:
     console.print(table)
     for trial in found.trials:
         how = f"times {trial.times:g}{', added lines' * trial.added}"
-        print(
-            f"{how}: misfit {trial.misfit:.3f}, label error {trial.label_error:.2f} of stars left out"
-        )
+        print(f"{how}: misfit {trial.misfit:.3f}, label error {trial.label_error:.2f} left out")
 
 
 if __name__ == "__main__":

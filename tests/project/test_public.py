@@ -27,8 +27,8 @@ API = (Path(__file__).parents[2] / "docs" / "api.md").read_text("utf-8")
 PAGE = re.findall(r"^\.\. auto\w+:: blase3d\.(\S+)$", API, re.M)
 """Names on the page of names, without the package."""
 INNER = {"Broadening", "ForwardModel", "LineGrid", "NoiseModel", "PcaResidual", "Pixels"}
-INNER |= {"StoredWindows", "WindowedResidual"}
-"""Inner records of models and archives, which are not documented."""
+INNER |= {"Proposal", "StoredWindows", "WindowedResidual"}
+"""Inner records of models, archives and calibrations, which are not documented."""
 BUILT = {
     "Archive": {"parameters", "own_functions", "write_own_functions", "write_window"},
     # former names as properties: tests/model/test_model.py

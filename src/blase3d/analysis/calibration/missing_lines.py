@@ -73,7 +73,7 @@ class MissingLines:
         return MissingLines(self.stars, self.labels, *rows)
 
 
-def missing_lines(fit: EnsembleFit, widths: Sequence[float]) -> MissingLines:
+def unmodelled_lines(fit: EnsembleFit, widths: Sequence[float]) -> MissingLines:
     """Return the lines that a joint fit misses; `widths` (Å) are those of lines in its spectra."""
     ensemble = fit.ensemble
     model = ensemble.observations[0].model

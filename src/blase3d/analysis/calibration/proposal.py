@@ -17,7 +17,7 @@ from ...runtime.progress import Progress, silent
 from .added_lines import with_added_lines
 from .changes import in_angstroms, slope_coefficients
 from .joint import Ensemble, EnsembleFit, ensemble_of, fitted
-from .missing_lines import MissingLines, missing_lines
+from .missing_lines import MissingLines, unmodelled_lines
 from .trial import CalibrationTrial
 
 _NOTHING = -12.0
@@ -109,7 +109,7 @@ def proposal_of(
     """Return what the stars of an ensemble ask of a model; `widths` (Å) are those of lines in their
     spectra."""
     fit, extended = fitted(ensemble, tuple(widths), progress), model
-    missing = missing_lines(fit, widths)
+    missing = unmodelled_lines(fit, widths)
     if missing.center.size:
         extended, added = with_added_lines(model, missing)
         observations = tuple(one.on(extended) for one in fit.ensemble.observations)
