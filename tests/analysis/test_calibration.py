@@ -352,11 +352,11 @@ def test_slopes_over_teff_are_those_that_the_stars_ask_for(true, low, high):
         assert np.corrcoef(estimate.lines[3::4], slope)[0, 1] > 0.9
 
 
-def test_three_stars_teach_no_slopes():
-    """Two or three numbers are not enough for a strength, a slope, and a scatter."""
-    stars = [SimpleNamespace(labels=lambda k=k: {"teff": 5000.0 + 500.0 * k}) for k in range(4)]
-    for count, known in ((3, False), (4, True)):
-        ensemble = SimpleNamespace(observations=stars[:count], stars=tuple("abcd"[:count]))
+def test_few_stars_teach_no_slopes():
+    """Three, after one is left out, are not enough for a strength, a slope, and a scatter."""
+    stars = [SimpleNamespace(labels=lambda k=k: {"teff": 5000.0 + 500.0 * k}) for k in range(5)]
+    for count, known in ((2, False), (4, False), (5, True)):
+        ensemble = SimpleNamespace(observations=stars[:count], stars=tuple("abcde"[:count]))
         assert (teff_of(ensemble) is not None) is known
 
 

@@ -44,9 +44,9 @@ _OF_A_STAR = 0.25
 """Typical change that lines of one star have in common, relative to the typical error of a line."""
 _ROUNDS, _ITERATIONS = 3, 5
 """Linearisations, and iterations for the scales in each."""
-_FEWEST_STARS = 4
-"""Stars from which on lines may have slopes over Teff: a line and a slope are two numbers, and
-their scatter from star to star needs two more."""
+_FEWEST_STARS = 5
+"""Stars from which on lines may have slopes over Teff: a strength and a slope are two numbers,
+their scatter from star to star needs two more, and one star is left out."""
 _NO_SLOPE, _SLOPES = 1e-6, (0.03, 0.06, 0.12, 0.25, 0.5)
 """Typical slopes of ln area that are tried, per 1000 K."""
 _CONVINCING = 5.0
