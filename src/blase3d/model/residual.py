@@ -113,14 +113,13 @@ class _Remainder:
     """Spectra less lines, in S times `slope` (P,), which is dF/dS, rms over the nodes.
 
     Of few nodes: `values` (N, P), and `square` (N, N), the products of their rows. Of many:
-    `values` (N, K) along `directions` (K, P), and `outside` (N,), the square of the rest.
+    `values` (N, K) along `directions` (K, P), which leave a negligible rest.
     """
 
     values: NDArray[np.float32]
     slope: NDArray[np.float32]
     square: NDArray[np.float64] | None
     directions: NDArray[np.float32] | None
-    outside: NDArray[np.float64]
 
     def eigenvectors(
         self, weight: NDArray[np.float64]
@@ -153,16 +152,16 @@ def _remainder(lines: NDArray[np.float32], flux: NDArray[np.float32], allowed: f
     values *= weight
     if len(flux) <= _EXACT:
         square = (values @ values.T).astype(np.float64)
-        return _Remainder(values, weight, square, None, np.zeros(len(flux)))
-    along, directions, outside = _along(values, _OUTSIDE * _TRUNCATION * allowed**2)
-    return _Remainder(along, weight, None, directions, outside)
+        return _Remainder(values, weight, square, None)
+    along, directions = _along(values, _OUTSIDE * _TRUNCATION * allowed**2)
+    return _Remainder(along, weight, None, directions)
 
 
 def _along(
     values: NDArray[np.float32], allowed: float
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]]:
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return values (N, P) along directions that leave at most the mean square `allowed` of any
-    row, (N, K); the directions (K, P); and the square of the rest of each row, (N,).
+    row, (N, K), and the directions (K, P).
 
     `values` become the rest. The directions are those of random sums of the rows, multiplied once
     more by the rows (Halko, Martinsson & Tropp 2011, SIAM Review 53, 217, algorithm 4.3), in
@@ -172,8 +171,7 @@ def _along(
     most = min(values.shape)
     along, directions = [np.empty((len(values), 0), np.float32)], [values[:0]]
     for first in range(0, most, _BLOCK):
-        outside = _squares(values)
-        if outside.max() <= allowed * values.shape[1]:
+        if max(np.sum(row.astype(np.float64) ** 2) for row in values) <= allowed * values.shape[1]:
             break
         block = rng.standard_normal((min(_BLOCK, most - first), len(values)), np.float32) @ values
         block = np.linalg.qr(block.T)[0]
@@ -182,11 +180,7 @@ def _along(
         for rows in _chunks(len(values)):
             values[rows] -= along[-1][rows] @ block
         directions.append(block)
-    return np.concatenate(along, axis=1), np.concatenate(directions), _squares(values)
-
-
-def _squares(values: NDArray[np.float32]) -> NDArray[np.float64]:
-    return np.array([np.sum(row.astype(np.float64) ** 2) for row in values])
+    return np.concatenate(along, axis=1), np.concatenate(directions)
 
 
 def _chunks(count: int) -> list[slice]:
@@ -207,7 +201,7 @@ def _coded_components(
     n_nodes, n_pixels = weight.size, remainder.slope.size
     eigenvalues, vectors = remainder.eigenvectors(weight)
     power = eigenvalues * vectors**2 / n_pixels  # (N, components)
-    total = power.sum(axis=1) + weight**2 * remainder.outside / n_pixels
+    total = power.sum(axis=1)
     left = total[:, None] - np.cumsum(power, axis=1)
     enough = np.append(total.max(), left.max(axis=0)) <= _TRUNCATION * goal**2
     count = int(np.argmax(enough)) if enough.any() else eigenvalues.size
