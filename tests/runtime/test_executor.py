@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,9 +16,13 @@ from toy_models import TINY, small_grid
 
 from blase3d.errors import CloneError, InputError
 from blase3d.fitting.archive import open_archive
+from blase3d.fitting.build import build
 from blase3d.fitting.clone_grid import clone, misfits
 from blase3d.fitting.windows import windows
 from blase3d.libraries import write_grid
+from blase3d.model import model_windows
+from blase3d.model.identity import model_checksum
+from blase3d.model.model_file import load_model
 from blase3d.runtime.executor import LocalPool, run
 
 GRID = small_grid()
@@ -76,6 +81,24 @@ def undisturbed(files):
     return clone(GRID, files / "undisturbed", TINY)
 
 
+@pytest.fixture
+def narrow(monkeypatch):
+    """Windows of 267 pixels in models: three of them."""
+    monkeypatch.setattr(model_windows, "WINDOW", 267)
+
+
+@pytest.fixture
+def built(undisturbed, narrow):
+    """Checksum of the model that a build without any trouble makes."""
+    return model_checksum(build(undisturbed))
+
+
+def copied(archive, folder):
+    """A copy of an archive, without windows that have been built."""
+    shutil.copytree(archive.path, folder / "clones", ignore=shutil.ignore_patterns("built"))
+    return open_archive(folder / "clones")
+
+
 def same(one, two):
     """Whether two archives hold the same, to the last bit."""
     for i in range(len(GRID)):
@@ -104,6 +127,17 @@ def finished(path):
         for file in (archive.path / name).rglob("*")
         if file.is_file() and ".partial" not in file.name
     }
+
+
+def killer(stage, processes, killed):
+    """Progress callback that kills a worker, once, after the first result of a stage."""
+
+    def kill(now, done, total):
+        if now == stage and done == 1 and not killed:
+            killed.append(processes()[0])
+            os.kill(killed[0], signal.SIGKILL)
+
+    return kill
 
 
 # One function over many items
@@ -153,23 +187,28 @@ class TestAnyFarm:
     def test_the_clones_are_the_same(self, farm, undisturbed, tmp_path):
         same(clone(GRID, tmp_path / "clones", TINY, farm[0]), undisturbed)
 
-    @pytest.mark.parametrize("stage", ["clone", "fit lines, round 1 of 2"])
     @pytest.mark.long
-    def test_a_killed_worker_stops_nothing(self, farm, undisturbed, tmp_path, stage):
+    def test_a_killed_worker_stops_nothing(self, farm, undisturbed, tmp_path):
         executor, processes = farm
         if executor is None:
             pytest.skip("there is no worker")
         killed = []
-
-        def kill(now, done, total):
-            if now == stage and done == 1 and not killed:
-                killed.append(processes()[0])
-                os.kill(killed[0], signal.SIGKILL)
-
+        kill = killer("fit lines, round 1 of 2", processes, killed)
         archive = clone(GRID, tmp_path / "clones", TINY, executor, kill)
         assert killed
         assert archive.failed == {}
         same(archive, undisturbed)
+
+    @pytest.mark.long
+    def test_a_killed_worker_does_not_stop_a_build(self, farm, undisturbed, built, tmp_path):
+        executor, processes = farm
+        if executor is None:
+            pytest.skip("there is no worker")
+        killed = []
+        kill = killer("windows", processes, killed)
+        clones = copied(undisturbed, tmp_path)
+        assert model_checksum(build(clones, kill, executor=executor)) == built
+        assert killed
 
 
 @pytest.mark.long
@@ -237,6 +276,53 @@ def test_a_farm_killed_again_and_again_loses_nothing(files, undisturbed, tmp_pat
     found = finished(path)
     assert {file: found.get(file) for file in kept} == kept
     same(open_archive(path), undisturbed)
+
+
+def windows_built(archive):
+    """Files of the windows that have been built, with when they were written, but for the error
+    modes, which are written when all are there."""
+    groups = [path for path in archive.path.glob("built/*/*") if path.name.isdigit()]
+    done = [path for path in groups if archive.built(f"{path.parent.name}/{path.name}") is not None]
+    return {
+        file: (file.stat().st_mtime_ns, file.read_bytes())
+        for path in done
+        for file in path.rglob("*")
+        if file.is_file() and "error_modes" not in file.parts and ".partial" not in file.name
+    }
+
+
+def start_build(archive, model):
+    """`blase3d build` with windows of 267 pixels, in a process group of its own."""
+    code = (
+        "from blase3d.model import model_windows; model_windows.WINDOW = 267; "
+        "from blase3d.cli import main; main()"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", code, "build", archive.path, "-o", model],
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.long
+def test_a_build_that_is_killed_loses_nothing(undisturbed, built, tmp_path):
+    archive = copied(undisturbed, tmp_path)
+    process = start_build(archive, tmp_path / "model.zip")
+    while process.poll() is None and not windows_built(archive):
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    kept = windows_built(archive)
+    assert kept
+    assert not (tmp_path / "model.zip").exists()
+    status, _, err = ended(start_build(archive, tmp_path / "model.zip"))
+    assert status == 0, err
+    found = windows_built(archive)
+    assert {file: found[file] for file in kept} == kept
+    assert len(found) > len(kept)
+    assert model_checksum(load_model(tmp_path / "model.zip")) == built
 
 
 @pytest.mark.long
