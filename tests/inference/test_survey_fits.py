@@ -10,10 +10,12 @@ from toy_models import model_of
 
 import blase3d as b3
 from blase3d.errors import Blase3dError, InputError
-from blase3d.inference.survey import searches
+from blase3d.inference.survey import searches, starts, tabulate
 from blase3d.inference.survey import survey as together
 from blase3d.libraries.toy import WAVELENGTH, toy_grid
+from blase3d.model.interpolation import make_interpolation
 from blase3d.recipe import PAPER
+from blase3d.spectra.continuum import chebyshev_basis
 
 PIXELS = WAVELENGTH[400:-400:3]
 RESOLUTION = 20_000.0
@@ -136,3 +138,40 @@ def test_what_cannot_be_tabulated_is_refused(model):
 def test_shapes_are_checked(survey):
     with pytest.raises(InputError, match="give one row for each star"):
         survey.infer(np.ones((2, 5)), np.ones((2, 5)))
+
+
+def test_the_table_follows_a_transition_as_the_model_does():
+    nodes, lattice = np.arange(2.0, 5.1, 0.5), np.linspace(2.0, 5.0, 31)
+    (axis,) = make_interpolation({"logg": nodes}, "spline", transitions={"logg": (2.5, 3.5)}).axes
+
+    def change(x):
+        t = np.clip(x - 2.5, 0.0, 1.0)
+        return t**2 * (3.0 - 2.0 * t)
+
+    found = tabulate._to_lattice(nodes, lattice, axis) @ change(nodes)
+    np.testing.assert_allclose(found, change(lattice), atol=1e-5)
+
+
+def test_chi2_of_templates_is_that_of_least_squares():
+    rng = np.random.default_rng(0)
+    depth, flux = rng.uniform(0.0, 0.9, (2, 50)), rng.normal(1.0, 0.1, (1, 50))
+    weight = rng.uniform(1.0, 9.0, (1, 50))
+    at = np.arange(50.0)[None]
+    basis = chebyshev_basis(np.arange(50.0), 6)
+    departure = flux - 1.0
+    sums = starts._sums(*(x.astype(np.float32) for x in (departure, weight, at, basis)), count=51)
+    squares = np.sum(weight * departure**2, axis=1)
+    found = starts._chi2(depth.astype(np.float32), sums[..., :50], squares, normalised=False)
+    root = np.sqrt(weight[0])
+    for one, absorbed in zip(np.asarray(found)[0], depth, strict=True):
+        rows = basis[:, :4] * ((1.0 - absorbed) * root)[:, None]
+        left = np.linalg.lstsq(rows, flux[0] * root, rcond=None)[1]
+        assert one == pytest.approx(left[0], rel=1e-3)
+
+
+@pytest.mark.parametrize("count", [1, 3, 15, 29, 31])
+def test_compiled_calls_have_two_sizes_and_take_all_rows(count):
+    calls = list(searches._calls(count, 15))
+    assert {size for _, size in calls} <= {15, 3}
+    assert [start for start, _ in calls] == list(np.cumsum([0, *(n for _, n in calls)])[:-1])
+    assert 0 <= sum(size for _, size in calls) - count < 3

@@ -14,10 +14,11 @@ is wrong. To first order this is the fit with one more free parameter, at the co
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
-from ..runtime.arrays import Bools, Floats, Integers
+from ..runtime.arrays import Bools, Floats, Integers, median
 from ..runtime.units import SIGMA_PER_MAD
 from .noise.noise import OUTLIER
 from .solution import Solution
@@ -89,10 +90,10 @@ class Residuals:
         """Wavelengths (Q,), Å."""
         return self.solution.likelihood.problem.spectrum.wavelength[self.used]
 
-    @property
+    @cached_property
     def observed(self) -> Floats:
         """Observed flux (Q,) in units of the continuum."""
-        least = _FAINT * float(np.median(np.abs(self.continuum)))
+        least = _FAINT * median(np.abs(self.continuum))
         level = np.where(np.abs(self.continuum) > least, self.continuum, max(least, 1e-300))
         return self.flux + self.raw / (self.weight * level)
 
@@ -101,12 +102,12 @@ class Residuals:
         """Weights (Q,): one, and less for outliers."""
         return self.solution.likelihood.errors.noise.robust[self.used]
 
-    @property
+    @cached_property
     def chi2(self) -> float:
         """Reduced chi-square with the errors of the pixels alone."""
         return float(self.robust @ self.raw**2) / self.solution.likelihood.freedom()
 
-    @property
+    @cached_property
     def rms(self) -> float:
         """Root mean square of the residuals in units of the continuum, outliers reduced."""
         return float(np.sqrt(np.mean(self.robust * (self.observed - self.flux) ** 2)))
@@ -116,7 +117,7 @@ class Residuals:
         """The same with outliers at full weight."""
         return float(np.sqrt(np.mean((self.observed - self.flux) ** 2)))
 
-    @property
+    @cached_property
     def pixel_scatter(self) -> float:
         """Scatter between neighbouring pixels, in their errors, where the flux is near the
         continuum: third differences, to which errors of the model contribute little."""
@@ -125,11 +126,11 @@ class Residuals:
         if not near.any():
             return 0.0
         depth = np.max([absorbed[k : k + near.size] for k in range(4)], axis=0)
-        near &= depth <= np.median(depth[near])
+        near &= depth <= median(depth[near])
         third = np.diff(raw, 3)[near] / np.sqrt(20.0)
-        return SIGMA_PER_MAD * float(np.median(np.abs(third)))
+        return SIGMA_PER_MAD * median(np.abs(third))
 
-    @property
+    @cached_property
     def misfit(self) -> float:
         """Scatter of the residuals over that between neighbouring pixels: one for white noise."""
         scatter = float(np.sqrt(np.mean(self.robust * self.raw**2)))
@@ -196,7 +197,7 @@ def residuals_of(solution: Solution) -> Residuals:
     index = likelihood.layout.index[used]
     flux = np.asarray(solution.fit.prediction.flux, np.float64)[index]
     order = likelihood.layout.order[used]
-    limit = OUTLIER * max(SIGMA_PER_MAD * float(np.median(np.abs(raw))), 1e-30)
+    limit = OUTLIER * max(SIGMA_PER_MAD * median(np.abs(raw)), 1e-30)
     basis = np.moveaxis(np.asarray(likelihood.data.basis, np.float64), 1, 2)
     basis = basis.reshape(likelihood.layout.size, -1)[index]
     columns = _columns(basis * (weight * flux)[:, None], order)

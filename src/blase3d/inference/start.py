@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from itertools import product
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from scipy.fft import irfft, next_fast_len, rfft
@@ -21,7 +20,7 @@ from scipy.ndimage import minimum_filter
 
 from ..model.interpolation import Interpolation
 from ..parameters import parameter
-from ..runtime.arrays import Floats, Integers, Singles
+from ..runtime.arrays import Floats, Integers, Singles, median
 from ..runtime.units import FWHM_PER_SIGMA, SIGMA_PER_MAD, SPEED_OF_LIGHT
 from ..spectra.continuum import chebyshev_basis
 from .problem import FreeParameters, Problem
@@ -133,10 +132,10 @@ def _smooth_level(wavelength: Floats, flux: Floats, problem: Problem) -> Floats:
         kept = basis[keep]  # of tall columns, their products are ten times faster to solve
         smooth = basis @ np.linalg.lstsq(kept.T @ kept, kept.T @ flux[keep], rcond=None)[0]
         distance = np.abs(flux - smooth)
-        keep = distance <= _CLIP * SIGMA_PER_MAD * np.median(distance) + 1e-12
+        keep = distance <= _CLIP * SIGMA_PER_MAD * median(distance) + 1e-12
         if keep.sum() <= 2 * (degree + 1):
             break
-    typical = np.median(np.abs(flux)) or 1.0
+    typical = median(np.abs(flux)) or 1.0
     return np.where(smooth > _DARK * typical, smooth, typical)
 
 
@@ -215,7 +214,7 @@ class Scan:
         """
         departure = _observed(self.templates, self.binned, self.problem, first, slice(None))
         interpolation = self.templates.interpolation
-        weights = np.asarray(_weights(interpolation, jnp.asarray(points, jnp.float32)))
+        weights = np.asarray(_weights(interpolation, points.astype(np.float32)))
         degree = self.problem.options.degree
         chi2 = _chi2(self.binned, weights @ departure, degree)
         if self.problem.spectrum.error is None:

@@ -12,7 +12,6 @@ from itertools import product
 from weakref import WeakKeyDictionary
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import NDArray
@@ -86,7 +85,7 @@ def _make_templates(model: Model) -> Templates:
     velocity_step = model.forward.velocity_step
     width = max(round(_BIN / velocity_step), 1)
     width = min(width, model.forward.to_log.size)
-    points = [jnp.asarray(point, jnp.float32) for point in product(*lattice)]
+    points = [np.asarray(point, np.float32) for point in product(*lattice)]
     departure = np.stack([np.asarray(_binned(model.forward, p, width)) for p in points])
     first = np.log(model.wavelength[0]) + 0.5 * (width - 1) * velocity_step / SPEED_OF_LIGHT
     return Templates(

@@ -75,7 +75,9 @@ def reach(
     area = np.exp(padded[:, 1].astype(np.float64))
     ln_sigma, ln_gamma = padded[:, 2], padded[:, 3]
     with jax.default_device(jax.devices("cpu")[0]):
-        far = PROFILES[profile].reach(area, jnp.asarray(ln_sigma), jnp.asarray(ln_gamma), tolerance)
+        far = PROFILES[profile].reach(
+            area, jax.device_put(ln_sigma), jax.device_put(ln_gamma), tolerance
+        )
     return far[:n]
 
 
@@ -109,10 +111,10 @@ def make_layout(
     slots = np.append(line, center.size)[position]
     offsets = np.where(filled, np.append(center, 0.0)[slots] - middle[tile, None], 0.0)
     return Layout(
-        jnp.asarray(tiles[tile] - middle[tile, None], jnp.float32),
-        jnp.asarray(slots, jnp.int32),
-        jnp.asarray(offsets, jnp.float32),
-        jnp.asarray(tile, jnp.int32),
+        jax.device_put((tiles[tile] - middle[tile, None]).astype(np.float32)),
+        jax.device_put(slots.astype(np.int32)),
+        jax.device_put(offsets.astype(np.float32)),
+        jax.device_put(tile.astype(np.int32)),
         wave.size,
         profile,
     )

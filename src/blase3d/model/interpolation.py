@@ -59,6 +59,16 @@ class Axis:
     knots: Array
     pieces: Array
 
+    def weights(self, x: Array) -> Array:
+        """Weights (n,) at x, by Horner's rule; beyond the ends, those of the outer polynomial."""
+        last = self.knots.shape[0] - 2
+        piece = jnp.clip(jnp.sum(x >= self.knots) - 1, 0, last)
+        distance = x - self.knots[piece]
+        weights = jnp.zeros(self.pieces.shape[2])
+        for coefficients in self.pieces:
+            weights = weights * distance + coefficients[piece]
+        return weights
+
 
 @partial(
     jax.tree_util.register_dataclass,
@@ -137,7 +147,7 @@ class Interpolation:
 
     def unit_weights(self, unit: Array) -> Array:
         """Weight of every node at labels scaled to 0–1."""
-        along = [_axis_weights(axis, x) for axis, x in zip(self.axes, unit, strict=True)]
+        along = [axis.weights(x) for axis, x in zip(self.axes, unit, strict=True)]
         weights = _product(along).ravel()
         for term in self.cross_derivatives:
             weights += term.weights(along, unit[term.axis])
@@ -209,15 +219,17 @@ def make_interpolation(
         for k, name in enumerate(axes)
         if name in known and name != lowered
     ]
-    return Interpolation(jnp.asarray(lower), jnp.asarray(span), tuple(pieces), tuple(terms), logs)
+    return Interpolation(
+        jax.device_put(lower), jax.device_put(span), tuple(pieces), tuple(terms), logs
+    )
 
 
 def _cross_derivative(
     units: Sequence[NDArray[np.float64]], k: int, coefficients: NDArray[np.floating]
 ) -> CrossDerivative:
-    slopes = [jnp.asarray(slopes_between(unit)) for i, unit in enumerate(units) if i != k]
-    nodes, difference = jnp.asarray(units[k]), jnp.asarray(highest_difference(units[k]))
-    return CrossDerivative(nodes, difference, tuple(slopes), jnp.asarray(coefficients), k)
+    slopes = [jax.device_put(slopes_between(unit)) for i, unit in enumerate(units) if i != k]
+    nodes, difference = jax.device_put(units[k]), jax.device_put(highest_difference(units[k]))
+    return CrossDerivative(nodes, difference, tuple(slopes), jax.device_put(coefficients), k)
 
 
 def unit_axes(axes: Mapping[str, NDArray[np.float64]]) -> list[NDArray[np.float64]]:
@@ -274,7 +286,7 @@ def _make_axis(
     x = pieces[0].x  # with the end knots repeated: their intervals are empty
     inner = np.flatnonzero(np.diff(x) > 0)
     polynomials = np.stack([piece.c[:, inner] for piece in pieces], axis=2)
-    return Axis(jnp.asarray(np.append(x[inner], x[-1])), jnp.asarray(polynomials))
+    return Axis(jax.device_put(np.append(x[inner], x[-1])), jax.device_put(polynomials))
 
 
 def _axis_with_transition(unit: NDArray[np.float64], degree: int, transition: Transition) -> Axis:
@@ -296,7 +308,7 @@ def _axis_with_transition(unit: NDArray[np.float64], degree: int, transition: Tr
         beyond_spline = _transition_at(x, transition) - weights(x) @ at_nodes
         return np.asarray(weights(x) + np.outer(beyond_spline, multiple))
 
-    return Axis(jnp.asarray(knots), jnp.asarray(_polynomials(values, knots, max(degree, 3))))
+    return Axis(jax.device_put(knots), jax.device_put(_polynomials(values, knots, max(degree, 3))))
 
 
 def _transition_at(x: NDArray[np.float64], transition: Transition) -> NDArray[np.float64]:
@@ -345,7 +357,7 @@ def _ridge_axis(unit: NDArray[np.float64]) -> Axis:
         / factorial[power]
         for power in range(degree, -1, -1)
     ]
-    return Axis(jnp.asarray(unit), jnp.asarray(np.stack(pieces)))
+    return Axis(jax.device_put(unit), jax.device_put(np.stack(pieces)))
 
 
 def best_degree(count: int, kind: Kind = "spline") -> int:
@@ -368,17 +380,6 @@ def spline_through(x: NDArray[np.float64], values: NDArray[np.float64], degree: 
     flat = np.zeros(values.shape[1:])
     ends = [(3, flat), (4, flat)]
     return make_interp_spline(x, values, k=degree, bc_type=(ends, ends))
-
-
-def _axis_weights(axis: Axis, x: Array) -> Array:
-    """Weights (n,) at x, by Horner's rule; beyond the ends, the outer polynomial is continued."""
-    last = axis.knots.shape[0] - 2
-    piece = jnp.clip(jnp.searchsorted(axis.knots, x, side="right") - 1, 0, last)
-    distance = x - axis.knots[piece]
-    weights = jnp.zeros(axis.pieces.shape[2])
-    for coefficients in axis.pieces:
-        weights = weights * distance + coefficients[piece]
-    return weights
 
 
 def fill_holes(

@@ -15,3 +15,10 @@ DEFAULT_FLOATING_POINT = np.errstate(divide="warn", over="warn", under="ignore",
 
 After `np.seterr(all="raise")` the wing of any line would underflow with an exception.
 """
+
+
+def median(values: Floats) -> float:
+    """Return the median of finite values (N,), that of NumPy in a quarter of the time for a few
+    thousand."""
+    middle = [(values.size - 1) // 2, values.size // 2]
+    return float(np.partition(values, middle)[middle].mean())

@@ -123,7 +123,7 @@ class PaddedLayout:
         """Values (P,) at their places among zeros, (O·Q,)."""
         padded = np.zeros(self.size, np.float32)
         padded[self.index] = values
-        return jnp.asarray(padded)
+        return jax.device_put(padded)
 
 
 def layout_of(spectrum: Spectrum) -> PaddedLayout:
@@ -184,7 +184,7 @@ def continuum_basis(spectrum: Spectrum, degree: int, layout: PaddedLayout) -> Ar
             ends = float(used.min()), float(used.max())
             clipped = np.clip(wavelength, *ends)
             basis[layout.index[pixels]] = chebyshev_basis(clipped, degree, ends)
-    return jnp.asarray(np.moveaxis(basis.reshape(*layout.shape, degree + 1), 1, 2))
+    return jax.device_put(np.moveaxis(basis.reshape(*layout.shape, degree + 1), 1, 2))
 
 
 def _relative_resolution(problem: Problem) -> Array | None:

@@ -154,8 +154,8 @@ class Likelihood:
 
     def arguments(self, theta: Floats) -> tuple[ForwardModel, Data, Array, dict[str, Array]]:
         """Arguments of the compiled functions at θ (K,)."""
-        at = np.maximum(theta, self.problem.floor)
-        return self.problem.model.forward, self.data, jnp.asarray(at, jnp.float32), self.fixed
+        at = jax.device_put(np.maximum(theta, self.problem.floor).astype(np.float32))
+        return self.problem.model.forward, self.data, at, self.fixed
 
     @property
     def flat_chi2(self) -> float:
@@ -210,7 +210,8 @@ class Likelihood:
         modes = self.problem.model.error_modes
         if not len(modes):
             return np.zeros_like(self.errors.model_covariance), arrays
-        observed = _observed_modes(jnp.asarray(modes), *self.arguments(prediction.theta), self.form)
+        arguments = jax.device_put(modes), *self.arguments(prediction.theta)
+        observed = _observed_modes(*arguments, self.form)
         rows = jnp.concatenate([prediction.slopes, observed])
         rows *= self._pad(fit.continuum / self.unit)
         data = replace(self.data, errors=arrays)

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 from jax import Array
 
-from ...runtime.arrays import Bools, Floats
+from ...runtime.arrays import Bools, Floats, median
 from ...runtime.units import SIGMA_PER_MAD
 from ...spectra.spectrum import Spectrum
 from .mismatch import mismatch_error
@@ -158,9 +158,9 @@ def noise_at(
     error = noise.total(continuum)
     ratio = left / error
     level = np.abs(continuum) / error
-    typical_level = float(np.median(level[used]))
+    typical_level = median(level[used])
     smallest = _SMALLEST * typical_level
-    deviation = SIGMA_PER_MAD * float(np.median(np.abs(ratio[used])))
+    deviation = SIGMA_PER_MAD * median(np.abs(ratio[used]))
     deviation = max(deviation, 1.0 if noise.stated else smallest, 1e-30)
     weights = np.ones_like(ratio)
     if robust:
@@ -181,12 +181,12 @@ def _with_mismatch(noise: Noise, left: Floats, continuum: Floats, variance: Floa
     Without stated errors, that of the noise is the scatter between neighbouring pixels.
     """
     used, level = noise.used, np.abs(continuum)
-    median = float(np.median(level[used]))
-    level = np.maximum(level, _FAINT * median)
+    typical = median(level[used])
+    level = np.maximum(level, _FAINT * typical)
     if not noise.stated:
         third = np.diff((left / noise.error)[used], 3) / np.sqrt(20.0)
-        scatter = SIGMA_PER_MAD * float(np.median(np.abs(third)))
-        smallest = _SMALLEST * median / float(noise.error[0])
+        scatter = SIGMA_PER_MAD * median(np.abs(third))
+        smallest = _SMALLEST * typical / float(noise.error[0])
         noise = replace(noise, factor=max(scatter, smallest))
     error = noise.factor * noise.error / level
     return replace(noise, mismatch=mismatch_error(left / level, error, variance, used))

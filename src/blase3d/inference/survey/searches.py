@@ -1,13 +1,13 @@
 """Searches of many stars at once, with the equations of `likelihood` and `descent.py`.
 
-Whatever concerns pixels is compiled once for a fixed number of searches, and runs on the device
-that JAX uses. The steps of the searches are small matrices, which NumPy handles for all searches
+Whatever concerns pixels is compiled once for two numbers of searches, and runs on the device that
+JAX uses. The steps of the searches are small matrices, which NumPy handles for all searches
 together. A search that has ended makes room for another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
@@ -34,6 +34,7 @@ from ..likelihood.data import (
 from ..likelihood.error_budget import ErrorArrays, ErrorBudget, without_modes
 from ..likelihood.likelihood import (
     Fit,
+    FittedFlux,
     Likelihood,
     Prediction,
     fitted_arrays,
@@ -270,13 +271,12 @@ class ManyLikelihoods:
         searches: Searches,
         chosen: Integers | None = None,
     ) -> list[NDArray[Any]]:
-        """A compiled function of given rows (N', ...) and of the data of chosen searches, of a
-        fixed number at once."""
+        """A compiled function of given rows (N', ...) and of the data of chosen searches."""
         chosen = np.arange(len(searches)) if chosen is None else chosen
         kept = searches.weight, searches.modes, searches.gram
         found, last = [], len(chosen) - 1
-        for start in range(0, last + 1, self.at_once):
-            row = np.minimum(np.arange(start, start + self.at_once), last)  # padded by the last
+        for start, count in _calls(len(chosen), self.at_once):
+            row = np.minimum(np.arange(start, start + count), last)  # padded by the last
             at = chosen[row]
             data = [self.observed[searches.star[at]], *(rows[at] for rows in kept)]
             rows = [*(rows[row] for rows in given), *data]
@@ -346,6 +346,14 @@ class ManyLikelihoods:
                 break
         return searches
 
+    def solutions(self, searches: Searches) -> Iterator[Solution]:
+        """The searches as solutions, with their best continua."""
+        for k, arrays in enumerate(zip(*self.fitted(searches), strict=True)):
+            solution, unit = self.solution(searches, k), self.units[searches.star[k]]
+            scaled = (row[self.layout.index].astype(np.float64) * unit for row in arrays)
+            vars(solution)["fitted"] = FittedFlux(*scaled)  # a cached property
+            yield solution
+
     def solution(self, searches: Searches, k: int) -> Solution:
         """The k-th search as a solution, as that of a single star."""
         star = int(searches.star[k])
@@ -395,6 +403,16 @@ class _TabulatedLikelihood(Likelihood):
         """The prediction at θ (K,)."""
         at = jnp.asarray(np.maximum(theta, self.problem.floor), jnp.float32)
         return Prediction(theta, *_one(self.table, at, self.fixed, self.form))
+
+
+def _calls(count: int, most: int) -> Iterator[tuple[int, int]]:
+    """First row and number of rows of each compiled call for `count` rows: of two sizes, since
+    each other one is compiled again."""
+    start, few = 0, max(most // 4, 1)
+    while start < count:
+        size = most if count - start > most - few else few
+        yield start, size
+        start += size
 
 
 def _in_coordinates(

@@ -7,8 +7,9 @@ the polynomials of the continuum and d, w the flux minus one and its weight, chi
 
     Σ w (d + D)²,    Σ w T (1 − D) (d + D),    Σ w T Tᵀ (1 − D)²,
 
-sums over the pixels that are linear in D and D²: two products of matrices for all stars and
-templates.
+sums over the pixels that are linear in D and D². Products of Chebyshev polynomials are such
+polynomials, 2 T_i T_j = T_{i+j} + T_{|i−j|}, so that all follow from the products of D and D² with
+w T_k and w d T_k: two products of matrices for all stars and templates.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ from ..problem import Problem
 from ..start import evenly_chosen, label_values, lattice_starts, levelled
 from .tabulated import Tabulated, flux_with_slopes
 
-_STEP = 2.5
+_STEP, _PER_SIGMA = 2.5, 0.5
 """Step of the templates, km/s, at least: a quarter of the width of lines of a slow star at R of
-20,000."""
+20,000; and that over the standard deviation of the line spread."""
 _DEGREE = 3
 """Degree of the continuum, at most: the flux is over a smooth level of the full degree."""
 _AT_ONCE = 32
@@ -82,7 +83,7 @@ class StartTemplates:
 def start_templates(table: Tabulated, problem: Problem) -> StartTemplates:
     """Return the templates for stars whose problems are alike but for flux, errors and masks."""
     span = float(np.log(problem.model.wavelength[-1] / problem.model.wavelength[0]))
-    step = max(_STEP, table.velocity_step)
+    step = max(_STEP, _PER_SIGMA * float(table.sigma), table.velocity_step)
     count = int(span * SPEED_OF_LIGHT / step) + 1
     grid = table.at(np.asarray(np.arange(count) * step, np.float64))
     points = np.array(list(product(*label_values(problem))))
@@ -158,18 +159,19 @@ def _starts(templates: StartTemplates, problems: list[Problem]) -> list[list[Flo
         rv = np.full(len(departure), problem.fixed["rv"])
     shift = np.log1p(rv / SPEED_OF_LIGHT) * SPEED_OF_LIGHT / templates.step
     at = np.clip(position - shift[:, None], 0.0, count - 1.001).astype(np.float32)
-    basis = _polynomials(problem)
-    sums = [np.asarray(rows) for rows in _sums(departure, weight, at, basis, count)]
+    sums = np.asarray(_sums(departure, weight, at, _polynomials(problem), count))
+    squares = np.sum(weight * departure**2, axis=1)
+    normalised = problem.options.degree < 0
     trial = np.zeros(len(departure), np.int64)
     if len(templates.trials) > 1:
-        few = np.asarray([_chi2(depth[templates.few], *sums) for depth in templates.depth])
-        trial = few.min(axis=2).argmin(axis=0)
+        few = [_chi2(depth[templates.few], sums, squares, normalised) for depth in templates.depth]
+        trial = np.asarray(few).min(axis=2).argmin(axis=0)
     chi2 = np.empty((len(departure), len(templates.points)))
     for one in np.unique(trial):
         alike = np.flatnonzero(trial == one)
         for first in range(0, alike.size, _ALIKE):
             chosen = alike[np.minimum(np.arange(first, first + _ALIKE), alike.size - 1)]
-            chi2[chosen] = _chi2(templates.depth[one], *(rows[chosen] for rows in sums))
+            chi2[chosen] = _chi2(templates.depth[one], sums[chosen], squares[chosen], normalised)
     found = []
     for k in range(len(problems)):
         guess = {"rv": float(rv[k])} if "rv" in problem.free else {}
@@ -200,11 +202,10 @@ def _position(model: Model, wavelength: Floats, step: float) -> Floats:
 
 
 def _polynomials(problem: Problem) -> Singles:
-    """Polynomials (P, D) of the continuum, without any for a normalised spectrum."""
-    degree = min(problem.options.degree, _DEGREE)
-    if degree < 0:
-        return np.zeros((len(problem.spectrum), 0), np.float32)
-    return chebyshev_basis(problem.spectrum.wavelength, degree).astype(np.float32)
+    """Polynomials (P, D) of the continuum, to twice its degree: their products are sums of these.
+    The constant alone for a normalised spectrum."""
+    degree = max(min(problem.options.degree, _DEGREE), 0)
+    return chebyshev_basis(problem.spectrum.wavelength, 2 * degree).astype(np.float32)
 
 
 def _velocities(
@@ -254,47 +255,40 @@ def _best_lags(
 
 
 @partial(jax.jit, static_argnames="count")
-def _sums(
-    departure: Array, weight: Array, at: Array, basis: Array, count: int
-) -> tuple[Array, Array, Array]:
-    """Weighted sums at the steps of the templates: of 1, d and d² (N, 3, M), of T and T d
-    (N, 2, D, M), and of T Tᵀ (N, D, D, M)."""
-    terms = basis.shape[1]
-    both = (basis[:, :, None] * basis[:, None, :]).reshape(-1, terms * terms).T
+def _sums(departure: Array, weight: Array, at: Array, basis: Array, count: int) -> Array:
+    """Sums of w T_k to twice the degree, then of w d T_k to the degree, at the steps of the
+    templates, (N, 3 D − 1, M)."""
+    terms = (basis.shape[1] + 1) // 2
 
     def one(departure: Array, weight: Array, at: Array) -> Array:
-        plain = jnp.stack([jnp.ones_like(departure), departure, departure**2])
-        rows = weight * jnp.concatenate([plain, basis.T, basis.T * departure, both])
+        rows = jnp.concatenate([basis, basis[:, :terms] * departure[:, None]], axis=1)
         left = jnp.floor(at).astype(jnp.int32)
-        fraction = at - left
-        empty = jnp.zeros((count, len(rows)))
-        found = empty.at[left].add((rows * (1.0 - fraction)).T)
-        return found.at[left + 1].add((rows * fraction).T).T
+        first, second = (weight * (1.0 - at + left))[:, None], (weight * (at - left))[:, None]
+        empty = jnp.zeros((count, rows.shape[1]))
+        return empty.at[left].add(rows * first).at[left + 1].add(rows * second).T
 
-    found = jax.vmap(one)(departure, weight, at)
-    of_terms = found[:, 3 : 3 + 2 * terms].reshape(-1, 2, terms, count)
-    of_pairs = found[:, 3 + 2 * terms :].reshape(-1, terms, terms, count)
-    return found[:, :3], of_terms, of_pairs
+    return jax.vmap(one)(departure, weight, at)
 
 
-@jax.jit
-def _chi2(depth: Array, plain: Array, of_terms: Array, of_pairs: Array) -> Array:
-    """Chi-square (N, S) of templates of line depths (S, M), each with its best continuum."""
-    square = depth**2
+@partial(jax.jit, static_argnames="normalised")
+def _chi2(depth: Array, sums: Array, squares: Array, normalised: bool) -> Array:
+    """Chi-square (N, S) of templates of line depths (S, M), each with its best continuum, from the
+    `_sums` of N stars and Σ w d² (N,)."""
+    terms = (sums.shape[1] + 1) // 3
 
-    def sums(rows: Array, sums_of: Array) -> Array:
-        return jnp.einsum("sm,n...m->ns...", rows, sums_of)
+    def split(rows: Array) -> tuple[Array, Array]:
+        return rows[..., : 2 * terms - 1], rows[..., 2 * terms - 1 :]
 
-    def total(sums_of: Array) -> Array:
-        return sums_of.sum(axis=-1)[:, None]
-
-    chi2 = total(plain[:, 2]) + 2.0 * sums(depth, plain[:, 1]) + sums(square, plain[:, 0])
-    terms = of_terms.shape[2]
-    if not terms:
+    whole, of_whole = split(sums.sum(axis=2)[:, None])
+    once, of_once = split(jnp.einsum("sm,ntm->nst", depth, sums))
+    twice, _ = split(jnp.einsum("sm,ntm->nst", depth**2, sums))
+    chi2 = squares[:, None] + 2.0 * of_once[..., 0] + twice[..., 0]
+    if normalised:
         return chi2
-    one, data = of_terms[:, 0], of_terms[:, 1]
-    target = total(data) + sums(depth, one - data) - sums(square, one)
-    gram = total(of_pairs) - 2.0 * sums(depth, of_pairs) + sums(square, of_pairs)
+    target = of_whole - of_once + (once - twice)[..., :terms]
+    products = whole - 2.0 * once + twice
+    i, j = np.indices((terms, terms))
+    gram = 0.5 * (products[..., i + j] + products[..., abs(i - j)])
     ridge = _RIDGE * jnp.trace(gram, axis1=2, axis2=3)[..., None, None] * jnp.eye(terms)
     solution = jnp.linalg.solve(gram + ridge + 1e-30 * jnp.eye(terms), target[..., None])[..., 0]
     return chi2 - jnp.sum(solution * target, axis=-1)

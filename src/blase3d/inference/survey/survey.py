@@ -26,6 +26,7 @@ from ..prior import Prior
 from ..problem import Problem
 from ..result import Inference
 from ..single import answer_of, check_settings, infer, problem_of
+from ..solution import Solution
 from .searches import ManyLikelihoods, Searches
 from .starts import StartTemplates, many_starts, start_templates
 from .tabulate import tabulate
@@ -205,15 +206,13 @@ class Survey:
         order = np.lexsort((many.total_chi2(found), found.star))
         first = np.searchsorted(found.star[order], np.arange(len(problems)))
         best = many.settled(found.take(order[first]))
-        for k, last in enumerate([*first[1:], len(order)]):
-            others = found.take(order[first[k] + 1 : last])
-            yield attempt(partial(_answer, self._model, many, best, k, others))
+        ends = [*first[1:], len(order)]
+        for solution, start, end in zip(many.solutions(best), first, ends, strict=True):
+            others = found.take(order[start + 1 : end])
+            yield attempt(partial(_answer, self._model, many, solution, others))
 
 
-def _answer(
-    model: Model, many: ManyLikelihoods, best: Searches, k: int, others: Searches
-) -> Inference:
-    solution = many.solution(best, k)
+def _answer(model: Model, many: ManyLikelihoods, solution: Solution, others: Searches) -> Inference:
     if not np.isfinite(solution.chi2):
         raise SpectrumError(
             "chi-square of this spectrum is not finite, expected a number; look at its flux and "

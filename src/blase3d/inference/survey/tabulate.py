@@ -2,9 +2,10 @@
 
 The model is evaluated at its nodes, and along labels of few nodes at some points more. The spectra
 are convolved with an instrument that is slightly sharper than the real one, on steps in ln λ that
-this passes. Between the nodes they are interpolated as the model is: in `opacity_root`, by quintic
-splines. Their principal components, and the amplitudes of these on a lattice twice as dense as the
-nodes, are the table. `table_error` measures the error of the flux at labels between those.
+this passes. Between the nodes they are interpolated in `opacity_root`, with the weights by which
+the model interpolates. Their principal components, and the amplitudes of these on a lattice twice
+as dense as the nodes, are the table. `table_error` measures the error of the flux at labels between
+those.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from ...model.evaluate import (
     opacity_root,
     smooth_line_params,
 )
-from ...model.interpolation import SHORT, best_degree, coordinates, spline_through
+from ...model.interpolation import SHORT, Axis, best_degree, coordinates, spline_through
 from ...model.model import Model
 from ...runtime.arrays import Bools, Floats, Singles
 from ...runtime.progress import Progress, silent
@@ -54,12 +55,12 @@ another resolution (`omitted.py`)."""
 _STEP = 0.6
 """Step in ln λ over the standard deviation of the tabulated line spread: its transform is 1e-6 at
 the highest frequency."""
-_COARSEST = 1.4
+_COARSEST = 1.0
 """Step (km/s) of the pixels on which the model is evaluated, at most, and ..."""
 _PER_SIGMA = 0.3
 """... that over the standard deviation of the line spread. The widths of lines of stars are larger,
 so that no aliases reach the frequencies that the instrument passes."""
-_UNEXPLAINED = 3e-5
+_UNEXPLAINED = 1e-5
 """Rms error of the components."""
 _SAMPLE = 1000
 """Spectra of which the components are made, at most."""
@@ -163,7 +164,10 @@ def _table(
         spectra[done - len(rows) : done] = rows
         progress("table", done, len(spectra))
     basis = _components(spectra)
-    to_lattice = [_to_lattice(*axes) for axes in zip(sampled, lattice, strict=True)]
+    to_lattice = [
+        _to_lattice(*axes)
+        for axes in zip(sampled, lattice, model.forward.interpolation.axes, strict=True)
+    ]
     box = _amplitudes(spectra, to_lattice, basis)
     length = _fast_length(2 * steps.coarse)
     left, taps = taps_at(
@@ -251,10 +255,14 @@ def _step(axis: Floats) -> float:
     return float(axis[1] - axis[0]) if axis.size > 1 else 1.0
 
 
-def _to_lattice(sampled: Floats, lattice: Floats) -> Floats:
-    """Matrix (m, n) from values at n sampled coordinates to values at the m of the lattice."""
+def _to_lattice(sampled: Floats, lattice: Floats, axis: Axis) -> Floats:
+    """Matrix (m, n) from values at n sampled coordinates to values at the m of the lattice: the
+    weights of the model's axis, if these are its nodes."""
     if sampled.size == 1:
         return np.ones((1, 1))
+    if sampled.size == axis.pieces.shape[2]:
+        unit = (lattice - sampled[0]) / np.ptp(sampled)
+        return np.asarray(jax.vmap(axis.weights)(jnp.asarray(unit, jnp.float32)), np.float64)
     degree = min(best_degree(sampled.size), sampled.size - 1)
     return np.asarray(spline_through(sampled, np.eye(sampled.size), degree)(lattice))
 
