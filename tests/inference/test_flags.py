@@ -15,6 +15,7 @@ from blase3d.inference.problem import make_problem
 from blase3d.inference.score import residuals_of
 from blase3d.libraries.toy import WAVELENGTH, toy_grid
 from blase3d.recipe import PAPER
+from blase3d.runtime.precision import in_float32
 from blase3d.runtime.units import SPEED_OF_LIGHT
 from blase3d.spectra import telluric
 from blase3d.spectra.spectrum import Spectrum
@@ -222,6 +223,7 @@ def test_one_outlier_is_singular(model):
     assert infer(observed(flux), model).flags == ("1 outlying pixel given less weight",)
 
 
+@in_float32  # as in `infer`
 def test_the_score_is_that_of_a_fit_with_one_more_parameter(model):
     """Amplitude and error of a dilution, against a fit in which it is free."""
     spectrum = observed(flux_of(model, dilution=0.02), snr=300.0)

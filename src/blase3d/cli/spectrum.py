@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..spectra.spectrum import Spectrum
 
 _ASKED = "not stated; give --medium air or --medium vacuum"
+_FITTED = "not stated; give infer --resolution R, or it is fitted"
 _ENTRIES = (
     *("columns", "unit", "medium", "frame", "barycentric_correction", "berv", "blaze"),
     *("object", "telescope", "instrument", "date", "ra", "dec"),
@@ -117,7 +118,8 @@ def _print(row: dict[str, Any]) -> None:
     if "error" in row:
         complain(f"{row['spectrum']}: {row['error']}")
         return
-    table = Table(title=row["spectrum"], title_justify="left", show_header=False, box=None)
+    out.print(printable(row["spectrum"]), soft_wrap=True, highlight=False)  # paths can be copied
+    table = Table(show_header=False, box=None)
     for name, text in _lines(row):
         table.add_row(name, printable(text))
     out.print(table)
@@ -126,11 +128,12 @@ def _print(row: dict[str, Any]) -> None:
 def _lines(row: dict[str, Any]) -> list[tuple[str, str]]:
     low, high = row["wavelength"]
     signal = f"median signal-to-noise ratio {row['snr']:.4g}" if row["errors"] else "not stated"
-    resolution = "not stated" if row["resolution"] is None else f"{row['resolution']:.6g}"
+    resolution = _FITTED if row["resolution"] is None else f"{row['resolution']:.6g}"
+    medium = "air, converted to vacuum" if row["medium"] == "air" else row["medium"]
     lines = [
         ("reader", row["reader"]),
         ("wavelength", f"{low:.2f} to {high:.2f} Å in {'vacuum' if row['medium'] else 'the file'}"),
-        ("medium", row["medium"] or _ASKED),
+        ("medium", medium or _ASKED),
         ("pixels", f"{row['pixels']}, {row['masked']} masked"),
         ("errors", signal),
         ("resolution", resolution),

@@ -14,6 +14,7 @@ from jax import Array
 from ..errors import InputError
 from ..lines.lines import Lines
 from ..runtime.arrays import Bools, Floats, Integers
+from ..runtime.precision import in_float32
 from .evaluate import ForwardModel, line_params
 from .interpolation import make_interpolation
 from .model import Model
@@ -161,6 +162,7 @@ def count_lines(model: Model, labels: Floats, depth: float) -> Integers:
     return np.array(counts)
 
 
+@in_float32
 def without_node(model: Model, name: str, value: float) -> Model:
     """Return the model as it interpolates without the nodes at one inner value of a label.
 
