@@ -7,7 +7,8 @@
 inferred, with default settings, by the model as it is and as the other stars calibrate it. Printed
 are the errors against the literature, their mean and scatter over dwarfs and subgiants from 4800 to
 6500 K, each star counted once, the range of the Sun over spectrographs, and the share of the labels
-within their intervals; with `--sections N`, of N windows of each spectrum.
+within their intervals; with `--sections N`, of N windows of each spectrum, and with `--range`,
+between two wavelengths.
 
 `simulated` takes stars from the model with lines changed at random by known amounts, labels of the
 literature with errors, and noise. It compares changes found with true ones for lines of several
@@ -56,6 +57,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="made by blase3d build")
     parser.add_argument("--table", type=Path, default=STARS, help="stars of known labels")
     parser.add_argument("--sections", type=int, default=1, help="windows of each spectrum")
+    parser.add_argument("--range", type=float, nargs=2, help="Å in vacuum; only these pixels")
     parser.add_argument("--save", type=Path, help="calibrated model")
     parser.add_argument("--stars", type=int, default=6, help="simulated stars")
     parser.add_argument("--wrong", type=int, default=0, help="lines left out, and lines too many")
@@ -67,7 +69,8 @@ def main() -> None:
     if args.what == "real":
         known = read_known_stars(args.table, model.label_names)
         found = calibrate(known, model)
-        rows = [*left_out(known, found, args.sections)]
+        limits = args.range or tuple(model.wavelength[[0, -1]])
+        rows = [*left_out(known, found, limits, args.sections)]
         print_real(rows, model.label_names)
     else:
         known, truth = simulated(model, args.stars, args.seed)
@@ -89,7 +92,9 @@ def main() -> None:
         args.json.write_text(json.dumps({"rows": rows, **found.to_dict()}, indent=1))
 
 
-def left_out(known: list[KnownStar], found: Calibrated, sections: int) -> list[dict[str, Any]]:
+def left_out(
+    known: list[KnownStar], found: Calibrated, limits: tuple[float, float], sections: int
+) -> list[dict[str, Any]]:
     """Labels of every section of the spectra by the model as it is, and as the other stars
     calibrate it."""
     rows = []
@@ -98,7 +103,7 @@ def left_out(known: list[KnownStar], found: Calibrated, sections: int) -> list[d
             continue
         models = found.model.uncalibrated(), found.model_without(one.star)
         given = {"resolution": one.fixed["resolution"]} if "resolution" in one.fixed else {}
-        for section in sections_of(one.read(), found.model.wavelength, sections):
+        for section in sections_of(one.read(), limits, sections):
             answers = [b3.infer(section, model, fixed=given) for model in models]
             rows.append(
                 {
@@ -113,9 +118,11 @@ def left_out(known: list[KnownStar], found: Calibrated, sections: int) -> list[d
     return rows
 
 
-def sections_of(spectrum: b3.Spectrum, wavelength: np.ndarray, count: int) -> Iterator[b3.Spectrum]:
-    """The spectrum in windows of the model; those of few pixels are left out."""
-    for low, high in pairwise(np.linspace(wavelength[0], wavelength[-1], count + 1)):
+def sections_of(
+    spectrum: b3.Spectrum, limits: tuple[float, float], count: int
+) -> Iterator[b3.Spectrum]:
+    """The spectrum in windows between two wavelengths; those of few pixels are left out."""
+    for low, high in pairwise(np.linspace(*limits, count + 1)):
         inside = (spectrum.wavelength >= low) & (spectrum.wavelength <= high)
         if (inside & spectrum.good).sum() > FEWEST:
             yield cut(spectrum, inside)

@@ -6,10 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter1d
 from toy_models import model_of
 
 from blase3d.inference import infer
+from blase3d.inference.likelihood.likelihood import correlated_pixels, make_likelihood
 from blase3d.inference.noise.mismatch import mismatch_error
+from blase3d.inference.problem import make_problem
 from blase3d.libraries.toy import toy_grid
 from blase3d.model.line_calibration import LineCalibration
 from blase3d.model.mismatch import Mismatch, knots_of
@@ -121,6 +124,31 @@ def test_a_star_of_the_library_is_inferred_as_without(model):
         other = answers[1].labels[name]
         assert abs(other.value - estimate.value) < 0.3 * estimate.sigma
         assert other.sigma == pytest.approx(estimate.sigma, rel=0.2)
+
+
+def test_pixels_that_are_wrong_together_count_as_one():
+    white = RNG.normal(size=(5, 20_000))
+    alike = np.array([np.convolve(row, np.ones(8) / np.sqrt(8.0), "same") for row in white])
+    independent, together = (float(correlated_pixels(x[:4], x[4])) for x in (white, alike))
+    assert independent == pytest.approx(1.0, abs=0.15)
+    assert 4.0 < together < 7.0  # Σ (1 − k/8)² over lags k, less at the ends of segments
+
+
+def test_modes_count_less_where_lines_are_wrong(model):
+    """A mode that resembles missing lines takes up less of them with a known mismatch."""
+    absorbed, variance = missing(model)
+    white = RNG.normal(size=(8, model.wavelength.size))
+    modes = np.float32(1e-3 * gaussian_filter1d(white, 6.0, axis=1))  # as smooth as lines
+    known = replace(calibrated(model, variance), error_modes=modes)
+    found = {}
+    for name, star in {"library": star_of(model, 0.0), "real": star_of(model, absorbed)}.items():
+        problem = make_problem(star, known, fixed={"vsini": 0.0, "rv": 12.0})
+        likelihood = make_likelihood(problem)
+        theta = np.array([TRUTH[name] for name in problem.names])
+        errors = likelihood.error_budget(likelihood.predicted(theta))
+        weight = errors.noise.weight(np.ones(len(problem.spectrum)))
+        found[name] = float(np.trace(errors.arrays.gram) / np.sum((modes * weight) ** 2))
+    assert found["real"] < 0.1 * found["library"]
 
 
 def test_a_model_file_keeps_its_mismatch(model, tmp_path):

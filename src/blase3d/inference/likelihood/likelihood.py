@@ -24,6 +24,11 @@ and N = s² diag(e²) + Σ M_k M_kᵀ = s² (diag(e²) + Σ M_k M_kᵀ/s²). So 
 the covariance of θ is multiplied by s² later (`Solution.scatter`). Otherwise the amplitudes would
 be far beyond their prior where the library is incomplete, and would change the labels.
 
+Where lines are wrong, neighbouring pixels are wrong together, and c of them count as one. If the
+mismatch with stars is known, the modes are divided by √c too. c is estimated as the covariance of θ
+is (`solution.misfit_covariance`): with z_p r_p the contribution of a pixel to Zᵀr, it is the sum of
+(Σ z_p r_p)² over segments, over that of (z_p r_p)² over pixels; one for white noise.
+
 So the amplitudes a are measured from all pixels, and θ is corrected for the modes. But real model
 errors are not spanned by these modes, and the better the data, the less such a correction can be
 relied on: it is made, but the stated covariance is the one that θ has without it,
@@ -199,8 +204,7 @@ class Likelihood:
         scatter = max(chi2 / self.freedom(), 1.0)
         count = len(self.problem.model.error_modes)
         arrays = without_modes(whitening, count, self.layout.size)
-        model_covariance, arrays = self._with_modes(arrays, prediction, fit, scatter)
-        return ErrorBudget(noise, model_covariance, arrays)
+        return ErrorBudget(noise, *self._with_modes(arrays, prediction, fit, scatter))
 
     def _with_modes(
         self, arrays: ErrorArrays, prediction: Prediction, fit: FittedFlux, scatter: float
@@ -217,8 +221,12 @@ class Likelihood:
         data = replace(self.data, errors=arrays)
         rows, products = whitened_rows(data, prediction.flux, rows)
         products = np.asarray(products, np.float64) / scatter
-        covariance = model_covariance_of(products, self.problem.precision)
-        found = rows[len(covariance) :] / np.sqrt(scatter)
+        found, correlated = rows[len(prediction.slopes) :], 1.0
+        if self.problem.calibrated:
+            left = self.data.flux - self._pad(fit.flux / self.unit)
+            correlated = float(correlated_pixels(found, arrays.whitened(left[None])[0]))
+        covariance = model_covariance_of(products, correlated, self.problem.precision)
+        found /= np.sqrt(scatter * correlated)
         return covariance, replace(arrays, modes=found, gram=_gram(found))
 
     def _noise_at(self, theta: Floats, fit: FittedFlux) -> Noise:
@@ -341,6 +349,16 @@ def _flat_chi2(data: Data) -> Array:
 
 
 @jax.jit
+def correlated_pixels(modes: Array, left: Array) -> Array:
+    """Number of pixels that count as one, at least one, from whitened modes (E, R) and residuals
+    (R,)."""
+    products = modes * left
+    segments = jnp.pad(products, ((0, 0), (0, -left.size % _SEGMENT)))
+    sums = segments.reshape(len(modes), -1, _SEGMENT).sum(axis=2)
+    return jnp.maximum(jnp.sum(sums**2) / jnp.maximum(jnp.sum(products**2), 1e-30), 1.0)
+
+
+@jax.jit
 def whitened_rows(data: Data, flux: Array, rows: Array) -> tuple[Array, Array]:
     """Whitened rows (N, O·Q), and the products (N, N) of their projections."""
     linear, _ = linear_at(data, flux)
@@ -348,9 +366,9 @@ def whitened_rows(data: Data, flux: Array, rows: Array) -> tuple[Array, Array]:
     return rows, _gram(linear.projected(rows))
 
 
-def model_covariance_of(products: Floats, precision: Floats) -> Floats:
-    """The model covariance (K, K), from the products (K + E, K + E) of slopes and modes, and the
-    precision (K,) of the priors."""
+def model_covariance_of(products: Floats, correlated: float, precision: Floats) -> Floats:
+    """The model covariance (K, K), from the products (K + E, K + E) of slopes and modes, the number
+    of pixels that count as one, and the precision (K,) of the priors."""
     count = precision.size
     plain = products[:count, :count] + np.diag(precision)
     known = np.diag(plain) > 0.0
@@ -358,7 +376,7 @@ def model_covariance_of(products: Floats, precision: Floats) -> Floats:
     both, modes = scale[:, None] * products[:count, count:], products[count:, count:]
     plain = plain * np.outer(scale, scale)
     inverse = np.linalg.pinv(plain, rcond=1e-6, hermitian=True)
-    corrected = plain - both @ np.linalg.solve(np.eye(len(modes)) + modes, both.T)
+    corrected = plain - both @ np.linalg.solve(correlated * np.eye(len(modes)) + modes, both.T)
     moved = inverse @ both
     sizes, vectors = np.linalg.eigh(
         inverse + moved @ moved.T - np.linalg.pinv(corrected, rcond=1e-9, hermitian=True)

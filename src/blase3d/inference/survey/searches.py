@@ -37,6 +37,7 @@ from ..likelihood.likelihood import (
     FittedFlux,
     Likelihood,
     Prediction,
+    correlated_pixels,
     fitted_arrays,
     mismatch_variance,
     model_covariance_of,
@@ -223,15 +224,21 @@ class ManyLikelihoods:
         scatter = np.maximum(searches.chi2 / self.freedom[searches.star], 1.0)
         theta = np.maximum(searches.theta, self.problem.floor).astype(np.float32)
         given = [theta, searches.flux, searches.slopes]
-        modes, gram, products = self._call(_with_modes, given, searches)
+        modes, gram, products, correlated = self._call(_with_modes, given, searches)
+        if not self.problem.calibrated:
+            correlated = np.ones_like(correlated)
+        larger = (scatter * correlated).astype(np.float32)[:, None, None]
         scaled = products.astype(np.float64) / scatter[:, None, None]
-        precision = self.problem.precision
+        covariances = [
+            model_covariance_of(*each, self.problem.precision)
+            for each in zip(scaled, correlated, strict=True)
+        ]
         return self.again(
             replace(
                 searches,
-                modes=modes / np.sqrt(scatter, dtype=np.float32)[:, None, None],
-                gram=gram / scatter.astype(np.float32)[:, None, None],
-                model_covariance=np.stack([model_covariance_of(p, precision) for p in scaled]),
+                modes=modes / np.sqrt(larger),
+                gram=gram / larger,
+                model_covariance=np.stack(covariances),
             )
         )
 
@@ -526,20 +533,21 @@ def _with_modes(
     slopes: Array,
     *rows: Array,
     form: ForwardForm,
-) -> tuple[Array, Array, Array]:
-    """Whitened error modes (N, E, Q), their products, and those (N, K + E, K + E) of slopes and
-    modes without the continuum."""
+) -> tuple[Array, Array, Array, Array]:
+    """Whitened error modes (N, E, Q), their products, those (N, K + E, K + E) of slopes and modes
+    without the continuum, and the numbers (N,) of pixels that count as one."""
 
     def one(
         theta: Array, flux: Array, slopes: Array, observed: Array, weight: Array, *_: Array
-    ) -> tuple[Array, Array, Array]:
+    ) -> tuple[Array, Array, Array, Array]:
         modes = modes_at(table, theta, fixed, form)
         errors = without_modes(Independent(weight), len(modes), flux.size)
         data = _data(basis, observed, errors)
-        _, continuum = fitted_arrays(data, flux)
+        fitted, continuum = fitted_arrays(data, flux)
         found, products = whitened_rows(data, flux, jnp.concatenate([slopes, modes]) * continuum)
         found = found[len(slopes) :]
-        return found, jnp.matmul(found, found.T, precision="highest"), products
+        gram = jnp.matmul(found, found.T, precision="highest")
+        return found, gram, products, correlated_pixels(found, (observed - fitted) * weight)
 
     return jax.vmap(one)(theta, flux, slopes, *rows)
 
