@@ -5,6 +5,7 @@ They have the form of these codes and are written from the papers; neither code 
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +86,9 @@ def payne(library: Library, work: Path) -> Emulator:
     state = optimiser.init(layers)
     for key in jax.random.split(keys[-1], STEPS):
         layers, state = step(layers, state, key)
-    trained = jax.tree.map(np.asarray, layers)
-    size = sum(values.nbytes for values in jax.tree.leaves(trained))
-    return Emulator(lambda at: np.asarray(_network(trained, scaled(at).astype(np.float32))), size)
+    size = sum(values.nbytes for values in jax.tree.leaves(layers))
+    trained = jax.jit(partial(_network, layers))
+    return Emulator(lambda at: np.asarray(trained(scaled(at).astype(np.float32))), size)
 
 
 def _network(layers: Any, x: Any) -> Any:
