@@ -241,7 +241,7 @@ def test_a_calibrated_model_is_a_model(model, changes, tmp_path):
 
 
 @pytest.mark.long
-def test_the_command_calibrates(calibrated, model, changes, tmp_path, monkeypatch, run):
+def test_the_command_calibrates(model, changes, tmp_path, monkeypatch, run):
     monkeypatch.chdir(tmp_path)
     rows = ["file,star,medium," + ",".join(f"{n},{n}_err" for n in AXES) + ",vsini,vmac"]
     for k, star in enumerate(stars_of(with_changes(model, changes))[:2]):
@@ -250,13 +250,14 @@ def test_the_command_calibrates(calibrated, model, changes, tmp_path, monkeypatc
         rows.append(f"{k}.npz,{star.star},,{values},0,0")
     (tmp_path / "stars.csv").write_text("\n".join(rows))
     save_model(model, tmp_path / "model.zip")
-    status, out, _ = run(
-        "calibrate", "stars.csv", "--model", "model.zip", "-o", "new.zip", "--table", "lines.ecsv"
-    )
+    paths = ("stars.csv", "--model", "model.zip", "-o", "new.zip", "--table", "lines.ecsv")
+    status, out, _ = run("calibrate", *paths, "--keep-lines")
     assert status == 0
     assert "star 0" in out
+    assert "the lines are those of the library" in " ".join(out.split())
     opened = load_model("new.zip")
-    assert opened.calibration is not None
+    assert opened.mismatch is not None
+    assert not opened.calibration.changes.any()
     assert next(one["star"] for one in opened.meta["calibration"]["stars"]) == "star 0"
 
 
