@@ -9,7 +9,7 @@ are the errors against the literature, their mean and scatter over dwarfs and su
 6500 K, each star counted once, the range of the Sun over spectrographs, and the share of the labels
 within their intervals; with `--sections N`, of N windows of each spectrum, and with `--range`,
 between two wavelengths. What the other stars teach follows from the sums of all of them; with
-`--anew`, they are calibrated again without the star, which takes several times as long.
+`--again`, they are calibrated again without the star, which takes several times as long.
 
 `simulated` takes stars from the model with lines changed at random by known amounts, labels of the
 literature with errors, and noise. It compares changes found with true ones for lines of several
@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--table", type=Path, default=STARS, help="stars of known labels")
     parser.add_argument("--sections", type=int, default=1, help="windows of each spectrum")
     parser.add_argument("--range", type=float, nargs=2, help="Å in vacuum; only these pixels")
-    parser.add_argument("--anew", action="store_true", help="calibrate anew without each star")
+    parser.add_argument("--again", action="store_true", help="calibrate again without each star")
     parser.add_argument("--save", type=Path, help="calibrated model")
     parser.add_argument("--stars", type=int, default=6, help="simulated stars")
     parser.add_argument("--wrong", type=int, default=0, help="lines left out, and lines too many")
@@ -73,7 +73,7 @@ def main() -> None:
         known = read_known_stars(args.table, model.label_names)
         found = calibrate(known, model)
         limits = args.range or tuple(model.wavelength[[0, -1]])
-        taught = partial(calibrated_anew, known, found) if args.anew else found.model_without
+        taught = partial(calibrated_again, known, found) if args.again else found.model_without
         rows = [*left_out(known, found, cache(taught), limits, args.sections)]
         print_real(rows, model.label_names)
     else:
@@ -96,7 +96,7 @@ def main() -> None:
         args.json.write_text(json.dumps({"rows": rows, **found.to_dict()}, indent=1))
 
 
-def calibrated_anew(known: list[KnownStar], found: Calibrated, star: str) -> b3.Model:
+def calibrated_again(known: list[KnownStar], found: Calibrated, star: str) -> b3.Model:
     """The model that a calibration without a star gives, with the factor chosen with all stars."""
     others = calibrate([one for one in known if one.star != star], found.model)
     return others.proposal.calibrated(found.best, others.model.mismatch)
