@@ -175,7 +175,8 @@ def calibrate(
     trials = leave_stars_out(proposal, weights, progress=progress)
     best = unchanged_of(trials) if keep_lines else best_of(trials)
     calibrated = proposal.calibrated(best, mismatch_of(squares, model.wavelength))
-    lines = proposal.lines(best)
+    changes, sigma, stars_per_line = proposal.lines(best)
+    lines = changes[:, :3], sigma, stars_per_line
     found = Calibrated(calibrated, *lines, trials, best, left_aside, proposal, squares)
     meta = {
         "stars": _star_list(known, left_aside),

@@ -42,30 +42,24 @@ def corrections_table(model: Model, labels: Mapping[str, float]) -> Table:
     heads = main_lines(model, dict(labels), added) == np.arange(len(lines))
     rows = np.flatnonzero(heads & (known.stars > 0) & (depth > _FAINTEST))
     listed = _listed(model, labels, rows)
+    velocity = SPEED_OF_LIGHT / model.reference[rows]
     dlog_gf, shift, width = known.changes[rows].astype(np.float64).T
-    dlog_gf, shift = dlog_gf / np.log(10.0), shift / model.reference[rows] * SPEED_OF_LIGHT
+    dlog_gf, shift = dlog_gf / np.log(10.0), shift * velocity
+    ln_gf_err, shift_err, width_err = known.sigma[rows].astype(np.float64).T
     if added[rows].any():
         from_list = _from_list(lines, depth, rows, listed)
         dlog_gf, shift = np.where(added[rows], from_list, [dlog_gf, shift])
-    error = known.sigma[rows] * np.stack(
-        [
-            np.full(rows.size, 1.0 / np.log(10.0)),
-            SPEED_OF_LIGHT / model.reference[rows],
-            np.ones(rows.size),
-        ],
-        axis=1,
-    )
     columns: dict[str, Any] = {
         "wavelength": np.round(lines.center[rows], 4) * u.AA,
         "air": np.round(vacuum_to_air(lines.center[rows]), 4) * u.AA,
         "depth": np.round(depth[rows], 4),
         "added": added[rows],
         "dlog_gf": np.round(dlog_gf, 3),
-        "dlog_gf_err": np.round(error[:, 0], 3),
+        "dlog_gf_err": np.round(ln_gf_err / np.log(10.0), 3),
         "shift": np.round(shift, 3) * u.km / u.s,
-        "shift_err": np.round(error[:, 1], 3) * u.km / u.s,
+        "shift_err": np.round(shift_err * velocity, 3) * u.km / u.s,
         "dln_width": np.round(np.where(added[rows], np.nan, width), 3),
-        "dln_width_err": np.round(error[:, 2], 3),
+        "dln_width_err": np.round(width_err, 3),
         "stars": known.stars[rows],
     }
     if listed is not None:

@@ -14,7 +14,7 @@ similar depth, maximises the marginal likelihood (empirical Bayes, with the fixe
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import reduce
+from functools import cached_property, reduce
 
 import numpy as np
 
@@ -372,16 +372,23 @@ class EnsembleFit:
         return self.changes(information.solved(self.prior.precision, dense.precision, dense.mean))
 
     def sigma(self, times: float) -> Floats:
-        """Errors (C, 3) of single lines that are left where changes are made `times` a factor.
+        """Errors (C, 3) of single lines that are left where changes are made `times` a factor;
+        those of added lines are made in full.
 
         Errors that lines have in common are not included: they are those of the labels.
         """
         chosen = self.ensemble.chosen
-        variance = self.estimate.factor.inverse_diagonal().reshape(len(chosen), -1)[:, :3]
-        unmade = (1.0 - times) * self.changes()[chosen.heads, :3]
+        made = np.where(self.ensemble.added[chosen.heads], 1.0, times)
+        unmade = (1.0 - made)[:, None] * self.changes()[chosen.heads, :3]
         found = np.tile(self.prior.scale[0, :3], (self.ensemble.count, 1))
-        found[chosen.members] = np.sqrt(variance + unmade**2)[chosen.number]
+        found[chosen.members] = np.sqrt(self._variance + unmade**2)[chosen.number]
         return found
+
+    @cached_property
+    def _variance(self) -> Floats:
+        """Variances (n, 3) of the chosen lines, each by itself."""
+        diagonal = self.estimate.factor.inverse_diagonal()
+        return diagonal.reshape(len(self.ensemble.chosen), -1)[:, :3]
 
     def stars_per_line(self) -> Integers:
         """Number (C,) of stars that determine the strength of each line better than the prior."""

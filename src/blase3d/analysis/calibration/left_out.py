@@ -32,10 +32,10 @@ def leave_stars_out(
 
     `weights` has those (Q,) of the pixels of each spectrum in the fit of its labels.
     """
-    fit = proposal.fit
+    fit, changes = proposal.fit, proposal.fit.changes()
     at = [fit.position(number) for number in range(len(weights))]
     starts = [
-        one.predicted(at_teff(fit.changes(), x))
+        one.predicted(at_teff(changes, x))
         for one, x in zip(fit.ensemble.observations, at, strict=True)
     ]
     kinds = (False, True) if proposal.added.any() else (False,)

@@ -164,14 +164,13 @@ def _shown(ratio: Floats, error: Floats) -> Bools:
 
 def _beside_a_line(found: MissingLines, fit: EnsembleFit, width: float) -> Bools:
     """Whether a line of the model that is as strong lies within half a width (Å)."""
-    beside = np.zeros(found.center.size, bool)
+    beside, changes = np.zeros(found.center.size, bool), fit.changes()[:, :3]
+    ends = found.center[:, None] + _NEAR * width * np.array([-1.0, 1.0])
     for one in fit.ensemble.observations:
-        lines = one.predicted(fit.changes()[:, :3]).model.lines(**one.labels())
-        area, row = np.exp(lines.ln_area), found.area[found.stars.index(one.star)]
+        lines = one.predicted(changes).model.lines(**one.labels())
         order = np.argsort(lines.center)
-        for k, center in enumerate(found.center):
-            ends = np.searchsorted(
-                lines.center[order], [center - _NEAR * width, center + _NEAR * width]
-            )
-            beside[k] |= area[order[slice(*ends)]].max(initial=0.0) > abs(row[k])
+        area = np.exp(lines.ln_area[order])
+        near = np.searchsorted(lines.center[order], ends)
+        strongest = np.array([area[slice(*each)].max(initial=0.0) for each in near])
+        beside |= strongest > np.abs(found.area[found.stars.index(one.star)])
     return beside

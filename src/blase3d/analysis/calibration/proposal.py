@@ -67,20 +67,21 @@ class Proposal:
         found[np.flatnonzero(self.added)[~shown], 0] = _NOTHING
         return found
 
-    def lines(self, trial: CalibrationTrial) -> tuple[Floats, Floats, Integers]:
-        """Changes and errors of the lines that a model has after a trial, and the numbers of stars
-        that constrain them."""
-        sigma = np.where(self.added[:, None], self.fit.sigma(1.0), self.fit.sigma(trial.times))
+    def lines(
+        self, trial: CalibrationTrial, without: str | None = None
+    ) -> tuple[Floats, Floats, Integers]:
+        """`changes` and errors of the lines that a model has after a trial, and the numbers of
+        stars that constrain them."""
         kept = trial.added | ~self.added
-        return self.changes(trial)[kept, :3], sigma[kept], self.fit.stars_per_line()[kept]
+        sigma, stars = self.fit.sigma(trial.times), self.fit.stars_per_line()
+        return self.changes(trial, without)[kept], sigma[kept], stars[kept]
 
     def calibrated(
         self, trial: CalibrationTrial, mismatch: Mismatch | None = None, without: str | None = None
     ) -> Model:
         """The model with its lines as in a trial, which says how well they are known."""
-        model, kept = (self.extended if trial.added else self.library), trial.added | ~self.added
-        changes = self.changes(trial, without)[kept]
-        _, sigma, stars = self.lines(trial)
+        model = self.extended if trial.added else self.library
+        changes, sigma, stars = self.lines(trial, without)
         in_model, uncertain = (
             in_angstroms(each, model.reference, slice(None)).astype(np.float32)
             for each in (changes, sigma)
