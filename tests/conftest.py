@@ -56,12 +56,16 @@ QUICK_EMITTERS = "xla_cpu_use_fusion_emitters"
 
 
 def _xla_knows(flag: str) -> bool:
-    """Whether XLA has a flag: one that it does not know ends the process."""
+    """Whether XLA has a flag: one that it does not know ends the process.
+
+    As a string that ends in NUL: of a flag that was removed (JAX 0.12), the list of reserved names
+    of `DebugOptions` still has the name, without NUL.
+    """
     library = Path(jaxlib.__file__).with_name("libjax_common.so")
     if not library.exists():
         return False
     with library.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
-        return content.find(flag.encode()) >= 0
+        return content.find(f"\0{flag}\0".encode()) >= 0
 
 
 def _compile_quickly() -> None:
