@@ -162,6 +162,7 @@ def validate(
         raise InputError(
             f"got a signal-to-noise ratio of {snr:g}, expected a positive number; correct it."
         )
+    model = model.uncalibrated()  # spectra of the library have its lines
     of_nodes = _stored_nodes(model) if nodes is None else _nodes(model, nodes, progress)
     chosen = HeldOutChoice((), 0, 0)
     of_holdout = seconds = coverage = None

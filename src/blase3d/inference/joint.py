@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..model.identity import identity
 from ..model.model import Model
 from ..runtime.arrays import DEFAULT_FLOATING_POINT, Floats, Integers
 from ..runtime.precision import in_float32
@@ -24,7 +23,7 @@ from .prior import Prior
 from .problem import Options
 from .result import Inference, WindowFit
 from .score import residuals_of
-from .single import check_settings, normal_estimates, record_of, sigma_of
+from .single import check_settings, identity_of, normal_estimates, record_of, sigma_of
 from .solution import Solution, misfit_covariance, with_unknown_bounds
 
 _LOG = logging.getLogger(__name__)
@@ -173,7 +172,7 @@ def _window_answer(
     return replace(
         record_of(residuals, estimates, of_window),
         flags=(*window.problem.messages, *fit_flags(residuals), *hole_flags(solution)),
-        model_identity=identity(model),
+        model_identity=identity_of(model, window.problem),
     )
 
 

@@ -91,6 +91,21 @@ class JointLikelihood:
         robust = [one.screened(p) if one.problem.options.robust else one for one, p in pairs]
         return replace(self, windows=tuple(robust))
 
+    def with_better_lines(self, theta: Floats) -> JointLikelihood:
+        """The likelihood with the lines that fit better at θ (K,) in each window; itself if these
+        are those that it has."""
+        found = tuple(
+            one.with_better_lines(theta[window.columns])
+            for one, window in zip(self.windows, self.problem.windows, strict=True)
+        )
+        if all(one is before for one, before in zip(found, self.windows, strict=True)):
+            return self
+        windows = tuple(
+            replace(window, problem=one.problem)
+            for one, window in zip(found, self.problem.windows, strict=True)
+        )
+        return replace(self, problem=replace(self.problem, windows=windows), windows=found)
+
     def refined(self, prediction: JointPrediction) -> JointLikelihood:
         """The likelihood with all errors estimated at a prediction."""
         pairs = zip(self.windows, prediction.windows, strict=True)
@@ -162,8 +177,18 @@ def minimise(problem: JointProblem) -> list[JointSolution]:
         tuple(make_likelihood(window.problem) for window in problem.windows),
         (1.0,) * len(problem.windows),
     )
+    begin = joint_starts(problem)
+    solutions = _minima(likelihood, begin)
+    better = likelihood.with_better_lines(solutions[0].theta)
+    if better is not likelihood:
+        solutions = _minima(better, begin)
+    return [_refined(solutions[0]), *solutions[1:]]
+
+
+def _minima(likelihood: JointLikelihood, begin: list[Floats]) -> list[JointSolution]:
+    """Rough minima of chi-square from each start, the lowest first."""
     solutions: list[JointSolution] = []
-    for theta in joint_starts(problem):
+    for theta in begin:
         start = likelihood.predicted(theta)
         screened = likelihood
         for _ in range(SCREENINGS):
@@ -172,8 +197,7 @@ def minimise(problem: JointProblem) -> list[JointSolution]:
             likelihood = replace(likelihood, scatter=screened.rescaled(screened.fit(start)).scatter)
         screened = replace(screened, scatter=likelihood.scatter)
         solutions.append(_descended(screened, start, ROUGHLY))
-    solutions.sort(key=lambda solution: solution.chi2)
-    return [_refined(solutions[0]), *solutions[1:]]
+    return sorted(solutions, key=lambda solution: solution.chi2)
 
 
 def _descended(

@@ -93,6 +93,11 @@ class JointProblem(FreeParameters):
         """Whether the mismatches of all models with real stars are known."""
         return all(window.problem.calibrated for window in self.windows)
 
+    @property
+    def lines_of_stars(self) -> bool:
+        """Whether the lines of all models are those that real stars taught."""
+        return all(window.problem.lines_of_stars for window in self.windows)
+
     def name_of(self, window: StarWindow) -> str:
         """The name of a window: of its spectrum, its model, or both, as far as there are others."""
         spectra = {one.spectrum for one in self.windows}

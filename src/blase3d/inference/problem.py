@@ -126,6 +126,11 @@ class FreeParameters:
         raise NotImplementedError
 
     @property
+    def lines_of_stars(self) -> bool:
+        """Whether the lines are those that real stars taught."""
+        raise NotImplementedError
+
+    @property
     def bounds(self) -> dict[str, tuple[float, float]]:
         """Range of each label in the library."""
         return {name: (float(axis[0]), float(axis[-1])) for name, axis in self.axes.items()}
@@ -201,6 +206,11 @@ class Problem(FreeParameters):
     def calibrated(self) -> bool:
         """Whether the mismatch of the model with real stars is known."""
         return self.model.mismatch is not None
+
+    @property
+    def lines_of_stars(self) -> bool:
+        """Whether the lines are those that real stars taught."""
+        return self.model.lines_of_stars
 
     @property
     def continuum_terms(self) -> int:

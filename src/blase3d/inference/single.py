@@ -163,8 +163,17 @@ def answer_of(outcome: Outcome, model: Model, method: str, start: float) -> Infe
         draws=outcome.draws,
         diagnostics=dict(outcome.diagnostics),
         draw_stats=dict(outcome.draw_stats),
-        model_identity=identity(model),
+        model_identity=identity_of(model, best.problem),
     )
+
+
+def identity_of(model: Model, problem: Problem) -> dict[str, Any]:
+    """Return the identity of a model, with the lines that a star was fitted with (`library` or
+    `stars`) if these are not the same."""
+    found = identity(model)
+    if model.lines_of_stars:
+        found["lines"] = "stars" if problem.lines_of_stars else "library"
+    return found
 
 
 def sigma_of(covariance: Floats, at_bound: Bools) -> Floats:

@@ -25,6 +25,8 @@ contain 67 % of the labels of the literature, and the 95 % intervals 96 %."""
 _COMMON_CALIBRATED = 3.0
 """The same where the mismatch of the model with stars is known: lines that are wrong in most stars
 have little weight."""
+_COMMON_OF_STARS = 2.0
+"""The same where the lines are those that stars taught."""
 
 
 class Curvature(Protocol):
@@ -200,8 +202,8 @@ def misfit_covariance(solution: Minimum, scatter: float) -> Floats:
 
     Errors of a library are alike in lines of one species or one strength too, wherever these are.
     This is not seen in the scatter of one star: the covariance is multiplied by 1 + (f² − 1) w²,
-    with f = `_COMMON` (`_COMMON_CALIBRATED`) and w the fraction of it that is due to wrong lines. w
-    is continuous, and zero if the scatter between segments is that of white noise and of the error
+    with f from `_common_errors` and w the fraction of it that is due to wrong lines. w is
+    continuous, and zero if the scatter between segments is that of white noise and of the error
     that the model states of itself.
     """
     plain = covariance(solution, scatter)
@@ -220,8 +222,15 @@ def misfit_covariance(solution: Minimum, scatter: float) -> Floats:
     expected = 1.0 + _CHANCE * np.sqrt(2.0 / (count * free))
     expected += _trace_in_units(solution.model_covariance, plain) / free
     wrong = max(1.0 - expected / ratio, 0.0)
-    common = _COMMON_CALIBRATED if solution.problem.calibrated else _COMMON
+    common = _common_errors(solution.problem)
     return average * (1.0 + (common**2 - 1.0) * wrong**2) + solution.model_covariance
+
+
+def _common_errors(problem: FreeParameters) -> float:
+    """Errors of labels over those that independent errors of single lines would cause."""
+    if problem.lines_of_stars:
+        return _COMMON_OF_STARS
+    return _COMMON_CALIBRATED if problem.calibrated else _COMMON
 
 
 def _trace_in_units(covariance: Floats, unit: Floats) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ..lines.lines import NO_AREA
 from .line_grid import LineGrid
 from .mismatch import Mismatch
 
@@ -52,10 +53,27 @@ class LineCalibration:
         """(C,) Whether the library has a line."""
         return np.ones(len(self.stars), bool) if self.added is None else ~self.added
 
+    @property
+    def changes_lines(self) -> bool:
+        """Whether lines were changed or added."""
+        return bool(self.changes.any()) or self.added is not None or self.area is not None
+
     def applied(self, lines: LineGrid, times: float = 1.0) -> LineGrid:
         """The lines with these changes, or without them (`times` −1)."""
         area = lines.area if self.area is None else lines.area + np.float32(times) * self.area
         return replace(lines, base=lines.base + np.float32(times) * self.base, area=area)
+
+    def removed(self, lines: LineGrid) -> LineGrid:
+        """The lines of the library, in the arrangement of all: added ones absorb nothing."""
+        found = self.applied(lines, -1.0)
+        base = found.base.copy()
+        base[~self.of_library, 1] = NO_AREA
+        return replace(found, base=base)
+
+    @property
+    def unchanged(self) -> LineCalibration:
+        """The same for lines of the library: without changes, with the mismatch."""
+        return replace(self, changes=np.zeros_like(self.changes), added=None, area=None)
 
     @property
     def base(self) -> NDArray[np.float32]:

@@ -225,6 +225,11 @@ class Model:
         """Differences of real stars from the library, if the model is calibrated."""
         return None if self.calibration is None else self.calibration.mismatch
 
+    @property
+    def lines_of_stars(self) -> bool:
+        """Whether lines were changed or added as observed stars taught."""
+        return self.calibration is not None and self.calibration.changes_lines
+
     def uncalibrated(self) -> Model:
         """Return the model with the lines of its library."""
         if self.calibration is None:
@@ -232,6 +237,17 @@ class Model:
         lines = self.calibration.applied(self.line_grid, -1.0).take(self.calibration.of_library)
         meta = {name: value for name, value in self.meta.items() if name != "calibration"}
         return replace(self, line_grid=lines, calibration=None, meta=meta)
+
+    def with_library_lines(self) -> Model:
+        """Return the model with the lines of its library, and all else of a calibrated one.
+
+        Lines that were added absorb nothing, so that the layout of lines and the compiled code
+        are those of the model.
+        """
+        if (known := self.calibration) is None:
+            return self
+        library = self.with_lines(known.removed(self.line_grid))
+        return replace(library, calibration=known.unchanged).with_forward(library.forward)
 
     def with_lines(self, line_grid: LineGrid) -> Model:
         """Return the model with slightly other parameters of its lines.

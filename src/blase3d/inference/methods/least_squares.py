@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...runtime.arrays import Floats
 from ..descent import CONVERGED, ROUGHLY, descend, refine
 from ..likelihood.likelihood import Likelihood, Prediction
 from ..solution import Solution
@@ -20,13 +21,22 @@ class LeastSquares:
 
     def solve(self, likelihood: Likelihood, seed: int) -> Outcome:
         """Minimise chi-square. Nothing is random."""
-        solutions = []
-        for theta in starts(likelihood.problem):
-            start = likelihood.predicted(theta)
-            solutions.append(search(_screened(likelihood, start), start, ROUGHLY))
-        solutions.sort(key=lambda solution: solution.chi2)
+        begin = starts(likelihood.problem)
+        solutions = _minima(likelihood, begin)
+        better = likelihood.with_better_lines(solutions[0].theta)
+        if better is not likelihood:
+            solutions = _minima(better, begin)
         best = refine(solutions[0], _searched_again)
         return Outcome([best, *solutions[1:]], best.converged)
+
+
+def _minima(likelihood: Likelihood, begin: list[Floats]) -> list[Solution]:
+    """Rough minima of chi-square from each start, the lowest first."""
+    solutions = []
+    for theta in begin:
+        start = likelihood.predicted(theta)
+        solutions.append(search(_screened(likelihood, start), start, ROUGHLY))
+    return sorted(solutions, key=lambda solution: solution.chi2)
 
 
 def _screened(likelihood: Likelihood, start: Prediction) -> Likelihood:

@@ -160,6 +160,7 @@ def draw_figures(
     ArchiveError
         The clones are of another library.
     """
+    model = model.uncalibrated()  # figures compare it with its library
     makers = figures_of(model, settings, clones=clones, holdout=holdout, progress=progress)
     _check(only, tuple(makers), "figure")
     _check([ending], FORMATS, "format")

@@ -1,0 +1,89 @@
+"""Calibrated models: a star is fitted with the lines that fit it better, of library or stars."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from toy_models import model_of
+
+from blase3d.inference import infer, infer_joint
+from blase3d.libraries.toy import toy_grid
+from blase3d.lines.lines import NO_AREA
+from blase3d.model.line_calibration import LineCalibration
+from blase3d.model.mismatch import Mismatch, knots_of
+from blase3d.spectra.spectrum import Spectrum
+
+RESOLUTION, SNR = 20_000.0, 200.0
+TRUTH = {"teff": 5700.0, "logg": 4.3, "feh": -0.1}
+ADDED = 3
+
+
+@pytest.fixture(scope="module")
+def library():
+    return model_of(toy_grid())
+
+
+@pytest.fixture(scope="module")
+def calibrated(library):
+    """The model with every line changed at random, and some of them added by calibration."""
+    rng, count = np.random.default_rng(6), len(library.reference)
+    changes = rng.normal(size=(count, 3)) * np.array([0.3, 0.02, 0.1])
+    added = np.zeros(count, bool)
+    added[rng.choice(count, ADDED, replace=False)] = True
+    knots = knots_of(library.wavelength)
+    mismatch = Mismatch(library.wavelength[[0, -1]], np.full(knots.size, 1e-3, np.float32))
+    calibration = LineCalibration(
+        changes.astype(np.float32),
+        np.full((count, 3), 0.1, np.float32),
+        np.full(count, 2, np.int32),
+        mismatch,
+        added,
+    )
+    lines = calibration.applied(library.line_grid)
+    return replace(library.with_lines(lines), calibration=calibration)
+
+
+def star_of(model):
+    flux = np.asarray(model.flux(**TRUTH, rv=12.0, resolution=RESOLUTION), np.float64)
+    flux += np.random.default_rng(3).normal(0.0, 1.0 / SNR, flux.size)
+    error = np.full(flux.size, 1.0 / SNR)
+    return Spectrum(model.wavelength, flux, error, resolution=RESOLUTION)
+
+
+def test_lines_of_the_library_keep_the_arrangement(calibrated):
+    found, plain = calibrated.with_library_lines(), calibrated.uncalibrated()
+    assert len(found.reference) == len(plain.reference) + ADDED
+    assert (found.line_grid.base[calibrated.calibration.added, 1] == NO_AREA).all()
+    np.testing.assert_allclose(found.flux(**TRUTH), plain.flux(**TRUTH), atol=2e-4)
+    assert found.mismatch is calibrated.mismatch
+    assert calibrated.lines_of_stars
+    assert not found.lines_of_stars
+
+
+def test_a_star_of_the_library_has_its_lines(calibrated):
+    answer = infer(star_of(calibrated.uncalibrated()), calibrated, fixed={"vsini": 0.0})
+    assert answer.model_identity["lines"] == "library"
+    for name, estimate in answer.labels.items():
+        assert abs(estimate.value - TRUTH[name]) < 3.0 * estimate.sigma
+    assert answer.labels["teff"].value == pytest.approx(TRUTH["teff"], abs=20.0)
+
+
+def test_a_real_star_has_the_lines_of_stars(calibrated):
+    answer = infer(star_of(calibrated), calibrated, fixed={"vsini": 0.0})
+    assert answer.model_identity["lines"] == "stars"
+    assert answer.labels["teff"].value == pytest.approx(TRUTH["teff"], abs=20.0)
+
+
+@pytest.mark.long
+def test_windows_of_one_star_choose_too(calibrated):
+    star = star_of(calibrated.uncalibrated())
+    answer = infer_joint([star, star], calibrated, fixed={"vsini": 0.0})
+    assert {one.fit.model_identity["lines"] for one in answer.windows} == {"library"}
+    assert answer.labels["teff"].value == pytest.approx(TRUTH["teff"], abs=20.0)
+
+
+def test_a_model_without_changes_says_nothing(library):
+    answer = infer(star_of(library), library, fixed={"vsini": 0.0})
+    assert "lines" not in answer.model_identity
