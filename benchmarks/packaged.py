@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--held-out", type=Path, required=True, help="points between them")
     parser.add_argument("--json", type=Path, default=Path("packaged.json"))
     args = parser.parse_args()
-    model = load_model(args.model)
+    model = load_model(args.model, calibrated=False)  # spectra of its library
     rows = held_out_rows(model, open_grid(args.library), open_grid(args.held_out))
     args.json.write_text(json.dumps(rows))
     print_table(args.model, model, rows)

@@ -130,8 +130,8 @@ class Subject:
 
     @cached_property
     def model(self) -> b3.Model:
-        """The model."""
-        return b3.load_model(self.path)
+        """The model with the lines of its library: shipped ones are calibrated with these stars."""
+        return b3.load_model(self.path, calibrated=False)
 
     @cached_property
     def library(self) -> Library:

@@ -170,9 +170,9 @@ def answer_of(outcome: Outcome, model: Model, method: str, start: float) -> Infe
 def identity_of(model: Model, problem: Problem) -> dict[str, Any]:
     """Return the identity of a model, with the lines that a star was fitted with (`library` or
     `stars`) if these are not the same."""
-    found = identity(model)
-    if model.lines_of_stars:
-        found["lines"] = "stars" if problem.lines_of_stars else "library"
+    found, calibration = identity(model), problem.model.calibration
+    if calibration is not None and (calibration.left_off or calibration.changes_lines):
+        found["lines"] = "library" if calibration.left_off else "stars"
     return found
 
 

@@ -32,6 +32,8 @@ class LineCalibration:
         Whether the library does not have a line; None if it has all.
     area : (K, C) float32 or None
         Changes of the coefficients of ln area: slopes over the labels. None for none.
+    left_off : bool
+        Whether there were changes, which were left off.
     """
 
     changes: NDArray[np.float32]
@@ -40,13 +42,14 @@ class LineCalibration:
     mismatch: Mismatch | None = None
     added: NDArray[np.bool_] | None = None
     area: NDArray[np.float32] | None = None
+    left_off: bool = False
 
     def take(self, which: NDArray[np.int64] | NDArray[np.bool_]) -> LineCalibration:
         """The lines of these indices (or of this mask), in that order."""
         added = None if self.added is None else self.added[which]
         area = None if self.area is None else self.area[:, which]
         changes, sigma, stars = self.changes[which], self.sigma[which], self.stars[which]
-        return LineCalibration(changes, sigma, stars, self.mismatch, added, area)
+        return replace(self, changes=changes, sigma=sigma, stars=stars, added=added, area=area)
 
     @property
     def of_library(self) -> NDArray[np.bool_]:
@@ -73,7 +76,8 @@ class LineCalibration:
     @property
     def unchanged(self) -> LineCalibration:
         """The same for lines of the library: without changes, with the mismatch."""
-        return replace(self, changes=np.zeros_like(self.changes), added=None, area=None)
+        nothing = np.zeros_like(self.changes)
+        return replace(self, changes=nothing, added=None, area=None, left_off=self.changes_lines)
 
     @property
     def base(self) -> NDArray[np.float32]:

@@ -68,7 +68,7 @@ class LineGrid:
 
     def at(self, basis: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return the parameters (N, C, 4) at nodes where the functions are `basis` (N, K)."""
-        change = np.einsum("nk,kcp->ncp", basis[:, : len(self.shape)], self.shape)
+        change = np.tensordot(basis[:, : len(self.shape)], self.shape, axes=1)
         ln_area = ln_area_of(basis[:, : len(self.area)] @ self.area, self.root, np)
         columns = [change[..., 0], ln_area, change[..., 1], change[..., 2]]
         return (self.base + np.stack(columns, axis=-1)).astype(np.float32)
@@ -194,8 +194,6 @@ def largest_reach(
 
     At most `most` of the nodes are taken, spread over the grid.
     """
-    far = np.zeros(len(lines))
-    for node in basis[:: -(-len(basis) // most)]:
-        params = lines.at(node[None])[0]
-        far = np.maximum(far, reach(params, recipe.wing_tolerance, lines.profile))
-    return far
+    nodes = lines.at(basis[:: -(-len(basis) // most)])
+    reaches = (reach(params, recipe.wing_tolerance, lines.profile) for params in nodes)
+    return np.max(list(reaches), axis=0)
