@@ -34,10 +34,6 @@ def calibrate(
     folder: Annotated[
         Path | None, typer.Option(help="Folder of the spectra; that of the table by default.")
     ] = None,
-    keep_lines: Annotated[
-        bool,
-        typer.Option("--keep-lines", help="Keep the lines of the library; add the mismatch alone."),
-    ] = False,
     telluric: options.Telluric = None,
     as_json: options.Json = False,
 ) -> None:
@@ -61,7 +57,6 @@ def calibrate(
         found = adjust(
             known,
             model,
-            keep_lines=keep_lines,
             telluric=telluric,
             progress=progress,
             command=shlex.join(["blase3d", *sys.argv[1:]]),
@@ -103,9 +98,7 @@ def _sentence(found: Calibrated) -> str:
         constrained = int((found.stars > 0).sum())
         return f"the model, calibrated; stars constrain {constrained} lines{added}."
     why = "no changes lower the label errors of stars left out"
-    if (gain := gain_of(found.trials)) > WORTHWHILE:
-        why = f"they were kept (changes lower the label errors of stars left out by {gain:.1%})"
-    elif gain > 0.0:
+    if (gain := gain_of(found.trials)) > 0.0:
         why = (
             f"changes lower the label errors of stars left out by {gain:.1%}, "
             f"less than {WORTHWHILE:.0%}"

@@ -91,13 +91,11 @@ class JointLikelihood:
         robust = [one.screened(p) if one.problem.options.robust else one for one, p in pairs]
         return replace(self, windows=tuple(robust))
 
-    def with_better_lines(self, theta: Floats) -> JointLikelihood:
-        """The likelihood with the lines that fit better at θ (K,) in each window; itself if these
-        are those that it has."""
-        found = tuple(
-            one.with_better_lines(theta[window.columns])
-            for one, window in zip(self.windows, self.problem.windows, strict=True)
-        )
+    def with_better_lines(self, prediction: JointPrediction) -> JointLikelihood:
+        """The likelihood with the lines that fit better in each window at θ of a prediction; itself
+        if these are those that it has."""
+        pairs = zip(self.windows, prediction.windows, strict=True)
+        found = tuple(one.with_better_lines(predicted) for one, predicted in pairs)
         if all(one is before for one, before in zip(found, self.windows, strict=True)):
             return self
         windows = tuple(
@@ -179,7 +177,7 @@ def minimise(problem: JointProblem) -> list[JointSolution]:
     )
     begin = joint_starts(problem)
     solutions = _minima(likelihood, begin)
-    better = likelihood.with_better_lines(solutions[0].theta)
+    better = likelihood.with_better_lines(solutions[0].fit.prediction)
     if better is not likelihood:
         solutions = _minima(better, begin)
     return [_refined(solutions[0]), *solutions[1:]]

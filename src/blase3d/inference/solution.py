@@ -26,7 +26,8 @@ _COMMON_CALIBRATED = 3.0
 """The same where the mismatch of the model with stars is known: lines that are wrong in most stars
 have little weight."""
 _COMMON_OF_STARS = 2.0
-"""The same where the lines are those that stars taught."""
+"""The same where the lines are those that stars taught: the 68 % intervals of ten spectra of stars
+that were left out contain 83 % of the labels of the literature, and the 95 % intervals all."""
 
 
 class Curvature(Protocol):

@@ -33,7 +33,7 @@ from .left_out import leave_stars_out
 from .observation import Observation
 from .proposal import Proposal, proposal_of
 from .stellar_mismatch import mismatch_of, residual_of, squares_of_stars
-from .trial import CalibrationTrial, best_of, gain_of, unchanged_of
+from .trial import CalibrationTrial, best_of, gain_of
 
 __all__ = ["Calibrated", "CalibrationTrial", "KnownStar", "Scales", "calibrate", "read_known_stars"]
 
@@ -127,7 +127,6 @@ def calibrate(
     model: Model,
     *,
     scales: Scales | None = None,
-    keep_lines: bool = False,
     progress: Progress = silent,
     command: str = "",
     **options: Any,
@@ -142,9 +141,6 @@ def calibrate(
         The model; a calibrated one is calibrated again from the lines of its library.
     scales : Scales, optional
         Typical errors of the lines of the library, before the stars are asked.
-    keep_lines : bool
-        Leave the lines as they are, also where changes would help: the model has the mismatch
-        alone, and infers spectra of its library as before.
     command : str
         Command that is noted in the model.
     **options
@@ -173,7 +169,7 @@ def calibrate(
     ensemble = ensemble_of(observations, literature, model, scales or Scales())
     proposal = proposal_of(ensemble, model, widths, progress)
     trials = leave_stars_out(proposal, weights, progress=progress)
-    best = unchanged_of(trials) if keep_lines else best_of(trials)
+    best = best_of(trials)
     calibrated = proposal.calibrated(best, mismatch_of(squares, model.wavelength))
     changes, sigma, stars_per_line = proposal.lines(best)
     lines = changes[:, :3], sigma, stars_per_line

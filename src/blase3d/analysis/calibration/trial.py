@@ -12,7 +12,7 @@ _TYPICAL = {"teff": 70.0, "logg": 0.1, "feh": 0.06}
 _OTHER = 0.06
 WORTHWHILE = 0.05
 """Fraction by which label errors have to fall for lines to be changed: less is chance with the
-few stars of known labels, and stars that the library computed lose what is changed."""
+few stars of known labels."""
 
 
 @dataclass(frozen=True)

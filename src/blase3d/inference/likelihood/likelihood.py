@@ -188,9 +188,9 @@ class Likelihood:
         noise = replace(self.errors.noise, robust=noise.robust, mismatch=noise.mismatch)
         return self._with_noise(noise, self._whitening(noise, fit.continuum))
 
-    def with_better_lines(self, theta: Floats) -> Likelihood:
-        """The likelihood with the lines of the library, if these fit better at θ (K,) than those
-        that real stars taught; itself otherwise.
+    def with_better_lines(self, prediction: Prediction) -> Likelihood:
+        """The likelihood with the lines of the library, if these fit better at θ of a prediction
+        than those that real stars taught; itself otherwise.
 
         Stars that the library computed are fitted with its lines, real ones with theirs.
         """
@@ -198,7 +198,8 @@ class Likelihood:
             return self
         problem = replace(self.problem, model=self.problem.model.with_library_lines())
         library = replace(self, problem=problem)
-        return library if library.chi2(theta) < self.chi2(theta) else self
+        better = library.fit(library.predicted(prediction.theta)).chi2 < self.fit(prediction).chi2
+        return library if better else self
 
     def with_pixel_errors(self, error: Floats, used: Bools) -> Likelihood:
         """The likelihood with independent errors (Q,) in the unit of the data, and with pixels

@@ -23,7 +23,7 @@ class LeastSquares:
         """Minimise chi-square. Nothing is random."""
         begin = starts(likelihood.problem)
         solutions = _minima(likelihood, begin)
-        better = likelihood.with_better_lines(solutions[0].theta)
+        better = likelihood.with_better_lines(solutions[0].fit.prediction)
         if better is not likelihood:
             solutions = _minima(better, begin)
         best = refine(solutions[0], _searched_again)

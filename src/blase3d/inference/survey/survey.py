@@ -50,7 +50,8 @@ class Survey:
     Parameters
     ----------
     model : Model
-        Model of a library.
+        Model of a library. All stars have its lines: for spectra that the library of a calibrated
+        model computed, give `model.uncalibrated()`.
     wavelength : (P,)
         Å, increasing; or an astropy Quantity.
     resolution : float
