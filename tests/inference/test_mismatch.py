@@ -17,6 +17,7 @@ from blase3d.libraries.toy import toy_grid
 from blase3d.model.line_calibration import LineCalibration
 from blase3d.model.mismatch import Mismatch, knots_of
 from blase3d.model.model_file import load_model, save_model
+from blase3d.runtime.precision import in_float32
 from blase3d.spectra.spectrum import Spectrum
 
 RNG = np.random.default_rng(2)
@@ -134,6 +135,7 @@ def test_pixels_that_are_wrong_together_count_as_one():
     assert 4.0 < together < 7.0  # Σ (1 − k/8)² over lags k, less at the ends of segments
 
 
+@in_float32  # as in `infer`
 def test_modes_count_less_where_lines_are_wrong(model):
     """A mode that resembles missing lines takes up less of them with a known mismatch."""
     absorbed, variance = missing(model)
