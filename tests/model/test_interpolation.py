@@ -53,10 +53,10 @@ def interpolate(interpolation, values, points):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_exact_at_every_node(kind):
+def test_exact_at_every_node(kind, double):
     interpolation = interpolation_of(AXES, kind)
     weights = _weights(interpolation, BOX)
-    np.testing.assert_allclose(weights, np.eye(len(BOX)), atol=3e-6)
+    np.testing.assert_allclose(weights, np.eye(len(BOX)), atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", KINDS)
