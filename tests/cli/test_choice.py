@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from toy_models import model_of, true_params
 
 from blase3d.analysis.many_stars import Labeller
 from blase3d.analysis.selection import select
+from blase3d.cli.joint import write_reports
 from blase3d.cli.lines import explore
 from blase3d.errors import InputError
 from blase3d.libraries import write_grid
@@ -222,3 +224,12 @@ def test_a_model_is_recognised(folder):
     assert is_model(folder / "wrong.zip")
     assert not is_model(folder / "star.npz")
     assert not is_model("absent")
+
+
+def test_reports_of_windows_are_named(monkeypatch, tmp_path, capsys):
+    written = []
+    monkeypatch.setattr("blase3d.views.report.write_report", lambda path, *_: written.append(path))
+    windows = [SimpleNamespace(spectrum="star.fits", model=name, fit=None) for name in "ab"]
+    write_reports(SimpleNamespace(windows=windows), {"a": None, "b": None}, tmp_path / "star.html")
+    assert written == [tmp_path / "star-1.html", tmp_path / "star-2.html"]
+    assert "report of star.fits (b):" in capsys.readouterr().err

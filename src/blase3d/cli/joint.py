@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ..errors import Blase3dError, InputError
 from .comparison import model_names
-from .support import out
+from .support import err, out
 
 if TYPE_CHECKING:
     from ..inference.result import Inference
@@ -62,13 +62,14 @@ def _covering(stars: dict[str, Spectrum], settings: dict[str, Any]) -> list[Path
 
 
 def write_reports(answer: Inference, models: dict[str, Model], report: Path) -> None:
-    """Write a report of each window."""
+    """Write a report of each window, and name the files on stderr."""
     from ..views.report import write_report
 
     for number, window in enumerate(answer.windows, 1):
         path = report.with_stem(f"{report.stem}-{number}")
         title, command = f"{window.spectrum} ({window.model})", shlex.join(sys.argv)
         write_report(path, window.fit, models[window.model], title, command)
+        err.print(f"report of {title}: {path}", highlight=False)
 
 
 def print_windows(windows: list[dict[str, Any]]) -> None:

@@ -123,7 +123,9 @@ _Jitter = Annotated[
     bool, typer.Option(help="Fit an additional (jitter) error instead of rescaling the errors.")
 ]
 _Integrate = Annotated[bool, typer.Option(help="Average the model flux over each pixel.")]
-_Report = Annotated[Path | None, typer.Option(help="HTML report (one spectrum only).")]
+_Report = Annotated[
+    Path | None, typer.Option(help="HTML report, of one spectrum; one for each of its windows.")
+]
 _Joint = Annotated[
     bool, typer.Option("--joint", help="Infer one star from all spectra and models together.")
 ]
