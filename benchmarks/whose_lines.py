@@ -26,7 +26,7 @@ from blase3d.runtime.units import SPEED_OF_LIGHT
 from blase3d.spectra.broaden import broaden, log_grid
 
 RESOLUTION, STEP = 60_000.0, 0.02
-SNR = (500.0, 100.0, 20.0, 5.0)
+SNR = (100.0, 20.0, 5.0)
 
 Star = tuple[b3.Spectrum, dict[str, float], dict[str, float]]
 """A spectrum, its labels, where they are known exactly, and the parameters that are fixed."""

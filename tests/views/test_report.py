@@ -521,6 +521,13 @@ def test_page_says_whether_a_star_is_like_those_of_the_calibration(model, hottes
     assert ("outside in Teff" in note) is outside
 
 
+def test_page_says_that_lines_of_the_library_fit_better(model):
+    calibration = {"stars": [{"labels": {"teff": [5000.0, 20.0]}}]}
+    calibrated = replace(model, meta={**model.meta, "calibration": calibration})
+    assert "fit this star better" in limit_notes(calibrated, values(), "library")
+    assert "fit this star better" not in limit_notes(calibrated, values(), "stars")
+
+
 def test_wrong_lines_say_whether_the_calibration_knows_them(model):
     data = make_report_data(make_inference(model), model)
     wrong = [WrongLine(line, 8500.0, 0.5, 0.03, 9.0) for line in (0, 1)]

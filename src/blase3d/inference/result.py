@@ -127,7 +127,8 @@ class Inference:
         Root mean square of the residuals, in units of the continuum; outliers count less.
     model_identity : dict
         Checksum, library, recipe and versions of the model (`model/identity.py`); empty where they
-        are not known.
+        are not known. `lines` is `stars` or `library`: whose lines a calibrated model was fitted
+        with.
     windows : tuple of WindowFit
         The windows of a star in several spectra or models (`infer_joint`), whose pixels are
         one after the other in the arrays above, and numbered by `order`; empty for one spectrum.
@@ -321,6 +322,7 @@ class Inference:
             "flags": list(self.flags),
             "pixels": self.n_pixels,
             "masked": self.n_masked,
+            **{key: value for key, value in self.model_identity.items() if key == "lines"},
             **({"windows": [one.to_dict() for one in self.windows]} if self.windows else {}),
         }
 

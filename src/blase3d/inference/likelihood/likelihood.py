@@ -50,9 +50,9 @@ import numpy as np
 from jax import Array
 
 from ...model.evaluate import ForwardModel
-from ...runtime.arrays import Bools, Floats
-from ...runtime.units import FWHM_PER_SIGMA, SPEED_OF_LIGHT
-from ..noise.noise import Independent, Noise, Whitening, first_noise, noise_at
+from ...runtime.arrays import Bools, Floats, median
+from ...runtime.units import FWHM_PER_SIGMA, SIGMA_PER_MAD, SPEED_OF_LIGHT
+from ..noise.noise import OUTLIER, Independent, Noise, Whitening, first_noise, noise_at
 from ..problem import Problem
 from .data import Data, ForwardForm, PaddedLayout, form_of, layout_of, make_data, unit_of_flux
 from .error_budget import ErrorArrays, ErrorBudget, without_modes
@@ -192,14 +192,23 @@ class Likelihood:
         """The likelihood with the lines of the library, if these fit better at θ of a prediction
         than those that real stars taught; itself otherwise.
 
-        Stars that the library computed are fitted with its lines, real ones with theirs.
+        Stars that the library computed are fitted with its lines, real ones with theirs. Outliers
+        of either do not decide.
         """
         if not self.problem.lines_of_stars:
             return self
         problem = replace(self.problem, model=self.problem.model.with_library_lines())
         library = replace(self, problem=problem)
-        better = library.fit(library.predicted(prediction.theta)).chi2 < self.fit(prediction).chi2
-        return library if better else self
+        pairs = (self, prediction), (library, library.predicted(prediction.theta))
+        left = np.array([one._deviations(predicted) for one, predicted in pairs])
+        largest = OUTLIER * SIGMA_PER_MAD * median(left.min(axis=0))
+        of_stars, of_library = np.sum(np.minimum(left, largest) ** 2, axis=1)
+        return library if of_library < of_stars else self
+
+    def _deviations(self, prediction: Prediction) -> Floats:
+        """Absolute residuals of a prediction at the used pixels, in stated errors."""
+        spectrum, fit = self.problem.spectrum, self.screened(prediction).fitted(prediction)
+        return (np.abs(spectrum.flux - fit.flux) / self.errors.noise.error)[spectrum.good]
 
     def with_pixel_errors(self, error: Floats, used: Bools) -> Likelihood:
         """The likelihood with independent errors (Q,) in the unit of the data, and with pixels

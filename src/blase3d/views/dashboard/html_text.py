@@ -55,6 +55,8 @@ def fit_html(found: Inference) -> str:
     quality = "" if not np.isfinite(found.chi2_red) else f"reduced χ² {found.chi2_red:.3g} · "
     rms = float(np.sqrt(np.mean(((found.flux - found.model) / np.median(found.flux)) ** 2)))
     foot = f"{quality}rms {100 * rms:.2g} % · {found.n_pixels:,} pixels · {found.seconds:.1f} s"
+    if found.model_identity.get("lines") == "library":
+        foot += " · lines of the library, which fit better"
     flags = "".join(_flag(flag) for flag in found.flags)
     return f'<table class="fit">{"".join(rows)}</table><p class="foot">{foot}</p>{flags}'
 

@@ -18,12 +18,22 @@ from .report_data import Range
 _MARGIN = 0.1
 """Fraction of the range of a label by which a star may lie beyond it: labels have errors."""
 
+_OF_LIBRARY = (
+    "This model was calibrated, but the lines of its library fit this star better: it was fitted "
+    "with these. A spectrum that the library computed is fitted so."
+)
 
-def limit_notes(model: Model, labels: Mapping[str, float]) -> str:
+
+def limit_notes(model: Model, labels: Mapping[str, float], lines: str | None = None) -> str:
     """Return sentences on the library and the calibration of a model, for a star with `labels`, as
-    HTML; empty where nothing is known."""
+    HTML; empty where nothing is known.
+
+    `lines` is `library` if the star was fitted with the lines of the library.
+    """
     blocks = [f'<p class="note">{escape(text)}</p>' for text in _library(model)]
-    if ranges := calibrated_ranges(model):
+    if lines == "library":
+        blocks.append(f'<p class="note">{escape(_OF_LIBRARY)}</p>')
+    elif ranges := calibrated_ranges(model):
         outside = [name for name, ends in ranges.items() if _is_outside(labels[name], *ends)]
         kind = "flags" if outside else "note"
         blocks.append(f'<div class="{kind}">{escape(_calibration(model, ranges, outside))}</div>')

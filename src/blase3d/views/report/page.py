@@ -129,7 +129,7 @@ def _page(
         label_table(inference, truth),
         quality(data),
         flag_list(inference.flags),
-        limit_notes(model, data.labels),
+        limit_notes(model, data.labels, data.inference.model_identity.get("lines")),
         "<h2>Spectrum and model</h2>",
         _spectrum(data),
         "<h2>Uncertainties and correlations</h2>",

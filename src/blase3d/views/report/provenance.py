@@ -30,7 +30,6 @@ def provenance(inference: Inference, model: Model, command: str | None) -> str:
         ("Held fixed", escape(_held(inference))),
         ("Options", escape(_options(inference))),
         ("Library", escape(name)),
-        ("Lines", escape(_lines(inference))),
         ("To cite", "".join(f"<div>{escape(str(work))}</div>" for work in cited)),
         ("About the library", _folded("from its file", _json(library)) if library else ""),
         (
@@ -75,12 +74,6 @@ def _held(inference: Inference) -> str:
 def _options(inference: Inference) -> str:
     given = {} if inference.options is None else vars(inference.options)
     return ", ".join(f"{name} {value}" for name, value in given.items())
-
-
-def _lines(inference: Inference) -> str:
-    """Whose lines the star was fitted with, where they differ."""
-    whose = {"stars": "changed by calibration", "library": "those of the library, which fit better"}
-    return whose.get(inference.model_identity.get("lines", ""), "")
 
 
 def _made(versions: Mapping[str, Any]) -> str:
