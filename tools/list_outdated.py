@@ -5,8 +5,9 @@
 Lines with digits belong to the last `python benchmarks/NAME.py ...` that their section names before
 them. They are compared with the last commits of that script and of the packaged model in its
 `--model`. Pictures are compared with the script that writes them, tutorials with the packaged
-models that they load. The date of a line is that of its last commit, so that a number that was
-measured again and did not change needs a comment with the date, `<!-- measured 2026-11-29 -->`.
+models that they load, and outputs of examples with both. The date of a line is that of its last
+commit, so that a number that was measured again and did not change needs a comment with the date,
+`<!-- measured 2026-11-29 -->`.
 
 Code of the package itself changes too often to be compared. Status 1 if anything is listed.
 """
@@ -99,12 +100,22 @@ def tutorials(root: Path) -> list[Shown]:
     return [Shown(p, last_commit(root, p), packaged((root / p).read_text("utf-8"))) for p in paths]
 
 
+def outputs(root: Path) -> list[Shown]:
+    """Return the outputs of examples."""
+    paths = git(root, "ls-files", "examples/outputs").split()
+    examples = [f"examples/{Path(path).stem}.py" for path in paths]
+    return [
+        Shown(path, last_commit(root, path), (one, *packaged((root / one).read_text("utf-8"))))
+        for path, one in zip(paths, examples, strict=True)
+    ]
+
+
 def outdated(root: Path) -> list[str]:
     """Return a sentence for all that is older than what makes it."""
     pages = git(root, "ls-files", "README.md", "docs/*.md").split()
     shown = [one for page in pages for one in numbers(root, page)]
     found = []
-    for one in [*shown, *pictures(root), *tutorials(root)]:
+    for one in [*shown, *pictures(root), *tutorials(root), *outputs(root)]:
         newer = [f"{m} ({day(t)})" for m in one.makers if (t := last_commit(root, m)) > one.time]
         if newer:
             found.append(f"{one.where} ({day(one.time)}) is older than {', '.join(newer)}")

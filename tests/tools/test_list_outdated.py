@@ -12,6 +12,7 @@ from list_outdated import PACKAGED, outdated
 
 SCRIPT, PAGE, PICTURE = "benchmarks/a.py", "docs/a.md", "docs/images/star.png"
 NOTEBOOK, MODEL = "docs/tutorials/a.ipynb", PACKAGED.format("vis")
+EXAMPLE, OUTPUT = "examples/a.py", "examples/outputs/a.txt"
 TEXT = """# Times
 
 `python benchmarks/a.py --model vis` takes:
@@ -67,3 +68,16 @@ def test_what_is_older_than_its_maker_is_listed(tmp_path, commit):
     assert MODEL in tutorial
     commit({PAGE: TEXT.format(2).replace("1 of 2", "3 of 4"), "tools/make_picture.py": "2"})
     assert [one.split()[0] for one in outdated(tmp_path)] == [f"{PAGE}:3", PICTURE, NOTEBOOK]
+
+
+def test_an_output_older_than_its_example_or_model_is_listed(tmp_path, commit):
+    commit({EXAMPLE: 'model = b3.load_model("vis")', MODEL: "1"})
+    commit({OUTPUT: "1"})
+    assert outdated(tmp_path) == []
+    commit({MODEL: "2"})
+    (sentence,) = outdated(tmp_path)
+    assert sentence.startswith(OUTPUT)
+    commit({OUTPUT: "2"})
+    commit({EXAMPLE: 'b3.load_model("vis")'})
+    (sentence,) = outdated(tmp_path)
+    assert EXAMPLE in sentence
