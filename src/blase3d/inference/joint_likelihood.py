@@ -21,7 +21,7 @@ from .joint_problem import JointProblem, StarWindow
 from .likelihood.likelihood import Fit, Likelihood, Prediction, make_likelihood
 from .methods.least_squares import SCREENINGS
 from .solution import Solution, covariance
-from .start import lattice_starts, scan_of
+from .start import lattice_of, lattice_starts, scan_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,22 +240,18 @@ def joint_starts(problem: JointProblem) -> list[Floats]:
     first: dict[str, float] = {}
     for k in np.argsort(gains):
         first |= dict(_named(problem, problem.windows[k], scans[k].first))
-    labels = list(problem.axes)
-
-    def chi2_at(points: Floats) -> Floats:
-        total = np.zeros(len(points))
-        for window, scan in zip(problem.windows, scans, strict=True):
-            columns = [labels.index(name) for name in window.problem.axes]
-            guesses = {
-                window.problem.names[i]: first[problem.names[k]]
-                for i, k in enumerate(window.columns)
-                if problem.names[k] in first
-            }
-            chi2 = scan.chi2(points[:, columns], guesses)
-            total += chi2 / max(float(chi2.min()) / scan.size, 1.0)
-        return total
-
-    return lattice_starts(problem, chi2_at, first)
+    labels, lattice = list(problem.axes), lattice_of(problem)
+    total = np.zeros(len(lattice.points))
+    for window, scan in zip(problem.windows, scans, strict=True):
+        columns = [labels.index(name) for name in window.problem.axes]
+        guesses = {
+            window.problem.names[i]: first[problem.names[k]]
+            for i, k in enumerate(window.columns)
+            if problem.names[k] in first
+        }
+        chi2 = scan.chi2(lattice.points[:, columns], guesses)
+        total += chi2 / max(float(chi2.min()) / scan.size, 1.0)
+    return lattice_starts(problem, lattice, total, first)
 
 
 def _named(

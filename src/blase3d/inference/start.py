@@ -8,7 +8,7 @@ at its local minima.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
@@ -247,11 +247,29 @@ def scan_of(problem: Problem) -> Scan:
 def starts(problem: Problem) -> list[Floats]:
     """Return points θ (K,) from which to search, that of the lowest chi-square first."""
     scan = scan_of(problem)
-    return lattice_starts(problem, lambda points: scan.chi2(points, scan.first), scan.first)
+    lattice = lattice_of(problem)
+    return lattice_starts(problem, lattice, scan.chi2(lattice.points, scan.first), scan.first)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelLattice:
+    """The labels of a scan: values of each, all combinations (S, L) of these, and the chi-square
+    (S,) of their priors."""
+
+    values: list[Floats]
+    points: Floats
+    prior: Floats
+
+
+def lattice_of(problem: FreeParameters) -> LabelLattice:
+    """Return the lattice of labels of a problem."""
+    values = label_values(problem)
+    points = np.array(list(product(*values)))
+    return LabelLattice(values, points, _label_prior(problem, points))
 
 
 def lattice_starts(
-    problem: FreeParameters, chi2_at: Callable[[Floats], Floats], first: dict[str, float]
+    problem: FreeParameters, lattice: LabelLattice, chi2: Floats, first: dict[str, float]
 ) -> list[Floats]:
     """Return points θ (K,) at local minima of chi-square on a lattice of labels, the lowest first.
 
@@ -259,15 +277,15 @@ def lattice_starts(
     ----------
     problem : FreeParameters
         The labels and their ranges.
-    chi2_at : callable
-        Chi-square (S,) at points (S, L) of the labels.
+    lattice : LabelLattice
+        The labels of the scan.
+    chi2 : (S,)
+        Chi-square there.
     first : dict of float
         First guesses of the other free parameters.
     """
-    values = label_values(problem)
-    points = np.array(list(product(*values)))
-    chi2 = chi2_at(points) + _label_prior(problem, points)
-    return [_theta(problem, point, first) for point in _minima(chi2, points, values)]
+    minima = _minima(chi2 + lattice.prior, lattice.points, lattice.values)
+    return [_theta(problem, point, first) for point in minima]
 
 
 @jax.jit

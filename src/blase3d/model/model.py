@@ -41,6 +41,8 @@ _SAME_PIXEL = 1e-6
 """Largest difference (Å) of wavelengths of the same pixel."""
 _ROUNDING = 2e-7
 """Relative rounding of float32, in which traced labels come."""
+_SAME_LABEL = 1e-5
+"""Relative difference of values of a label that are the same."""
 _GRAIN, _SPARE = 2048, 16
 """Cuts of a model begin and end at multiples of so many pixels, with so many to spare."""
 _COARSEST = 32_768
@@ -510,7 +512,8 @@ class Model:
             above = int(np.searchsorted(axis, labels[name]))
             around = axis[max(above - 1, 0) : above + 1]
             corners = np.atleast_1d(labels[name] if labels[name] in around else around)
-            near &= np.isclose(corners, column[:, None]).any(axis=1)
+            away = np.abs(column[:, None] - corners)
+            near &= (away <= _SAME_LABEL * np.abs(corners) + 1e-8).any(axis=1)
         return bool(near.any())
 
     def lines(self, **labels: float) -> Lines:

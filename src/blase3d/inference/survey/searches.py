@@ -218,17 +218,18 @@ class ManyLikelihoods:
     def refined(self, searches: Searches) -> Searches:
         """The searches with all errors estimated at their predictions."""
         noise, continuum = self._noise_at(searches)
-        searches = self.again(self._with_noise(searches, noise, continuum))
+        searches = self._with_noise(searches, noise, continuum)
         if not len(self.table.modes):
-            return searches
-        scatter = np.maximum(searches.chi2 / self.freedom[searches.star], 1.0)
+            return self.again(searches)
         theta = np.maximum(searches.theta, self.problem.floor).astype(np.float32)
         given = [theta, searches.flux, searches.slopes]
         modes, gram, products, correlated = self._call(_with_modes, given, searches)
         if not self.problem.calibrated:
             correlated = np.ones_like(correlated)
+        chi2 = products[:, 0, 0]
+        scatter = np.maximum(chi2 / self.freedom[searches.star], 1.0)
         larger = (scatter * correlated).astype(np.float32)[:, None, None]
-        scaled = products.astype(np.float64) / scatter[:, None, None]
+        scaled = products[:, 1:, 1:].astype(np.float64) / scatter[:, None, None]
         covariances = [
             model_covariance_of(*each, self.problem.precision)
             for each in zip(scaled, correlated, strict=True)
@@ -284,9 +285,9 @@ class ManyLikelihoods:
         found, last = [], len(chosen) - 1
         for start, count in _calls(len(chosen), self.at_once):
             row = np.minimum(np.arange(start, start + count), last)  # padded by the last
-            at = chosen[row]
+            at = _as_slice(chosen[row])
             data = [self.observed[searches.star[at]], *(rows[at] for rows in kept)]
-            rows = [*(rows[row] for rows in given), *data]
+            rows = [*(each[_as_slice(row)] for each in given), *data]
             results = function(self.table, self.basis, self.fixed, *rows, form=self.form)
             found.append([np.asarray(r)[: last + 1 - start] for r in results])
         return [np.concatenate(column) for column in zip(*found, strict=True)]
@@ -422,6 +423,12 @@ def _calls(count: int, most: int) -> Iterator[tuple[int, int]]:
         start += size
 
 
+def _as_slice(index: Integers) -> Integers | slice:
+    """Indices as a slice, which copies nothing, if they are consecutive."""
+    consecutive = np.array_equal(index, np.arange(index[0], index[0] + index.size))
+    return slice(int(index[0]), int(index[-1]) + 1) if consecutive else index
+
+
 def _in_coordinates(
     problem: Problem, coordinates: Coordinates, searches: Searches
 ) -> tuple[Floats, Floats]:
@@ -534,8 +541,8 @@ def _with_modes(
     *rows: Array,
     form: ForwardForm,
 ) -> tuple[Array, Array, Array, Array]:
-    """Whitened error modes (N, E, Q), their products, those (N, K + E, K + E) of slopes and modes
-    without the continuum, and the numbers (N,) of pixels that count as one."""
+    """Whitened error modes (N, E, Q), their products, those (N, 1 + K + E, 1 + K + E) of residual,
+    slopes and modes without the continuum, and the numbers (N,) of pixels that count as one."""
 
     def one(
         theta: Array, flux: Array, slopes: Array, observed: Array, weight: Array, *_: Array
@@ -544,10 +551,11 @@ def _with_modes(
         errors = without_modes(Independent(weight), len(modes), flux.size)
         data = _data(basis, observed, errors)
         fitted, continuum = fitted_arrays(data, flux)
-        found, products = whitened_rows(data, flux, jnp.concatenate([slopes, modes]) * continuum)
-        found = found[len(slopes) :]
+        pixels = jnp.concatenate([(observed - fitted)[None], slopes * continuum, modes * continuum])
+        found, products = whitened_rows(data, flux, pixels)
+        left, found = found[0], found[1 + len(slopes) :]
         gram = jnp.matmul(found, found.T, precision="highest")
-        return found, gram, products, correlated_pixels(found, (observed - fitted) * weight)
+        return found, gram, products, correlated_pixels(found, left)
 
     return jax.vmap(one)(theta, flux, slopes, *rows)
 

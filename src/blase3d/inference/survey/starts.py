@@ -31,7 +31,7 @@ from ...runtime.units import SPEED_OF_LIGHT
 from ...spectra.continuum import chebyshev_basis
 from ..likelihood.data import ForwardForm, form_of
 from ..problem import Problem
-from ..start import evenly_chosen, label_values, lattice_starts, levelled
+from ..start import LabelLattice, evenly_chosen, lattice_of, lattice_starts, levelled
 from .tabulated import Tabulated, flux_with_slopes
 
 _STEP, _PER_SIGMA = 2.5, 0.5
@@ -55,8 +55,8 @@ class StartTemplates:
     ----------
     problem : Problem
         Of any of its stars.
-    points : (S, L)
-        Labels of the lattice.
+    lattice : LabelLattice
+        Labels of the S templates.
     trials : list of dict
         First guesses of the broadening.
     depth : (B, S, M)
@@ -68,7 +68,7 @@ class StartTemplates:
     """
 
     problem: Problem
-    points: Floats
+    lattice: LabelLattice
     trials: list[dict[str, float]]
     depth: Singles
     sharp: Singles
@@ -77,7 +77,7 @@ class StartTemplates:
     @property
     def few(self) -> Integers:
         """Templates by which the broadening is found."""
-        return evenly_chosen(np.arange(len(self.points)))
+        return evenly_chosen(np.arange(len(self.lattice.points)))
 
 
 def start_templates(table: Tabulated, problem: Problem) -> StartTemplates:
@@ -86,7 +86,8 @@ def start_templates(table: Tabulated, problem: Problem) -> StartTemplates:
     step = max(_STEP, _PER_SIGMA * float(table.sigma), table.velocity_step)
     count = int(span * SPEED_OF_LIGHT / step) + 1
     grid = table.at(np.asarray(np.arange(count) * step, np.float64))
-    points = np.array(list(product(*label_values(problem))))
+    lattice = lattice_of(problem)
+    points = lattice.points
     trials = _trials(problem)
     form = form_of(problem)
     depth = np.stack([_depths(grid, problem, form, points, one)[:, :count] for one in trials])
@@ -95,7 +96,9 @@ def start_templates(table: Tabulated, problem: Problem) -> StartTemplates:
     sharp = _depths(grid, problem, form, points[few], {**trials[0], **narrow})[:, :count]
     sharp = sharp - sharp.mean(axis=1, keepdims=True)
     size = np.linalg.norm(sharp, axis=1, keepdims=True)
-    return StartTemplates(problem, points, trials, depth, sharp / np.where(size > 0, size, 1), step)
+    return StartTemplates(
+        problem, lattice, trials, depth, sharp / np.where(size > 0, size, 1), step
+    )
 
 
 def _trials(problem: Problem) -> list[dict[str, float]]:
@@ -166,7 +169,7 @@ def _starts(templates: StartTemplates, problems: list[Problem]) -> list[list[Flo
     if len(templates.trials) > 1:
         few = [_chi2(depth[templates.few], sums, squares, normalised) for depth in templates.depth]
         trial = np.asarray(few).min(axis=2).argmin(axis=0)
-    chi2 = np.empty((len(departure), len(templates.points)))
+    chi2 = np.empty((len(departure), len(templates.lattice.points)))
     for one in np.unique(trial):
         alike = np.flatnonzero(trial == one)
         for first in range(0, alike.size, _ALIKE):
@@ -176,13 +179,8 @@ def _starts(templates: StartTemplates, problems: list[Problem]) -> list[list[Flo
     for k in range(len(problems)):
         guess = {"rv": float(rv[k])} if "rv" in problem.free else {}
         guess |= templates.trials[trial[k]]
-        found.append(lattice_starts(problem, partial(_row, chi2[k]), guess))
+        found.append(lattice_starts(problem, templates.lattice, chi2[k], guess))
     return found
-
-
-def _row(chi2: Floats, points: Floats) -> Floats:
-    """Chi-square (S,) at the points of the lattice, which is that of the templates."""
-    return chi2
 
 
 def _departures(problems: list[Problem]) -> tuple[Singles, Singles]:

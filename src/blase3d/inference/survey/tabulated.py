@@ -207,10 +207,15 @@ def _complex(rows: Array) -> Array:
 def _on_pixels(table: Tabulated, rows: Array) -> Array:
     """Values (N, Q) of the pixels from transforms (N, F)."""
     steps = jnp.fft.irfft(rows, table.length)
-    total = jnp.zeros((rows.shape[0], table.left.size))
-    for k, weight in enumerate(table.taps):
-        total += weight * steps[:, (table.left + k) % table.length]  # a ring
-    return total
+    ring = jnp.concatenate([steps, steps[:, :_TAPS]], axis=1)
+
+    def add(total: Array, tap: tuple[Array, Array]) -> tuple[Array, None]:
+        shift, weight = tap
+        return total + weight * ring[:, table.left % table.length + shift], None
+
+    # a loop, which XLA does not copy into each use of the result
+    empty = jnp.zeros((rows.shape[0], table.left.size))
+    return jax.lax.scan(add, empty, (jnp.arange(_TAPS), table.taps))[0]
 
 
 # --- pixels ---
