@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -109,6 +109,12 @@ class Solution:
     def fitted(self) -> FittedFlux:
         """Flux and continuum on the pixels of the spectrum."""
         return self.likelihood.fitted(self.fit.prediction)
+
+    def with_fitted(self, fitted: FittedFlux) -> Solution:
+        """The solution with flux and continuum that were computed with those of others."""
+        found = replace(self)
+        vars(found)["fitted"] = fitted  # as the cached property does; `replace` drops it
+        return found
 
     @property
     def model_covariance(self) -> Floats:

@@ -122,7 +122,8 @@ class Lines:
 
 def fwhm(params: NDArray[np.floating], profile: str = DEFAULT_PROFILE) -> NDArray[np.float64]:
     """Return the full widths at half maximum (Å) of lines of these parameters (N, 4), (N,)."""
-    widths = PROFILES[profile].fwhm(jnp.asarray(params[:, 2]), jnp.asarray(params[:, 3]))
+    columns = (jax.device_put(params[:, k]) for k in (2, 3))
+    widths = PROFILES[profile].fwhm(*columns)
     return np.asarray(widths, np.float64)
 
 

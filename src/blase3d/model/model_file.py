@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 import zarr
 from numpy.typing import ArrayLike, NDArray
@@ -440,4 +440,4 @@ def _read_residual(group: zarr.Group) -> PcaResidual:
     pixels = from_steps(read_array(group, "residual_pixels"), 1.0)
     nodes = from_steps(read_array(group, "residual_nodes"), node_steps(pixels))
     scale = scale_of(_unfolded(read_array(group, "residual_scale")))
-    return PcaResidual(jnp.asarray(nodes), jnp.asarray(pixels), jnp.asarray(scale))
+    return PcaResidual(*jax.device_put((nodes, pixels, scale)))

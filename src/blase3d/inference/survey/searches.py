@@ -357,10 +357,9 @@ class ManyLikelihoods:
     def solutions(self, searches: Searches) -> Iterator[Solution]:
         """The searches as solutions, with their best continua."""
         for k, arrays in enumerate(zip(*self.fitted(searches), strict=True)):
-            solution, unit = self.solution(searches, k), self.units[searches.star[k]]
+            unit = self.units[searches.star[k]]
             scaled = (row[self.layout.index].astype(np.float64) * unit for row in arrays)
-            vars(solution)["fitted"] = FittedFlux(*scaled)  # a cached property
-            yield solution
+            yield self.solution(searches, k).with_fitted(FittedFlux(*scaled))
 
     def solution(self, searches: Searches, k: int) -> Solution:
         """The k-th search as a solution, as that of a single star."""

@@ -10,7 +10,8 @@ mixing η. Widths and x are in Å, V in 1/Å.
 
 from __future__ import annotations
 
-from functools import partial
+from functools import partial, reduce
+from operator import add
 
 import jax
 import jax.numpy as jnp
@@ -38,11 +39,12 @@ def shape(ln_sigma: Array, ln_gamma: Array) -> tuple[Array, Array]:
     gauss, lorentz = FWHM_PER_SIGMA * jnp.exp(ln_sigma), 2.0 * jnp.exp(ln_gamma)
     larger = jnp.maximum(gauss, lorentz)
     g, q = gauss / larger, lorentz / larger
-    total = sum(c * g ** (5 - n) * q**n for n, c in enumerate(_WIDTH))
+    # without zeroth powers, which JAX compiles by themselves
+    mixed = (c * g ** (5 - n) * q**n for n, c in enumerate(_WIDTH[1:-1], start=1))
+    total = reduce(add, (_WIDTH[0] * g**5, *mixed, _WIDTH[-1] * q**5))
     width = larger * total**0.2
     ratio = lorentz / width
-    terms = (c * ratio ** (n + 1) for n, c in enumerate(_MIXING))
-    mixing = sum(terms, jnp.zeros_like(ratio))
+    mixing = reduce(add, (c * ratio ** (n + 1) for n, c in enumerate(_MIXING)))
     return width, mixing
 
 
