@@ -3,8 +3,8 @@
 The model is evaluated at its nodes, and along labels of few nodes at some points more. The spectra
 are convolved with an instrument that is slightly sharper than the real one, on steps in ln λ that
 this passes. Between the nodes they are interpolated in `opacity_root`, with the weights by which
-the model interpolates. Their principal components, and the amplitudes of these on a lattice twice
-as dense as the nodes, are the table. `table_error` measures the error of the flux at labels between
+the model interpolates. Their principal components, and the amplitudes of these on a lattice denser
+than the nodes, are the table. `table_error` measures the error of the flux at labels between
 those.
 """
 
@@ -41,14 +41,13 @@ from ..likelihood.data import ForwardForm
 from .tabulated import Tabulated, flux_with_slopes, taps_at, window_transform
 
 TOLERANCE = 2e-4
-"""Rms error of the flux of any spectrum, in units of the continuum, above which the model is
-evaluated at more labels. That of models at their nodes is larger."""
-_ATTEMPTS = 2
-"""Sets of labels that are tried."""
-_DENSITY = 2
-"""Points of the lattice per node, ..."""
+"""Rms error of the flux of any spectrum, in units of the continuum, above which a larger table is
+tried. That of models at their nodes is larger."""
+_ATTEMPTS = ((1, 2), (1, 3), (2, 3))
+"""Points per node at which the model is evaluated, and points of the lattice: those that are tried,
+the smallest table first."""
 _FEWEST = 5
-"""... and points along a label, at least."""
+"""Points of the lattice along a label, at least."""
 _SHARPER = 1.15
 """Resolution that is tabulated over that of the instrument; more than the ratio of the test for
 another resolution (`omitted.py`)."""
@@ -136,8 +135,8 @@ def tabulate(
     InputError
         The error remains above `TOLERANCE`.
     """
-    for finer in range(1, _ATTEMPTS + 1):
-        table = _table(model, wavelength, resolution, limb_darkening, finer, progress)
+    for density in _ATTEMPTS:
+        table = _table(model, wavelength, resolution, limb_darkening, density, progress)
         error = table_error(table, model, wavelength, resolution)
         if error <= TOLERANCE:
             return table, error
@@ -152,13 +151,13 @@ def _table(
     wavelength: Floats,
     resolution: float,
     limb_darkening: float,
-    finer: int,
+    density: tuple[int, int],
     progress: Progress,
 ) -> Tabulated:
     thin = _thinned(model, resolution)
     steps = _steps_of(thin, resolution)
-    sampled = [_sampled(axis, finer) for axis in coordinates(model.axes)]
-    lattice = [_lattice(axis) for axis in coordinates(model.axes)]
+    sampled = [_sampled(axis, density[0]) for axis in coordinates(model.axes)]
+    lattice = [_lattice(axis, density[1]) for axis in coordinates(model.axes)]
     spectra = np.empty((math.prod(axis.size for axis in sampled), steps.coarse), np.float32)
     for done, rows in _spectra(thin, steps, _points(model, sampled)):
         spectra[done - len(rows) : done] = rows
@@ -244,11 +243,11 @@ def _sampled(axis: Floats, finer: int) -> Floats:
     return np.asarray(np.interp(np.arange(count) / finer, np.arange(axis.size), axis))
 
 
-def _lattice(axis: Floats) -> Floats:
-    """Points of the table along a label, equally spaced."""
+def _lattice(axis: Floats, density: int) -> Floats:
+    """Points of the table along a label, equally spaced, so many per node."""
     if axis.size == 1:
         return axis
-    return np.linspace(axis[0], axis[-1], max(_DENSITY * (axis.size - 1) + 1, _FEWEST))
+    return np.linspace(axis[0], axis[-1], max(density * (axis.size - 1) + 1, _FEWEST))
 
 
 def _step(axis: Floats) -> float:
