@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from toy_models import model_of
 
+from blase3d.analysis.many_stars import Labeller, fitted_together
+from blase3d.errors import InputError
 from blase3d.inference import infer, infer_joint
+from blase3d.inference.batch import sent
 from blase3d.libraries.toy import toy_grid
 from blase3d.lines.lines import NO_AREA
 from blase3d.model.line_calibration import LineCalibration
 from blase3d.model.mismatch import Mismatch, knots_of
+from blase3d.spectra.formats.stack import StackRow
 from blase3d.spectra.spectrum import Spectrum
 
 RESOLUTION, SNR = 20_000.0, 200.0
@@ -87,3 +92,28 @@ def test_windows_of_one_star_choose_too(calibrated):
 def test_a_model_without_changes_says_nothing(library):
     answer = infer(star_of(library), library, fixed={"vsini": 0.0})
     assert "lines" not in answer.model_identity
+
+
+@pytest.mark.parametrize("computed", [True, False])
+def test_a_survey_has_the_lines_of_its_first_stars(calibrated, monkeypatch, computed):
+    star = star_of(calibrated.uncalibrated() if computed else calibrated)
+    monkeypatch.setattr(StackRow, "read", lambda self: star)
+    stack = SimpleNamespace(
+        names=["star"] * 9,
+        rows=lambda: iter([StackRow("star", None)] * 9),
+        wavelength=star.wavelength,
+        resolution=[RESOLUTION] * 9,
+        has_errors=True,
+        meta={"medium": "vacuum"},
+    )
+    settings = {"method": "gradient", "fixed": {"vsini": 0.0}}
+    surveyed = []
+
+    def survey(model, *_, **__):
+        surveyed.append(model)
+        raise InputError("not tabulated")
+
+    monkeypatch.setattr("blase3d.analysis.many_stars._FEWEST", 1)
+    monkeypatch.setattr("blase3d.inference.survey.survey.Survey", survey)
+    assert fitted_together(stack, Labeller(("toy", sent(calibrated)), (), {}, settings), ()) is None
+    assert surveyed[0].lines_of_stars is not computed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Blase3dError, InputError
@@ -27,6 +28,8 @@ _LOG = logging.getLogger("blase3d.survey")
 _FEWEST = 500
 """Stars of a stack that are fitted together, at least: the table takes as long as some 400 single
 fits."""
+_ASKED = 5
+"""Stars that decide whether a survey has the lines of the library or those of real stars."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,12 +159,21 @@ def _survey(stack: Stack, labeller: Labeller, progress: Progress) -> Survey | No
 
     _LOG.info("the flux is tabulated for the instrument, which takes a minute or two")
     try:
-        return Survey(
-            labeller.given[1].model, stack.wavelength, progress=progress, **known, **settings
-        )
+        model = _with_better_lines(labeller.given[1].model, stack, labeller)
+        return Survey(model, stack.wavelength, progress=progress, **known, **settings)
     except InputError as reason:
         _LOG.info("stars are fitted one by one: %s", reason)
         return None
+
+
+def _with_better_lines(model: Model, stack: Stack, labeller: Labeller) -> Model:
+    """A model with the lines, of its library or of real stars, that most of the first stars
+    have."""
+    if not model.lines_of_stars:
+        return model
+    answers = [labeller(row).answer for row in islice(stack.rows(), _ASKED)]
+    whose = [one.model_identity["lines"] for one in answers if isinstance(one, Inference)]
+    return model.with_library_lines() if 2 * whose.count("library") > len(whose) else model
 
 
 def _rows(stack: Stack, labeller: Labeller, survey: Survey, done: Collection[str]) -> Iterator[Row]:
