@@ -135,6 +135,15 @@ def test_what_cannot_be_tabulated_is_refused(model):
         b3.Survey(model, PIXELS, resolution=RESOLUTION, medium="water")
 
 
+def test_a_denser_table_is_tried_before_a_model_is_refused(model, monkeypatch):
+    errors = iter((3e-4, 1e-4, 3e-4, 3e-4, 3e-4))
+    monkeypatch.setattr(tabulate, "_table", lambda *given: given[4])
+    monkeypatch.setattr(tabulate, "table_error", lambda *_: next(errors))
+    assert tabulate.tabulate(model, PIXELS, RESOLUTION, 0.6) == ((1, 3), 1e-4)
+    with pytest.raises(InputError, match="use infer_many"):
+        tabulate.tabulate(model, PIXELS, RESOLUTION, 0.6)
+
+
 def test_shapes_are_checked(survey):
     with pytest.raises(InputError, match="give one row for each star"):
         survey.infer(np.ones((2, 5)), np.ones((2, 5)))
