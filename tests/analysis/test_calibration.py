@@ -10,13 +10,20 @@ import numpy as np
 import pytest
 from toy_models import NODEWISE
 
-from blase3d.analysis.calibration import KnownStar, calibrate, read_known_stars
+from blase3d.analysis.calibration import KnownStar, calibrate, missing_lines, read_known_stars
 from blase3d.analysis.calibration.block_matrix import BlockMatrix
 from blase3d.analysis.calibration.cells import cells_of, groups_of
 from blase3d.analysis.calibration.changes import Scales, slope_coefficients, with_changes
 from blase3d.analysis.calibration.corrections import corrections_table
 from blase3d.analysis.calibration.information import Information
-from blase3d.analysis.calibration.joint import Dense, Teff, asked_slopes, first_prior, teff_of
+from blase3d.analysis.calibration.joint import (
+    Dense,
+    Teff,
+    _nearby,
+    asked_slopes,
+    first_prior,
+    teff_of,
+)
 from blase3d.analysis.calibration.missing_lines import MissingLines
 from blase3d.analysis.calibration.trial import CalibrationTrial, LeftOut, best_of, gain_of
 from blase3d.errors import InputError
@@ -110,7 +117,9 @@ def wrong(model):
 
 @pytest.fixture(scope="module")
 def calibrated(model, changes, wrong):
-    return calibrate(stars_of(with_changes(model, changes)), wrong)
+    with pytest.MonkeyPatch.context() as patch:  # half of the lines lie in the gamma band of O2
+        patch.setattr(missing_lines, "in_bands", lambda at: np.zeros(at.size, bool))
+        return calibrate(stars_of(with_changes(model, changes)), wrong)
 
 
 def of_true_lines(calibrated, model, values):
@@ -390,3 +399,18 @@ def test_calibrations_are_cut_with_their_lines():
     known = LineCalibration(np.ones((3, 3), np.float32), np.ones((3, 3), np.float32), np.arange(3))
     np.testing.assert_array_equal(known.take(np.array([0, 2])).stars, [0, 2])
     assert known.base.shape == (3, 4)
+
+
+@pytest.mark.long
+def test_telluric_bands_have_no_lines_to_add(model, wrong):
+    """Two of the lines that are missing lie between 6278 and 6325 Å."""
+    found = calibrate(stars_of(model), wrong).proposed
+    added = found.reference[found.calibration.added]
+    assert added.size
+    assert (added > 6325.0).all()
+
+
+def test_a_change_ends_near_its_linearisation():
+    start = np.array([[0.0, 0.0, 0.0], [1.0, -2.0, 0.1]])
+    found = _nearby(np.array([[21.7, 9.0, -3.0], [1.5, -2.5, 0.2]]), start.ravel())
+    np.testing.assert_array_equal(found, [[1.0, 3.0, -0.5], [1.5, -2.5, 0.2]])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..runtime.arrays import Bools
+from ..runtime.arrays import Bools, Floats
 from ..runtime.units import SPEED_OF_LIGHT
 from .spectrum import Spectrum
 
@@ -33,8 +33,12 @@ def telluric_bands(spectrum: Spectrum) -> Bools:
     """Return whether pixels (P,) of a spectrum lie in one of `BANDS`."""
     velocity = spectrum.meta.get("barycentric_correction")
     shift = float(velocity) if isinstance(velocity, float) else 0.0
-    at_rest = spectrum.wavelength / (1.0 + shift / SPEED_OF_LIGHT)
-    inside = np.zeros(len(spectrum), bool)
+    return in_bands(spectrum.wavelength / (1.0 + shift / SPEED_OF_LIGHT))
+
+
+def in_bands(wavelength: Floats) -> Bools:
+    """Return whether wavelengths (P,), at rest, lie in one of `BANDS`."""
+    inside = np.zeros(wavelength.size, bool)
     for low, high, _ in BANDS:
-        inside |= (at_rest >= low) & (at_rest <= high)
+        inside |= (wavelength >= low) & (wavelength <= high)
     return inside

@@ -7,6 +7,7 @@ over the labels is that of the transition instead. The joint fit then changes it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +23,11 @@ _WITHIN = 60.0
 """Distance (Å) within which a line is copied."""
 _FAINTEST, _DEEPEST = 0.01, 0.7
 """Central depths of the lines that are copied: areas of saturated lines follow other laws."""
+_NARROWEST = 0.5
+"""Least width of a line that is copied, in the median: components of a profile are narrower."""
+_STRONGER = 2.5
+"""ln of the area of an added line above the largest in the stars, at most: beyond their labels
+strengths are extrapolated."""
 _SATURATION = 0.1
 """Relative error of an equivalent width as the area of a line."""
 
@@ -32,13 +38,15 @@ def with_added_lines(model: Model, missing: MissingLines) -> tuple[Model, Bools]
     in_stars = [model.lines(**each) for each in labels]
     area = np.exp([lines.ln_area for lines in in_stars])
     depth = np.max([lines.central_depth(model.recipe.composition) for lines in in_stars], axis=0)
-    usable = np.flatnonzero((depth > _FAINTEST) & (depth < _DEEPEST))
+    width = np.array([lines.fwhm for lines in in_stars]).min(axis=0)
+    usable = (depth > _FAINTEST) & (depth < _DEEPEST)
+    usable = np.flatnonzero(usable & (width > _NARROWEST * np.median(width[usable])))
     copied, factor = _alike(missing, area[:, usable], model.reference[usable])
     grid = _copies(model.line_grid, usable[copied], missing.center, factor, in_stars[0].center)
     extended, added = _joined(model, grid)
     if identify.available() and "teff" in model.axes:
         extended = _with_courses_of_transitions(extended, added, labels[0])
-    return extended, added
+    return _limited(extended, added, labels), added
 
 
 def _alike(missing: MissingLines, area: Floats, reference: Floats) -> tuple[Integers, Floats]:
@@ -76,19 +84,36 @@ def _joined(model: Model, more: LineGrid) -> tuple[Model, Bools]:
     return replace(model, line_grid=joined([lines, more])), added
 
 
+def _limited(model: Model, added: Bools, labels: Sequence[dict[str, float]]) -> Model:
+    """The model with added lines that are nowhere stronger by far than in the stars at `labels`."""
+    grid = model.line_grid
+    at_nodes = grid.at(model.basis)[:, added, 1].astype(np.float64)
+    most = np.max([model.lines(**each).ln_area[added] for each in labels], axis=0) + _STRONGER
+    beyond = (at_nodes > most).any(axis=0)
+    numbers, limited = np.flatnonzero(added)[beyond], np.minimum(at_nodes, most)[:, beyond]
+    return _with_ln_area(model, numbers, limited) if beyond.any() else model
+
+
+def _with_ln_area(model: Model, numbers: Integers, ln_area: Floats) -> Model:
+    """The model with lines of some `numbers` whose ln areas at the nodes are (box, n)."""
+    grid, count = model.line_grid, model.forward.smooth_count
+    area, functions = grid.area.copy(), model.basis[:, :count]
+    total = total_of(ln_area - grid.base[numbers, 1], grid.root)
+    area[:, numbers] = 0.0
+    area[:count, numbers] = np.linalg.lstsq(functions, total, rcond=None)[0]
+    return replace(model, line_grid=replace(grid, area=area))
+
+
 def _with_courses_of_transitions(model: Model, added: Bools, labels: dict[str, float]) -> Model:
     """The model with the strengths of identified lines as the transitions let expect."""
     numbers = np.flatnonzero(added)
     found = identify.identify(model, labels, model.reference[numbers])
     nodes = dict(zip(model.axes, label_mesh(model, labels, model.axes).T, strict=True))
-    lines, area = model.line_grid, model.line_grid.area.copy()
-    base, ln_area = lines.base.copy(), model.lines(**labels).ln_area
-    count = model.forward.smooth_count
-    for number, one in zip(numbers, found, strict=True):
-        course = identify.course_of(one, labels, nodes)
-        if course is not None:
-            total = total_of(course, lines.root)
-            area[:, number] = 0.0
-            area[:count, number] = np.linalg.lstsq(model.basis[:, :count], total, rcond=None)[0]
-            base[number, 1] = ln_area[number]
-    return replace(model, line_grid=replace(lines, area=area, base=base))
+    courses = [identify.course_of(one, labels, nodes) for one in found]
+    known = np.array([k for k, course in enumerate(courses) if course is not None], np.int64)
+    if not known.size:
+        return model
+    here = model.lines(**labels).ln_area[numbers[known]]
+    return _with_ln_area(
+        model, numbers[known], here + np.stack([courses[k] for k in known], axis=1)
+    )

@@ -323,6 +323,8 @@ class EnsembleFit:
         The solution.
     weights : tuple of (Q,)
         Inverse variances of the pixels of each observation.
+    start : (3n,)
+        Changes of the chosen lines about which the spectra were linearised.
     teff : Teff or None
         Of the observations, if lines have slopes over it.
     """
@@ -333,6 +335,7 @@ class EnsembleFit:
     parts: tuple[Information, ...]
     estimate: Unknowns
     weights: tuple[Floats, ...]
+    start: Floats
     teff: Teff | None = None
 
     def changes(self, estimate: Unknowns | None = None) -> Floats:
@@ -343,6 +346,7 @@ class EnsembleFit:
         lines = np.zeros((len(self.ensemble.chosen), 4))
         single = found.lines.reshape(len(lines), -1)
         lines[:, : single.shape[1]] = single
+        lines[:, :3] = _nearby(single[:, :3], self.start)
         lines[:, :3] += (patterns @ found.dense[: patterns.shape[1]]).reshape(-1, 3)
         return self.ensemble.full(lines.ravel())
 
@@ -436,7 +440,7 @@ def fitted(
         for _ in range(_ITERATIONS):
             estimate = information.solved(prior.precision, dense.precision, dense.mean)
             prior = prior.learnt(estimate.lines, estimate.variance())
-        known = prior, dense, tuple(parts), estimate, tuple(weights)
+        known = prior, dense, tuple(parts), estimate, tuple(weights), state.lines
         fit = EnsembleFit(ensemble, *known)
         if number + 1 < _ROUNDS:
             ensemble, state = _moved(fit, state)
@@ -492,11 +496,17 @@ def _linearised(
     return part, weight
 
 
+def _nearby(lines: Floats, start: Floats) -> Floats:
+    """Changes of lines (n, 3), each at most `_LARGEST` from those (3n,) of the linearisation: there
+    a line that is to become deeper by far, from almost nothing, has an absurd strength."""
+    before = start.reshape(-1, 3)
+    return before + np.clip(lines - before, -_LARGEST, _LARGEST)
+
+
 def _moved(fit: EnsembleFit, state: _State) -> tuple[Ensemble, _State]:
     """The ensemble and the state at a solution."""
     ensemble, terms, dense = fit.ensemble, len(_COMMON), fit.estimate.dense
-    step = (fit.estimate.lines - state.lines).reshape(-1, 3)
-    lines = state.lines + np.clip(step, -_LARGEST, _LARGEST).ravel()
+    lines = _nearby(fit.estimate.lines.reshape(-1, 3), state.lines).ravel()
     of_star, observations = {}, []
     for one, columns in zip(ensemble.observations, fit.dense.columns, strict=True):
         found = dense[columns]

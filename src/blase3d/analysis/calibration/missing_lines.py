@@ -21,6 +21,7 @@ from scipy.signal import fftconvolve, find_peaks
 
 from ...runtime.arrays import Bools, Floats
 from ...runtime.units import FWHM_PER_SIGMA, SPEED_OF_LIGHT
+from ...spectra.telluric import in_bands
 from .joint import EnsembleFit
 from .known_stars import intrinsic_width
 from .observation import Observation, Predicted, weights_of
@@ -106,7 +107,8 @@ def unmodelled_lines(fit: EnsembleFit, widths: Sequence[float]) -> MissingLines:
     )
     width = intrinsic_width(model, _labels_of(fit, ensemble.stars[0]))
     deep = found.area.max(axis=0, initial=0.0) > _FAINTEST * width
-    return found.take(found.shown() & deep & ~_beside_a_line(found, fit, min(widths)))
+    stellar = ~in_bands(center)  # stars of one velocity share telluric lines
+    return found.take(found.shown() & deep & stellar & ~_beside_a_line(found, fit, min(widths)))
 
 
 def _labels_of(fit: EnsembleFit, star: str) -> dict[str, float]:
