@@ -20,6 +20,7 @@ from blase3d.analysis.identify import available, identify
 from blase3d.errors import InputError, MissingExtra
 from blase3d.inference import infer
 from blase3d.libraries.toy import LINES, toy_grid
+from blase3d.model.line_calibration import LineCalibration
 from blase3d.spectra.formats import read_spectrum
 from blase3d.spectra.spectrum import Spectrum
 from blase3d.views.dashboard import compiled_model, explore
@@ -192,6 +193,18 @@ def test_a_cut_shows_the_same_as_the_whole(long_model, small_cuts, settings):
         assert pixels[0] <= 8497.0 < 8499.0 <= pixels[-1]
         here = (pixels >= 8497.0) & (pixels <= 8499.0)
         assert np.abs(flux[here] - seen(long_model, near, pixels[here])).max() < 1e-4
+
+
+def test_lines_of_the_library_are_shown_for_a_star_that_has_them(model, settings):
+    changes = np.full((len(model.reference), 3), [0.3, 0.0, 0.0], np.float32)
+    stars = np.ones(len(changes), np.int32)
+    calibration = LineCalibration(changes, 0.1 * changes, stars)
+    lines = calibration.applied(model.line_grid)
+    compiled = CompiledModel(replace(model.with_lines(lines), calibration=calibration))
+    before = CompiledModel(model).flux(settings)[1]
+    after = compiled.flux(replace(settings, of_library=True))[1]
+    np.testing.assert_allclose(after, before, atol=2e-4)
+    assert np.abs(compiled.flux(settings)[1] - before).max() > 0.01
 
 
 def test_sliders_do_not_compile(shop, settings):

@@ -7,6 +7,7 @@ seconds, in a thread. Until then the smallest compiled cut that covers the windo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import jax
 import jax.numpy as jnp
@@ -38,13 +39,17 @@ class _Cut:
         (low, high), (first, last) = self.model.wavelength[[0, -1]], other.wavelength[[0, -1]]
         return bool(low <= first and last <= high)
 
+    @cached_property
+    def library(self) -> Model:
+        """The cut with the lines of the library, which need no compilation of their own."""
+        return self.model.with_library_lines()
+
     def flux(self, state: ViewState) -> NDArray[np.float32]:
         """The flux (P,) on the pixels of the cut."""
+        model = self.library if state.of_library else self.model
         labels = np.array([state.labels[name] for name in self.model.label_names], np.float32)
         observation = map(np.float32, (state.rv, state.vsini, state.resolution))
-        return np.asarray(
-            _observe(self.model.forward, labels, self.fraction, *observation, self.whole)
-        )
+        return np.asarray(_observe(model.forward, labels, self.fraction, *observation, self.whole))
 
 
 class CompiledModel:

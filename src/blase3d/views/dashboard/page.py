@@ -21,6 +21,7 @@ from bokeh.events import Tap
 from ...analysis.fisher import LineInformation
 from ...errors import Blase3dError, InputError
 from ...inference import Inference, infer
+from ...model.model import Model
 from ...model.queries import choose_line, varying_labels
 from ...spectra.spectrum import Spectrum
 from ..report.report_data import found_values
@@ -31,7 +32,7 @@ from .panel import make_panel
 from .plots import make_maps, make_plots
 from .session import Session
 from .star import ShownStar, show_star, with_fit
-from .state import ViewState, fit_window, is_possible, model_range
+from .state import ViewState, fit_window, is_possible, model_range, model_shown
 from .uploads import decoded, read_upload
 from .visible_lines import LineMap, find_visible, information_at, maps_of
 from .widgets import make_controls
@@ -104,10 +105,13 @@ class Page:
     def _files(self) -> dict[str, Callable[[], str]]:
         model, names = self.session.model, self.session.names
 
+        def shown() -> Model:
+            return model_shown(model, self.state)
+
         def star() -> str:
             if self.star is None:
                 raise InputError("there is no observed spectrum yet; give one first.")
-            return star_ecsv(model, self.state, self.star)
+            return star_ecsv(shown(), self.state, self.star)
 
         def report() -> str:
             if self.found is None or self.star is None:
@@ -116,10 +120,10 @@ class Page:
 
         return {
             "report": report,
-            "model": lambda: model_ecsv(model, self.state),
+            "model": lambda: model_ecsv(shown(), self.state),
             "spectrum": star,
             "lines": lambda: lines_ecsv(
-                model, self.state, find_visible(model, self.state), names, self.information
+                shown(), self.state, find_visible(shown(), self.state), names, self.information
             ),
         }
 
@@ -294,6 +298,7 @@ class Page:
             start, end = fit_window((low + high) / 2, min(end - start, high - low), model)
             self.controls.window.update(start=start, end=end)
         self.controls.set_star(replace(self.state, resolution=resolution))
+        self.state = replace(self.state, of_library=False)
         self._ask()
 
     async def _fit(self) -> None:
@@ -321,6 +326,8 @@ class Page:
             resolution=values.get("resolution", np.inf),
         )
         self.controls.set_star(state)
+        of_library = found.model_identity.get("lines") == "library"
+        self.state = replace(self.state, of_library=of_library)
         self.panel.show_fit(fit_html(found))
         self._ask()
 

@@ -37,6 +37,8 @@ class ViewState:
         λ/Δλ; infinite for none.
     columns : int
         Width of the window on the screen, pixels.
+    of_library : bool
+        Whether a calibrated model has the lines of its library, since a star was fitted with these.
     """
 
     labels: Mapping[str, float]
@@ -45,6 +47,7 @@ class ViewState:
     vsini: float = 0.0
     resolution: float = np.inf
     columns: int = 1000
+    of_library: bool = False
 
     @property
     def doppler_factor(self) -> float:
@@ -66,6 +69,11 @@ def first_state(model: Model) -> ViewState:
     if model.reference.size:
         middle = float(model.lines(**labels).center[choose_line(model, labels)])
     return ViewState(labels, fit_window(middle, (high - low) / _FIRST, model))
+
+
+def model_shown(model: Model, state: ViewState) -> Model:
+    """The model with the lines that are shown."""
+    return model.with_library_lines() if state.of_library else model
 
 
 def model_range(model: Model) -> Interval:
