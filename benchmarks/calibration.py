@@ -267,19 +267,20 @@ def print_wrong(found: Calibrated, truth: b3.Model, lost: np.ndarray, spurious: 
 
 
 def recovered(found: Calibrated, truth: np.ndarray, model: b3.Model) -> list[dict[str, Any]]:
-    """Changes found against true ones, for lines of several depths."""
-    model_of = found.model
+    """Changes found, in full, against true ones, for lines of several depths."""
+    model_of = found.proposed
+    changes, sigma, stars = found.proposal.lines(found.proposal.in_full)
     position = np.searchsorted(model.reference, model_of.reference).clip(0, len(truth) - 1)
     same = model.reference[position] == model_of.reference
     truth = truth[position]
     depth = model_of.lines(**found.reference_labels).central_depth(model.recipe.composition)
     rows = []
     for low, high in DEPTHS:
-        chosen = (depth >= low) & (depth < high) & (found.stars > 0) & same
+        chosen = (depth >= low) & (depth < high) & (stars > 0) & same
         row: dict[str, Any] = {"depth": (low, high), "lines": int(chosen.sum())}
         for k, name in enumerate(("strength", "shift", "width")):
-            true, got = truth[chosen, k], found.changes[chosen, k]
-            pull = (got - true) / found.sigma[chosen, k]
+            true, got = truth[chosen, k], changes[chosen, k]
+            pull = (got - true) / sigma[chosen, k]
             row[name] = {
                 "correlation": float(np.corrcoef(true, got)[0, 1]),
                 "rms_left": float(np.sqrt(np.mean((got - true) ** 2) / np.mean(true**2))),
