@@ -63,7 +63,7 @@ def dashboard() -> None:
         bench.wait(page, of("message") + 'return it.text.includes("reduced")')
         low, high = WINDOW
         page.execute_script(of("window") + f"it.setv({{start: {low}, end: {high}}})")
-        bench.wait(page, of("model-data") + f"return it.data.x[0] <= {low}")
+        bench.wait(page, of("model-data") + f"return it.data.x.at(-1) >= {high}")
         bench.wait(page, bench.SETTLED)
         page.save_screenshot(str(IMAGES / "explore.png"))
 
