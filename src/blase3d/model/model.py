@@ -244,12 +244,15 @@ class Model:
         """Return the model with the lines of its library, and all else of a calibrated one.
 
         Lines that were added absorb nothing, so that the layout of lines and the compiled code
-        are those of the model.
+        are those of the model. It is made once, for all stars.
         """
         if (known := self.calibration) is None:
             return self
-        library = self.with_lines(known.removed(self.line_grid))
-        return replace(library, calibration=known.unchanged).with_forward(library.forward)
+        if self not in _OF_LIBRARY:
+            library = self.with_lines(known.removed(self.line_grid))
+            library = replace(library, calibration=known.unchanged).with_forward(library.forward)
+            _OF_LIBRARY[self] = library
+        return _OF_LIBRARY[self]
 
     def with_lines(self, line_grid: LineGrid) -> Model:
         """Return the model with slightly other parameters of its lines.
@@ -597,6 +600,7 @@ def _unflatten(static: _Static, children: tuple[ForwardModel]) -> Model:
 jax.tree_util.register_pytree_node(Model, _flatten, _unflatten)
 
 _CUTS: WeakKeyDictionary[Model, dict[tuple[int, int], Model]] = WeakKeyDictionary()
+_OF_LIBRARY: WeakKeyDictionary[Model, Model] = WeakKeyDictionary()
 _evaluate = in_float32(jax.jit(evaluate, static_argnames="residual"))
 _observe = in_float32(jax.jit(observe, static_argnames="residual"))
 _line_params = jax.jit(line_params)

@@ -109,11 +109,12 @@ def _with_courses_of_transitions(model: Model, added: Bools, labels: dict[str, f
     numbers = np.flatnonzero(added)
     found = identify.identify(model, labels, model.reference[numbers])
     nodes = dict(zip(model.axes, label_mesh(model, labels, model.axes).T, strict=True))
-    courses = [identify.course_of(one, labels, nodes) for one in found]
-    known = np.array([k for k, course in enumerate(courses) if course is not None], np.int64)
-    if not known.size:
+    courses = {
+        number: course
+        for number, one in zip(numbers, found, strict=True)
+        if (course := identify.course_of(one, labels, nodes)) is not None
+    }
+    if not courses:
         return model
-    here = model.lines(**labels).ln_area[numbers[known]]
-    return _with_ln_area(
-        model, numbers[known], here + np.stack([courses[k] for k in known], axis=1)
-    )
+    known, changes = np.array(list(courses)), np.stack(list(courses.values()), axis=1)
+    return _with_ln_area(model, known, model.lines(**labels).ln_area[known] + changes)

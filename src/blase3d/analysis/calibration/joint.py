@@ -345,7 +345,7 @@ class EnsembleFit:
         patterns = self.ensemble.common(self.ensemble.depth)
         lines = np.zeros((len(self.ensemble.chosen), 4))
         single = found.lines.reshape(len(lines), -1)
-        lines[:, : single.shape[1]] = single
+        lines[:, 3 : single.shape[1]] = single[:, 3:]
         lines[:, :3] = _nearby(single[:, :3], self.start)
         lines[:, :3] += (patterns @ found.dense[: patterns.shape[1]]).reshape(-1, 3)
         return self.ensemble.full(lines.ravel())

@@ -7,7 +7,6 @@ seconds, in a thread. Until then the smallest compiled cut that covers the windo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +19,7 @@ from ...model.instrument import Broadening, observe
 from ...model.model import Model
 from ...parameters import parameter
 from ...runtime.arrays import Floats
-from .state import Interval, ViewState
+from .state import Interval, ViewState, model_shown
 
 _FASTEST = parameter("rv").high + parameter("vsini").high
 """Largest Doppler shift and rotation together, km/s."""
@@ -39,14 +38,9 @@ class _Cut:
         (low, high), (first, last) = self.model.wavelength[[0, -1]], other.wavelength[[0, -1]]
         return bool(low <= first and last <= high)
 
-    @cached_property
-    def library(self) -> Model:
-        """The cut with the lines of the library, which need no compilation of their own."""
-        return self.model.with_library_lines()
-
     def flux(self, state: ViewState) -> NDArray[np.float32]:
         """The flux (P,) on the pixels of the cut."""
-        model = self.library if state.of_library else self.model
+        model = model_shown(self.model, state)
         labels = np.array([state.labels[name] for name in self.model.label_names], np.float32)
         observation = map(np.float32, (state.rv, state.vsini, state.resolution))
         return np.asarray(_observe(model.forward, labels, self.fraction, *observation, self.whole))
