@@ -258,9 +258,8 @@ def test_workers_killed_at_random_stop_nothing(folder, tmp_path):
     killed = 0
     for count in (1, 60, 150):
         wait_for(process, output, count)
-        workers = [
-            w for w in psutil.Process(process.pid).children() if "spawn_main" in w.cmdline()[-2]
-        ]
+        assert process.poll() is None, process.communicate()[1]
+        workers = [w for w in psutil.Process(process.pid).children() if _is_worker(w)]
         workers[rng.integers(len(workers))].kill()
         killed += 1
     _, err = process.communicate(timeout=240)

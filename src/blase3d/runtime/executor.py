@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import (
@@ -65,11 +66,14 @@ class LocalPool(Executor):
         self.shutdown(cancel_futures=True)
 
     def _without_readers(self) -> None:
-        """Close the end of the queue of tasks that dead workers read.
+        """Close the end of the queue of tasks that dead workers read, where Python does not.
 
         Up to Python 3.11.4, the thread that fills the queue would otherwise wait for them for ever,
-        and this process for the thread (CPython issue 94777).
+        and this process for the thread (CPython issue 94777). Later versions close it in a thread:
+        closed by both at once, its number may be that of a pipe of the next pool by then.
         """
+        if sys.version_info >= (3, 11, 5):
+            return
         if (queue := getattr(self._pool, "_call_queue", None)) is not None:
             with suppress(OSError):
                 queue._reader.close()
