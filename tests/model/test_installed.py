@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import blase3d as b3
 from blase3d.libraries.toy import toy_grid
 from blase3d.model import installed
 from blase3d.model.installed import install_path, installed_models, model_path
+from blase3d.model.line_calibration import LineCalibration
 
 ACCURACY = {"holdout": {"flux_rms_median": 2e-4, "labels": {"teff": {"median_abs": 1.25}}, "n": 9}}
 META = {
@@ -55,6 +57,7 @@ def test_the_list_has_the_keys_that_are_promised(folder, model, run):
         "wavelength": pytest.approx([model.wavelength[0], model.wavelength[-1]], abs=1e-7),
         "axes": {name: axis.tolist() for name, axis in model.axes.items()},
         "bytes": path.stat().st_size,
+        "calibrated": False,
         "accuracy": ACCURACY,
     }
 
@@ -79,6 +82,29 @@ def test_models_of_earlier_versions_are_listed(folder):
 def test_a_model_is_loaded_by_name_or_path(folder, model):
     by_name, by_path = b3.load_model("mine"), b3.load_model(model_path("mine"))
     np.testing.assert_array_equal(by_name.wavelength, by_path.wavelength)
+
+
+def test_the_library_of_a_calibrated_model_has_a_name(folder, model, run):
+    changes = np.full((len(model.reference), 3), 0.1, np.float32)
+    known = LineCalibration(changes, changes, np.ones(len(changes), np.int32))
+    lines = known.applied(model.line_grid)
+    meta = {**META, "calibration": {}}
+    calibrated = replace(model.with_lines(lines), calibration=known, meta=meta)
+    b3.save_model(calibrated, install_path("mine"))
+    found = b3.load_model("mine-library")
+    assert found.calibration is None
+    np.testing.assert_allclose(found.line_grid.base, model.line_grid.base, rtol=0, atol=1e-6)
+    assert "with the lines of the library alone: mine-library." in run("models").out
+    labels = ("--teff", "5500", "--logg", "4.5", "--feh", "0")
+    for name in ("mine", "mine-library"):
+        assert run("synth", name, *labels, "-o", f"{name}.npz").status == 0
+    flux = [b3.read_spectrum(f"{name}.npz").flux for name in ("mine", "mine-library")]
+    assert flux[0].mean() < flux[1].mean() - 0.002
+
+
+def test_a_model_may_have_such_a_name_itself(folder, model):
+    b3.save_model(model, install_path("mine-library"))
+    assert model_path("mine-library").is_file()
 
 
 def test_a_file_comes_before_a_name_and_a_name_before_a_folder(folder):

@@ -26,7 +26,7 @@ def models(as_json: options.Json = False) -> None:
 
     Example: blase3d models
     """
-    from ..model.installed import installed_models, user_models_folder
+    from ..model.installed import OF_LIBRARY, installed_models, user_models_folder
 
     found = installed_models()
     if as_json:
@@ -48,6 +48,9 @@ def models(as_json: options.Json = False) -> None:
             _accuracy(model.accuracy),
         )
     out.print(table)
+    if calibrated := [model.name for model in found if model.calibrated]:
+        uncorrected = ", ".join(f"{name}{OF_LIBRARY}" for name in calibrated)
+        out.print(f"Calibrated with stars; with the lines of the library alone: {uncorrected}.")
     cited: dict[tuple[str, ...], list[str]] = {}
     for model in found:
         cited.setdefault(model.citation, []).append(model.name)

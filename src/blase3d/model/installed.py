@@ -27,6 +27,8 @@ from ..runtime.files import first_line
 
 MODELS_VARIABLE = "BLASE3D_MODELS"
 """Environment variable with the path of the user's folder of models."""
+OF_LIBRARY = "-library"
+"""Ending of the name of a calibrated model with which its library's own lines are asked for."""
 _ENDING = ".zip"
 _LARGEST_META = 2**26
 """Bytes of the largest metadata of a model: a thousand times those of a large library."""
@@ -55,6 +57,8 @@ class InstalledModel:
         the model states none.
     citation : tuple of str
         Works to cite.
+    calibrated : bool
+        Whether its lines were corrected by stars: `NAME-library` has them uncorrected.
     """
 
     name: str
@@ -65,6 +69,7 @@ class InstalledModel:
     size: int
     accuracy: Mapping[str, Any]
     citation: tuple[str, ...]
+    calibrated: bool = False
 
     @property
     def coverage(self) -> str:
@@ -80,6 +85,7 @@ class InstalledModel:
             "wavelength": list(self.wavelength),
             "axes": dict(self.axes),
             "bytes": self.size,
+            "calibrated": self.calibrated,
             "accuracy": dict(self.accuracy),
         }
 
@@ -121,10 +127,20 @@ def installed_models() -> list[InstalledModel]:
     return found
 
 
+def calibrated_name(given: str | Path) -> str | None:
+    """Return the name of the calibrated model of `NAME-library`, unless that is a model itself."""
+    name = str(given).removesuffix(OF_LIBRARY)
+    known = _paths()
+    if name == str(given) or str(given) in known or Path(given).exists():
+        return None
+    return name if name in known else None
+
+
 def model_path(given: str | Path) -> Path:
     """Return the file of a model that is given by its path or its name.
 
-    A file is preferred to a name, and a name to a folder.
+    A file is preferred to a name, and a name to a folder. `NAME-library`, with which `load_model`
+    leaves off the calibration of an installed model, is returned as it is.
 
     Raises
     ------
@@ -132,7 +148,7 @@ def model_path(given: str | Path) -> Path:
         There is neither.
     """
     path = Path(given)
-    if path.is_file():
+    if path.is_file() or calibrated_name(given) is not None:
         return path
     found = _paths().get(str(given), path)
     if not found.exists():
@@ -146,7 +162,7 @@ def model_path(given: str | Path) -> Path:
 def is_model(given: str | Path) -> bool:
     """Return whether this is the name or the file of a model, and not, say, a spectrum."""
     try:
-        _attributes(model_path(given))
+        _attributes(model_path(calibrated_name(given) or given))
     except (*_DAMAGE, InputError, RecursionError):
         return False
     return True
@@ -222,6 +238,7 @@ def _described(name: str, path: Path) -> InstalledModel:
             path.stat().st_size,
             dict(meta.get("accuracy") or {}),
             (cited,) if isinstance(cited, str) else tuple(map(str, cited)),
+            "calibration" in meta,
         )
     except (*_DAMAGE, RecursionError) as error:
         raise ArchiveError(

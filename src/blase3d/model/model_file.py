@@ -35,7 +35,7 @@ from ..spectra.spectrum import check_wavelength
 from .evaluate import PcaResidual
 from .grid_basis import DATA_STEP
 from .identity import checksum_of, window_checksum
-from .installed import model_path
+from .installed import calibrated_name, model_path
 from .line_calibration import LineCalibration
 from .line_grid import LineGrid, steps
 from .mismatch import Mismatch
@@ -197,7 +197,8 @@ def from_steps(folded: NDArray[np.unsignedinteger], step: ArrayLike) -> NDArray[
 def load_model(path: str | Path, *, calibrated: bool = True) -> Model:
     """The model that `save_model` wrote, by its path, or by its name in `blase3d models`.
 
-    With `calibrated=False` a calibrated model has the lines of its library, unchanged.
+    With `calibrated=False`, or as `NAME-library`, a calibrated model has the lines of its library,
+    unchanged.
 
     Raises
     ------
@@ -210,6 +211,8 @@ def load_model(path: str | Path, *, calibrated: bool = True) -> Model:
     >>> b3.load_model("model.zip").bounds["teff"]
     (5000.0, 6000.0)
     """
+    if (name := calibrated_name(path)) is not None:
+        return load_model(name, calibrated=False)
     file = model_path(path)
     with _opened(file) as group:
         model = _read(group, file)
