@@ -125,6 +125,22 @@ def test_a_native_spectrum_shifts_as_by_a_dense_reference(model):
     assert np.abs(found - truth)[inner].max() < 8e-4
 
 
+def test_more_absorption_than_light_in_a_core_has_finite_slopes(model):
+    """A negative dilution is larger than the flux in the cores, which the instrument then fills."""
+    core = float(np.min(model.flux(**LABELS)))
+    seen = {"resolution": 2e4, "dilution": 1e-6 - core / (1.0 - core)}
+
+    def flux(teff, dilution):
+        return model.flux(**{**LABELS, **seen, "teff": teff, "dilution": dilution})
+
+    at = (LABELS["teff"], seen["dilution"])
+    by_teff, by_dilution = jax.jacfwd(flux, argnums=(0, 1))(*at)
+    undiluted = model.flux(**LABELS, resolution=2e4)
+    np.testing.assert_allclose(by_dilution, 1.0 - undiluted, atol=1e-5)
+    of_lines = jax.jacfwd(flux)(LABELS["teff"], 0.0)
+    np.testing.assert_allclose(by_teff, (1.0 - at[1]) * of_lines, atol=1e-3 * np.ptp(of_lines))
+
+
 @pytest.mark.usefixtures("double")
 def test_a_model_is_in_float32_whatever_is_set(model):
     other = replace(model)

@@ -1,6 +1,6 @@
 """The observed flux: Doppler shift, rotation, macroturbulence, resolution, pixels, dilution.
 
-    labels ─► flux (`evaluate`) ─► dilution ─► motion, rotation, turbulence ─► line spread, pixels
+    labels ─► flux (`evaluate`) ─► motion, rotation, turbulence ─► line spread, pixels ─► dilution
 
 `Broadening` holds all that is said of an observation, and `apply_instrument` applies it. Both the
 fits and the line information take it from here.
@@ -113,7 +113,9 @@ def apply_instrument(
     """Flux (P,) on the model's pixels as it is observed, (Q,).
 
     It is interpolated once where it is only shifted, otherwise twice: to equal steps in ln λ, on
-    which it is broadened, and from these to the observed pixels.
+    which it is broadened, and from these to the observed pixels. The dilution comes last. Before,
+    the flux would be the same, but a negative one would leave none in the cores of lines, whose
+    opacity is interpolated.
 
     Parameters
     ----------
@@ -122,8 +124,18 @@ def apply_instrument(
     whole : (Q,) int32, optional
         Added to `pixel`, where float32 could not hold the sum (`broaden.sample`).
     """
-    if broadening.dilution is not None:
-        flux += broadening.dilution * (1.0 - flux)
+    found = _broadened(forward, flux, pixel, broadening, whole)
+    diluted = broadening.dilution
+    return found if diluted is None else found + diluted * (1.0 - found)
+
+
+def _broadened(
+    forward: ForwardModel,
+    flux: Array,
+    pixel: Array,
+    broadening: Broadening,
+    whole: Array | None,
+) -> Array:
     step, resolution, pixels = forward.velocity_step, broadening.resolution, broadening.pixels
     shift = jnp.log1p(jnp.asarray(broadening.rv) / SPEED_OF_LIGHT) * SPEED_OF_LIGHT / step
     if broadening.only_shifts:
