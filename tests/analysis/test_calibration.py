@@ -25,6 +25,8 @@ from blase3d.analysis.calibration.joint import (
     teff_of,
 )
 from blase3d.analysis.calibration.missing_lines import MissingLines
+from blase3d.analysis.calibration.stellar_mismatch import Residual
+from blase3d.analysis.calibration.too_deep import too_deep
 from blase3d.analysis.calibration.trial import CalibrationTrial, LeftOut, best_of, gain_of
 from blase3d.errors import InputError
 from blase3d.model.line_calibration import LineCalibration
@@ -384,6 +386,28 @@ def test_slopes_are_in_the_model(model):
     np.testing.assert_allclose(
         sloped.uncalibrated().line_grid.area, model.line_grid.area, atol=1e-5
     )
+
+
+@pytest.mark.parametrize(
+    ("star", "found"),
+    [(0.0, [5100.0]), (-0.2, []), (-0.25, [])],
+    ids=["no star has it", "a line of the stars", "a line that remains too weak"],
+)
+def test_lines_deeper_than_in_any_star_are_found(star, found):
+    """A line of depth 0.2 that the library does not have, beside two stars of noise; one of them
+    may have it too."""
+    rng = np.random.default_rng(8)
+    wavelength = np.arange(5090.0, 5110.0, 0.03)
+    line = 0.2 * np.exp(-0.5 * ((wavelength - 5100.0) / 0.06) ** 2)
+    observation = SimpleNamespace(rest_wavelength=lambda: wavelength)
+    noise = rng.normal(size=(2, wavelength.size)) * 0.004
+    level = np.ones_like(wavelength)
+    library = [
+        Residual(observation, level, noise[0] + star / 0.2 * line),
+        Residual(observation, level, noise[1]),
+    ]
+    calibrated = [replace(one, left=one.left + line) for one in library]
+    np.testing.assert_allclose(too_deep(library, calibrated), found, atol=0.03)
 
 
 def test_lines_of_one_star_are_not_added():

@@ -16,6 +16,7 @@ from .support import complain, out, print_json, progress_bars, write_table
 
 if TYPE_CHECKING:
     from ..analysis.calibration import Calibrated
+    from ..runtime.arrays import Floats
 
 
 def calibrate(
@@ -73,6 +74,12 @@ def calibrate(
 def _print_calibrated(found: Calibrated, output: Path) -> None:
     for reason in found.left_aside.values():
         complain(f"left out: {reason}")
+    if found.too_deep.size:
+        complain(
+            f"{found.too_deep.size} features of the model are deeper than in any of the stars, by "
+            f"3 % of the continuum or more: vacuum {_first(found.too_deep)} Å; compare the spectra "
+            "there, and leave out a star that differs from the others."
+        )
     table = Table(title="each star left out of the calibration that it is fitted with")
     names = found.label_names
     for column in ("star", "changes times", *(f"{name} − literature" for name in names), "misfit"):
@@ -85,6 +92,11 @@ def _print_calibrated(found: Calibrated, output: Path) -> None:
         table.add_section()
     out.print(table)
     out.print(f"{output}: {_sentence(found)}")
+
+
+def _first(wavelengths: Floats, most: int = 10) -> str:
+    more = ", ..." * (wavelengths.size > most)
+    return ", ".join(f"{value:.2f}" for value in wavelengths[:most]) + more
 
 
 def _sentence(found: Calibrated) -> str:

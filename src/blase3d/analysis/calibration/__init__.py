@@ -33,6 +33,7 @@ from .left_out import leave_stars_out
 from .observation import Observation
 from .proposal import Proposal, proposal_of
 from .stellar_mismatch import mismatch_of, residual_of, squares_of_stars
+from .too_deep import too_deep
 from .trial import CalibrationTrial, best_of, gain_of
 
 __all__ = ["Calibrated", "CalibrationTrial", "KnownStar", "Scales", "calibrate", "read_known_stars"]
@@ -60,6 +61,8 @@ class Calibrated:
         The changes and added lines in full, of which the model has as many as help.
     squares : dict of (M,)
         Squared residuals of each star at the knots of the mismatch.
+    too_deep : (F,)
+        Wavelengths (Å in vacuum) of features of the model that are deeper than in any star.
     """
 
     model: Model
@@ -71,6 +74,7 @@ class Calibrated:
     left_aside: dict[str, str]
     proposal: Proposal
     squares: dict[str, Floats]
+    too_deep: Floats
 
     def model_without(self, star: str) -> Model:
         """The model as the other stars alone calibrate it, with the chosen factor."""
@@ -113,6 +117,7 @@ class Calibrated:
             "rms_changes": np.sqrt(np.mean(self.changes[strong] ** 2, axis=0)).tolist()
             if strong.any()
             else [0.0, 0.0, 0.0],
+            "too_deep": self.too_deep.round(2).tolist(),
             "left_aside": {
                 Path(file).name: why.replace(file, Path(file).name)
                 for file, why in self.left_aside.items()
@@ -173,7 +178,9 @@ def calibrate(
     calibrated = proposal.calibrated(best, mismatch_of(squares, model.wavelength))
     changes, sigma, stars_per_line = proposal.lines(best)
     lines = changes[:, :3], sigma, stars_per_line
-    found = Calibrated(calibrated, *lines, trials, best, left_aside, proposal, squares)
+    after = [residual_of(one.observation.on(calibrated), calibrated) for one in residuals]
+    deep = too_deep(residuals, after)
+    found = Calibrated(calibrated, *lines, trials, best, left_aside, proposal, squares, deep)
     meta = {
         "stars": _star_list(known, left_aside),
         "date": datetime.now(UTC).date().isoformat(),
