@@ -155,6 +155,7 @@ def refined_at(problem, theta):
 
 
 @pytest.mark.long
+@in_float32  # as in `infer`
 def test_modes_of_the_emulators_error_are_a_covariance(doubtful):
     spectrum = star(doubtful, wavelength=WAVELENGTH[500:1500], snr=300.0, **SHARP, rv=0.0)
     spectrum = replace(spectrum, flux=spectrum.flux * 1e13, error=spectrum.error * 1e13)
@@ -170,6 +171,7 @@ def test_modes_of_the_emulators_error_are_a_covariance(doubtful):
 
 
 @pytest.mark.long
+@in_float32  # as in `infer`
 def test_first_derivatives_of_chi2(doubtful):
     problem = make_problem(star(doubtful), doubtful)
     theta = np.array([5800.0, 4.4, -0.2, -36.5, 11.0])
@@ -216,6 +218,7 @@ def test_the_error_of_the_emulator_is_in_the_intervals(model, doubtful):
 
 
 @pytest.mark.long
+@in_float32  # as in `infer`
 def test_intervals_do_not_rely_on_what_is_corrected(doubtful):
     """Covariance of plain least squares by dense matrices: noise, and the effect of the modes on θ
     if their amplitudes are not measured from the data."""

@@ -14,7 +14,7 @@ from blase3d.errors import InputError, MissingExtra
 from blase3d.inference.flag_bits import FLAG_BITS, SEVERE, flag_bits
 from blase3d.inference.results_file import SurveyResults, require_table_ending, write_results
 from blase3d.inference.table import flat_row
-from blase3d.views.flag_advice import _ADVICE
+from blase3d.views.flag_advice import _ADVICE, advice
 
 ROWS = [
     flat_row({"spectrum": "a", "model": "toy", **answer_of({"teff": 5000.5}).to_dict()}),
@@ -154,6 +154,15 @@ def test_every_flag_that_is_explained_has_a_bit():
     assert unknown == 1 << 15
     for one in _ADVICE:
         assert flag_bits([f"teff {one.phrase} 3"]) != unknown, one.phrase
+
+
+def test_every_flag_that_has_a_bit_is_explained():
+    titles = [
+        title
+        for bit, title, pattern in FLAG_BITS
+        if bit != 15 and not (advice(title) or advice(pattern))
+    ]
+    assert titles == []
 
 
 def test_labels_and_parameters_of_the_observation_have_bits_of_their_own():

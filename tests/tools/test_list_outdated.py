@@ -70,6 +70,15 @@ def test_what_is_older_than_its_maker_is_listed(tmp_path, commit):
     assert [one.split()[0] for one in outdated(tmp_path)] == [f"{PAGE}:3", PICTURE, NOTEBOOK]
 
 
+def test_a_script_whose_text_alone_has_changed_is_not_newer(tmp_path, commit):
+    commit({SCRIPT: '"""Times."""\nimport numpy\n\nprint(1)\n', MODEL: "1"})
+    commit({PAGE: TEXT.format(1)})
+    commit({SCRIPT: '"""Seconds."""\nfrom numpy import pi\n\nprint(1)  # s\n'})
+    assert outdated(tmp_path) == []
+    commit({SCRIPT: '"""Seconds."""\nprint(2)\n'})
+    assert [one.split()[0] for one in outdated(tmp_path)] == [f"{PAGE}:3"]
+
+
 def test_an_output_older_than_its_example_or_model_is_listed(tmp_path, commit):
     commit({EXAMPLE: 'model = b3.load_model("vis")', MODEL: "1"})
     commit({OUTPUT: "1"})

@@ -182,6 +182,14 @@ _ADVICE = (
         "Nothing, unless they are real.",
     ),
     Advice(
+        "shifted to rest",
+        False,
+        "the file gives wavelengths in the frame of the star, corrected for a velocity that was "
+        "measured before. The velocity here is the difference from it, and should be small.",
+        "Add the velocity that the file states, if the star's is wanted; labels do not depend on "
+        "it.",
+    ),
+    Advice(
         "not corrected to the barycentre",
         False,
         "the velocity includes the motion of the observatory, up to 30 km/s, as far as is known.",
