@@ -144,12 +144,14 @@ def kill(process: subprocess.Popen[str], rng: np.random.Generator) -> str:
 
 
 def disturbed(
-    stage: Stage, folder: Path, workers: int, seconds: float, rng: np.random.Generator
+    stage: Stage, folder: Path, workers: int, seconds: dict[str, float], rng: np.random.Generator
 ) -> dict[str, object] | None:
-    """Run a stage that is killed at a random moment of its `seconds`; None if it ended before."""
+    """Run a stage that is killed at a random moment of its `seconds`; None if it ended before, and
+    these are set to that time, so that later moments are earlier."""
+    moment = rng.uniform(0.0, seconds[stage.name])
     process, before = stage.start(folder, workers), finished(folder)
     try:
-        process.wait(rng.uniform(0.0, seconds))
+        process.wait(moment)
     except subprocess.TimeoutExpired:
         which = kill(process, rng)
         if which == "worker":
@@ -161,6 +163,7 @@ def disturbed(
         lost = [name for name, row in before.items() if after.get(name) != row]
         return {"stage": stage.name, "killed": which, "finished": len(after), "lost": lost}
     finish(stage, process)
+    seconds[stage.name] = moment
     return None
 
 
@@ -191,7 +194,7 @@ def main() -> None:
             for stage in STAGES:
                 ended = False
                 while not ended and len(rows) < args.kills:
-                    row = disturbed(stage, folder, args.workers, seconds[stage.name], rng)
+                    row = disturbed(stage, folder, args.workers, seconds, rng)
                     ended = row is None or row["killed"] == "worker"
                     if row is not None:
                         rows.append(row)

@@ -229,9 +229,9 @@ def test_the_score_is_that_of_a_fit_with_one_more_parameter(model):
     spectrum = observed(flux_of(model, dilution=0.02), snr=300.0)
     best = LeastSquares().solve(make_likelihood(make_problem(spectrum, model)), 0).best
     residuals = residuals_of(best)
-    amplitude = residuals.amplitude(1.0 - residuals.flux)
+    (amplitude,) = residuals.amplitudes(1.0 - residuals.flux[None])
     freed = infer(spectrum, model, priors={"dilution": Prior(-0.4, 0.6)}).nuisance["dilution"]
     assert amplitude.value == pytest.approx(freed.value, abs=0.5 * freed.sigma)
     assert amplitude.sigma == pytest.approx(freed.sigma, rel=0.4)
     taken = residuals.with_effect(1.0 - residuals.flux)
-    assert taken.amplitude(1.0 - residuals.flux) is None
+    assert taken.amplitudes(1.0 - residuals.flux[None]) == [None]

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from scipy.ndimage import median_filter
 
-from ..runtime.arrays import Floats
+from ..runtime.arrays import Floats, median
 from ..runtime.units import SIGMA_PER_MAD
 from .methods.method import Outcome
 from .omitted import medium_flags, omitted_effects
@@ -149,7 +149,7 @@ def _emission(residuals: Residuals) -> Iterator[str]:
     observed, order = residuals.observed, residuals.order
     level = 1.0 + np.maximum(median_filter(observed - residuals.flux, _SMOOTH), 0.0)
     z = (observed - level) * residuals.weight * np.abs(residuals.continuum)
-    z /= max(1.0, SIGMA_PER_MAD * float(np.median(np.abs(residuals.raw))))
+    z /= max(1.0, SIGMA_PER_MAD * median(np.abs(residuals.raw)))
     above = (z > _EMISSION_SIGMA) & (observed > level + _EMISSION)
     begins = np.diff(above, prepend=False) | (np.diff(order, prepend=0) != 0)
     run = np.cumsum(begins)

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.ndimage import gaussian_filter1d
 
-from ..runtime.arrays import Floats, Integers
+from ..runtime.arrays import Floats, Integers, median
 from ..runtime.units import FWHM_PER_SIGMA, SPEED_OF_LIGHT, refractive_index
 from ..spectra.telluric import telluric_bands
 from .score import Amplitude, Residuals
@@ -110,7 +110,7 @@ def omitted_effects(residuals: Residuals) -> Iterator[str]:
     effects += [*_activity(residuals), *_second_star(residuals)]
     least = 0.0
     while effects:
-        amplitudes = [residuals.amplitude(effect.change) for effect in effects]
+        amplitudes = residuals.amplitudes(np.stack([effect.change for effect in effects]))
         found = [e.significance(a) for e, a in zip(effects, amplitudes, strict=True)]
         best = int(np.argmax(found))
         amplitude = amplitudes[best]
@@ -166,10 +166,14 @@ def _activity(residuals: Residuals) -> Iterator[_Effect]:
     found = _values(residuals)
     width = np.hypot(_CORE, 0.5 * found["vsini"])
     width = np.hypot(width, SPEED_OF_LIGHT / FWHM_PER_SIGMA / found["resolution"])
+    reach = 1.0 + width / SPEED_OF_LIGHT
+    low, high = residuals.wavelength.min() / reach, residuals.wavelength.max() * reach
     for name, lines in _ACTIVE.items():
         change = np.zeros(residuals.flux.size)
         for line in lines:
             center = line * (1.0 + found["rv"] / SPEED_OF_LIGHT)
+            if not low < center < high:
+                continue
             distance = (residuals.wavelength / center - 1.0) * SPEED_OF_LIGHT / width
             if (np.abs(distance) < 1.0).sum() >= _FEWEST:
                 change += np.exp(-0.5 * distance**2)
@@ -192,7 +196,7 @@ def _second_star(residuals: Residuals) -> Iterator[_Effect]:
     they agree a little at many velocities: a second star has to stand out.
     """
     ln = np.log(residuals.wavelength)
-    step = float(np.median(np.diff(ln)))
+    step = median(np.diff(ln))
     position = np.rint((ln - ln[0]) / step).astype(np.int64)
     absorbed, scale = 1.0 - residuals.flux, residuals.weight * residuals.continuum
     count = np.bincount(position)
@@ -241,17 +245,17 @@ def medium_flags(residuals: Residuals) -> Iterator[str]:
         return
     rv = _values(residuals)["rv"]
     shift = np.sign(rv) * SPEED_OF_LIGHT * (refractive_index(residuals.wavelength) - 1.0)
-    if abs(rv - np.median(shift)) > 4.0 * _SWAPPED:
+    if abs(rv - median(shift)) > 4.0 * _SWAPPED:
         return
     slope = residuals.on_pixels(
         np.asarray(residuals.solution.fit.prediction.slopes[problem.names.index("rv")])
     )
-    found = residuals.amplitude(slope * shift)
+    (found,) = residuals.amplitudes((slope * shift)[None])
     taken = "air taken for vacuum" if rv < 0.0 else "vacuum taken for air"
     message = f"velocity as of wavelengths in {taken}"
     if found is not None and found.sigma < _KNOWN_MEDIUM:
         if abs(found.value - 1.0) < 3.0 * found.sigma and found.z > _SIGNIFICANT:
             yield f"{message}, and their spacing too"
         return
-    if abs(rv - np.median(shift)) < _SWAPPED:
+    if abs(rv - median(shift)) < _SWAPPED:
         yield message

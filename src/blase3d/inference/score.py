@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -65,11 +66,11 @@ class Residuals:
         The same, clipped, without continuum and free parameters.
     order : (Q,)
         Index of the echelle order.
-    basis : (Q, D)
+    basis : (D, Q)
         Polynomials of the continuum.
-    columns : list of (q, D)
-        Orthonormal columns of the continuum of each order.
-    axes : (Q, K)
+    columns : list of (D, q)
+        Orthonormal polynomials of the continuum of each order, over the errors.
+    axes : (K, Q)
         Orthonormal directions of the free parameters, without the continuum.
     """
 
@@ -141,11 +142,10 @@ class Residuals:
         """Reduced chi-square of the continuum alone, without lines."""
         weight = self.weight * np.sqrt(self.robust)
         data = self.observed * self.continuum * weight
-        if self.basis.shape[1] == 0:
+        if not len(self.basis):
             left = data - self.continuum * weight
         else:
-            columns = _columns(self.basis * weight[:, None], self.order)
-            left = _without(columns, self.order, data)
+            left = _without_multiples(self.basis * weight, self.order, data)
         return float(left @ left) / self.solution.likelihood.freedom()
 
     def on_pixels(self, values: Floats) -> Floats:
@@ -153,36 +153,42 @@ class Residuals:
         index = self.solution.likelihood.layout.index
         return np.asarray(values, np.float64)[index][self.used]
 
-    def direction(self, change: Floats) -> Floats:
-        """A change (Q,) of the flux, in units of the continuum, as a direction."""
-        return self._projected(change * self.continuum * self.weight)
+    def directions(self, changes: Floats) -> Floats:
+        """Changes (N, Q) of the flux, in units of the continuum, as directions."""
+        return self._projected(changes * (self.continuum * self.weight))
 
-    def _projected(self, row: Floats) -> Floats:
+    def _projected(self, rows: Floats) -> Floats:
         for _ in range(2):  # twice, for rounding
-            row = row - self.axes @ (self.axes.T @ row)
-            row = _without(self.columns, self.order, row)
-        return row
+            rows = rows - (rows @ self.axes.T) @ self.axes
+            rows = _without(self.columns, self.order, rows)
+        return rows
 
-    def amplitude(self, change: Floats) -> Amplitude | None:
-        """The best amplitude of a change (Q,) of the flux, in units of the continuum; None if it
-        cannot be distinguished from the continuum and the free parameters."""
-        row = self.direction(change)
-        square = float(row @ row)
-        if square <= _INDEPENDENT * float(np.sum((change * self.continuum * self.weight) ** 2)):
-            return None
-        value = float(row @ self.left) / square
-        left = self.left - value * row
-        scatter = float(left @ left) / max(left.size - self.axes.shape[1], 1)
-        segment = np.arange(left.size) * _SEGMENTS // left.size
-        scores = np.bincount(segment, row * left)
-        variance = max(scatter * square, float(scores @ scores))
-        return Amplitude(value, max(np.sqrt(variance) / square, 1e-30))
+    def amplitudes(self, changes: Floats) -> list[Amplitude | None]:
+        """The best amplitudes of changes (N, Q) of the flux, in units of the continuum; None for
+        one that cannot be distinguished from the continuum and the free parameters."""
+        rows = self.directions(changes)
+        squares = np.einsum("nq,nq->n", rows, rows)
+        lengths = np.einsum("nq,q->n", changes**2, (self.continuum * self.weight) ** 2)
+        known = squares > _INDEPENDENT * lengths
+        values = rows @ self.left / np.where(known, squares, 1.0)
+        scatter = (self.left @ self.left - values**2 * squares) / max(
+            self.left.size - len(self.axes), 1
+        )
+        segment = np.arange(self.left.size) * _SEGMENTS // self.left.size
+        begins = np.flatnonzero(np.diff(segment, prepend=-1))
+        scores = np.add.reduceat(rows * (self.left - values[:, None] * rows), begins, axis=1)
+        variance = np.maximum(scatter * squares, np.einsum("ns,ns->n", scores, scores))
+        sigmas = np.maximum(np.sqrt(variance) / np.where(known, squares, 1.0), 1e-30)
+        return [
+            Amplitude(float(value), float(sigma)) if one else None
+            for value, sigma, one in zip(values, sigmas, known, strict=True)
+        ]
 
     def with_effect(self, change: Floats) -> Residuals:
         """The residuals after a fit with this effect as well."""
-        row = self.direction(change)
+        row = self.directions(change[None])[0]
         row = row / np.sqrt(row @ row)
-        axes = np.column_stack([self.axes, row])
+        axes = np.concatenate([self.axes, row[None]])
         return replace(self, axes=axes, left=self.left - row * (row @ self.left))
 
 
@@ -198,17 +204,17 @@ def residuals_of(solution: Solution) -> Residuals:
     flux = np.asarray(solution.fit.prediction.flux, np.float64)[index]
     order = likelihood.layout.order[used]
     limit = OUTLIER * max(SIGMA_PER_MAD * median(np.abs(raw)), 1e-30)
-    basis = np.moveaxis(np.asarray(likelihood.data.basis, np.float64), 1, 2)
-    basis = basis.reshape(likelihood.layout.size, -1)[index]
-    columns = _columns(basis * (weight * flux)[:, None], order)
-    slopes = np.asarray(solution.fit.prediction.slopes, np.float64)[:, index] * continuum * weight
-    rows = [_without(columns, order, row) for row in slopes[_moving(solution)]]
-    axes = _orthonormal(np.reshape(rows, (len(rows), used.size)).T)
+    basis = np.moveaxis(np.asarray(likelihood.data.basis, np.float64), 0, 1)
+    basis = basis.reshape(-1, likelihood.layout.size)[:, index]
+    columns = _columns(basis * (weight * flux), order)
+    slopes = np.asarray(solution.fit.prediction.slopes)[_moving(solution)][:, index]
+    axes = _orthonormal(_without(columns, order, slopes * (continuum * weight)))
     blank = np.zeros(used.size)
     found = Residuals(
         solution, used, weight, flux, continuum, raw, blank, order, basis, columns, axes
     )
-    return replace(found, left=found._projected(np.clip(raw, -limit, limit)))
+    clipped = np.clip(raw, -limit, limit)
+    return replace(found, left=found._projected(clipped[None])[0])
 
 
 def _moving(solution: Solution) -> Bools:
@@ -217,26 +223,48 @@ def _moving(solution: Solution) -> Bools:
 
 
 def _columns(rows: Floats, order: Integers) -> list[Floats]:
-    """Orthonormal columns of the continuum of each order."""
-    return [_orthonormal(rows[order == number]) for number in range(order.max() + 1)]
+    """Orthonormal rows of the continuum of each order."""
+    return [_orthonormal(rows[:, chosen]) for chosen in _orders(order)]
 
 
-def _orthonormal(columns: Floats) -> Floats:
-    """An orthonormal basis (Q, N') of the space of columns (Q, N)."""
-    length = np.sqrt(np.sum(columns**2, axis=0))
-    columns = columns[:, length > 0.0] / length[length > 0.0]
-    if not columns.size:
-        return np.zeros((len(columns), 0))
-    # of tall columns, their products are ten times faster to decompose
-    squares, vectors = np.linalg.eigh(columns.T @ columns)
+def _orders(order: Integers) -> list[Any]:
+    """Indices of the pixels of each order."""
+    count = int(order.max()) + 1
+    return [slice(None)] if count == 1 else [order == number for number in range(count)]
+
+
+def _orthonormal(rows: Floats) -> Floats:
+    """An orthonormal basis (N', Q) of the space of rows (N, Q)."""
+    # of long rows, their products are ten times faster to decompose
+    products = rows @ rows.T
+    length = np.sqrt(np.diag(products))
+    known = length > 0.0
+    if not known.any():
+        return rows[:0]
+    scale = 1.0 / length[known]
+    squares, vectors = np.linalg.eigh(products[np.ix_(known, known)] * np.outer(scale, scale))
     chosen = squares > _INDEPENDENT**2 * squares[-1]
-    return np.asarray(columns @ (vectors[:, chosen] / np.sqrt(squares[chosen])))
+    mixed = np.zeros((int(chosen.sum()), len(rows)))
+    mixed[:, known] = (vectors[:, chosen] / np.sqrt(squares[chosen])).T * scale
+    return np.asarray(mixed @ rows)
 
 
-def _without(columns: list[Floats], order: Integers, row: Floats) -> Floats:
-    """A row (Q,) without the continuum."""
+def _without(columns: list[Floats], order: Integers, rows: Floats) -> Floats:
+    """Rows (N, Q) without the continuum."""
+    left = rows.copy()
+    for chosen, basis in zip(_orders(order), columns, strict=True):
+        left[:, chosen] -= (left[:, chosen] @ basis.T) @ basis
+    return left
+
+
+def _without_multiples(rows: Floats, order: Integers, row: Floats) -> Floats:
+    """A row (Q,) without its components along rows (N, Q), separate in each order."""
     left = row.copy()
-    for number, basis in enumerate(columns):
-        chosen = order == number if len(columns) > 1 else slice(None)
-        left[chosen] -= basis @ (basis.T @ row[chosen])
+    for chosen in _orders(order):
+        basis = rows[:, chosen]
+        products = basis @ basis.T
+        best = np.linalg.pinv(products, rcond=_INDEPENDENT**2, hermitian=True) @ (
+            basis @ row[chosen]
+        )
+        left[chosen] -= best @ basis
     return left

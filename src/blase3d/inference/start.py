@@ -38,13 +38,15 @@ _ROTATION_SIGMA = 0.48
 """Standard deviation of the rotation kernel in units of v sin i, at a limb darkening of 0.6."""
 _TURBULENCE_SIGMA = 0.5
 """Standard deviation of the macroturbulence kernel in units of vmac."""
-_CLIP = 5.0
+CLIP = 5.0
 """Typical deviations beyond which a pixel does not count for the smooth level."""
-_CLIPPINGS = 4
+CLIPPINGS = 4
 """Fits of the smooth level."""
-_DARK = 0.05
+PIXELS_PER_DEGREE = 20
+"""Pixels for each degree of the smooth level, at least."""
+DARK = 0.05
 """Smallest smooth level, in units of the median flux: lower values are replaced by that."""
-_RANGE = 0.5
+RANGE = 0.5
 """Fluxes are clipped to this far below zero and above one, in units of the smooth level."""
 
 
@@ -115,28 +117,28 @@ def levelled(problem: Problem) -> tuple[Floats, Floats, Integers]:
         for number in range(order.max() + 1):
             chosen = order == number
             level[chosen] = _smooth_level(spectrum.wavelength[good][chosen], flux[chosen], problem)
-    noise = np.zeros_like(flux) if spectrum.error is None else _CLIP * error / level
-    relative = np.clip(flux / level, -_RANGE - noise, 1.0 + _RANGE + noise)
+    noise = np.zeros_like(flux) if spectrum.error is None else CLIP * error / level
+    relative = np.clip(flux / level, -RANGE - noise, 1.0 + RANGE + noise)
     return relative, (level / error) ** 2, order
 
 
 def _smooth_level(wavelength: Floats, flux: Floats, problem: Problem) -> Floats:
     """A polynomial through the flux (P,), fitted with outliers clipped, and clearly positive."""
-    degree = min(problem.options.degree, max(wavelength.size // 20, 0))
+    degree = min(problem.options.degree, max(wavelength.size // PIXELS_PER_DEGREE, 0))
     if np.ptp(wavelength) == 0.0:
         degree = 0
     basis = _basis(wavelength, degree)
     keep = np.ones(flux.size, bool)
     smooth = flux
-    for _ in range(_CLIPPINGS):
+    for _ in range(CLIPPINGS):
         kept = basis[keep]  # of tall columns, their products are ten times faster to solve
         smooth = basis @ np.linalg.lstsq(kept.T @ kept, kept.T @ flux[keep], rcond=None)[0]
         distance = np.abs(flux - smooth)
-        keep = distance <= _CLIP * SIGMA_PER_MAD * median(distance) + 1e-12
+        keep = distance <= CLIP * SIGMA_PER_MAD * median(distance) + 1e-12
         if keep.sum() <= 2 * (degree + 1):
             break
     typical = median(np.abs(flux)) or 1.0
-    return np.where(smooth > _DARK * typical, smooth, typical)
+    return np.where(smooth > DARK * typical, smooth, typical)
 
 
 # --- velocity ----------------------------------------------------------------------------------

@@ -20,5 +20,6 @@ After `np.seterr(all="raise")` the wing of any line would underflow with an exce
 def median(values: Floats) -> float:
     """Return the median of finite values (N,), that of NumPy in a quarter of the time for a few
     thousand."""
-    middle = [(values.size - 1) // 2, values.size // 2]
-    return float(np.partition(values, middle)[middle].mean())
+    low, high = (values.size - 1) // 2, values.size // 2
+    parted = np.partition(values, (low, high) if low < high else low)
+    return 0.5 * (float(parted[low]) + float(parted[high]))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...runtime.arrays import Bools, Floats
+from ...runtime.arrays import Bools, Floats, median
 from ...runtime.units import SIGMA_PER_MAD
 
 _BINS = 10
@@ -25,12 +25,12 @@ def mismatch_error(left: Floats, noise: Floats, variance: Floats, used: Bools) -
     mismatch with other stars. Medians of bins are compared, so that few pixels that are wrong by
     far do not count.
     """
-    squares, expected = left[used] ** 2, variance[used]
+    squares, expected, known = left[used] ** 2, variance[used], noise[used] ** 2
     count = int(np.clip(squares.size // _FEWEST, 1, _BINS))
-    bins = np.array_split(np.argsort(expected, kind="stable"), count)
-    scatter = SIGMA_PER_MAD**2 * np.array([np.median(squares[each]) for each in bins])
-    expected = np.array([np.median(expected[each]) for each in bins])
-    excess = scatter - np.array([np.median(noise[used][each] ** 2) for each in bins])
+    bins = np.array_split(np.argsort(expected), count)
+    scatter = SIGMA_PER_MAD**2 * np.array([median(squares[each]) for each in bins])
+    expected = np.array([median(expected[each]) for each in bins])
+    excess = scatter - np.array([median(known[each]) for each in bins])
     weight = 1.0 / np.maximum(scatter, 1e-300) ** 2  # equal relative errors
     kappa = np.sum(weight * expected * excess) / np.sum(weight * expected**2)
     return np.asarray(np.sqrt(max(float(kappa), 0.0) * variance))

@@ -71,7 +71,7 @@ class Noise:
 
     def total(self, continuum: Floats) -> Floats:
         """Errors (Q,) with jitter and mismatch, in the unit of the data."""
-        relative = np.hypot(self.jitter, self.mismatch)
+        relative = np.hypot(self.jitter, self.mismatch) if self.jitter else self.mismatch
         return np.hypot(self.error * self.factor, relative * continuum)
 
     def weight(self, continuum: Floats) -> Floats:

@@ -31,23 +31,29 @@ from ..likelihood.data import (
     scaled_flux,
     unit_of_flux,
 )
-from ..likelihood.error_budget import ErrorArrays, ErrorBudget, without_modes
+from ..likelihood.error_budget import ErrorArrays, ErrorBudget
 from ..likelihood.likelihood import (
     Fit,
     FittedFlux,
     Likelihood,
     Prediction,
     correlated_pixels,
-    fitted_arrays,
     mismatch_variance,
     model_covariance_of,
-    segment_products,
-    whitened_rows,
 )
 from ..methods.least_squares import SCREENINGS
 from ..noise.noise import Independent, first_noise, noise_at
 from ..problem import Problem
-from ..solution import Solution, covariance, normal_equations
+from ..solution import Solution, normal_equations
+from .products import (
+    Polynomials,
+    Stars,
+    continua,
+    products_of,
+    scores_of,
+    whitened_rows_of,
+    without_continuum,
+)
 from .tabulated import Tabulated, flux_with_slopes, modes_at
 
 _PIXELS = 40_000
@@ -74,7 +80,7 @@ class Searches:
         Covariance to be added for the error of the model.
     flux, slopes : (N, Q), (N, K, Q)
         Prediction at θ.
-    chi2, normal, gradient, scores : (N,), (N, K, K), (N, K), (N, S, K)
+    chi2, normal, gradient : (N,), (N, K, K), (N, K)
         Chi-square there and its derivatives, as in `Fit`.
     at_bound, converged : (N, K), (N,)
         The end of the search, as in `Descent`.
@@ -92,7 +98,6 @@ class Searches:
     chi2: Floats
     normal: Floats
     gradient: Floats
-    scores: Floats
     at_bound: Bools
     converged: Bools
 
@@ -113,7 +118,7 @@ class Searches:
         return Searches(*columns)
 
 
-_MOVING = ("theta", "flux", "slopes", "chi2", "normal", "gradient", "scores")
+_MOVING = ("theta", "flux", "slopes", "chi2", "normal", "gradient")
 """Fields of `Searches` that change with θ."""
 
 
@@ -134,7 +139,10 @@ class ManyLikelihoods:
         self.form: ForwardForm = form_of(first)
         self.layout: PaddedLayout = layout_of(first.spectrum)
         whole = replace(first.spectrum, mask=np.zeros(len(first.spectrum), bool))
-        self.basis = continuum_basis(whole, first.options.degree, self.layout)
+        degree = first.options.degree
+        bases = (continuum_basis(whole, n, self.layout)[0] for n in (degree, max(2 * degree, -1)))
+        self.polynomials = Polynomials(*bases)
+        self.basis = np.asarray(self.polynomials.basis)[None]
         self.fixed = {name: jnp.float32(value) for name, value in first.fixed.items()}
         self.units = np.array([unit_of_flux(problem) for problem in problems])
         self.observed = np.stack(
@@ -175,7 +183,6 @@ class ManyLikelihoods:
             np.zeros(count),
             np.zeros((count, free, free)),
             np.zeros((count, free)),
-            np.zeros((count, 1, free)),
             np.zeros((count, free), bool),
             np.zeros(count, bool),
         )
@@ -188,13 +195,13 @@ class ManyLikelihoods:
     def _moved(self, searches: Searches, theta: Floats, chosen: Integers) -> dict[str, Any]:
         """The fields `_MOVING` of chosen searches at other θ (N', K)."""
         low = np.maximum(theta, self.problem.floor).astype(np.float32)
-        flux, slopes, segments = self._call(_predicted, [low], searches, chosen)
-        return {"theta": theta, "flux": flux, "slopes": slopes, **_derivatives(segments)}
+        flux, slopes, products = self._call(_predicted, [low], searches, chosen)
+        return {"theta": theta, "flux": flux, "slopes": slopes, **_derivatives(products)}
 
     def again(self, searches: Searches) -> Searches:
         """The same θ and predictions, with errors that have changed."""
-        (segments,) = self._call(_compared, [searches.flux, searches.slopes], searches)
-        return replace(searches, **_derivatives(segments))
+        (products,) = self._call(_compared, [searches.flux, searches.slopes], searches)
+        return replace(searches, **_derivatives(products))
 
     def fitted(self, searches: Searches) -> tuple[Singles, Singles]:
         """Predictions with the best continuum, and the continuum, (N, Q)."""
@@ -288,7 +295,7 @@ class ManyLikelihoods:
             at = _as_slice(chosen[row])
             data = [self.observed[searches.star[at]], *(rows[at] for rows in kept)]
             rows = [*(each[_as_slice(row)] for each in given), *data]
-            results = function(self.table, self.basis, self.fixed, *rows, form=self.form)
+            results = function(self.table, self.polynomials, self.fixed, *rows, form=self.form)
             found.append([np.asarray(r)[: last + 1 - start] for r in results])
         return [np.concatenate(column) for column in zip(*found, strict=True)]
 
@@ -347,22 +354,33 @@ class ManyLikelihoods:
             before = searches.take(left)
             after = self.descended(self.refined(before), CONVERGED)
             searches = after if len(left) == len(searches) else searches.put(left, after)
-            variance = [np.diag(covariance(self.solution(after, k))) for k in range(len(after))]
             change = np.abs(after.theta - before.theta)
-            left = left[(change > SETTLED * np.sqrt(variance)).any(axis=1)]
+            left = left[(change > SETTLED * self._sigmas(after)).any(axis=1)]
             if not left.size:
                 break
         return searches
 
+    def _sigmas(self, searches: Searches) -> Floats:
+        """Standard deviations (N, K); zero for parameters on a bound."""
+        free = ~searches.at_bound
+        normal, _ = normal_equations(self.problem, searches, searches.theta)  # type: ignore[arg-type]
+        scale = 1.0 / np.sqrt(np.maximum(np.einsum("nkk->nk", normal), 1e-300))
+        scale = np.where(free, scale, 0.0)
+        inverse = np.linalg.pinv(normal * scale[:, :, None] * scale[:, None, :], hermitian=True)
+        return np.sqrt(np.maximum(np.einsum("nkk->nk", inverse), 0.0)) * scale
+
     def solutions(self, searches: Searches) -> Iterator[Solution]:
         """The searches as solutions, with their best continua."""
+        (scores,) = self._call(_scores, [searches.flux, searches.slopes], searches)
         for k, arrays in enumerate(zip(*self.fitted(searches), strict=True)):
             unit = self.units[searches.star[k]]
             scaled = (row[self.layout.index].astype(np.float64) * unit for row in arrays)
-            yield self.solution(searches, k).with_fitted(FittedFlux(*scaled))
+            found = self.solution(searches, k)
+            found = replace(found, fit=replace(found.fit, scores=scores[k].astype(np.float64)))
+            yield found.with_fitted(FittedFlux(*scaled))
 
     def solution(self, searches: Searches, k: int) -> Solution:
-        """The k-th search as a solution, as that of a single star."""
+        """The k-th search as a solution, as that of a single star, without its scores."""
         star = int(searches.star[k])
         likelihood = _TabulatedLikelihood(
             self.problems[star],
@@ -381,7 +399,7 @@ class ManyLikelihoods:
             float(searches.chi2[k]),
             searches.normal[k],
             searches.gradient[k],
-            searches.scores[k],
+            np.zeros((0, theta.size)),
         )
         chi2 = fit.chi2 + float(self.problem.prior_chi2(theta))
         held, ended = searches.at_bound[k], bool(searches.converged[k])
@@ -450,15 +468,13 @@ def _damped_steps(normal: Floats, gradient: Floats, held: Bools, damping: Floats
     return np.where(held, 0.0, step)  # exactly: the inverse is rounded
 
 
-def _derivatives(segments: NDArray[Any]) -> dict[str, Any]:
-    """Chi-square and its derivatives, from products (N, S, 1 + K, 1 + K)."""
-    segments = segments.astype(np.float64)
-    products = segments.sum(axis=1)
+def _derivatives(products: NDArray[Any]) -> dict[str, Any]:
+    """Chi-square and its derivatives, from products (N, 1 + K, 1 + K)."""
+    products = products.astype(np.float64)
     return {
         "chi2": products[:, 0, 0],
         "normal": products[:, 1:, 1:],
         "gradient": products[:, 1:, 0],
-        "scores": segments[:, :, 1:, 0],
     }
 
 
@@ -470,13 +486,9 @@ _NONE: Any = np.zeros(0, np.float32)
 """Fields of `Data` from which the flux would be computed."""
 
 
-def _data(basis: Array, observed: Array, errors: ErrorArrays) -> Data:
+def _data(basis: Any, observed: Any, errors: ErrorArrays) -> Data:
     """The data of one star; the flux is not computed from them."""
     return Data(_ZERO, _NONE, _NONE, observed, basis, errors, None, None, _ZERO)
-
-
-def _errors(weight: Array, modes: Array, gram: Array) -> ErrorArrays:
-    return ErrorArrays(Independent(weight), modes, gram)
 
 
 _compiled = partial(jax.jit, static_argnames="form")
@@ -485,54 +497,63 @@ _compiled = partial(jax.jit, static_argnames="form")
 @_compiled
 def _predicted(
     table: Tabulated,
-    basis: Array,
+    polynomials: Polynomials,
     fixed: dict[str, Array],
     theta: Array,
     *rows: Array,
     form: ForwardForm,
 ) -> tuple[Array, Array, Array]:
-    """Flux (N, Q), slopes (N, K, Q) and products (N, S, 1 + K, 1 + K) at θ (N, K)."""
+    """Flux (N, Q), slopes (N, K, Q) and products (N, 1 + K, 1 + K) at θ (N, K)."""
     flux, slopes = jax.vmap(lambda one: flux_with_slopes(table, one, fixed, form))(theta)
-    return flux, slopes, *_compared(table, basis, fixed, flux, slopes, *rows, form=form)
+    return flux, slopes, products_of(polynomials, flux, slopes, Stars(*rows))
 
 
 @_compiled
 def _compared(
     table: Tabulated,
-    basis: Array,
+    polynomials: Polynomials,
     fixed: dict[str, Array],
     flux: Array,
     slopes: Array,
     *rows: Array,
     form: ForwardForm,
 ) -> tuple[Array]:
-    """Products (N, S, 1 + K, 1 + K) of predictions."""
+    """Products (N, 1 + K, 1 + K) of predictions."""
+    return (products_of(polynomials, flux, slopes, Stars(*rows)),)
 
-    def one(flux: Array, slopes: Array, observed: Array, *errors: Array) -> Array:
-        return segment_products(_data(basis, observed, _errors(*errors)), flux, slopes)
 
-    return (jax.vmap(one)(flux, slopes, *rows),)
+@_compiled
+def _scores(
+    table: Tabulated,
+    polynomials: Polynomials,
+    fixed: dict[str, Array],
+    flux: Array,
+    slopes: Array,
+    *rows: Array,
+    form: ForwardForm,
+) -> tuple[Array]:
+    """Contributions (N, S, K) of segments to the gradients."""
+    return (scores_of(polynomials, flux, slopes, Stars(*rows)),)
 
 
 @_compiled
 def _continuum(
     table: Tabulated,
-    basis: Array,
+    polynomials: Polynomials,
     fixed: dict[str, Array],
     flux: Array,
     *rows: Array,
     form: ForwardForm,
 ) -> tuple[Array, Array]:
-    def one(flux: Array, observed: Array, *errors: Array) -> tuple[Array, Array]:
-        return fitted_arrays(_data(basis, observed, _errors(*errors)), flux)
-
-    return jax.vmap(one)(flux, *rows)
+    """Predictions (N, Q) with their best continua, and these."""
+    continuum, *_ = continua(polynomials, flux, Stars(*rows))
+    return flux * continuum, continuum
 
 
 @_compiled
 def _with_modes(
     table: Tabulated,
-    basis: Array,
+    polynomials: Polynomials,
     fixed: dict[str, Array],
     theta: Array,
     flux: Array,
@@ -542,21 +563,14 @@ def _with_modes(
 ) -> tuple[Array, Array, Array, Array]:
     """Whitened error modes (N, E, Q), their products, those (N, 1 + K + E, 1 + K + E) of residual,
     slopes and modes without the continuum, and the numbers (N,) of pixels that count as one."""
-
-    def one(
-        theta: Array, flux: Array, slopes: Array, observed: Array, weight: Array, *_: Array
-    ) -> tuple[Array, Array, Array, Array]:
-        modes = modes_at(table, theta, fixed, form)
-        errors = without_modes(Independent(weight), len(modes), flux.size)
-        data = _data(basis, observed, errors)
-        fitted, continuum = fitted_arrays(data, flux)
-        pixels = jnp.concatenate([(observed - fitted)[None], slopes * continuum, modes * continuum])
-        found, products = whitened_rows(data, flux, pixels)
-        left, found = found[0], found[1 + len(slopes) :]
-        gram = jnp.matmul(found, found.T, precision="highest")
-        return found, gram, products, correlated_pixels(found, left)
-
-    return jax.vmap(one)(theta, flux, slopes, *rows)
+    stars, count = Stars(*rows), 1 + slopes.shape[1]
+    found, continuum, whitened, factor = whitened_rows_of(polynomials, flux, slopes, stars)
+    modes = jax.lax.map(lambda one: modes_at(table, one, fixed, form), theta)
+    modes = modes * (stars.weight * continuum)[:, None]
+    both = jnp.concatenate([found, modes], axis=1)
+    products, left, _ = without_continuum(polynomials.basis, both, whitened, factor)
+    correlated = jax.vmap(correlated_pixels)(modes, found[:, 0])
+    return modes, products[:, count:, count:], left, correlated
 
 
 @_compiled

@@ -26,22 +26,32 @@ from scipy.fft import next_fast_len
 
 from ...model.model import Model
 from ...parameters import parameter
-from ...runtime.arrays import Floats, Integers, Singles
-from ...runtime.units import SPEED_OF_LIGHT
+from ...runtime.arrays import Bools, Floats, Integers, Singles, median
+from ...runtime.units import SIGMA_PER_MAD, SPEED_OF_LIGHT
 from ...spectra.continuum import chebyshev_basis
 from ..likelihood.data import ForwardForm, form_of
 from ..problem import Problem
-from ..start import LabelLattice, evenly_chosen, lattice_of, lattice_starts, levelled
+from ..start import (
+    CLIP,
+    CLIPPINGS,
+    DARK,
+    PIXELS_PER_DEGREE,
+    RANGE,
+    LabelLattice,
+    evenly_chosen,
+    lattice_of,
+    lattice_starts,
+)
 from .tabulated import Tabulated, flux_with_slopes
 
-_STEP, _PER_SIGMA = 2.5, 0.5
+_STEP, _PER_SIGMA = 2.5, 1.0
 """Step of the templates, km/s, at least: a quarter of the width of lines of a slow star at R of
 20,000; and that over the standard deviation of the line spread."""
 _DEGREE = 3
 """Degree of the continuum, at most: the flux is over a smooth level of the full degree."""
 _AT_ONCE = 32
 """Stars, and templates, of one compiled call."""
-_ALIKE = 8
+_ALIKE = 4
 """Stars of the same broadening of one compiled call."""
 _RIDGE = 1e-6
 """Added to the products of the continuum, relative to their size: float32 rounding."""
@@ -185,14 +195,43 @@ def _starts(templates: StartTemplates, problems: list[Problem]) -> list[list[Flo
 
 def _departures(problems: list[Problem]) -> tuple[Singles, Singles]:
     """Flux over a smooth level minus one, and its weight, of `_AT_ONCE` stars, (N, P)."""
-    shape = _AT_ONCE, len(problems[0].spectrum)
+    good = np.stack([problem.spectrum.good for problem in problems])
+    flux = np.stack([problem.spectrum.flux for problem in problems])
+    error = np.stack([problem.spectrum.error for problem in problems])  # type: ignore[misc]
+    flux, error = np.where(good, flux, 0.0), np.where(good, error, 1.0)
+    level = _smooth_levels(problems[0], flux, good)
+    noise = CLIP * error / level
+    relative = np.clip(flux / level, -RANGE - noise, 1.0 + RANGE + noise)
+    shape = _AT_ONCE, flux.shape[1]
     departure, weight = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    for k, problem in enumerate(problems):
-        good = problem.spectrum.good
-        flux, inverse, _ = levelled(problem)
-        departure[k, good], weight[k, good] = flux - 1.0, inverse
+    departure[: len(problems)] = np.where(good, relative - 1.0, 0.0)
+    weight[: len(problems)] = np.where(good, (level / error) ** 2, 0.0)
     weight[len(problems) :] = weight[0]
     return departure, weight
+
+
+def _smooth_levels(problem: Problem, flux: Floats, good: Bools) -> Floats:
+    """Polynomials through fluxes (N, P), as `start.levelled` fits them, by products of Chebyshev
+    polynomials."""
+    fewest = int(good.sum(axis=1).min())
+    degree = min(problem.options.degree, fewest // PIXELS_PER_DEGREE)
+    if degree < 0:
+        return np.ones_like(flux)
+    basis = chebyshev_basis(problem.spectrum.wavelength, 2 * degree)
+    i, j = np.indices((degree + 1, degree + 1))
+    keep = good
+    for _ in range(CLIPPINGS):
+        sums, target = keep @ basis, (keep * flux) @ basis[:, : degree + 1]
+        gram = 0.5 * (sums[:, i + j] + sums[:, abs(i - j)])
+        smooth = np.einsum("nij,nj->ni", np.linalg.pinv(gram, hermitian=True), target)
+        smooth = smooth @ basis[:, : degree + 1].T
+        distance = np.abs(flux - smooth)
+        typical = [median(row[used]) for row, used in zip(distance, good, strict=True)]
+        limit = CLIP * SIGMA_PER_MAD * np.array(typical)[:, None] + 1e-12
+        found = good & (distance <= limit)
+        keep = np.where(found.sum(axis=1, keepdims=True) > 2 * (degree + 1), found, keep)
+    level = [median(np.abs(row[used])) or 1.0 for row, used in zip(flux, good, strict=True)]
+    return np.where(smooth > DARK * np.array(level)[:, None], smooth, np.array(level)[:, None])
 
 
 def _position(model: Model, wavelength: Floats, step: float) -> Floats:
@@ -212,44 +251,52 @@ def _velocities(
     """Velocities (N,), km/s, at the highest cross-correlation with any of the sharp templates."""
     prior, step = templates.problem.free["rv"], templates.step
     count = templates.sharp.shape[1]
-    length = int(next_fast_len(2 * count, real=True))
-    lag = np.fft.fftfreq(length, 1.0 / length)
+    far = min(int(max(abs(prior.low), abs(prior.high)) / step) + 2, count - 1)
+    lag = np.arange(-far, far + 1)
     shift = SPEED_OF_LIGHT * np.expm1(lag * step / SPEED_OF_LIGHT)
     inside = (shift >= prior.low) & (shift <= prior.high)
     if not inside.any():
         return np.full(len(departure), 0.5 * (prior.low + prior.high))
     bins = np.clip(np.rint(position), 0, count - 1).astype(np.int32)
-    lags = np.asarray(
-        _best_lags(templates.sharp, departure, weight, bins, lag.astype(np.float32), inside)
-    )
+    lags = np.asarray(_best_lags(templates.sharp, departure, weight, bins, inside))
     found = SPEED_OF_LIGHT * np.expm1(lags * step / SPEED_OF_LIGHT)
     return np.asarray(np.clip(found, prior.low, prior.high))
 
 
 @jax.jit
-def _best_lags(
-    sharp: Array, departure: Array, weight: Array, bins: Array, lag: Array, inside: Array
-) -> Array:
-    """Lags (N,), in steps, of the highest cross-correlation."""
-    count, length = sharp.shape[1], lag.size
+def _best_lags(sharp: Array, departure: Array, weight: Array, bins: Array, inside: Array) -> Array:
+    """Lags (N,), in steps, of the highest cross-correlation, of lags from −m to m (2 m + 1,) those
+    that are `inside`.
+
+    Blocks of the templates are compared with longer ones of the data, and only the sums of their
+    transforms are transformed back.
+    """
+    count, far = sharp.shape[1], inside.size // 2
+    length = next_fast_len(max(8 * far, 256), real=True)
+    block = length - 2 * far
+    begins = np.arange(0, count, block)
 
     def binned(rows: Array) -> Array:
         return jax.vmap(lambda row: jnp.zeros(count).at[bins].add(row))(rows)
 
     total = binned(weight)
     mean = binned(weight * departure) / jnp.where(total > 0.0, total, 1.0)
-    data = jnp.fft.rfft(-mean, length)
-    template = jnp.conj(jnp.fft.rfft(sharp, length))
+    padded = jnp.pad(-mean, ((0, 0), (far, length)))
+    data = jnp.fft.rfft(padded[:, begins[:, None] + np.arange(length)])
+    padded = jnp.pad(sharp, ((0, 0), (0, length)))
+    template = jnp.fft.rfft(padded[:, begins[:, None] + np.arange(block)], length)
+    product = jnp.einsum("nbf,tbf->ntf", data, jnp.conj(template), precision="highest")
+    correlation = jnp.fft.irfft(product, length)[..., : inside.size]
 
-    def one(data: Array) -> Array:
-        correlation = jnp.fft.irfft(data * template, length)
-        row, best = jnp.divmod(jnp.argmax(jnp.where(inside, correlation, -jnp.inf)), length)
-        left, middle, right = (correlation[row, (best + k) % length] for k in (-1, 0, 1))
+    def one(correlation: Array) -> Array:
+        best = jnp.argmax(jnp.where(inside, correlation, -jnp.inf))
+        row, at = jnp.divmod(best, inside.size)
+        left, middle, right = (correlation[row, at + k] for k in (-1, 0, 1))
         bend = left - 2.0 * middle + right
         fraction = jnp.where(bend < 0.0, 0.5 * (left - right) / jnp.minimum(bend, -1e-30), 0.0)
-        return lag[best] + fraction
+        return at - far + fraction
 
-    return jax.lax.map(one, data)
+    return jax.vmap(one)(correlation)
 
 
 @partial(jax.jit, static_argnames="count")
@@ -279,7 +326,7 @@ def _chi2(depth: Array, sums: Array, squares: Array, normalised: bool) -> Array:
 
     whole, of_whole = split(sums.sum(axis=2)[:, None])
     once, of_once = split(jnp.einsum("sm,ntm->nst", depth, sums))
-    twice, _ = split(jnp.einsum("sm,ntm->nst", depth**2, sums))
+    twice = jnp.einsum("sm,ntm->nst", depth**2, sums[:, : 2 * terms - 1])
     chi2 = squares[:, None] + 2.0 * of_once[..., 0] + twice[..., 0]
     if normalised:
         return chi2

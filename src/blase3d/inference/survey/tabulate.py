@@ -38,7 +38,7 @@ from ...runtime.progress import Progress, silent
 from ...runtime.units import FWHM_PER_SIGMA, SPEED_OF_LIGHT
 from ...spectra.broaden import gaussian
 from ..likelihood.data import ForwardForm
-from .tabulated import Tabulated, flux_with_slopes, taps_at, window_transform
+from .tabulated import OVERSAMPLING, Tabulated, flux_with_slopes, taps_at, window_transform
 
 TOLERANCE = 2e-4
 """Rms error of the flux of any spectrum, in units of the continuum, above which a larger table is
@@ -51,9 +51,9 @@ _FEWEST = 5
 _SHARPER = 1.15
 """Resolution that is tabulated over that of the instrument; more than the ratio of the test for
 another resolution (`omitted.py`)."""
-_STEP = 0.6
-"""Step in ln λ over the standard deviation of the tabulated line spread: its transform is 1e-6 at
-the highest frequency."""
+_STEP = 0.8
+"""Step in ln λ over the standard deviation of the tabulated line spread. At the highest frequency
+its transform is 5e-4, and that of the instrument 4e-5."""
 _COARSEST = 1.0
 """Step (km/s) of the pixels on which the model is evaluated, at most, and ..."""
 _PER_SIGMA = 0.3
@@ -168,7 +168,7 @@ def _table(
         for axes in zip(sampled, lattice, model.forward.interpolation.axes, strict=True)
     ]
     box = _amplitudes(spectra, to_lattice, basis)
-    length = _fast_length(2 * steps.coarse)
+    length = _fast_length(int(OVERSAMPLING * steps.coarse))
     left, taps = taps_at(
         _velocities(model, wavelength), steps.fine * steps.velocity_step / length, length
     )
