@@ -230,6 +230,7 @@ def _key(data: ReportData) -> str:
         text = f"line that constrains {parameter(name).title}"
         entries.append((f'<b class="m{k % len(MARKERS)}">{marker}</b>', text))
     items = "".join(f"<li>{drawn}{escape(text)}</li>" for drawn, text in entries)
+    items += '<li class="zoomed"><i></i>line, with its name when zoomed in</li>'
     return f'<ul class="key">{items}</ul>'
 
 
