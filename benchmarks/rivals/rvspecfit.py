@@ -115,15 +115,13 @@ def rvspecfit_fit(
 
 def rvspecfit_templates(library: Library, resolution: float, work: Path) -> Path:
     """A folder with the templates of a library, broadened to a resolution as rvspecfit's manual
-    asks for, and its Delaunay interpolator."""
+    asks for, and its Delaunay interpolator. Their steps in ln λ are equal, which it requires."""
     logs = np.log(library.wavelength)
     even = np.linspace(logs[0], logs[-1], logs.size)
     width = 1.0 / (resolution * FWHM_PER_SIGMA * (even[1] - even[0]))
-    flux = [
-        np.interp(logs, even, gaussian_filter1d(np.interp(even, logs, row), width))
-        for row in library.flux
-    ]
-    folder = write_for_rvspecfit(replace(library, flux=np.array(flux, np.float32)), work)
+    flux = [gaussian_filter1d(np.interp(even, logs, row), width) for row in library.flux]
+    broadened = replace(library, wavelength=np.exp(even), flux=np.array(flux, np.float32))
+    folder = write_for_rvspecfit(broadened, work, log_step=True)
     rvspecfit_module("make_nd").execute("cat", prefix=str(folder), regular=False)
     return folder
 
@@ -193,8 +191,9 @@ def rvspecfit_module(name: str) -> Any:
         raise NotAvailable(f"{error}; pip install 'blase3d[bench]'") from None
 
 
-def write_for_rvspecfit(library: Library, folder: Path) -> Path:
-    """A folder with a library as rvspecfit's `make_interpol` leaves it."""
+def write_for_rvspecfit(library: Library, folder: Path, *, log_step: bool = False) -> Path:
+    """A folder with a library as rvspecfit's `make_interpol` leaves it; with `log_step`, its steps
+    are equal in ln λ."""
     serializer = rvspecfit_module("serializer")
     folder.mkdir(parents=True, exist_ok=True)
     content = {
@@ -207,7 +206,7 @@ def write_for_rvspecfit(library: Library, folder: Path) -> Path:
         "mapper_args": ([0],),
         "lognorms": np.zeros(len(library.labels)),
         "revision": "",
-        "log_step": False,
+        "log_step": log_step,
         "log_spec": True,
     }
     serializer.save_dict_to_hdf5(str(folder / "specs_cat.h5"), content)
