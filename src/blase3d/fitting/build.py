@@ -84,8 +84,27 @@ def build(
     _LOG.info("%d lines from %s at %d nodes", len(lines.reference), archive.path, len(nodes.index))
     bounds = window_bounds(archive.wavelength.size)
     sample = pixel_sample(archive.wavelength.size)
-    flux = nodes.flux(archive, slice(None) if bounds.size == 2 else sample, progress)
-    roots = _roots(nodes, flux[:, sample] if bounds.size == 2 else flux)
+    if bounds.size == 2:
+        flux = nodes.flux(archive, slice(None), progress)
+        frame = _frame(archive, recipe, nodes, lines, data_basis, flux[:, sample])
+        return build_at_once(frame, nodes, flux, progress)
+    flux = nodes.flux(archive, sample, progress)
+    frame = _frame(archive, recipe, nodes, lines, data_basis, flux)
+    del flux  # windows need the memory
+    return build_by_windows(archive, frame, nodes, bounds, executor, progress)
+
+
+def _frame(
+    archive: Archive,
+    recipe: Recipe,
+    nodes: BuildNodes,
+    lines: LineGrid,
+    data_basis: Floats,
+    flux: NDArray[np.float32],
+) -> Model:
+    """Return the model without residual, from its lines and the flux (N, P) of the nodes at some
+    pixels."""
+    roots = _roots(nodes, flux)
     spline = recipe.interpolation == "spline"
     frame = Model(
         archive.wavelength,
@@ -96,10 +115,7 @@ def build(
         cross_derivatives=fit_cross_derivatives(nodes.axes, roots) if spline else {},
         data_basis=data_basis,
     )
-    frame = replace(frame, meta={**frame.meta, "error_shares": error_shares(frame, roots)})
-    if bounds.size == 2:
-        return build_at_once(frame, nodes, flux, progress)
-    return build_by_windows(archive, frame, nodes, bounds, executor, progress)
+    return replace(frame, meta={**frame.meta, "error_shares": error_shares(frame, roots)})
 
 
 def _small(recipe: Recipe) -> Recipe:

@@ -145,7 +145,11 @@ def _build(task: _Task, progress: Progress = silent) -> _Built:
         data_count = 0 if model.data_basis is None else model.data_basis.shape[1]
         count = functions_with_residual(model.line_grid, model.recipe, data_count)
         smooth = replace(model, line_grid=model.line_grid.smoothed(count))
-        lines = np.stack(list(_line_spectra(smooth, nodes.place, "residual", progress)))
+        lines = np.empty_like(flux)
+        for row, spectrum in zip(
+            lines, _line_spectra(smooth, nodes.place, "residual", progress), strict=True
+        ):
+            row[:] = spectrum
         residual = make_residual(lines, flux, nodes.complete, model.recipe.residual.tolerance)
         errors = residual_errors(lines, flux, residual.of_nodes(nodes.place))
         squares[0] = errors**2 * flux.shape[1]

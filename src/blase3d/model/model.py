@@ -509,7 +509,7 @@ class Model:
 
         The model is extrapolated from other nodes there.
         """
-        holes = np.reshape(self.meta.get("holes", ()), (-1, len(self.axes)))
+        holes = self._holes
         near = np.ones(len(holes), bool)
         for column, (name, axis) in zip(holes.T, self.axes.items(), strict=True):
             above = int(np.searchsorted(axis, labels[name]))
@@ -518,6 +518,11 @@ class Model:
             away = np.abs(column[:, None] - corners)
             near &= (away <= _SAME_LABEL * np.abs(corners) + 1e-8).any(axis=1)
         return bool(near.any())
+
+    @cached_property
+    def _holes(self) -> NDArray[np.float64]:
+        """Labels (H, L) of the nodes missing from the library."""
+        return np.reshape(self.meta.get("holes", ()), (-1, len(self.axes))).astype(np.float64)
 
     def lines(self, **labels: float) -> Lines:
         """Return the lines at given labels."""

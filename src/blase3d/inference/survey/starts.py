@@ -49,7 +49,7 @@ _STEP, _PER_SIGMA = 2.5, 1.0
 20,000; and that over the standard deviation of the line spread."""
 _DEGREE = 3
 """Degree of the continuum, at most: the flux is over a smooth level of the full degree."""
-_AT_ONCE = 32
+_AT_ONCE = 16
 """Stars, and templates, of one compiled call."""
 _ALIKE = 4
 """Stars of the same broadening of one compiled call."""
