@@ -130,10 +130,10 @@ def installed_models() -> list[InstalledModel]:
 def calibrated_name(given: str | Path) -> str | None:
     """Return the name of the calibrated model of `NAME-library`, unless that is a model itself."""
     name = str(given).removesuffix(OF_LIBRARY)
-    known = _paths()
-    if name == str(given) or str(given) in known or Path(given).exists():
+    if name == str(given) or Path(given).exists():
         return None
-    return name if name in known else None
+    known = _paths()
+    return name if name in known and str(given) not in known else None
 
 
 def model_path(given: str | Path) -> Path:

@@ -59,7 +59,7 @@ from .error_budget import ErrorArrays, ErrorBudget, without_modes
 from .forward import observed_flux, parameters_at, predict, predict_with_slopes
 from .marginal import linear_at
 
-_SEGMENT = 64
+SEGMENT = 64
 """Pixels whose products are summed in float32, before float64 takes over: a few lines."""
 
 
@@ -319,8 +319,8 @@ def segment_products(data: Data, flux: Array, slopes: Array) -> Array:
     linear, continuum = linear_at(data, flux)
     pixels = jnp.concatenate([(data.flux - flux * continuum)[None], -slopes * continuum])
     rows = linear.whitened(data.errors.whitened(pixels))
-    rows = jnp.pad(rows, ((0, 0), (0, -rows.shape[1] % _SEGMENT)))
-    segments = rows.reshape(len(rows), -1, _SEGMENT)
+    rows = jnp.pad(rows, ((0, 0), (0, -rows.shape[1] % SEGMENT)))
+    segments = rows.reshape(len(rows), -1, SEGMENT)
     return jnp.einsum("ipn,jpn->pij", segments, segments, precision="highest")
 
 
@@ -375,8 +375,8 @@ def correlated_pixels(modes: Array, left: Array) -> Array:
     """Number of pixels that count as one, at least one, from whitened modes (E, R) and residuals
     (R,)."""
     products = modes * left
-    segments = jnp.pad(products, ((0, 0), (0, -left.size % _SEGMENT)))
-    sums = segments.reshape(len(modes), -1, _SEGMENT).sum(axis=2)
+    segments = jnp.pad(products, ((0, 0), (0, -left.size % SEGMENT)))
+    sums = segments.reshape(len(modes), -1, SEGMENT).sum(axis=2)
     return jnp.maximum(jnp.sum(sums**2) / jnp.maximum(jnp.sum(products**2), 1e-30), 1.0)
 
 

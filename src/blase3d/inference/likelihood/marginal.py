@@ -14,8 +14,10 @@ from jax import Array
 
 from .data import Data
 
-_RIDGE = 1e-7
+RIDGE = 1e-7
 """Added to the products of the continuum's columns, relative to their size: float32 rounding."""
+MODES_RIDGE = 2e-6
+"""The same for the products of the modes: huge ones swallow the unit prior in float32."""
 
 
 @partial(
@@ -82,7 +84,7 @@ def linear_at(data: Data, flux: Array) -> tuple[Linear, Array]:
     columns = _whitened_columns(data, flux)
     gram = jnp.einsum("odq,oeq->ode", columns, columns, precision="highest")
     size = jnp.trace(gram, axis1=1, axis2=2)[:, None, None] / max(terms, 1)
-    factor = jnp.linalg.cholesky(gram + (_RIDGE * size + 1e-30) * jnp.eye(terms))
+    factor = jnp.linalg.cholesky(gram + (RIDGE * size + 1e-30) * jnp.eye(terms))
     linear = Linear(columns, factor, data.errors.modes, data.errors.gram)
     continuum = jnp.ones_like(flux)
     if terms:
@@ -105,6 +107,5 @@ def _modes_factor(data: Data, linear: Linear) -> Array:
     modes = linear.modes.reshape(-1, orders, length)
     products = jnp.einsum("odq,eoq->ode", linear.columns, modes, precision="highest")
     explained = jnp.einsum("ode,odf->ef", products, jax.vmap(_solve)(linear.factor, products))
-    # in float32 huge products swallow the unit prior: keep the matrix positive definite
-    ridge = 1.0 + 2e-6 * jnp.trace(data.errors.gram)
+    ridge = 1.0 + MODES_RIDGE * jnp.trace(data.errors.gram)
     return jnp.linalg.cholesky(data.errors.gram - explained + ridge * jnp.eye(len(modes)))

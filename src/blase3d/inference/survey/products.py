@@ -18,12 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-_RIDGE = 1e-7
-"""Added to the products of the continuum's columns, relative to their size: float32 rounding."""
-_MODES_RIDGE = 2e-6
-"""The same for the products of the modes: huge ones swallow the unit prior in float32."""
-_SEGMENT = 64
-"""Pixels of a segment whose contributions to the gradient are summed, as in `likelihood.py`."""
+from ..likelihood.likelihood import SEGMENT
+from ..likelihood.marginal import MODES_RIDGE, RIDGE
 
 
 class Polynomials(NamedTuple):
@@ -82,7 +78,7 @@ def continua(polynomials: Polynomials, flux: Array, stars: Stars) -> tuple[Array
     i, j = np.indices((terms, terms))
     gram = 0.5 * (sums[:, i + j] + sums[:, abs(i - j)])
     size = jnp.trace(gram, axis1=1, axis2=2)[:, None, None] / terms
-    factor = jnp.linalg.cholesky(gram + (_RIDGE * size + 1e-30) * jnp.eye(terms))
+    factor = jnp.linalg.cholesky(gram + (RIDGE * size + 1e-30) * jnp.eye(terms))
     target = _matmul(whitened * stars.weight * stars.observed, basis.T)
     best = _solved(factor, target[:, None])[..., 0]
     return _matmul(best, basis), whitened, factor
@@ -121,7 +117,7 @@ def _projection(polynomials: Polynomials, flux: Array, slopes: Array, stars: Sta
     of_basis = _matmul(stars.modes * whitened[:, None], polynomials.basis.T)
     explained = _solved(factor, of_basis)
     of_rows = _matmul(stars.modes, _transposed(rows)) - _matmul(of_basis, coefficients)
-    ridge = 1.0 + _MODES_RIDGE * jnp.trace(stars.gram, axis1=1, axis2=2)[:, None, None]
+    ridge = 1.0 + MODES_RIDGE * jnp.trace(stars.gram, axis1=1, axis2=2)[:, None, None]
     inner = stars.gram - _matmul(of_basis, explained) + ridge * jnp.eye(count)
     amplitudes = _solved(jnp.linalg.cholesky(inner), _transposed(of_rows))
     products = products - _matmul(_transposed(of_rows), amplitudes)
@@ -142,7 +138,7 @@ def scores_of(polynomials: Polynomials, flux: Array, slopes: Array, stars: Stars
     left = found.rows - _transposed(found.amplitudes) @ stars.modes
     left -= (_transposed(found.coefficients) @ polynomials.basis) * found.whitened[:, None]
     both = left[:, :1] * left[:, 1:]
-    both = jnp.pad(both, ((0, 0), (0, 0), (0, -both.shape[2] % _SEGMENT)))
-    segments = both.reshape(*both.shape[:2], -1, _SEGMENT).sum(axis=3)
+    both = jnp.pad(both, ((0, 0), (0, 0), (0, -both.shape[2] % SEGMENT)))
+    segments = both.reshape(*both.shape[:2], -1, SEGMENT).sum(axis=3)
     of_modes = jnp.sum(found.amplitudes[..., :1] * found.amplitudes[..., 1:], axis=1)
     return _transposed(jnp.concatenate([segments, of_modes[:, :, None]], axis=2))
