@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 from ..errors import CloneError, InputError
 from .precision import in_float32
+from .threads import stay_with_one_blas_thread
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -95,7 +96,8 @@ def _end_with_parent() -> None:
 
 
 def _one_core() -> None:
-    """Keep XLA from starting one thread per core in every process."""
+    """Keep XLA and BLAS from starting one thread per core in every process."""
+    stay_with_one_blas_thread()
     flags = os.environ.get("XLA_FLAGS", "")
     os.environ["XLA_FLAGS"] = (
         f"{flags} --xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
