@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from blase3d.runtime.threads import with_one_blas_thread
+from blase3d.runtime.threads import one_blas_thread
 
 pytestmark = pytest.mark.lowest
 
@@ -27,14 +27,14 @@ def two_threads():
 
 
 def test_one_thread_while_the_function_runs_and_as_before_afterwards():
-    assert with_one_blas_thread(blas_threads)() == {1}
+    assert one_blas_thread()(blas_threads)() == {1}
     assert blas_threads() == {2}
 
 
 def test_nested_calls_restore_once():
-    @with_one_blas_thread
+    @one_blas_thread()
     def outer():
-        return with_one_blas_thread(blas_threads)(), blas_threads()
+        return one_blas_thread()(blas_threads)(), blas_threads()
 
     assert outer() == ({1}, {1})
     assert blas_threads() == {2}
@@ -42,14 +42,14 @@ def test_nested_calls_restore_once():
 
 def test_restored_after_an_error():
     with pytest.raises(ZeroDivisionError):
-        with_one_blas_thread(lambda: 1 / 0)()
+        one_blas_thread()(lambda: 1 / 0)()
     assert blas_threads() == {2}
 
 
 def test_the_number_is_restored_after_calls_in_two_threads():
     for _ in range(2):
-        thread = threading.Thread(target=with_one_blas_thread(blas_threads))
+        thread = threading.Thread(target=one_blas_thread()(blas_threads))
         thread.start()
         thread.join(10.0)
-    assert with_one_blas_thread(blas_threads)() == {1}
+    assert one_blas_thread()(blas_threads)() == {1}
     assert blas_threads() == {2}

@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..model.model import Model
 from ..runtime.arrays import DEFAULT_FLOATING_POINT, Floats, Integers
 from ..runtime.precision import in_float32
-from ..runtime.threads import with_one_blas_thread
+from ..runtime.threads import one_blas_thread
 from ..spectra.formats.in_memory import as_spectrum
 from .flags import bound_flags, fit_flags, hole_flags, is_ambiguous, unconstrained_flags
 from .joint_likelihood import JointSolution, minimise
@@ -36,7 +36,7 @@ _INERT = ("seed", "draws", "chains")
 
 
 @in_float32
-@with_one_blas_thread
+@one_blas_thread()
 @DEFAULT_FLOATING_POINT
 def infer_joint(
     spectra: Any,

@@ -17,7 +17,7 @@ from ..parameters import parameter
 from ..runtime.arrays import DEFAULT_FLOATING_POINT, Bools, Floats
 from ..runtime.precision import in_float32
 from ..runtime.seed import check_seed
-from ..runtime.threads import with_one_blas_thread
+from ..runtime.threads import one_blas_thread
 from ..spectra.formats.in_memory import as_spectrum
 from ..spectra.spectrum import Spectrum
 from .flags import flags_of
@@ -34,7 +34,7 @@ _LOG = logging.getLogger(__name__)
 
 
 @in_float32
-@with_one_blas_thread
+@one_blas_thread()
 @DEFAULT_FLOATING_POINT
 def infer(
     spectrum: Any,

@@ -3,26 +3,19 @@ each other, the more the busier the machine."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache, wraps
-from typing import ParamSpec, TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 
 import scipy.linalg  # noqa: F401 - loads its BLAS, which is not that of NumPy
 from threadpoolctl import ThreadpoolController
 
-Arguments = ParamSpec("Arguments")
-Returned = TypeVar("Returned")
 
-
-def with_one_blas_thread(function: Callable[Arguments, Returned]) -> Callable[Arguments, Returned]:
-    """Decorator: BLAS has one thread while the function runs, as many as before afterwards."""
-
-    @wraps(function)
-    def run(*args: Arguments.args, **named: Arguments.kwargs) -> Returned:
-        with _libraries().limit(limits=1):
-            return function(*args, **named)
-
-    return run
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """BLAS has one thread within, and as many as before afterwards; also a decorator."""
+    with _libraries().limit(limits=1):
+        yield
 
 
 def stay_with_one_blas_thread() -> None:

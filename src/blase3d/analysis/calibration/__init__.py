@@ -26,7 +26,7 @@ from ...model.model import Model
 from ...runtime.arrays import DEFAULT_FLOATING_POINT, Floats, Integers
 from ...runtime.precision import in_float32
 from ...runtime.progress import Progress, silent
-from ...runtime.threads import with_one_blas_thread
+from ...runtime.threads import one_blas_thread
 from .changes import Scales
 from .joint import ensemble_of
 from .known_stars import KnownStar, observation_of, read_known_stars
@@ -127,7 +127,7 @@ class Calibrated:
 
 
 @in_float32
-@with_one_blas_thread
+@one_blas_thread()
 @DEFAULT_FLOATING_POINT
 def calibrate(
     stars: str | Path | Sequence[KnownStar],

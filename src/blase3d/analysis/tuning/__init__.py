@@ -25,7 +25,7 @@ from ...model.model import Model
 from ...runtime.arrays import DEFAULT_FLOATING_POINT, Bools, Floats
 from ...runtime.precision import in_float32
 from ...runtime.progress import Progress, silent
-from ...runtime.threads import with_one_blas_thread
+from ...runtime.threads import one_blas_thread
 from ...runtime.units import SIGMA_PER_MAD
 from ...spectra.formats.in_memory import as_spectrum
 from ...spectra.spectrum import Spectrum
@@ -117,7 +117,7 @@ class Tuned:
 
 
 @in_float32
-@with_one_blas_thread
+@one_blas_thread()
 @DEFAULT_FLOATING_POINT
 def tune(
     spectrum: Any,

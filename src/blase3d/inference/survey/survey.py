@@ -18,7 +18,7 @@ from ...runtime.arrays import DEFAULT_FLOATING_POINT, Bools, Floats
 from ...runtime.files import settle_medium, to_vacuum
 from ...runtime.precision import in_float32
 from ...runtime.progress import Progress, silent
-from ...runtime.threads import with_one_blas_thread
+from ...runtime.threads import one_blas_thread
 from ...runtime.with_units import in_unit
 from ...spectra.spectrum import Spectrum
 from ..batch import attempt
@@ -93,7 +93,7 @@ class Survey:
     error: float
 
     @in_float32
-    @with_one_blas_thread
+    @one_blas_thread()
     @DEFAULT_FLOATING_POINT
     def __init__(
         self,
@@ -127,7 +127,7 @@ class Survey:
         self._templates: StartTemplates = start_templates(self._table, example)
 
     @in_float32
-    @with_one_blas_thread
+    @one_blas_thread()
     @DEFAULT_FLOATING_POINT
     def infer(
         self, flux: ArrayLike, error: ArrayLike, mask: ArrayLike | None = None
