@@ -25,6 +25,8 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 # The models of who runs the tests are not those of the tests, nor of processes that they start.
 os.environ["BLASE3D_MODELS"] = str(CACHE / "no-models")
+# Nor is their cache: a test computes what it needs.
+os.environ.setdefault("BLASE3D_COMPILED", "off")
 # There is a process for each core; more threads of small linear algebra wait for each other, and
 # double the time of Gaussian processes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from .files import user_cache_folder
+from .kept import is_keeping, trim
 
-VARIABLE = "BLASE3D_COMPILED"
-"""Environment variable: `off` keeps no compiled code."""
 _MOST = 500_000_000
 """Bytes that are kept, those of the latest use."""
 _SHORTEST = 0.1
@@ -30,7 +29,7 @@ def keep_compiled() -> None:
     Code is of one kind of processor: a home folder may be shared by machines. Folders that the user
     has set for JAX take precedence.
     """
-    if os.environ.get(VARIABLE) == "off" or "JAX_COMPILATION_CACHE_DIR" in os.environ:
+    if not is_keeping() or "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
     jax: Any = sys.modules.get("jax")
     if jax is not None and jax.config.jax_compilation_cache_dir is not None:
@@ -46,7 +45,7 @@ def keep_compiled() -> None:
             jax.config.update(name, value)
     if jax is not None:  # it may have compiled something, and found no folder
         import_module("jax.experimental.compilation_cache.compilation_cache").reset_cache()
-    atexit.register(_trim, folder)
+    atexit.register(trim, folder, _MOST)
 
 
 def _processor() -> str:
@@ -56,18 +55,3 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         about += next((line for line in lines if line.startswith(("flags", "Features"))), "")
     return hashlib.sha256(about.encode()).hexdigest()[:12]
-
-
-def _trim(folder: Path) -> None:
-    """Delete code of the earliest use beyond `_MOST`."""
-    size = 0
-    with suppress(OSError):  # another process may delete it too
-        for path in sorted(folder.iterdir(), key=_last_use, reverse=True):
-            size += path.stat().st_size
-            if size > _MOST:
-                path.unlink(missing_ok=True)
-
-
-def _last_use(path: Path) -> float:
-    about = path.stat()
-    return max(about.st_atime, about.st_mtime)
