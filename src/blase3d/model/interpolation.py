@@ -65,8 +65,8 @@ class Axis:
         piece = jnp.clip(jnp.sum(x >= self.knots) - 1, 0, last)
         distance = x - self.knots[piece]
         weights = jnp.zeros(self.pieces.shape[2])
-        for coefficients in self.pieces:
-            weights = weights * distance + coefficients[piece]
+        for coefficients in self.pieces[:, piece]:
+            weights = weights * distance + coefficients
         return weights
 
 

@@ -185,7 +185,7 @@ def _folded(whole: NDArray[np.int64]) -> NDArray[np.unsignedinteger]:
 
 def _unfolded(folded: NDArray[np.unsignedinteger]) -> NDArray[np.int64]:
     wide = folded.astype(np.int64)
-    return np.where(wide % 2 == 1, -(wide + 1) // 2, wide // 2)
+    return (wide >> 1) ^ -(wide & 1)
 
 
 def from_steps(folded: NDArray[np.unsignedinteger], step: ArrayLike) -> NDArray[np.float32]:
