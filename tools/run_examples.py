@@ -5,7 +5,7 @@
     python tools/run_examples.py --store             # keep what they print as their outputs
 
 The words have to be the same, and numbers within a third or 0.1: draws depend on the versions of
-JAX and of the samplers, within the errors that they state. Takes eight minutes of a processor.
+JAX and of the samplers. Each example takes one to four minutes of a processor.
 """
 
 from __future__ import annotations
