@@ -224,6 +224,7 @@ def build_by_windows(
             archive.write_built(f"{name}/{task.number}", arrays)
         done += 1
         progress("windows", done, total)
+        del task, built  # the next window needs the memory
     return _assembled(archive, frame, bounds, name)
 
 

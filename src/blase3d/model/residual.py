@@ -65,19 +65,17 @@ def make_residual(
         rms error of the flux at the worst node, in units of the continuum.
     """
     remainder = _remainder(lines, flux, allowed)
-    weight, goal = np.ones(len(flux)), allowed
-    found: list[tuple[float, PcaResidual]] = []
-    for _ in range(_TRIALS):
+    weight, goal, least = np.ones(len(flux)), allowed, np.inf
+    for trial in range(_TRIALS):
         residual = _coded_components(remainder, weight, goal)
         errors = np.maximum(residual_errors(lines, flux, residual), 1e-9)
         worst = float(errors.max())
-        found.append((worst, residual))
-        if len(found) > _BALANCING and _TIGHT * allowed <= worst <= allowed:
+        if not worst > max(allowed, least):  # the last of the good ones, or the least of the others
+            least, best = worst, residual
+        if trial >= _BALANCING and _TIGHT * allowed <= worst <= allowed:
             break
         weight *= (errors / np.exp(np.mean(np.log(errors)))) ** _PACE
         goal *= np.clip(0.5 * (1.0 + _TIGHT) * allowed / worst, 0.5, 1.5)
-    good = [residual for worst, residual in found if worst <= allowed]
-    best = good[-1] if good else min(found, key=lambda trial: trial[0])[1]
     in_box = _whole_steps(complete @ np.asarray(best.nodes), node_steps(np.asarray(best.pixels)))
     return PcaResidual(jnp.asarray(in_box), best.pixels, best.scale)
 
