@@ -92,6 +92,14 @@ def test_masked_pixels_do_not_count():
     np.testing.assert_allclose(*found)
 
 
+def test_a_mismatch_is_linear_between_its_knots_and_constant_beyond(model):
+    knots = knots_of(model.wavelength)
+    mismatch = Mismatch(np.exp(knots[[0, -1]]), RNG.uniform(1.0, 2.0, knots.size))
+    at = RNG.uniform(knots[0] - 1e-4, knots[-1] + 1e-4, 500)
+    expected = np.interp(at, knots, mismatch.variance)
+    np.testing.assert_allclose(mismatch.at(np.exp(at)), expected, rtol=1e-7)
+
+
 def test_a_broad_profile_smooths_a_mismatch(model):
     knots = knots_of(model.wavelength)
     variance = np.zeros(knots.size, np.float32)

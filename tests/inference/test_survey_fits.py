@@ -178,9 +178,23 @@ def test_chi2_of_templates_is_that_of_least_squares():
         assert one == pytest.approx(left[0], rel=1e-3)
 
 
+def test_templates_of_stars_of_any_broadening_are_those_of_each_alone(survey):
+    rng = np.random.default_rng(1)
+    templates, count = survey._templates, 19
+    terms = 3 * 4 - 1
+    sums = rng.normal(size=(count, terms, templates.sharp.shape[1])).astype(np.float32)
+    squares = 1e6 * np.ones(count, np.float32)
+    trial, chi2 = starts._of_templates(templates, sums, squares)
+    assert set(trial) > {trial[0]}  # of several kinds
+    for k in (0, 7, 18):
+        alone = starts._of_templates(templates, sums[k : k + 1], squares[k : k + 1])
+        assert alone[0] == trial[k]
+        np.testing.assert_allclose(alone[1][0], chi2[k], rtol=1e-4)
+
+
 @pytest.mark.parametrize("count", [1, 3, 15, 29, 31])
 def test_compiled_calls_have_two_sizes_and_take_all_rows(count):
-    calls = list(searches._calls(count, 15))
+    calls = list(searches.calls(count, 15))
     assert {size for _, size in calls} <= {15, 3}
     assert [start for start, _ in calls] == list(np.cumsum([0, *(n for _, n in calls)])[:-1])
     assert 0 <= sum(size for _, size in calls) - count < 3

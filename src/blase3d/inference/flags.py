@@ -146,8 +146,17 @@ def _wrong_errors(residuals: Residuals) -> Iterator[str]:
 
 def _emission(residuals: Residuals) -> Iterator[str]:
     """Emission over the continuum, wider than cosmic rays."""
+    if _highest_emission(residuals, np.ones_like(residuals.flux)) is None:
+        return  # a level that is smoothed, which takes longer, leaves less of it
+    excess = median_filter(residuals.observed - residuals.flux, _SMOOTH)
+    top = _highest_emission(residuals, 1.0 + np.maximum(excess, 0.0))
+    if top is not None:
+        yield f"emission over the continuum at {residuals.wavelength[top]:.2f} Å"
+
+
+def _highest_emission(residuals: Residuals, level: Floats) -> int | None:
+    """The highest pixel of the most significant emission over a level (Q,); None without any."""
     observed, order = residuals.observed, residuals.order
-    level = 1.0 + np.maximum(median_filter(observed - residuals.flux, _SMOOTH), 0.0)
     z = (observed - level) * residuals.weight * np.abs(residuals.continuum)
     z /= max(1.0, SIGMA_PER_MAD * median(np.abs(residuals.raw)))
     above = (z > _EMISSION_SIGMA) & (observed > level + _EMISSION)
@@ -156,10 +165,10 @@ def _emission(residuals: Residuals) -> Iterator[str]:
     count = np.bincount(run, above)
     total = np.bincount(run, z * above) / np.sqrt(np.maximum(count, 1.0))
     total[count < _EMISSION_PIXELS] = 0.0
-    if total.max() > _EMISSION_TOTAL:
-        inside = np.flatnonzero((run == total.argmax()) & above)
-        top = inside[np.argmax(observed[inside])]
-        yield f"emission over the continuum at {residuals.wavelength[top]:.2f} Å"
+    if not total.max() > _EMISSION_TOTAL:
+        return None
+    inside = np.flatnonzero((run == total.argmax()) & above)
+    return int(inside[np.argmax(observed[inside])])
 
 
 def is_ambiguous(best: Minimum, others: Sequence[Minimum], sigma: Floats) -> bool:

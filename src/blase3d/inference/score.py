@@ -158,9 +158,11 @@ class Residuals:
         return self._projected(changes * (self.continuum * self.weight))
 
     def _projected(self, rows: Floats) -> Floats:
+        one_order = len(self.columns) == 1  # orthogonal to the axes: both in half of the time
+        axes = np.concatenate([self.axes, *self.columns]) if one_order else self.axes
         for _ in range(2):  # twice, for rounding
-            rows = rows - (rows @ self.axes.T) @ self.axes
-            rows = _without(self.columns, self.order, rows)
+            rows = rows - (rows @ axes.T) @ axes
+            rows = rows if one_order else _without(self.columns, self.order, rows)
         return rows
 
     def amplitudes(self, changes: Floats) -> list[Amplitude | None]:

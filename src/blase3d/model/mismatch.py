@@ -42,12 +42,15 @@ class Mismatch:
     def at(self, wavelength: NDArray[np.float64], width: float = 0.0) -> NDArray[np.float64]:
         """Return the variance (Q,) at wavelengths (Q,) of the star's frame, as an instrument sees
         it with a Gaussian profile of a standard deviation of `width` km/s."""
-        knots = self.knots
-        step = SPEED_OF_LIGHT * (knots[-1] - knots[0]) / (knots.size - 1)
-        variance = self.variance.astype(np.float64)
-        if width > step:
-            variance = gaussian_filter1d(variance, width / step, mode="nearest")
-        return np.interp(np.log(wavelength), knots, variance)
+        low, high = np.log(self.ends)
+        step = (high - low) / (self.variance.size - 1)
+        variance, steps = self.variance.astype(np.float64), width / (SPEED_OF_LIGHT * step)
+        if steps > 1.0:
+            variance = gaussian_filter1d(variance, steps, mode="nearest")
+        # between equal steps in a quarter of the time of np.interp
+        position = np.clip((np.log(wavelength) - low) / step, 0.0, variance.size - 1.0)
+        left = np.minimum(position.astype(np.int64), variance.size - 2)
+        return variance[left] + (position - left) * np.diff(variance)[left]
 
 
 def knots_of(wavelength: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -58,6 +58,9 @@ from .tabulated import Tabulated, flux_with_slopes, modes_at
 
 _PIXELS = 40_000
 """Pixels of the searches of one compiled call: their arrays stay in the cache of a core."""
+_SEARCHES, _WITH_MODES = 16, 4
+"""Searches of one call, at least. Predictions read all components of the table, which takes longer
+than those of a few stars; error modes have many rows of pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +157,8 @@ class ManyLikelihoods:
         self.n_used = np.array([int(problem.spectrum.good.sum()) for problem in problems])
         terms = len(first.free) + first.continuum_terms
         self.freedom = np.maximum(self.n_used - terms, 1)
-        self.at_once = max(_PIXELS // self.layout.size, 4)
+        at_once = _PIXELS // self.layout.size
+        self.at_once, self.with_modes = max(at_once, _SEARCHES), max(at_once, _WITH_MODES)
 
     def _pad(self, values: Floats) -> Singles:
         padded = np.zeros(self.layout.size, np.float32)
@@ -195,7 +199,7 @@ class ManyLikelihoods:
     def _moved(self, searches: Searches, theta: Floats, chosen: Integers) -> dict[str, Any]:
         """The fields `_MOVING` of chosen searches at other θ (N', K)."""
         low = np.maximum(theta, self.problem.floor).astype(np.float32)
-        flux, slopes, products = self._call(_predicted, [low], searches, chosen)
+        flux, slopes, products = self._call(_predicted, [low], searches, chosen=chosen)
         return {"theta": theta, "flux": flux, "slopes": slopes, **_derivatives(products)}
 
     def again(self, searches: Searches) -> Searches:
@@ -212,8 +216,9 @@ class ManyLikelihoods:
         """The searches with less weight for the outliers of their predictions."""
         if not self.problem.options.robust:
             return searches
+        mismatch = self._mismatch(searches)
         for _ in range(SCREENINGS):
-            noise, continuum = self._noise_at(searches)
+            noise, continuum = self._noise_at(searches, mismatch)
             kept = np.empty(len(noise), object)
             kept[:] = [
                 replace(old, robust=new.robust, mismatch=new.mismatch)
@@ -224,13 +229,15 @@ class ManyLikelihoods:
 
     def refined(self, searches: Searches) -> Searches:
         """The searches with all errors estimated at their predictions."""
-        noise, continuum = self._noise_at(searches)
+        noise, continuum = self._noise_at(searches, self._mismatch(searches))
         searches = self._with_noise(searches, noise, continuum)
         if not len(self.table.modes):
             return self.again(searches)
         theta = np.maximum(searches.theta, self.problem.floor).astype(np.float32)
         given = [theta, searches.flux, searches.slopes]
-        modes, gram, products, correlated = self._call(_with_modes, given, searches)
+        modes, gram, products, correlated = self._call(
+            _with_modes, given, searches, self.with_modes
+        )
         if not self.problem.calibrated:
             correlated = np.ones_like(correlated)
         chi2 = products[:, 0, 0]
@@ -250,18 +257,24 @@ class ManyLikelihoods:
             )
         )
 
-    def _noise_at(self, searches: Searches) -> tuple[NDArray[np.object_], Singles]:
-        """Noise of each search at its prediction, and the continuum (N, Q)."""
+    def _mismatch(self, searches: Searches) -> list[Floats | None]:
+        """Variance (Q,) of the mismatch with real stars at θ of each search, where it is known."""
+        pairs = zip(searches.star, searches.theta, strict=True)
+        return [mismatch_variance(self.problems[star], theta) for star, theta in pairs]
+
+    def _noise_at(
+        self, searches: Searches, mismatch: list[Floats | None]
+    ) -> tuple[NDArray[np.object_], Singles]:
+        """Noise of each search at its prediction, with its mismatch, and the continuum (N, Q)."""
         flux, continuum = self.fitted(searches)
         options, index = self.problem.options, self.layout.index
         found = np.empty(len(searches), object)
         for k, (noise, star) in enumerate(zip(searches.noise, searches.star, strict=True)):
-            unit, problem = self.units[star], self.problems[star]
+            unit = self.units[star]
             at = flux[k][index].astype(np.float64) * unit
             level = continuum[k][index].astype(np.float64) * unit
-            mismatch = mismatch_variance(problem, searches.theta[k])
             model = options.noise_model
-            found[k] = noise_at(model, noise, at, level, options.robust, mismatch)
+            found[k] = noise_at(model, noise, at, level, options.robust, mismatch[k])
         return found, continuum
 
     def _with_noise(
@@ -284,13 +297,14 @@ class ManyLikelihoods:
         function: Callable[..., tuple[Array, ...]],
         given: list[NDArray[Any]],
         searches: Searches,
+        at_once: int | None = None,
         chosen: Integers | None = None,
     ) -> list[NDArray[Any]]:
         """A compiled function of given rows (N', ...) and of the data of chosen searches."""
         chosen = np.arange(len(searches)) if chosen is None else chosen
         kept = searches.weight, searches.modes, searches.gram
         found, last = [], len(chosen) - 1
-        for start, count in _calls(len(chosen), self.at_once):
+        for start, count in calls(len(chosen), at_once or self.at_once):
             row = np.minimum(np.arange(start, start + count), last)  # padded by the last
             at = _as_slice(chosen[row])
             data = [self.observed[searches.star[at]], *(rows[at] for rows in kept)]
@@ -430,9 +444,9 @@ class _TabulatedLikelihood(Likelihood):
         return Prediction(theta, *_one(self.table, at, self.fixed, self.form))
 
 
-def _calls(count: int, most: int) -> Iterator[tuple[int, int]]:
-    """First row and number of rows of each compiled call for `count` rows: of two sizes, since
-    each other one is compiled again."""
+def calls(count: int, most: int) -> Iterator[tuple[int, int]]:
+    """Yield first row and number of rows of each compiled call for `count` rows: of two sizes,
+    since each other one is compiled again."""
     start, few = 0, max(most // 4, 1)
     while start < count:
         size = most if count - start > most - few else few

@@ -42,6 +42,7 @@ from ..start import (
     lattice_of,
     lattice_starts,
 )
+from .searches import calls
 from .tabulated import Tabulated, flux_with_slopes
 
 _STEP, _PER_SIGMA = 2.5, 1.0
@@ -51,8 +52,6 @@ _DEGREE = 3
 """Degree of the continuum, at most: the flux is over a smooth level of the full degree."""
 _AT_ONCE = 16
 """Stars, and templates, of one compiled call."""
-_ALIKE = 4
-"""Stars of the same broadening of one compiled call."""
 _RIDGE = 1e-6
 """Added to the products of the continuum, relative to their size: float32 rounding."""
 
@@ -69,10 +68,12 @@ class StartTemplates:
         Labels of the S templates.
     trials : list of dict
         First guesses of the broadening.
-    depth : (B, S, M)
+    depth : list of (S, M)
         Line depths at rest, for each guess, on steps in ln λ from the first pixel of the model.
+    few : (B, T, M)
+        Some of them, by which the broadening is found.
     sharp : (T, M)
-        Some of them without rotation, minus their means, over their norms.
+        The same without rotation, minus their means, over their norms.
     step : float
         Width of the steps, km/s.
     """
@@ -80,14 +81,10 @@ class StartTemplates:
     problem: Problem
     lattice: LabelLattice
     trials: list[dict[str, float]]
-    depth: Singles
+    depth: list[Array]
+    few: Array
     sharp: Singles
     step: float
-
-    @property
-    def few(self) -> Integers:
-        """Templates by which the broadening is found."""
-        return evenly_chosen(np.arange(len(self.lattice.points)))
 
 
 def start_templates(table: Tabulated, problem: Problem) -> StartTemplates:
@@ -100,14 +97,20 @@ def start_templates(table: Tabulated, problem: Problem) -> StartTemplates:
     points = lattice.points
     trials = _trials(problem)
     form = form_of(problem)
-    depth = np.stack([_depths(grid, problem, form, points, one)[:, :count] for one in trials])
+    depth = [_depths(grid, problem, form, points, one)[:, :count] for one in trials]
     narrow = {name: max(parameter(name).floor, 0.0) for name in trials[0] if name == "vsini"}
     few = evenly_chosen(np.arange(len(points)))
     sharp = _depths(grid, problem, form, points[few], {**trials[0], **narrow})[:, :count]
     sharp = sharp - sharp.mean(axis=1, keepdims=True)
     size = np.linalg.norm(sharp, axis=1, keepdims=True)
     return StartTemplates(
-        problem, lattice, trials, depth, sharp / np.where(size > 0, size, 1), step
+        problem,
+        lattice,
+        trials,
+        [jnp.asarray(one) for one in depth],
+        jnp.asarray([one[few] for one in depth]),
+        sharp / np.where(size > 0, size, 1),
+        step,
     )
 
 
@@ -151,20 +154,25 @@ def _many_depths(
 
 def many_starts(templates: StartTemplates, problems: list[Problem]) -> tuple[Integers, Floats]:
     """Return index of the star (N,) and θ (N, K) of all starts, the best of each star first."""
+    chunks = [problems[k : k + _AT_ONCE] for k in range(0, len(problems), _AT_ONCE)]
+    columns = zip(*(_at_rest(templates, chunk) for chunk in chunks), strict=True)
+    rv, sums, squares = (np.concatenate(column) for column in columns)
+    trial, chi2 = _of_templates(templates, sums, squares)
     stars, thetas = [], []
-    for begin in range(0, len(problems), _AT_ONCE):
-        chunk = problems[begin : begin + _AT_ONCE]
-        for k, found in enumerate(_starts(templates, chunk)):
-            stars += [begin + k] * len(found)
-            thetas += found
+    for k, problem in enumerate(problems):
+        guess = {"rv": float(rv[k])} if "rv" in problem.free else {}
+        guess |= templates.trials[trial[k]]
+        found = lattice_starts(problem, templates.lattice, chi2[k], guess)
+        stars += [k] * len(found)
+        thetas += found
     return np.array(stars), np.array(thetas)
 
 
-def _starts(templates: StartTemplates, problems: list[Problem]) -> list[list[Floats]]:
+def _at_rest(templates: StartTemplates, problems: list[Problem]) -> tuple[Floats, Singles, Singles]:
+    """Velocities (N,) of at most `_AT_ONCE` stars, their `_sums` at rest, and Σ w d² (N,)."""
     problem = templates.problem
-    spectrum, model = problem.spectrum, problem.model
     departure, weight = _departures(problems)
-    position = _position(model, spectrum.wavelength, templates.step)
+    position = _position(problem.model, problem.spectrum.wavelength, templates.step)
     count = templates.sharp.shape[1]
     if "rv" in problem.free:
         rv = _velocities(templates, departure, weight, position)
@@ -174,23 +182,37 @@ def _starts(templates: StartTemplates, problems: list[Problem]) -> list[list[Flo
     at = np.clip(position - shift[:, None], 0.0, count - 1.001).astype(np.float32)
     sums = np.asarray(_sums(departure, weight, at, _polynomials(problem), count))
     squares = np.sum(weight * departure**2, axis=1)
-    normalised = problem.options.degree < 0
-    trial = np.zeros(len(departure), np.int64)
+    real = slice(len(problems))
+    return rv[real], sums[real], squares[real]
+
+
+def _of_templates(
+    templates: StartTemplates, sums: Singles, squares: Singles
+) -> tuple[Integers, Floats]:
+    """The best guess of the broadening of each star (N,), and chi-square (N, S) of the templates
+    with this."""
+    normalised = templates.problem.options.degree < 0
+    trial = np.zeros(len(sums), np.int64)
     if len(templates.trials) > 1:
-        few = [_chi2(depth[templates.few], sums, squares, normalised) for depth in templates.depth]
+        every = np.arange(len(sums))
+        few = [_many_chi2(depth, sums, squares, every, normalised) for depth in templates.few]
         trial = np.asarray(few).min(axis=2).argmin(axis=0)
-    chi2 = np.empty((len(departure), len(templates.lattice.points)))
+    chi2 = np.empty((len(sums), len(templates.lattice.points)))
     for one in np.unique(trial):
         alike = np.flatnonzero(trial == one)
-        for first in range(0, alike.size, _ALIKE):
-            chosen = alike[np.minimum(np.arange(first, first + _ALIKE), alike.size - 1)]
-            chi2[chosen] = _chi2(templates.depth[one], sums[chosen], squares[chosen], normalised)
+        chi2[alike] = _many_chi2(templates.depth[one], sums, squares, alike, normalised)
+    return trial, chi2
+
+
+def _many_chi2(
+    depth: Array, sums: Singles, squares: Singles, chosen: Integers, normalised: bool
+) -> Floats:
+    """`_chi2` of chosen stars (N',), some at once."""
     found = []
-    for k in range(len(problems)):
-        guess = {"rv": float(rv[k])} if "rv" in problem.free else {}
-        guess |= templates.trials[trial[k]]
-        found.append(lattice_starts(problem, templates.lattice, chi2[k], guess))
-    return found
+    for start, count in calls(len(chosen), _AT_ONCE):
+        row = chosen[np.minimum(np.arange(start, start + count), len(chosen) - 1)]
+        found.append(np.asarray(_chi2(depth, sums[row], squares[row], normalised)))
+    return np.concatenate(found)[: len(chosen)]
 
 
 def _departures(problems: list[Problem]) -> tuple[Singles, Singles]:

@@ -35,8 +35,8 @@ from .tabulated import Tabulated
 
 _NAME = Path("the survey")
 """Name in messages."""
-_PIXELS = 400_000
-"""Pixels of the stars of one batch: a hundred MB of arrays."""
+_PIXELS = 800_000
+"""Pixels of the stars of one batch: two hundred MB of arrays."""
 _COVERED = 0.8
 """Fraction of the range of wavelengths that unmasked pixels must span: a star with less is inferred
 by itself, since the polynomials of the continuum are those of the whole range."""

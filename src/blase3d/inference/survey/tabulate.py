@@ -51,9 +51,9 @@ _FEWEST = 5
 _SHARPER = 1.15
 """Resolution that is tabulated over that of the instrument; more than the ratio of the test for
 another resolution (`omitted.py`)."""
-_STEP = 0.8
+_STEP = 0.9
 """Step in ln λ over the standard deviation of the tabulated line spread. At the highest frequency
-its transform is 5e-4, and that of the instrument 4e-5."""
+its transform is 2e-3, and that of the instrument 3e-4."""
 _COARSEST = 1.0
 """Step (km/s) of the pixels on which the model is evaluated, at most, and ..."""
 _PER_SIGMA = 0.3
