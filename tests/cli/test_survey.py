@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,13 @@ from astropy.table import Table
 from quick_survey import answer_of, quick_infer
 from toy_models import model_of, small_grid
 
+from blase3d.analysis.many_stars import Labeller, fitted_together
 from blase3d.errors import InputError
 from blase3d.inference import infer_many
+from blase3d.inference.batch import sent
 from blase3d.model.model_file import load_model, save_model
 from blase3d.spectra.formats import write_spectrum
+from blase3d.spectra.formats.stack import open_stack
 from blase3d.spectra.spectrum import Spectrum
 
 COUNT, BAD = 7, 3
@@ -123,7 +127,7 @@ def test_json_has_the_rows_of_a_folder(folder, run, quick):
 class QuickSurvey:
     """Stars of a stack that are fitted together."""
 
-    fitted = 0
+    fitted, at_once = 0, 100
 
     def __init__(self, model, wavelength, *, resolution, medium, meta, **settings):
         assert (resolution, medium) == (1e5, "vacuum")
@@ -148,6 +152,34 @@ def test_stars_of_a_large_stack_are_fitted_together_where_possible(
     assert done.status == 0, done.err
     assert QuickSurvey.fitted == together
     check_complete(output)
+
+
+class BrokenPool(Executor):
+    """Threads, but for the first task, whose worker dies whenever it is tried."""
+
+    def __init__(self):
+        self.threads, self.first = ThreadPoolExecutor(2), None
+
+    def submit(self, fn, /, *args, **named):
+        self.first = self.first or args[1]
+        if args[1] is self.first:
+            future = Future()
+            future.set_exception(BrokenExecutor("killed"))
+            return future
+        return self.threads.submit(fn, *args, **named)
+
+
+def test_stars_are_fitted_together_in_a_pool_that_loses_some(folder, monkeypatch):
+    monkeypatch.setattr("blase3d.analysis.many_stars._FEWEST", 100)
+    monkeypatch.setattr("blase3d.inference.survey.survey.Survey", QuickSurvey)
+    stack = open_stack(folder / "stack.npz")
+    model = sent(load_model(folder / "toy.zip"))
+    labeller = Labeller(("toy", model), (), {}, {"method": "gradient", "continuum_degree": 3})
+    rows = {row["spectrum"]: row for row in fitted_together(stack, labeller, {"7"}, BrokenPool())}
+    assert sorted(map(int, rows)) == [k for k in range(400) if k != 7]
+    lost = [name for name, row in rows.items() if "died" in row.get("error", "")]
+    assert sorted(map(int, lost)) == [k for k in range(101) if k != 7]
+    assert rows["399"]["teff"] == pytest.approx(1000.0 * 4.399)
 
 
 # --- settings in a file ------------------------------------------------------------------------

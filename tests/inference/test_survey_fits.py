@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -117,6 +118,18 @@ def test_a_star_with_half_of_its_pixels_is_inferred_by_itself(model, survey):
     (found,) = survey.infer(flux, error, mask)
     (expected,) = one_by_one(model, flux, error, mask)
     assert_same(found, expected)
+
+
+def test_a_survey_is_made_once_in_the_process_that_it_is_sent_to(model, survey, monkeypatch):
+    monkeypatch.setattr(together, "_SURVEYS", {})
+    flux, error = stars(model, 2)
+    there = [pickle.loads(pickle.dumps(survey)) for _ in range(2)]
+    assert there[0] is there[1] is not survey
+    for here, answer in zip(survey.infer(flux, error), there[0].infer(flux, error), strict=True):
+        for name, label in here.labels.items():
+            found = answer.labels[name]
+            np.testing.assert_allclose(found.value, label.value, rtol=1e-5)
+            np.testing.assert_allclose(found.sigma, label.sigma, rtol=1e-4)
 
 
 def test_stars_that_cannot_be_fitted_together_are_fitted_alone(model, survey, monkeypatch):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from blase3d.runtime import kept
-from blase3d.runtime.kept import kept_array
+from blase3d.runtime.kept import kept_arrays
 
 RESULT = np.arange(6, dtype=np.float32).reshape(2, 3)
 
@@ -29,9 +29,11 @@ def computed():
 def obtain(computed, *inputs):
     def compute():
         computed.append(inputs)
-        return RESULT
+        return [RESULT, RESULT[0]]
 
-    return kept_array("templates", [np.array(value) for value in inputs], compute)
+    found, first = kept_arrays("templates", [np.array(value) for value in inputs], compute)
+    np.testing.assert_array_equal(first, found[0])
+    return found
 
 
 def test_computed_once(computed):
@@ -54,7 +56,7 @@ def test_what_other_code_computed_is_not_used(computed, monkeypatch):
     assert len(computed) == 2
 
 
-@pytest.mark.parametrize("size", [0, 20, -4])
+@pytest.mark.parametrize("size", [0, 20, 200, -4])
 def test_a_damaged_file_is_computed_again(computed, cache, size):
     obtain(computed, 1.0)
     (path,) = cache.iterdir()

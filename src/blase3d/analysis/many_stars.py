@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from ..errors import Blase3dError, InputError
 from ..inference import infer, infer_joint
@@ -16,6 +20,7 @@ from ..inference.table import Row, flat_row
 from ..model.identity import model_checksum
 from ..model.installed import InstalledModel
 from ..model.model import Model
+from ..runtime.executor import run
 from ..runtime.progress import Progress, silent
 from ..spectra.formats.stack import Stack
 from ..spectra.spectrum import Spectrum
@@ -135,13 +140,20 @@ class Labeller:
 
 
 def fitted_together(
-    stack: Stack, labeller: Labeller, done: Collection[str], progress: Progress = silent
+    stack: Stack,
+    labeller: Labeller,
+    done: Collection[str],
+    pool: Executor | None = None,
+    progress: Progress = silent,
 ) -> Iterator[Row] | None:
-    """Return the rows of the stars of a stack that are not done, fitted together by `Survey`; None
-    where that is not possible, or not worth its preparation."""
+    """Return the rows of the stars of a stack that are not done, fitted together by `Survey`, in
+    the processes of a pool if there is one; None where that is not possible, or not worth its
+    preparation."""
     many = len(stack.names) - len(done) >= _FEWEST
     survey = _survey(stack, labeller, progress) if many else None
-    return None if survey is None else _rows(stack, labeller, survey, done)
+    if survey is None or labeller.given is None:
+        return None
+    return _rows(_parts(stack, done, survey.at_once), labeller.given[0], survey, pool)
 
 
 def _survey(stack: Stack, labeller: Labeller, progress: Progress) -> Survey | None:
@@ -176,11 +188,35 @@ def _with_better_lines(model: Model, stack: Stack, labeller: Labeller) -> Model:
     return model.with_library_lines() if 2 * whose.count("library") > len(whose) else model
 
 
-def _rows(stack: Stack, labeller: Labeller, survey: Survey, done: Collection[str]) -> Iterator[Row]:
-    assert labeller.given is not None
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Stars of a stack: their names, and the rows of flux, error and mask by name."""
+
+    names: list[str]
+    arrays: dict[str, NDArray[Any]]
+
+
+def _parts(stack: Stack, done: Collection[str], at_once: int) -> Iterator[_Part]:
+    """Yield the stars that are not done, some at once."""
     for span, arrays in stack.blocks():
         names = stack.names[span]
         left = [i for i, name in enumerate(names) if name not in done]
-        answers = survey.infer(**{name: values[left] for name, values in arrays.items()})
-        for i, answer in zip(left, answers, strict=True):
-            yield LabelledStar(names[i], (labeller.given[0],), answer).row()
+        for start in range(0, len(left), at_once):
+            chosen = left[start : start + at_once]
+            rows = {name: values[chosen] for name, values in arrays.items()}
+            yield _Part([names[i] for i in chosen], rows)
+
+
+def _rows(
+    parts: Iterator[_Part], model: str, survey: Survey, pool: Executor | None
+) -> Iterator[Row]:
+    for part, found in run(partial(_rows_of, survey, model), parts, pool):
+        if isinstance(found, InputError):  # its worker died
+            found = [LabelledStar(name, (model,), found).row() for name in part.names]
+        yield from found
+
+
+def _rows_of(survey: Survey, model: str, part: _Part) -> list[Row]:
+    answers = survey.infer(**part.arrays)
+    pairs = zip(part.names, answers, strict=True)
+    return [LabelledStar(name, (model,), answer).row() for name, answer in pairs]

@@ -104,8 +104,8 @@ def _rows(
     from ..analysis.many_stars import fitted_together
     from ..inference.batch import for_each
 
-    if spectra.stack is not None and pool is None:
-        together = fitted_together(spectra.stack, labeller, done, progress)
+    if spectra.stack is not None:
+        together = fitted_together(spectra.stack, labeller, done, pool, progress)
         if together is not None:
             yield from together
             return

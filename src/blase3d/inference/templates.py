@@ -21,7 +21,7 @@ from ..model.evaluate import ForwardModel, between_pixels, evaluate
 from ..model.interpolation import Interpolation, make_interpolation
 from ..model.model import Model
 from ..runtime.arrays import Floats, Singles
-from ..runtime.kept import kept_array
+from ..runtime.kept import kept_arrays
 from ..runtime.units import SPEED_OF_LIGHT
 
 _BIN = 5.0
@@ -87,10 +87,10 @@ def _make_templates(model: Model) -> Templates:
     width = max(round(_BIN / velocity_step), 1)
     width = min(width, model.forward.to_log.size)
     points = [np.asarray(point, np.float32) for point in product(*lattice)]
-    departure = kept_array(
+    (departure,) = kept_arrays(
         "templates",
         [*points, np.array(width), *map(np.asarray, jax.tree.leaves(model.forward))],
-        lambda: np.stack([np.asarray(_binned(model.forward, p, width)) for p in points]),
+        lambda: [np.stack([np.asarray(_binned(model.forward, p, width)) for p in points])],
     )
     first = np.log(model.wavelength[0]) + 0.5 * (width - 1) * velocity_step / SPEED_OF_LIGHT
     return Templates(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -20,7 +22,9 @@ from .files import replacing, user_cache_folder
 VARIABLE = "BLASE3D_COMPILED"
 """Environment variable: `off` keeps nothing."""
 _MOST = 200_000_000
-"""Bytes of arrays that are kept, those of the latest use."""
+"""Bytes of the arrays of a folder that are kept, those of the latest use."""
+_DAMAGE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
+"""Exceptions of NumPy on damaged files."""
 
 
 def is_keeping() -> bool:
@@ -28,9 +32,9 @@ def is_keeping() -> bool:
     return os.environ.get(VARIABLE) != "off"
 
 
-def kept_array(
-    folder: str, inputs: Iterable[NDArray[Any]], compute: Callable[[], Singles]
-) -> Singles:
+def kept_arrays(
+    folder: str, inputs: Iterable[NDArray[Any]], compute: Callable[[], Sequence[Singles]]
+) -> list[Singles]:
     """Return `compute()`, or what an earlier process computed from the same inputs.
 
     Parameters
@@ -40,20 +44,21 @@ def kept_array(
     inputs : iterable of arrays
         All that the result depends on, apart from the code of this package.
     compute : callable
-        Computes the array.
+        Computes the arrays.
     """
     if not is_keeping():
-        return compute()
-    path = user_cache_folder() / folder / f"{_digest(inputs)}.npy"
-    with suppress(OSError, ValueError, EOFError):  # there is none, or it is damaged
-        found: Singles = np.load(path, allow_pickle=False)
+        return list(compute())
+    path = user_cache_folder() / folder / f"{_digest(inputs)}.npz"
+    with suppress(*_DAMAGE):  # also where there is none
+        with path.open("rb") as stored, np.load(stored, allow_pickle=False) as file:
+            found: list[Singles] = [file[name] for name in file.files]
         os.utime(path)
         return found
-    found = compute()
+    found = list(compute())
     with suppress(OSError, InputError):  # a cache that cannot be written is no fault
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as partial, partial.open("wb") as file:
-            np.save(file, found, allow_pickle=False)
+        with replacing(path) as partial, partial.open("wb") as stream:
+            np.savez(stream, *found)
         trim(path.parent, _MOST)
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -37,6 +38,8 @@ _NAME = Path("the survey")
 """Name in messages."""
 _PIXELS = 800_000
 """Pixels of the stars of one batch: two hundred MB of arrays."""
+_SURVEYS: dict[str, Survey] = {}
+"""Survey that this process was sent, by its token."""
 _COVERED = 0.8
 """Fraction of the range of wavelengths that unmasked pixels must span: a star with less is inferred
 by itself, since the polynomials of the continuum are those of the whole range."""
@@ -47,6 +50,9 @@ class Survey:
 
     The answers are those of `infer`, many times faster: the flux of the model is tabulated once for
     the instrument, and many stars are fitted at once, on the device that JAX uses.
+
+    A survey that is sent to another process is made there once, with the table that is kept in the
+    cache folder.
 
     Parameters
     ----------
@@ -112,6 +118,7 @@ class Survey:
         plain = np.asarray(in_unit(wavelength, "Angstrom", "wavelengths"), np.float64)
         self._model, self._wavelength = model, to_vacuum(plain, found)
         self._resolution, self._meta = float(resolution), dict(meta or {})
+        self._token = uuid.uuid4().hex
         self._priors, self._fixed, self._options = priors, fixed, options
         check_settings("gradient", options)
         example = self._problem(_any_flux(plain.size), np.ones(plain.size), None)
@@ -125,6 +132,16 @@ class Survey:
             progress,
         )
         self._templates: StartTemplates = start_templates(self._table, example)
+
+    @property
+    def at_once(self) -> int:
+        """Number of stars that are fitted at once."""
+        return max(_PIXELS // self._wavelength.size, 1)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        made_of: dict[str, Any] = {"resolution": self._resolution, "meta": self._meta}
+        made_of |= {"priors": self._priors, "fixed": self._fixed, **self._options}
+        return _received, (self._token, self._model, self._wavelength, made_of)
 
     @in_float32
     @one_blas_thread()
@@ -147,11 +164,10 @@ class Survey:
             For each star, its answer or the reason why there is none.
         """
         given = self._checked(flux, error, mask)
-        count, size = given[0].shape
-        at_once = max(_PIXELS // size, 1)
         answers: list[Inference | Blase3dError] = []
-        for start in range(0, count, at_once):
-            batch = [None if rows is None else rows[start : start + at_once] for rows in given]
+        for start in range(0, len(given[0]), self.at_once):
+            chosen = slice(start, start + self.at_once)
+            batch = [None if rows is None else rows[chosen] for rows in given]
             answers += self._batch(*batch)  # type: ignore[arg-type]
         return answers
 
@@ -224,6 +240,14 @@ def _answer(model: Model, many: ManyLikelihoods, solution: Solution, others: Sea
         )
     minima = [many.solution(others, number) for number in range(len(others))]
     return answer_of(Outcome([solution, *minima], solution.converged), model, "gradient", 0.0)
+
+
+def _received(token: str, model: Model, wavelength: Floats, made_of: dict[str, Any]) -> Survey:
+    """The survey of a token, which is made of these arguments at first."""
+    if token not in _SURVEYS:
+        _SURVEYS.clear()
+        _SURVEYS[token] = Survey(model, wavelength, medium="vacuum", **made_of)
+    return _SURVEYS[token]
 
 
 def _any_flux(count: int) -> NDArray[np.float64]:

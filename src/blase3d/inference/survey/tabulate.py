@@ -34,6 +34,7 @@ from ...model.evaluate import (
 from ...model.interpolation import SHORT, Axis, best_degree, coordinates, spline_through
 from ...model.model import Model
 from ...runtime.arrays import Bools, Floats, Singles
+from ...runtime.kept import kept_arrays
 from ...runtime.progress import Progress, silent
 from ...runtime.units import FWHM_PER_SIGMA, SPEED_OF_LIGHT
 from ...spectra.broaden import gaussian
@@ -158,16 +159,12 @@ def _table(
     steps = _steps_of(thin, resolution)
     sampled = [_sampled(axis, density[0]) for axis in coordinates(model.axes)]
     lattice = [_lattice(axis, density[1]) for axis in coordinates(model.axes)]
-    spectra = np.empty((math.prod(axis.size for axis in sampled), steps.coarse), np.float32)
-    for done, rows in _spectra(thin, steps, _points(model, sampled)):
-        spectra[done - len(rows) : done] = rows
-        progress("table", done, len(spectra))
-    basis = _components(spectra)
-    to_lattice = [
-        _to_lattice(*axes)
-        for axes in zip(sampled, lattice, model.forward.interpolation.axes, strict=True)
-    ]
-    box = _amplitudes(spectra, to_lattice, basis)
+    inputs = [*jax.tree.leaves(thin.forward), thin.error_modes, *sampled, *lattice]
+    basis, box, modes = kept_arrays(
+        "tables",
+        [*map(np.asarray, inputs), np.array(resolution)],
+        lambda: _tabulated_spectra(thin, steps, sampled, lattice, progress),
+    )
     length = _fast_length(int(OVERSAMPLING * steps.coarse))
     left, taps = taps_at(
         _velocities(model, wavelength), steps.fine * steps.velocity_step / length, length
@@ -183,7 +180,7 @@ def _table(
         jnp.asarray([_step(axis) for axis in lattice], jnp.float32),
         jnp.asarray(box, jnp.float32),
         transform(basis),
-        transform(_mode_spectra(thin, steps)),
+        transform(modes),
         jnp.asarray(steps.frequency, jnp.float32),
         left,
         taps,
@@ -193,6 +190,23 @@ def _table(
         _logarithmic(model),
         length,
     )
+
+
+def _tabulated_spectra(
+    model: Model, steps: _Steps, sampled: list[Floats], lattice: list[Floats], progress: Progress
+) -> tuple[Singles, Singles, Singles]:
+    """Principal components (R, M) of the spectra on the coarse steps, their amplitudes (box, R) on
+    the lattice, and the error modes (E, M)."""
+    spectra = np.empty((math.prod(axis.size for axis in sampled), steps.coarse), np.float32)
+    for done, rows in _spectra(model, steps, _points(model, sampled)):
+        spectra[done - len(rows) : done] = rows
+        progress("table", done, len(spectra))
+    basis = _components(spectra)
+    to_lattice = [
+        _to_lattice(*axes)
+        for axes in zip(sampled, lattice, model.forward.interpolation.axes, strict=True)
+    ]
+    return basis, _amplitudes(spectra, to_lattice, basis), _mode_spectra(model, steps)
 
 
 def _thinned(model: Model, resolution: float) -> Model:
