@@ -69,13 +69,15 @@ def progress_bars() -> Iterator[ProgressCallback]:
 
 
 def _lines_of_progress() -> ProgressCallback:
-    start = last = time.monotonic()
+    last = time.monotonic()
+    begun: dict[str, tuple[float, int]] = {}  # what came before a stage is not part of its rate
 
     def show(stage: str, done: int, total: int) -> None:
         nonlocal last
         now = time.monotonic()
-        if now - last > _BETWEEN_LINES and done:
-            left = (now - start) / done * (total - done) / 60.0
+        start, before = begun.setdefault(stage, (now, done))
+        if now - last > _BETWEEN_LINES and done > before:
+            left = (now - start) / (done - before) * (total - done) / 60.0
             err.print(f"{stage}: {done} of {total}, about {left:.0f} min left", highlight=False)
             last = now
 

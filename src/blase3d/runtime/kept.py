@@ -21,7 +21,7 @@ from .files import replacing, user_cache_folder
 
 VARIABLE = "BLASE3D_COMPILED"
 """Environment variable: `off` keeps nothing."""
-_MOST = 200_000_000
+_MOST = 500_000_000
 """Bytes of the arrays of a folder that are kept, those of the latest use."""
 _DAMAGE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
 """Exceptions of NumPy on damaged files."""
