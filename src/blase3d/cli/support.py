@@ -76,7 +76,7 @@ def _lines_of_progress() -> ProgressCallback:
         nonlocal last
         now = time.monotonic()
         start, before = begun.setdefault(stage, (now, done))
-        if now - last > _BETWEEN_LINES and done > before:
+        if now - max(last, start) > _BETWEEN_LINES and done > before:
             left = (now - start) / (done - before) * (total - done) / 60.0
             err.print(f"{stage}: {done} of {total}, about {left:.0f} min left", highlight=False)
             last = now
