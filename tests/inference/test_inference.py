@@ -545,6 +545,24 @@ def test_the_widening_is_continuous(model):
     assert steps.max() < 0.2
 
 
+@in_float32
+def test_parameters_that_are_alike_hide_no_wrong_lines(doubtful):
+    """The model's errors, at a slightly other macroturbulence, leave the intervals as they are."""
+    free = {"vmac": Prior(0.0, 10.0), "resolution": Prior(2e4, 2e5)}
+    problem = make_problem(star(doubtful, vsini=0.0), doubtful, free, {"vsini": 0.0})
+    solution = LeastSquares().solve(make_likelihood(problem), seed=0).best
+    scores = np.random.default_rng(2).multivariate_normal(
+        np.zeros(len(problem.names)), solution.fit.normal, size=200
+    )
+    solution = replace(solution, fit=replace(solution.fit, scores=scores))
+    other = np.where(np.array(problem.names) == "vmac", 1.2, 1.0)
+    errors = solution.likelihood.errors
+    moved = replace(errors, model_covariance=errors.model_covariance * np.outer(other, other))
+    again = replace(solution, likelihood=replace(solution.likelihood, errors=moved))
+    usual, changed = (np.sqrt(np.diag(misfit_covariance(one, 1.0))) for one in (solution, again))
+    np.testing.assert_allclose(changed[:4], usual[:4], rtol=0.02)  # the labels and the velocity
+
+
 def test_draws_are_as_wide_as_the_intervals(model):
     (solution,) = scattered(model, [1.5])
     plain = covariance(solution, solution.scatter)
