@@ -6,7 +6,8 @@ Labels of the spectra in `stars.ecsv` (from `../shared/data/observed`), by every
 them, compared with the literature: with default settings, and by a plain fit of pixels that are
 interpolated between the same nodes (`rivals/plain.py`); with `--method rvspecfit`, also by that
 package (Koposov 2019), where it is installed; with `--method calibrated`, by the model calibrated
-on all other stars. Pulls include the errors of the literature.
+on all other stars; with `--method macroturbulence`, with that free too. `--sections N` takes N
+windows of each spectrum in its place. Pulls include the errors of the literature.
 Stars whose labels lie outside a model, or are not known, are listed and marked, and do not enter
 the summaries. A fit with the labels of the literature shows the lines that disagree in most stars.
 With `--cache`, answers are kept by spectrum, model, method and code, and only others are computed.
@@ -22,8 +23,9 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,7 @@ from blase3d.analysis.line_table import main_components
 from blase3d.errors import InputError
 from blase3d.inference.problem import make_problem
 from blase3d.model.identity import model_checksum
+from blase3d.spectra.spectrum import cut
 from blase3d.views.report.misfit import SIGNIFICANT, line_residuals
 from blase3d.views.report.report_data import make_report_data
 from rivals.library import Library, NotAvailable
@@ -58,6 +61,8 @@ FEWEST = 3
 """... and their least number."""
 LISTED = 40
 """Lines that are printed."""
+PIXELS = 300
+"""Usable pixels of a section, at least."""
 PARAMETERS = {"teff": "Teff", "logg": "log g", "feh": "[Fe/H]", "alpha": "[α/Fe]"}
 REMARKS = ("cut to", "masked", "wavelengths ", "velocity perhaps", "given less weight", "continuum")
 SOURCES = ("inference", "lines", "model", "spectra")
@@ -78,7 +83,7 @@ class Star:
     """A spectrum, and what the literature says of its star.
 
     `literature` has the value and standard deviation of each label; `rv` (km/s) is the velocity
-    expected in the frame of the file.
+    expected in the frame of the file. `limits` (Å in vacuum) are those of a section.
     """
 
     path: Path
@@ -87,11 +92,14 @@ class Star:
     literature: dict[str, tuple[float, float]]
     rv: float
     resolution: float
+    limits: tuple[float, float] = (0.0, np.inf)
 
     @cached_property
     def spectrum(self) -> b3.Spectrum:
-        """The spectrum."""
-        return b3.read_spectrum(self.path, medium=self.medium)
+        """The spectrum, between the limits."""
+        whole = b3.read_spectrum(self.path, medium=self.medium)
+        inside = (whole.wavelength >= self.limits[0]) & (whole.wavelength < self.limits[1])
+        return whole if inside.all() else cut(whole, inside)
 
     @property
     def fixed(self) -> dict[str, float]:
@@ -118,6 +126,14 @@ def read_stars(table: Path) -> list[Star]:
         resolution, rv = float(row["resolution"]), float(row["rv"])
         stars.append(Star(path, str(row["star"]), medium, known, rv, resolution))
     return stars
+
+
+def in_sections(star: Star, model: b3.Model, count: int) -> Iterator[Star]:
+    """Windows of the range of a model in which a star has enough pixels."""
+    pixels = star.spectrum.wavelength[star.spectrum.good]
+    for low, high in pairwise(np.linspace(*model.wavelength[[0, -1]], count + 1)):
+        if np.sum((pixels >= low) & (pixels < high)) > PIXELS:
+            yield replace(star, limits=(low, high))
 
 
 @dataclass(frozen=True)
@@ -199,12 +215,19 @@ def by_calibration(star: Star, subject: Subject, before: Answer) -> Answer:
     return summary(b3.infer(star.spectrum, subject.without(star.name), fixed=star.fixed))
 
 
+def by_macroturbulence(star: Star, subject: Subject, before: Answer) -> Answer:
+    """Labels with default settings, but macroturbulence free."""
+    free = {"vmac": (0.0, 10.0)}
+    return summary(b3.infer(star.spectrum, subject.model, fixed=star.fixed, priors=free))
+
+
 METHODS: dict[str, Callable[[Star, Subject, Answer], Answer]] = {
     "default": by_default,
     "pixels": by_pixels,
     "literature": by_literature,
     "rvspecfit": by_rvspecfit,
     "calibrated": by_calibration,
+    "macroturbulence": by_macroturbulence,
 }
 DEFAULT = ["default", "pixels", "literature"]
 
@@ -229,7 +252,12 @@ def main() -> None:
     document: Answer = {}
     for path in args.model:
         subject = Subject(path, args.table)
-        rows = [judged(star, subject, args.method, args.cache) for star in stars]
+        chosen = stars
+        if args.sections > 1:
+            chosen = [
+                one for star in stars for one in in_sections(star, subject.model, args.sections)
+            ]
+        rows = [judged(star, subject, args.method, args.cache) for star in chosen]
         rows = [row for row in rows if row["answers"]]
         document[path.stem] = {
             "model": str(path),
@@ -246,6 +274,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Labels of real stars.")
     parser.add_argument("--model", type=Path, action="append", required=True, help="repeatable")
     parser.add_argument("--method", nargs="+", choices=METHODS, default=DEFAULT)
+    parser.add_argument("--sections", type=int, default=1, help="windows of each spectrum")
     parser.add_argument("--table", type=Path, default=TABLE)
     parser.add_argument("--cache", type=Path, help="folder of answers that are computed once")
     parser.add_argument("--json", type=Path)
@@ -280,7 +309,7 @@ def cached(
         return computed(star, subject, method, before)
     parts = [code_checksum(method), model_checksum(subject.model), method]
     parts += [hashlib.sha256(star.path.read_bytes()).hexdigest(), str(star.literature), star.medium]
-    key = hashlib.sha256(json.dumps([*parts, star.fixed]).encode()).hexdigest()[:24]
+    key = hashlib.sha256(json.dumps([*parts, star.fixed, star.limits]).encode()).hexdigest()[:24]
     path = cache / f"{key}.json"
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)

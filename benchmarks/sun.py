@@ -29,7 +29,8 @@ from blase3d.inference.problem import Options, make_problem
 
 SUN = Path("../shared/data/observed/sun-uves.npz")
 LITERATURE = {"teff": 5772.0, "logg": 4.44, "feh": 0.0, "rv": 0.22, "vsini": 1.6, "vmac": 3.6}
-FITTED = "macroturbulence and resolution fitted"
+GIVEN = "both of the literature"
+"""The run with rotation and macroturbulence of the literature: its resolution fits to these."""
 RESOLUTION = 80_000.0
 DEPTHS = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 1.0)
 
@@ -39,13 +40,16 @@ def main() -> None:
     model, star = b3.load_model(args.model), b3.read_spectrum(args.sun)
     turbulent = {"vmac": b3.Prior(0.0, 10.0)}
     runs: dict[str, dict[str, Any]] = {
-        FITTED: {"priors": turbulent, "fixed": {"vsini": LITERATURE["vsini"]}},
+        "macroturbulence and resolution fitted": {
+            "priors": turbulent,
+            "fixed": {"vsini": LITERATURE["vsini"]},
+        },
         "telluric bands not masked": {
             "priors": turbulent,
             "fixed": {"vsini": LITERATURE["vsini"]},
             "telluric": False,
         },
-        "both of the literature": {
+        GIVEN: {
             "fixed": {name: LITERATURE[name] for name in ("vsini", "vmac")},
         },
         f"both fitted at {RESOLUTION:,.0f}": {
@@ -58,7 +62,7 @@ def main() -> None:
     document["answers"] = {
         name: answer(model, star, {"telluric": True, **options}) for name, options in runs.items()
     }
-    document["lines"] = compared(model, star, document["answers"][FITTED])
+    document["lines"] = compared(model, star, document["answers"][GIVEN])
     show(document)
     if args.json is not None:
         args.json.write_text(json.dumps(document, indent=1))
@@ -117,12 +121,13 @@ def changes(
 def show(document: dict[str, Any]) -> None:
     """Print answers and lines."""
     names = ("teff", "logg", "feh", "vsini", "vmac", "resolution")
+    console = Console(width=130)
     table = Table("", *names, title="the Sun")
     table.add_row("literature", *(f"{document['literature'].get(name, '')}" for name in names))
     for run, found in document["answers"].items():
         cells = (f"{found[n][0]:.5g} ± {found[n][1]:.2g}" if n in found else "" for n in names)
         table.add_row(run, *cells)
-    Console().print(table)
+    console.print(table)
     table = Table("depth", "lines", "median change", "half within", title="lines of the model")
     for row in document["lines"]:
         table.add_row(
@@ -131,7 +136,7 @@ def show(document: dict[str, Any]) -> None:
             f"{row['median']:+.3f}",
             f"{row['half']:.3f}",
         )
-    Console().print(table)
+    console.print(table)
 
 
 if __name__ == "__main__":
