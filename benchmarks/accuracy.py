@@ -41,8 +41,9 @@ from blase3d.fitting.build import build
 from blase3d.fitting.clone_grid import clone
 from blase3d.libraries import open_grid
 from blase3d.libraries.grid import Grid
+from blase3d.model.completion import fill_holes
 from blase3d.model.evaluate import ForwardModel, PcaResidual, evaluate
-from blase3d.model.interpolation import coordinates, fill_holes
+from blase3d.model.interpolation import coordinates
 from blase3d.model.model import Model
 from blase3d.model.model_file import load_model, save_model
 from blase3d.model.queries import without_node

@@ -18,10 +18,18 @@ from pathlib import Path
 
 import numpy as np
 
-from commands import measured
+from commands import aside, measured
 
-SIZES = {"base": (48, 2), "nodes x 4": (192, 2), "pixels x 4": (48, 8)}
+SIZES = {
+    "base": (48, 2),
+    "nodes x 4": (192, 2),
+    "nodes x 16": (768, 2),
+    "nodes x 64": (3072, 2),
+    "pixels x 4": (48, 8),
+}
 """Nodes; windows of 16,384 pixels."""
+COUNTS = {48: (4, 4, 3), 192: (8, 6, 4), 768: (16, 8, 6), 3072: (32, 12, 8)}
+"""Values of Teff, log g and [Fe/H] of so many nodes."""
 STEP = 0.005
 SPAN = 40.0
 """Å: pixels, and the range of the toy universe."""
@@ -41,7 +49,7 @@ def write_archive(path: Path, n_nodes: int, n_windows: int) -> None:
     from blase3d.recipe import DEFAULT
 
     names = ("teff", "logg", "feh")
-    counts = {48: (4, 4, 3), 192: (8, 6, 4)}[n_nodes]
+    counts = COUNTS[n_nodes]
     axes = {
         name: np.linspace(AXES[name][0], AXES[name][-1], count)
         for name, count in zip(names, counts, strict=True)
@@ -98,7 +106,7 @@ def measure(n_nodes: int, n_windows: int, workers: int) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         clones, model = folder / "clones.zarr", folder / "model.zip"
-        write_archive(clones, n_nodes, n_windows)
+        aside(write_archive, clones, n_nodes, n_windows)
         row, _ = measured("build", "build", clones, "-o", model, "--workers", workers)
         row |= {"nodes": n_nodes, "pixels": n_windows * 16_384}
         row["model_mb"] = model.stat().st_size / 1e6

@@ -4,13 +4,15 @@
     python benchmarks/holes.py --cost
 
 The library is cloned and built whole, and with 5 % of its nodes removed at random; the table has
-the errors at held-out spectra of both models. With --cost, the CPU time of completing ragged boxes.
+the errors at held-out spectra of both models. With --cost, CPU time and memory of completing ragged
+boxes.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import sys
 import tempfile
 import time
@@ -23,14 +25,15 @@ from blase3d.fitting.build import build
 from blase3d.fitting.clone_grid import clone
 from blase3d.libraries import open_grid
 from blase3d.libraries.grid import Grid
-from blase3d.model.interpolation import Completion
+from blase3d.model.completion import Completion
 from blase3d.recipe import DEFAULT
 from blase3d.runtime.executor import LocalPool
 from blase3d.spectra.continuum import normalise
+from commands import aside
 
 BOXES = (
     *((14, 6, 5, 1), (28, 12, 5, 1), (30, 12, 5, 3)),
-    *((30, 12, 9, 3), (40, 13, 11, 4), (50, 13, 11, 5)),
+    *((30, 12, 9, 3), (40, 13, 11, 4), (50, 13, 11, 5), (78, 13, 12, 8)),
 )
 """Values of Teff, log g, [Fe/H] and [α/Fe] of boxes whose holes are filled."""
 GRID, HELD = "turbo-cat.npz", "turbo-cat-offgrid.npz"
@@ -45,11 +48,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--cost", action="store_true", help="time of completing ragged boxes")
+    parser.add_argument("--cost", action="store_true", help="of completing ragged boxes")
     args = parser.parse_args()
     if args.cost:
         for shape in BOXES:
-            print(shape, *cost(shape))
+            print(shape, *aside(cost, shape))
         return
     low, high = map(float, args.wave.split(":"))
     nodes = open_grid(args.data / GRID).cut(low, high)
@@ -62,8 +65,9 @@ def main() -> None:
         args.json.write_text(json.dumps(rows, indent=1))
 
 
-def cost(shape: tuple[int, ...]) -> tuple[int, int, float, float]:
-    """Nodes of a box, those that are missing, and CPU seconds of its factors and of 100 values."""
+def cost(shape: tuple[int, ...]) -> tuple[int, int, float, float, float]:
+    """Nodes of a box, those that are missing, CPU seconds of its equations and of 20 values at each
+    node, and the largest memory of the process, MB."""
     axes = [np.arange(count, dtype=float) for count in shape]
     index = np.array(list(product(*map(range, shape))))
     teff, logg, feh, alpha = index.T
@@ -73,8 +77,10 @@ def cost(shape: tuple[int, ...]) -> tuple[int, int, float, float]:
     start = time.process_time()
     completion = Completion.of(axes, index[here])
     made = time.process_time()
-    _ = completion @ np.ones((here.sum(), 100))
-    return len(here), int((~here).sum()), made - start, time.process_time() - made
+    _ = completion @ np.random.default_rng(1).normal(size=(here.sum(), 20))
+    found = time.process_time()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return len(here), int((~here).sum()), made - start, found - made, peak
 
 
 def holed(grid: Grid, args: argparse.Namespace) -> Grid:

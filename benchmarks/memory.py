@@ -15,12 +15,10 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from commands import measured
+from commands import aside, measured
 
 # Imports of the package stay in functions: what this process takes, its children start with.
 
@@ -93,12 +91,6 @@ def commands(folder: Path) -> dict[str, tuple[object, ...]]:
         "tune": ("tune", star, "--model", model, *SHARP, "-o", folder / "tuned.zip"),
         "import-states": ("import-states", states, "-o", folder / "imported.zarr"),
     }
-
-
-def aside(function: Any, *arguments: Any) -> Any:
-    """The result of a function in another process, so that this one stays small."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
 
 
 # Inputs, made in a process of their own

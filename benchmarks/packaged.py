@@ -22,7 +22,8 @@ from rich.table import Table
 from blase3d.analysis.validation import choose_held_out
 from blase3d.libraries import open_grid
 from blase3d.libraries.grid import Grid
-from blase3d.model.interpolation import coordinates, fill_holes, make_interpolation
+from blase3d.model.completion import fill_holes
+from blase3d.model.interpolation import coordinates, make_interpolation
 from blase3d.model.model import Model
 from blase3d.model.model_file import load_model
 from rivals.pixels import SQRT_DEPTH

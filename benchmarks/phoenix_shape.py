@@ -23,11 +23,9 @@ from __future__ import annotations
 import argparse
 import http.server
 import json
-import multiprocessing
 import tempfile
 import threading
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import product
@@ -35,7 +33,7 @@ from pathlib import Path
 
 import numpy as np
 
-from commands import measured
+from commands import aside, measured
 
 STEPS = ((500, 3000, 0.1), (3000, 5000, 0.006), (5000, 10000, 0.01), (10000, 15000, 0.02),
          (15000, 25000, 0.04), (25000, 55000, 0.15))  # fmt: skip
@@ -337,13 +335,6 @@ class Run:
     def _measured(self, stage: str, *words: object) -> dict[str, object]:
         row, said = measured(stage, *words)
         return row | ({"output": json.loads(said)} if "--json" in words else {})
-
-
-def aside(function: Callable[..., dict[str, float]], *args: object) -> dict[str, float]:
-    """Call a function in a process of its own, so that this one stays small."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(function, *args).result()
 
 
 def fetched(root: Path, cache: Path) -> dict[str, object]:

@@ -12,7 +12,7 @@ from toy_models import TINY, small_grid
 
 from blase3d.errors import ArchiveError
 from blase3d.fitting import build_windows
-from blase3d.fitting.archive import Archive
+from blase3d.fitting.archive import Archive, open_archive
 from blase3d.fitting.build import build
 from blase3d.fitting.clone_grid import clone
 from blase3d.model import model, model_windows
@@ -91,14 +91,14 @@ def test_a_build_that_was_interrupted_builds_the_other_windows(
     clones, narrow, monkeypatch, tmp_path
 ):
     first = build(clones)
-    built, kept = [], Archive.built
+    built, kept, build_aside = [], Archive.built, build_windows._build_aside
     monkeypatch.setattr(
         Archive, "built", lambda self, name: kept(self, name) if name[-1] != "1" else None
     )
     monkeypatch.setattr(
         build_windows,
         "_build_aside",
-        lambda task: built.append(task.number) or build_windows._build(task),
+        lambda task: built.append(task.number) or build_aside(task),
     )
     monkeypatch.setattr(build_windows, "_assembled", lambda *args: args[-1])
     build(clones)
@@ -112,6 +112,14 @@ def test_workers_build_the_same(clones, narrow, tmp_path):
         node.rename(clones.path / "built" / f"{node.name}-before")
     with ThreadPoolExecutor(2) as pool:
         assert model_checksum(build(clones, executor=pool)) == one
+
+
+def test_processes_in_another_folder_read_the_archive(clones, monkeypatch, tmp_path):
+    monkeypatch.chdir(clones.path.parent)
+    sent = pickle.dumps(open_archive(clones.path.name))
+    monkeypatch.chdir(tmp_path)
+    flux = pickle.loads(sent).flux_part(3, slice(20, 120))
+    np.testing.assert_array_equal(flux, clones[3].flux[20:120])
 
 
 def test_a_file_that_was_replaced_is_not_read_on(clones, whole, narrow, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from itertools import product
 
@@ -13,6 +14,7 @@ from toy_models import model_of, true_params
 
 from blase3d.libraries.toy import toy_grid
 from blase3d.model import residual
+from blase3d.model.completion import fill_holes
 from blase3d.model.evaluate import (
     PcaResidual,
     add_residual,
@@ -21,8 +23,9 @@ from blase3d.model.evaluate import (
     joined_residual,
     opacity_root,
 )
-from blase3d.model.interpolation import coordinates, fill_holes
+from blase3d.model.interpolation import coordinates
 from blase3d.model.residual import make_residual
+from blase3d.runtime import rows
 
 FLUX = np.concatenate([np.geomspace(1e-4, 0.9, 50), 1.0 - np.geomspace(1e-7, 0.1, 30), [1.0]])
 
@@ -106,6 +109,60 @@ def test_a_residual_of_many_nodes_is_found_along_a_few_directions(monkeypatch):
     monkeypatch.undo()
     exact = make_residual(lines, TRUTH, np.eye(len(GRID)), 1e-4)
     assert rest.pixels.shape[0] <= exact.pixels.shape[0] + 1
+
+
+@pytest.mark.parametrize("exact", [1, 1000])
+def test_a_residual_of_spectra_on_disk_is_that_of_spectra_in_memory(monkeypatch, exact):
+    monkeypatch.setattr(residual, "_EXACT", exact)
+    lines = lines_beside_the_truth()
+    rest = make_residual(lines, TRUTH, np.eye(len(GRID)), 1e-4)
+    monkeypatch.setattr(rows, "IN_MEMORY", 0)
+    again = make_residual(on_disk(lines), on_disk(TRUTH), np.eye(len(GRID)), 1e-4)
+    for name in ("nodes", "pixels", "scale"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(rest, name))
+
+
+def test_twice_the_nodes_take_no_more_memory(monkeypatch):
+    """But for their amplitudes along few directions."""
+    monkeypatch.setattr(residual, "_EXACT", 1)
+    monkeypatch.setattr(residual, "_BLOCK", 16)
+    monkeypatch.setattr(rows, "IN_MEMORY", 0)
+    few, many = (peak_of_residual(count) for count in (400, 800))
+    assert many < 1.2 * few
+    assert many < 0.5 * 800 * WIDTH * 4  # of one array of the spectra
+
+
+def test_changes_between_many_nodes_are_judged_by_fewer_pixels():
+    sizes = {n: len(range(*residual.pixel_sample(300_000, n).indices(300_000))) for n in NODES}
+    assert sizes[12] == sizes[1314] == 4000
+    assert all(n * size <= 1 << 23 for n, size in sizes.items())
+
+
+NODES = (12, 1314, 8541, 94_000)
+WIDTH = 4000
+
+
+def peak_of_residual(count):
+    """Bytes of a residual of so many nodes, of two components."""
+    x, label = np.linspace(0, 60, WIDTH), np.linspace(0, 3, count)[:, None]
+    lines = (0.7 + 0.1 * label * np.exp(-((x - 30.0) ** 2))).astype(np.float32)
+    change = 0.02 * (np.sin(x) * label + np.cos(x) * label**2)
+    flux = np.asarray(flux_of_opacity_root(opacity_root(jnp.asarray(lines)) + change))
+    inputs = on_disk(lines), on_disk(flux), np.eye(count), 1e-3
+    make_residual(*inputs)  # compiled
+    tracemalloc.start()
+    try:
+        make_residual(*inputs)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def on_disk(values):
+    """The rows in a temporary file."""
+    kept = rows.RowsOnDisk(*values.shape)
+    kept[:] = values
+    return kept
 
 
 def test_directions_end_where_the_rest_is_small(monkeypatch):

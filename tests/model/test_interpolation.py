@@ -11,10 +11,8 @@ import pytest
 
 from blase3d.model.grid_basis import smooth_basis
 from blase3d.model.interpolation import (
-    Completion,
     Interpolation,
     coordinates,
-    fill_holes,
     make_interpolation,
 )
 from blase3d.runtime.precision import in_float32
@@ -186,56 +184,6 @@ def test_short_axes_get_the_degree_that_they_determine(axis):
     points = np.linspace(axis[0], axis[-1], 17)[:, None]
     got = interpolate(interpolation, (np.array(axis) - 1.2) ** degree, points)
     np.testing.assert_allclose(got, (points[:, 0] - 1.2) ** degree, atol=2e-5)
-
-
-def index_of(shape):
-    """Indices (N, L) of all nodes of a box."""
-    return np.array(list(product(*map(range, shape))))
-
-
-HOLES = [7, 8, 20, 35]
-PRESENT = np.delete(index_of((6, 3, 2)), HOLES, axis=0)
-ARRAYS = [np.array(axis) for axis in AXES]
-
-
-def test_a_full_box_is_left_as_it_is():
-    np.testing.assert_array_equal(fill_holes(ARRAYS, index_of((6, 3, 2))), np.eye(36))
-
-
-def test_nodes_may_be_out_of_order():
-    order = np.random.default_rng(0).permutation(36)
-    complete = fill_holes(ARRAYS, index_of((6, 3, 2))[order])
-    np.testing.assert_array_equal(complete @ order, np.arange(36))
-
-
-def test_present_nodes_are_kept_and_constants_filled():
-    values = np.random.default_rng(1).normal(size=len(PRESENT))
-    filled = fill_holes(ARRAYS, PRESENT) @ values
-    np.testing.assert_array_equal(np.delete(filled, HOLES), values)
-    np.testing.assert_allclose(fill_holes(ARRAYS, PRESENT) @ np.ones(len(PRESENT)), 1.0, rtol=1e-9)
-
-
-def test_a_completion_takes_any_number_of_values():
-    completion, matrix = Completion.of(ARRAYS, PRESENT), fill_holes(ARRAYS, PRESENT)
-    for columns in ((0,), (2,), (3, 2)):
-        values = np.random.default_rng(2).normal(size=(len(PRESENT), *columns))
-        expected = np.tensordot(matrix, values, axes=1)
-        np.testing.assert_allclose(completion @ values, expected, rtol=0, atol=1e-12)
-
-
-def test_holes_of_a_linear_function_are_filled_with_it():
-    linear = BOX @ [0.001, 2.0, -3.0]
-    filled = fill_holes(ARRAYS, PRESENT) @ np.delete(linear, HOLES)
-    # the weak preference for small slopes (1e-2 of the curvature) takes its part
-    np.testing.assert_allclose(filled, linear, atol=2e-3 * np.ptp(linear))
-
-
-def test_a_hole_of_a_smooth_function_is_filled_better_than_by_the_mean():
-    smooth = np.exp(-(BOX[:, 0] - 3000) / 1500) * (BOX[:, 1] + BOX[:, 2])
-    filled = fill_holes(ARRAYS, PRESENT) @ np.delete(smooth, HOLES)
-    error = np.abs(filled - smooth)[HOLES]
-    naive = np.abs(np.delete(smooth, HOLES).mean() - smooth)[HOLES]
-    assert error.max() < 0.4 * naive.max()
 
 
 @pytest.mark.usefixtures("double")

@@ -29,6 +29,7 @@ from ..recipe import JointFit, Recipe
 from ..runtime.arrays import DEFAULT_FLOATING_POINT, Floats
 from ..runtime.precision import in_float32
 from ..runtime.progress import Progress, silent
+from ..runtime.rows import read_blocks
 from .archive import Archive, software_versions
 from .build_windows import BuildNodes, build_at_once, build_by_windows
 from .windows import WindowFits
@@ -83,14 +84,14 @@ def build(
     lines, data_basis = _lines(archive, nodes)
     _LOG.info("%d lines from %s at %d nodes", len(lines.reference), archive.path, len(nodes.index))
     bounds = window_bounds(archive.wavelength.size)
-    sample = pixel_sample(archive.wavelength.size)
+    sample = pixel_sample(archive.wavelength.size, len(data_basis))
     if bounds.size == 2:
         flux = nodes.flux(archive, slice(None), progress)
-        frame = _frame(archive, recipe, nodes, lines, data_basis, flux[:, sample])
+        some = np.concatenate([rows[:, sample] for rows in read_blocks(flux)])
+        frame = _frame(archive, recipe, nodes, lines, data_basis, some)
         return build_at_once(frame, nodes, flux, progress)
-    flux = nodes.flux(archive, sample, progress)
-    frame = _frame(archive, recipe, nodes, lines, data_basis, flux)
-    del flux  # windows need the memory
+    some = nodes.flux(archive, sample, progress)[:]
+    frame = _frame(archive, recipe, nodes, lines, data_basis, some)
     return build_by_windows(archive, frame, nodes, bounds, executor, progress)
 
 

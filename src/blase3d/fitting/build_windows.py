@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache, partial, reduce
 from typing import Any
 
 import jax
@@ -24,10 +24,11 @@ from numpy.typing import NDArray
 
 from ..errors import ArchiveError, InputError
 from ..lines.render import Layout, optical_depth, round_up, transmitted
+from ..model.completion import Completion
 from ..model.evaluate import AnyResidual
 from ..model.grid_basis import functions_with_residual
 from ..model.identity import checksum_of, window_checksum
-from ..model.interpolation import Completion, box_number, coordinates
+from ..model.interpolation import box_number, coordinates
 from ..model.interpolation_error import (
     error_draws,
     make_error_modes,
@@ -50,6 +51,7 @@ from ..recipe import Composition
 from ..runtime.arrays import Floats, Integers
 from ..runtime.executor import from_here, run
 from ..runtime.progress import Progress, silent
+from ..runtime.rows import Rows, empty_rows
 from ..runtime.zarr_groups import read_array, write_array
 from .archive import Archive
 
@@ -89,14 +91,12 @@ class BuildNodes:
         index = self.box_index.astype(np.int64)
         return _completion(axes, index.shape, index.tobytes())
 
-    def flux(
-        self, archive: Archive, pixels: slice, progress: Progress = silent
-    ) -> NDArray[np.float32]:
+    def flux(self, archive: Archive, pixels: slice, progress: Progress = silent) -> Rows:
         """Return the spectra at some pixels, (N, P), in units of the continuum."""
         count = len(range(*pixels.indices(archive.wavelength.size)))
-        flux = np.empty((self.index.size, count), np.float32)
+        flux = empty_rows(self.index.size, count)
         for n, i in enumerate(self.index):
-            flux[n] = archive.flux_part(int(i), pixels)
+            flux[n : n + 1] = archive.flux_part(int(i), pixels)[None]
             progress("read", n + 1, self.index.size)
         return flux
 
@@ -113,12 +113,13 @@ def _completion(
 @dataclass(frozen=True, eq=False)
 class _Task:
     """Work of one window: the model of its pixels and of the lines that reach them, without a
-    residual, and the spectra (N, P) of the nodes."""
+    residual, and the archive with the spectra of the nodes."""
 
     number: int
     model: Model
     nodes: BuildNodes
-    flux: NDArray[np.float32]
+    archive: Archive
+    pixels: slice
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,25 +132,17 @@ class _Built:
     draws: NDArray[np.floating[Any]]
 
 
-def _build(task: _Task, progress: Progress = silent) -> _Built:
-    model, nodes, flux = task.model, task.nodes, task.flux
-    squares = np.array(
-        [
-            [_square(spectrum - wanted)] * 2
-            for spectrum, wanted in zip(
-                _line_spectra(model, nodes.place, "check", progress), flux, strict=True
-            )
-        ]
-    ).T
+def _build(model: Model, nodes: BuildNodes, flux: Rows, progress: Progress = silent) -> _Built:
+    """Build a window from its lines and the spectra (N, P)."""
+    spectra = enumerate(_line_spectra(model, nodes.place, "check", progress))
+    squares = np.array([[_square(row - flux[n : n + 1])] * 2 for n, row in spectra]).T
     if model.recipe.residual is not None:
         data_count = 0 if model.data_basis is None else model.data_basis.shape[1]
         count = functions_with_residual(model.line_grid, model.recipe, data_count)
         smooth = replace(model, line_grid=model.line_grid.smoothed(count))
-        lines = np.empty_like(flux)
-        for row, spectrum in zip(
-            lines, _line_spectra(smooth, nodes.place, "residual", progress), strict=True
-        ):
-            row[:] = spectrum
+        lines = empty_rows(*flux.shape)
+        for n, row in enumerate(_line_spectra(smooth, nodes.place, "residual", progress)):
+            lines[n : n + 1] = row[None]
         residual = make_residual(lines, flux, nodes.complete, model.recipe.residual.tolerance)
         errors = residual_errors(lines, flux, residual.of_nodes(nodes.place))
         squares[0] = errors**2 * flux.shape[1]
@@ -181,11 +174,9 @@ def _render(params: Array, layout: Layout, composition: Composition) -> Array:
     return transmitted(optical_depth(params, layout, composition), composition)
 
 
-def build_at_once(
-    frame: Model, nodes: BuildNodes, flux: NDArray[np.float32], progress: Progress
-) -> Model:
+def build_at_once(frame: Model, nodes: BuildNodes, flux: Rows, progress: Progress) -> Model:
     """Return the model of few pixels from its lines and the spectra (N, P)."""
-    built = _build(_Task(0, frame, nodes, flux), progress)
+    built = _build(frame, nodes, flux, progress)
     return replace(
         frame,
         meta=_with_errors(frame, built.squares),
@@ -224,7 +215,7 @@ def build_by_windows(
             archive.write_built(f"{name}/{task.number}", arrays)
         done += 1
         progress("windows", done, total)
-        del task, built  # the next window needs the memory
+        del built  # the next window needs the memory
     return _assembled(archive, frame, bounds, name)
 
 
@@ -255,12 +246,13 @@ def _tasks(
         pixels = slice(*bounds[k : k + 2].tolist())
         model = cut_pixels(bare, pixels, reach)
         lines = model.line_grid.padded(round_up(len(model.line_grid)))
-        yield _Task(k, replace(model, line_grid=lines), nodes, nodes.flux(archive, pixels))
+        yield _Task(k, replace(model, line_grid=lines), nodes, archive, pixels)
 
 
 def _build_aside(task: _Task) -> _Built:
     """Build a window in any process, without arrays of JAX in the result."""
-    built = _build(task)
+    flux = task.nodes.flux(task.archive, task.pixels)
+    built = _build(task.model, task.nodes, flux)
     return replace(built, residual=jax.tree.map(np.asarray, built.residual))
 
 
@@ -287,7 +279,7 @@ def _assembled(archive: Archive, frame: Model, bounds: Integers, name: str) -> M
     groups = [_built_group(archive, f"{name}/{k}") for k in range(bounds.size - 1)]
     squares = np.sum([read_array(group, "squares") for group in groups], axis=0)
     checksums = [read_array(group, "checksum").tobytes().hex() for group in groups]
-    vectors = strongest_modes(np.sum([_products(group) for group in groups], axis=0))
+    vectors = strongest_modes(reduce(np.add, map(_products, groups)))
     for group in groups:
         modes = modes_of(_draws(group), vectors)
         write_array(group, "error_modes", in_steps(modes, ERROR_STEP))

@@ -7,6 +7,7 @@ penalty that pulls them towards their mean over the grid.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -90,10 +91,17 @@ def add_missing_lines(
 ) -> LineGrid:
     """Return `lines` with more where their flux `model` (N, P) absorbs too little."""
     least, distance = recipe.detection.redetection, recipe.detection.distance
-    pairs = zip(flux.astype(np.float64), model.astype(np.float64), strict=True)
-    found = [detect_missing(wavelength, node, ours, least, distance) for node, ours in pairs]
+    found = [
+        detect_missing(
+            wavelength, node.astype(np.float64), ours.astype(np.float64), least, distance
+        )
+        for node, ours in zip(flux, model, strict=True)
+    ]
     added = cluster(found, recipe.joint.cluster_width, _still_in_place(lines, basis))
-    missing = np.maximum(model - flux, 0.0) / np.maximum(flux, 0.1)
+    missing = (
+        np.maximum(ours - node, 0.0) / np.maximum(node, 0.1)
+        for node, ours in zip(flux, model, strict=True)
+    )
     depth = _at(added, wavelength, missing)
     return joined([lines, _started(added, depth, basis, recipe, _FAINTEST_ADDED, _RIDGE_ADDED)])
 
@@ -110,10 +118,8 @@ def _still_in_place(lines: LineGrid, basis: Floats) -> Lines:
     return now.take(now.fwhm <= _WIDENED * fwhm(lines.base, lines.profile))
 
 
-def _at(lines: Lines, wavelength: Floats, values: NDArray[np.float32]) -> Floats:
-    """Return values (N, P) at the references of lines, (N, C)."""
-    if len(lines) == 0:
-        return np.zeros((len(values), 0))
+def _at(lines: Lines, wavelength: Floats, values: Iterable[NDArray[np.float32]]) -> Floats:
+    """Return the values (P,) of each node at the references of lines, (N, C)."""
     return np.stack([np.interp(lines.reference, wavelength, node) for node in values])
 
 

@@ -69,7 +69,7 @@ def _find_data_basis(fits: WindowFits, progress: Progress) -> None:
     archive, count = fits.archive, fits.settings.data_functions
     if count == 0 or fits.stored_data_basis() is not None:
         return
-    pixels, strengths = pixel_sample(archive.wavelength.size), []
+    pixels, strengths = pixel_sample(archive.wavelength.size, fits.nodes.size), []
     for i in fits.nodes:
         strengths.append(opacity_roots(archive.flux_part(i, pixels)))
         progress("functions of the library", len(strengths), fits.nodes.size)

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..recipe import JointFit, Recipe
-from .interpolation import coordinates, roughness
+from .completion import roughness
+from .interpolation import coordinates
 from .line_grid import LineGrid
 
 DATA_STEP = 1e-3

@@ -24,9 +24,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial, reduce
+from functools import partial
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -34,9 +34,7 @@ import numpy as np
 from jax import Array
 from numpy.polynomial import Chebyshev
 from numpy.typing import NDArray
-from scipy import sparse
 from scipy.interpolate import BSpline, PPoly, make_interp_spline
-from scipy.sparse.linalg import splu
 
 Kind = Literal["linear", "cubic", "spline", "ridge"]
 Transition = tuple[float, float]
@@ -380,82 +378,3 @@ def spline_through(x: NDArray[np.float64], values: NDArray[np.float64], degree: 
     flat = np.zeros(values.shape[1:])
     ends = [(3, flat), (4, flat)]
     return make_interp_spline(x, values, k=degree, bc_type=(ends, ends))
-
-
-def fill_holes(
-    axes: Sequence[NDArray[np.float64]], index: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Return the matrix (box, N) of `Completion`, for few nodes."""
-    return Completion.of(axes, index) @ np.eye(len(index))
-
-
-_POSITIVE_DEFINITE: Mapping[str, Any] = {
-    "permc_spec": "MMD_AT_PLUS_A",
-    "diag_pivot_thresh": 0.0,
-    "options": {"SymmetricMode": True},
-}
-"""Options of SuperLU for such a matrix. Pivots off the diagonal would spoil the order."""
-
-
-@dataclass(frozen=True, eq=False)
-class Completion:
-    """Completes values at N nodes to the full box: `completion @ values`, (N, ...) to (box, ...).
-
-    The values at missing nodes minimise the squared second differences along all labels, in units
-    of the mean spacing. Those at the N nodes stay as they are. Time and memory follow the number of
-    missing nodes.
-
-    Attributes
-    ----------
-    present : (N,)
-        Numbers of the nodes in the box.
-    missing : (box − N,)
-        Numbers of the others.
-    known : (box − N, N)
-        Sparse: minus the right side of the normal equations, from values at the nodes.
-    solve : callable
-        Solves them, for (box − N, M).
-    """
-
-    present: NDArray[np.int64]
-    missing: NDArray[np.int64]
-    known: sparse.csr_array
-    solve: Callable[[NDArray[np.float64]], NDArray[np.float64]]
-
-    @classmethod
-    def of(cls, axes: Sequence[NDArray[np.float64]], index: NDArray[np.int64]) -> Completion:
-        """Return the completion of nodes with these indices on the axes, (N, L)."""
-        shape = tuple(len(axis) for axis in axes)
-        present = np.ravel_multi_index(tuple(index.T), shape)
-        missing = np.setdiff1d(np.arange(int(np.prod(shape))), present)
-        rough = roughness(axes).tocsc()
-        holes = rough[:, missing]
-        known = (holes.T @ rough[:, present]).tocsr()
-        if not missing.size:
-            return cls(present, missing, known, np.copy)
-        factors = splu((holes.T @ holes).tocsc(), **_POSITIVE_DEFINITE)
-        return cls(present, missing, known, factors.solve)
-
-    def __matmul__(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
-        flat = values.reshape(len(values), -1).astype(np.float64)
-        box = np.empty((self.present.size + self.missing.size, flat.shape[1]))
-        box[self.present] = flat
-        box[self.missing] = self.solve(-(self.known @ flat))
-        return box.reshape(len(box), *values.shape[1:])
-
-
-def roughness(axes: Sequence[NDArray[np.float64]], slope: float = 1e-2) -> sparse.csr_array:
-    """Return the second differences along every axis, and first ones with weight `slope`, which
-    settle what second ones leave open, (rows, box)."""
-    eyes = [sparse.eye_array(len(axis)) for axis in axes]
-    box = int(np.prod([len(axis) for axis in axes]))
-    rows = [sparse.csr_array((1, box))]
-    for k, axis in enumerate(axes):
-        if len(axis) < 2:
-            continue
-        unit = (axis - axis[0]) / np.diff(axis).mean()
-        slopes = np.diff(np.eye(len(axis)), axis=0) / np.diff(unit)[:, None]
-        for matrix in (np.diff(slopes, axis=0), slope * slopes):
-            factors = [*eyes[:k], sparse.csr_array(matrix), *eyes[k + 1 :]]
-            rows.append(reduce(partial(sparse.kron, format="csr"), factors))
-    return sparse.vstack(rows, format="csr")

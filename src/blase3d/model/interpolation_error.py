@@ -64,14 +64,13 @@ def error_draws(model: Model, shares: dict[str, float]) -> NDArray[np.float32]:
         for name in (None, *shares)
     )
     cells = _middles(model)
-    draws = []
-    for labels in jnp.asarray(cells, jnp.float32):
+    draws = np.empty((len(cells), len(shares), model.wavelength.size), np.float32)
+    for labels, of_cell in zip(jnp.asarray(cells, jnp.float32), draws, strict=True):
         best = np.asarray(_evaluate(by_splines, labels))
-        draws += [
-            share * (best - np.asarray(_evaluate(other, labels)))
-            for share, other in zip(shares.values(), lowered, strict=True)
-        ]
-    return np.asarray(np.stack(draws) / np.sqrt(len(cells)))
+        for share, other, draw in zip(shares.values(), lowered, of_cell, strict=True):
+            draw[:] = share * (best - np.asarray(_evaluate(other, labels)))
+    draws /= np.sqrt(len(cells))
+    return draws.reshape(-1, model.wavelength.size)
 
 
 def strongest_modes(products: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -84,7 +83,8 @@ def strongest_modes(products: NDArray[np.floating]) -> NDArray[np.floating]:
 def make_error_modes(draws: NDArray[np.floating]) -> NDArray[np.float32]:
     """Return the modes (K, P) of the error between the nodes, in units of the continuum, from its
     draws (D, P) on all pixels."""
-    return modes_of(draws, strongest_modes(draws @ draws.T))
+    wide = draws.astype(np.float64)
+    return modes_of(wide, strongest_modes(wide @ wide.T))
 
 
 def modes_of(draws: NDArray[np.floating], vectors: NDArray[np.floating]) -> NDArray[np.float32]:

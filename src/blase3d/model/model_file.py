@@ -178,7 +178,9 @@ def in_steps(values: NDArray[np.floating], step: ArrayLike) -> NDArray[np.unsign
 
 def _folded(whole: NDArray[np.int64]) -> NDArray[np.unsignedinteger]:
     """Whole numbers with their signs folded in, in the smallest type that holds them."""
-    folded = np.where(whole < 0, -2 * whole - 1, 2 * whole).astype(np.uint64)
+    folded = whole << 1
+    folded ^= whole >> 63  # in place: errors of a window are many
+    folded = folded.view(np.uint64)
     kind = np.min_scalar_type(int(folded.max(initial=0)))
     return folded.astype(kind.str)  # not `kind`: of two names for 64 bits, Zarr knows one
 

@@ -8,7 +8,10 @@ Nodes are weighted so that all reach the same rms error, the one that was asked 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -16,13 +19,17 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
+from ..runtime.arrays import Floats, Singles
+from ..runtime.rows import Rows, empty_rows, read_blocks, row_blocks
+from .completion import Completion
 from .evaluate import PcaResidual, flux_of_opacity_root, flux_slope, opacity_root
-from .interpolation import Completion
 
+Matrix = TypeVar("Matrix", Floats, Singles)
 DARKEST = 1e-4
 """Least flux of a node, so that its opacity is finite."""
-_SAMPLE = 4000
-"""Largest number of pixels by which changes of spectra between the nodes are judged."""
+_SAMPLE, _SAMPLED = 4000, 1 << 23
+"""Largest number of pixels by which changes of spectra between the nodes are judged, and of values
+there at all nodes."""
 _TRUNCATION = 0.3
 """Fraction of the allowed variance for components that are left out. Rounding has the rest."""
 _NODE_STEP = 0.5
@@ -37,8 +44,6 @@ _TIGHT = 0.95
 """Least error of the worst node, relative to the allowed one."""
 _PACE = 0.7
 """Power of a node's error, relative to that of the others, by which its weight grows."""
-_AT_ONCE = 32
-"""Nodes whose flux is checked at once."""
 _EXACT = 1000
 """Largest number of nodes whose products are decomposed, which takes its cube in time."""
 _BLOCK = 256
@@ -48,10 +53,7 @@ _OUTSIDE = 0.05
 
 
 def make_residual(
-    lines: NDArray[np.float32],
-    flux: NDArray[np.float32],
-    complete: Completion | NDArray[np.float64],
-    allowed: float,
+    lines: Rows, flux: Rows, complete: Completion | Floats, allowed: float
 ) -> PcaResidual:
     """Return the residual with which no node has more than the allowed error.
 
@@ -91,9 +93,9 @@ def opacity_roots(flux: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray(opacity_root(jnp.maximum(jnp.asarray(flux), DARKEST)), np.float64)
 
 
-def pixel_sample(count: int) -> slice:
+def pixel_sample(count: int, n_nodes: int) -> slice:
     """Return the pixels, of this number, by which changes between the nodes are judged."""
-    return slice(None, None, -(-count // _SAMPLE))
+    return slice(None, None, -(-count // max(min(_SAMPLE, _SAMPLED // n_nodes), 1)))
 
 
 def scale_number(scale: NDArray[np.floating]) -> NDArray[np.int64]:
@@ -114,50 +116,53 @@ class _Remainder:
     `values` (N, K) along `directions` (K, P), which leave a negligible rest.
     """
 
-    values: NDArray[np.float32]
-    slope: NDArray[np.float32]
-    square: NDArray[np.float64] | None
-    directions: NDArray[np.float32] | None
+    values: Singles
+    slope: Singles
+    square: Floats | None
+    directions: Singles | None
 
-    def eigenvectors(
-        self, weight: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def eigenvectors(self, weight: Floats) -> tuple[Floats, NDArray[np.floating]]:
         """Return eigenvalues (K,) and eigenvectors (N, K) of the products of the rows times
         `weight` (N,), in decreasing order."""
         if self.square is not None:
             eigenvalues, vectors = np.linalg.eigh(self.square * np.outer(weight, weight))
             return np.maximum(eigenvalues[::-1], 0.0), vectors[:, ::-1]
-        weighted = self.values * weight[:, None]
-        eigenvalues, vectors = np.linalg.eigh(weighted.T @ weighted)
+        blocks = row_blocks(len(self.values), _BLOCK)
+        weighted = (self.values[rows] * weight[rows, None] for rows in blocks)
+        eigenvalues, along = np.linalg.eigh(_sum(rows.T @ rows for rows in weighted))
         eigenvalues = np.maximum(eigenvalues[::-1], 1e-14 * eigenvalues[-1] + 1e-300)
-        return eigenvalues, weighted @ vectors[:, ::-1] / np.sqrt(eigenvalues)
+        along = along[:, ::-1] / np.sqrt(eigenvalues)
+        vectors = np.empty_like(self.values)
+        for rows in blocks:
+            vectors[rows] = (self.values[rows] * weight[rows, None]) @ along
+        return eigenvalues, vectors
 
-    def summed(self, factors: NDArray[np.float64]) -> NDArray[np.float32]:
+    def summed(self, factors: Floats) -> Singles:
         """Return sums of the rows times `factors` (N, R), at the pixels, (R, P)."""
         sums = factors.T.astype(np.float32) @ self.values
         return np.asarray(sums if self.directions is None else sums @ self.directions)
 
 
-def _remainder(lines: NDArray[np.float32], flux: NDArray[np.float32], allowed: float) -> _Remainder:
-    values = np.empty_like(flux)
+def _remainder(lines: Rows, flux: Rows, allowed: float) -> _Remainder:
+    few, blocks = len(flux) <= _EXACT, row_blocks(len(flux))
+    values = np.empty(flux.shape, np.float32) if few else empty_rows(*flux.shape)
     total = np.zeros(flux.shape[1])
-    for node, (wanted, rendered) in enumerate(zip(flux, lines, strict=True)):
-        difference, slope = _difference(jnp.asarray(wanted), jnp.asarray(rendered))
-        values[node] = difference
-        total += np.asarray(slope, np.float64) ** 2 / len(flux)
+    for rows in blocks:
+        difference, slope = _difference(jnp.asarray(flux[rows]), jnp.asarray(lines[rows]))
+        values[rows] = np.asarray(difference)
+        total += np.sum(np.asarray(slope, np.float64) ** 2, axis=0) / len(flux)
     rms = np.sqrt(total)
     weight = np.maximum(rms, _LEAST_WEIGHT * rms.max()).astype(np.float32)
-    values *= weight
-    if len(flux) <= _EXACT:
-        square = (values @ values.T).astype(np.float64)
-        return _Remainder(values, weight, square, None)
+    for rows in blocks:
+        values[rows] *= weight
+    if few:
+        whole = values[:]
+        return _Remainder(whole, weight, (whole @ whole.T).astype(np.float64), None)
     along, directions = _along(values, _OUTSIDE * _TRUNCATION * allowed**2)
     return _Remainder(along, weight, None, directions)
 
 
-def _along(
-    values: NDArray[np.float32], allowed: float
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _along(values: Rows, allowed: float) -> tuple[Singles, Singles]:
     """Return values (N, P) along directions that leave at most the mean square `allowed` of any
     row, (N, K), and the directions (K, P).
 
@@ -165,24 +170,31 @@ def _along(
     more by the rows (Halko, Martinsson & Tropp 2011, SIAM Review 53, 217, algorithm 4.3), in
     blocks: time and memory follow the number of rows.
     """
-    rng = np.random.default_rng(0)
+    rng, (n_rows, n_pixels) = np.random.default_rng(0), values.shape
     most = min(values.shape)
-    along, directions = [np.empty((len(values), 0), np.float32)], [values[:0]]
+    along, directions = [np.empty((n_rows, 0), np.float32)], [np.empty((0, n_pixels), np.float32)]
     for first in range(0, most, _BLOCK):
-        if max(np.sum(row.astype(np.float64) ** 2) for row in values) <= allowed * values.shape[1]:
+        if max(map(_largest_square, read_blocks(values))) <= allowed * n_pixels:
             break
-        block = rng.standard_normal((min(_BLOCK, most - first), len(values)), np.float32) @ values
+        factors = rng.standard_normal((min(_BLOCK, most - first), n_rows), np.float32)
+        block = _sum(factors[:, rows] @ values[rows] for rows in row_blocks(n_rows, _BLOCK))
         block = np.linalg.qr(block.T)[0]
-        block = np.linalg.qr(values.T @ (values @ block))[0].T
-        along.append(values @ block.T)
-        for rows in _chunks(len(values)):
+        block = _sum(some.T @ (some @ block) for some in read_blocks(values, _BLOCK))
+        block = np.linalg.qr(block)[0].T
+        along.append(np.concatenate([some @ block.T for some in read_blocks(values, _BLOCK)]))
+        for rows in row_blocks(n_rows):
             values[rows] -= along[-1][rows] @ block
         directions.append(block)
     return np.concatenate(along, axis=1), np.concatenate(directions)
 
 
-def _chunks(count: int) -> list[slice]:
-    return [slice(first, first + _AT_ONCE) for first in range(0, count, _AT_ONCE)]
+def _sum(matrices: Iterator[Matrix]) -> Matrix:
+    return reduce(np.add, matrices)
+
+
+def _largest_square(rows: Singles) -> float:
+    """Return the largest sum of squares of a row."""
+    return float(np.max(np.sum(rows.astype(np.float64) ** 2, axis=1)))
 
 
 @jax.jit
@@ -192,16 +204,11 @@ def _difference(wanted: Array, rendered: Array) -> tuple[Array, Array]:
     return value - opacity_root(rendered), flux_slope(value)
 
 
-def _coded_components(
-    remainder: _Remainder, weight: NDArray[np.float64], goal: float
-) -> PcaResidual:
+def _coded_components(remainder: _Remainder, weight: Floats, goal: float) -> PcaResidual:
     """The rounded components that leave about the error `goal` at nodes of weight 1."""
     n_nodes, n_pixels = weight.size, remainder.slope.size
     eigenvalues, vectors = remainder.eigenvectors(weight)
-    power = eigenvalues * vectors**2 / n_pixels  # (N, components)
-    total = power.sum(axis=1)
-    left = total[:, None] - np.cumsum(power, axis=1)
-    enough = np.append(total.max(), left.max(axis=0)) <= _TRUNCATION * goal**2
+    enough = _left(eigenvalues, vectors) <= _TRUNCATION * goal**2 * n_pixels
     count = int(np.argmax(enough)) if enough.any() else eigenvalues.size
     vectors = vectors[:, :count]
     pixels = remainder.summed(vectors * weight[:, None]) / np.sqrt(n_nodes)
@@ -214,17 +221,27 @@ def _coded_components(
     )
 
 
+def _left(eigenvalues: Floats, vectors: NDArray[np.floating]) -> Floats:
+    """Return the squares that are left of the worst node by the first components, none to all,
+    (components + 1,)."""
+    worst = np.zeros(eigenvalues.size + 1)
+    for rows in row_blocks(len(vectors), _BLOCK):
+        power = eigenvalues * vectors[rows] ** 2
+        total = power.sum(axis=1)
+        left = total[:, None] - np.cumsum(power, axis=1)
+        worst = np.maximum(worst, np.append(total.max(), left.max(axis=0)))
+    return worst
+
+
 def _whole_steps(nodes: NDArray[np.floating], steps: NDArray[np.float64]) -> NDArray[np.float32]:
     return (np.round(nodes / steps) * steps).astype(np.float32)
 
 
-def residual_errors(
-    lines: NDArray[np.float32], flux: NDArray[np.float32], residual: PcaResidual
-) -> NDArray[np.float64]:
+def residual_errors(lines: Rows, flux: Rows, residual: PcaResidual) -> Floats:
     """Return the rms error of lines and residual (N, R) at every node, (N,)."""
     errors = np.empty(len(flux))
-    for chunk in _chunks(len(flux)):
-        change = (residual.nodes[chunk] @ residual.pixels) * residual.scale
-        model = flux_of_opacity_root(opacity_root(jnp.asarray(lines[chunk])) + change)
-        errors[chunk] = np.sqrt(np.mean((np.asarray(model) - flux[chunk]) ** 2, axis=1))
+    for rows in row_blocks(len(flux)):
+        change = (residual.nodes[rows] @ residual.pixels) * residual.scale
+        model = flux_of_opacity_root(opacity_root(jnp.asarray(lines[rows])) + change)
+        errors[rows] = np.sqrt(np.mean((np.asarray(model) - flux[rows]) ** 2, axis=1))
     return errors

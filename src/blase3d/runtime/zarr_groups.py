@@ -96,7 +96,8 @@ class Format:
 def store_of(location: str | Path, mode: Literal["r", "r+"]) -> Any:
     """Return the store of a folder, zip file or address, for zarr."""
     if isinstance(location, Path):
-        return zarr.storage.ZipStore(location, mode="r") if location.is_file() else location
+        whole = location.absolute()  # for processes that are in another folder
+        return zarr.storage.ZipStore(whole, mode="r") if location.is_file() else whole
     try:
         return zarr.storage.FsspecStore.from_url(location, read_only=mode == "r")
     except ModuleNotFoundError as error:
