@@ -6,7 +6,7 @@
 
 The words have to be the same, and numbers within a third or 0.1: draws depend on the versions of
 JAX and of the samplers. Effective numbers of draws, which vary most, are not compared. Each example
-takes one to four minutes of a processor.
+takes one to six minutes of a processor.
 """
 
 from __future__ import annotations
