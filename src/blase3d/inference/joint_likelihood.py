@@ -175,11 +175,10 @@ def minimise(problem: JointProblem) -> list[JointSolution]:
         tuple(make_likelihood(window.problem) for window in problem.windows),
         (1.0,) * len(problem.windows),
     )
-    begin = joint_starts(problem)
-    solutions = _minima(likelihood, begin)
+    solutions = _minima(likelihood, joint_starts(problem))
     better = likelihood.with_better_lines(solutions[0].fit.prediction)
     if better is not likelihood:
-        solutions = _minima(better, begin)
+        solutions = _minima(better, [solution.theta for solution in solutions])
     return [_refined(solutions[0]), *solutions[1:]]
 
 

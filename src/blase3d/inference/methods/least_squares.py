@@ -21,11 +21,10 @@ class LeastSquares:
 
     def solve(self, likelihood: Likelihood, seed: int) -> Outcome:
         """Minimise chi-square. Nothing is random."""
-        begin = starts(likelihood.problem)
-        solutions = _minima(likelihood, begin)
+        solutions = _minima(likelihood, starts(likelihood.problem))
         better = likelihood.with_better_lines(solutions[0].fit.prediction)
         if better is not likelihood:
-            solutions = _minima(better, begin)
+            solutions = _minima(better, [solution.theta for solution in solutions])
         best = refine(solutions[0], _searched_again)
         return Outcome([best, *solutions[1:]], best.converged)
 
