@@ -57,7 +57,7 @@ FLUX = jnp.asarray(1.0 - line(VELOCITY), jnp.float32)
 @pytest.mark.parametrize("vsini", [0.3, 2.0, 10.0, 60.0, 250.0])
 def test_rotation_is_the_convolution(vsini):
     depth = 1.0 - np.asarray(broaden(FLUX, STEP, vsini, None))
-    np.testing.assert_allclose(depth, rotated(VELOCITY, vsini), atol=2e-5)
+    np.testing.assert_allclose(depth, rotated(VELOCITY, vsini), atol=3e-6)
 
 
 @pytest.mark.parametrize("resolution", [5e3, 2e4, 1e5, 1e6])
@@ -125,6 +125,16 @@ def test_derivatives_at_no_rotation_are_finite():
     assert np.isfinite(slope).all()
     assert abs(slope[0]) < 0.01  # the kernel is even in vsini: nothing at first order
     assert np.isfinite(jax.grad(lambda v: broaden(FLUX, STEP, v, None).sum())(0.0))
+
+
+@pytest.mark.parametrize("vsini", [0.1, 0.3, 1.0])
+def test_the_slope_of_a_slow_rotation_is_that_of_its_variance(vsini):
+    eps = LIMB_DARKENING
+    variance = ((1 - eps) / 4 + 2 * eps / 15) / (1 - eps / 3)  # of the kernel, in units of vsini²
+    bend = -line(VELOCITY) * ((VELOCITY / 5.0) ** 2 - 1.0) / 5.0**2
+    slope = jax.jvp(lambda v: broaden(FLUX, STEP, v, None), (vsini,), (1.0,))[1]
+    expected = variance * vsini * bend
+    np.testing.assert_allclose(slope, expected, atol=0.02 * np.abs(expected).max())
 
 
 def test_equal_steps_in_ln_wavelength_cover_the_range():
