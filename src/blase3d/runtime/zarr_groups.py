@@ -175,7 +175,8 @@ def _array_of(group: zarr.Group, name: str, **form: Any) -> zarr.Array[Any]:
     try:
         return group.create_array(name, **form)
     except Exception:  # it exists, or what exists is damaged
-        with suppress(Exception):
+        # of zeros, chunks would be removed
+        with suppress(Exception), zarr.config.set({"array.write_empty_chunks": True}):
             found: Any = group[name]
             if all(getattr(found, key) == form[key] for key in ("shape", "chunks", "dtype")):
                 return found
