@@ -376,7 +376,7 @@ def judge_size(case: Case, residual: float, args: argparse.Namespace) -> Numbers
     rest = make_residual(lines_at_nodes(case, model, args), case.nodes.flux, complete, residual)
     path = args.out / f"{case.name}-default-{residual:g}.zip"
     save_model(with_rest(model, rest, residual), path)
-    emulator = emulator_of(load_model(path), path)
+    emulator = emulator_of(load_model(path).forward, path)
     return {
         "residual": residual,
         "bytes": emulator.size,
