@@ -102,6 +102,13 @@ def test_steps_do_not_grow_with_the_number_of_holes(monkeypatch):
         assert np.linalg.norm(rest) < 1e-9 * np.linalg.norm(completed.known @ values)
 
 
+def test_steps_that_do_not_suffice_are_reported(monkeypatch, caplog):
+    monkeypatch.setattr(completion, "_FACTORED", 0)
+    monkeypatch.setattr(completion, "_STEPS", 1)
+    fill_holes(ARRAYS, PRESENT)
+    assert "relative residue of" in caplog.text
+
+
 def test_boxes_cover_the_holes_and_nothing_else():
     holes = np.random.default_rng(3).random((5, 4, 3)) < 0.6
     covered = np.zeros_like(holes)

@@ -12,6 +12,7 @@ are the largest that fit, and overlap, so that the number of steps does not grow
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from scipy.sparse.linalg import splu
 
 from ..runtime.arrays import Bools, Floats, Integers
 
+_LOG = logging.getLogger(__name__)
 _FACTORED = 10_000
 """Largest number of missing nodes whose equations are factored."""
 _AT_ONCE = 1 << 21
@@ -137,6 +139,9 @@ def _descend(normal: sparse.csr_array, precondition: Solve, wanted: Floats) -> F
         found += step * direction
         rest -= step * change
         last = size
+    else:
+        left = np.sqrt(np.max(_products(rest, rest) / np.maximum(_products(wanted, wanted), tiny)))
+        _LOG.warning("missing nodes are completed with a relative residue of %.1e", left)
     return found
 
 
