@@ -7,12 +7,12 @@
 `speed`: seconds a star, of wall and CPU time, compiled, with the labels, velocity, rotation and a
 continuum of degree 3 free; the first star, with compilation; and the same stars from files by one
 command, start, loading and compilation included, by one process and by two. `coverage`: stars
-simulated from the model,
-with noise, velocity, rotation and a draw of the error that the model states for itself, the part of
-it that looks like a change of labels included; how often the 68 % and 95 % intervals hold the
-truth, beside the 99 % band of the binomial distribution, the mean and the standard deviation of
-error over sigma, and the rank of the truth in ten bins. `holdout`: spectra that are not of the
-model, noise-free and at several signal-to-noise ratios; here the error of the model is real.
+simulated from the model, with noise, velocity, rotation and a draw of the error that the model
+states for itself, the part of it that looks like a change of labels included; how often the 68 %
+and 95 % intervals hold the truth, beside the 99 % band of the binomial distribution, the mean and
+the standard deviation of error over sigma, and the rank of the truth in ten bins. `holdout`:
+spectra that are not of the model, noise-free and at several signal-to-noise ratios; here the error
+of the model is real.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ def build(
     lines, data_basis = _lines(archive, nodes)
     _LOG.info("%d lines from %s at %d nodes", len(lines.reference), archive.path, len(nodes.index))
     bounds = window_bounds(archive.wavelength.size)
-    sample = pixel_sample(archive.wavelength.size, len(data_basis))
+    sample = pixel_sample(archive.wavelength.size, len(data_basis))  # of the whole box
     if bounds.size == 2:
         flux = nodes.flux(archive, slice(None), progress)
         some = np.concatenate([rows[:, sample] for rows in read_blocks(flux)])

@@ -96,7 +96,7 @@ class BuildNodes:
         count = len(range(*pixels.indices(archive.wavelength.size)))
         flux = empty_rows(self.index.size, count)
         for n, i in enumerate(self.index):
-            flux[n : n + 1] = archive.flux_part(int(i), pixels)[None]
+            flux[n : n + 1] = archive.flux_part(int(i), pixels)
             progress("read", n + 1, self.index.size)
         return flux
 
@@ -142,7 +142,7 @@ def _build(model: Model, nodes: BuildNodes, flux: Rows, progress: Progress = sil
         smooth = replace(model, line_grid=model.line_grid.smoothed(count))
         lines = empty_rows(*flux.shape)
         for n, row in enumerate(_line_spectra(smooth, nodes.place, "residual", progress)):
-            lines[n : n + 1] = row[None]
+            lines[n : n + 1] = row
         residual = make_residual(lines, flux, nodes.complete, model.recipe.residual.tolerance)
         errors = residual_errors(lines, flux, residual.of_nodes(nodes.place))
         squares[0] = errors**2 * flux.shape[1]

@@ -178,7 +178,8 @@ def _rotation(argument: Array, limb_darkening: ArrayLike) -> Array:
 @cache
 def _rotation_table() -> NDArray[np.float32]:
     """Cubic polynomials from each step to the next, constant terms first, of 2 J₁(u)/u and
-    3 (sin u − u cos u)/u³, with their values and slopes at the steps, (U, 4, 2)."""
+    3 (sin u − u cos u)/u³, with their values and slopes at the steps, and the numbers of the steps,
+    (U, 9)."""
     u = np.arange(1, int(_LARGEST / _STEP) + 3) * _STEP
     disc, darkening = 2.0 * j1(u) / u, 3.0 * (np.sin(u) - u * np.cos(u)) / u**3
     values = np.pad(np.stack([disc, darkening], axis=1), ((1, 0), (0, 0)), constant_values=1.0)
@@ -186,14 +187,14 @@ def _rotation_table() -> NDArray[np.float32]:
     slopes = np.pad(slopes, ((1, 0), (0, 0)))
     rise, first, last = np.diff(values, axis=0), slopes[:-1], slopes[1:]
     terms = values[:-1], first, 3.0 * rise - 2.0 * first - last, first + last - 2.0 * rise
-    return np.stack(terms, axis=1).astype(np.float32)
+    return np.column_stack([*terms, np.arange(len(first))]).astype(np.float32)
 
 
 def _table_lookup(table: Array, argument: Array) -> Array:
     """Values (F, 2) of the polynomials at arguments (F,)."""
     index = jnp.clip(argument / _STEP, 0.0, len(table) - 1.0)
     # one gather with the number of the step, as in `sample`
-    rows = numbered(table.reshape(len(table), -1))[jax.lax.stop_gradient(index).astype(jnp.int32)]
+    rows = table[jax.lax.stop_gradient(index).astype(jnp.int32)]
     t = (index - rows[:, -1])[:, None]
     constant, slope, bend, turn = jnp.split(rows[:, :-1], 4, axis=1)
     return constant + t * (slope + t * (bend + t * turn))
