@@ -16,6 +16,8 @@ the lines whose depth, each by itself, is above 0.2:
   model: of the components within 0.05 Å of each, the deepest; of hydrogen, from 5000 K on,
   the deepest of the broad ones within 0.4 Å, where there is one of 0.05 or more. They are used
   nowhere but here.
+
+The JSON lists the lines that are not identified, too.
 """
 
 from __future__ import annotations
@@ -105,6 +107,7 @@ def judged(model: b3.Model, atoms: Atoms, teff: float) -> dict[str, Any]:
         "blends": float(np.mean([one.blend for one in found])),
         "by_chance": by_chance(model, labels, strong, atoms),
         "missing": missing(model, labels, strong, atoms, found),
+        "unidentified": unidentified(lines.take(strong), depth[strong], found),
         "known": known(model, labels, atoms, teff),
     }
 
@@ -118,6 +121,15 @@ def species_odds(one: Identification) -> float:
     """The largest odds of a single species."""
     single = [o for name, o in one.species.items() if name != UNIDENTIFIED and "+" not in name]
     return max(single, default=0.0)
+
+
+def unidentified(
+    lines: Lines, depth: np.ndarray, found: list[Identification]
+) -> list[dict[str, float]]:
+    """Wavelength in air (Å) and depth of each line without a name."""
+    air = vacuum_to_air(lines.center)
+    nameless = [k for k, one in enumerate(found) if species_odds(one) <= 0.5]
+    return [{"air": float(air[k]), "depth": float(depth[k])} for k in nameless]
 
 
 def by_chance(
