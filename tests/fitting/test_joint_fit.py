@@ -18,13 +18,14 @@ from blase3d.fitting.joint_fit import (
 )
 from blase3d.libraries.toy import LINES, WAVELENGTH, line_depth, toy_flux, toy_grid, toy_params
 from blase3d.lines.lines import fwhm
-from blase3d.lines.render import make_layout
+from blase3d.lines.render import make_layout, render
 from blase3d.model.grid_basis import smooth_basis
 from blase3d.model.interpolation import coordinates
 from blase3d.model.line_grid import (
     LineGrid,
     joined,
     largest_reach,
+    line_grid_layout,
     ln_area_of,
     params_at,
     slope_of_ln_area,
@@ -306,3 +307,15 @@ def test_lines_reach_as_far_as_at_any_node():
     one = largest_reach(truth(), MODES[5:6], TRUE)
     assert (far >= 0.999 * one).all()
     assert params.shape == (len(GRID), len(LINES), 4)
+
+
+@pytest.mark.parametrize("shift", [0.0, 3.0])
+def test_the_core_of_a_line_is_rendered_where_it_was_shifted_to(shift):
+    lines = truth()
+    shifted = replace(lines, base=lines.base + np.float32([shift, 0.0, 0.0, 0.0]))
+    layout = line_grid_layout(WAVELENGTH, shifted, MODES, TRUE)
+    whole = make_layout(WAVELENGTH, lines.reference, largest_reach(shifted, MODES, TRUE))
+    params = jnp.asarray(shifted.at(MODES[:1])[0])
+    assert (np.asarray(layout.far.slots) < len(lines)).any()
+    ours, expected = (np.asarray(jax.jit(render)(params, each)) for each in (layout, whole))
+    np.testing.assert_allclose(ours, expected, atol=2 * TRUE.wing_tolerance)

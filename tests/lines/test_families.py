@@ -16,7 +16,7 @@ import pytest
 from blase3d.lines.compositions import COMPOSITIONS
 from blase3d.lines.lines import Lines
 from blase3d.lines.profiles import PROFILES
-from blase3d.lines.render import make_layout, reach, render
+from blase3d.lines.render import core, make_layout, reach, render
 from blase3d.recipe import Composition, Profile
 
 SHAPES = [(0.1, 1e-4), (0.1, 0.01), (0.1, 0.03), (0.1, 0.1), (0.1, 0.3), (0.01, 0.1), (1e-4, 0.1)]
@@ -28,19 +28,15 @@ PARAMS = np.array([[0.01, -2.5, -2.5, -3.0], [0.0, -3.0, -2.0, -2.5], [0.0, -1.5
 
 
 class Lorentzian:
-    """A profile without a Gaussian part: shape numbers are gamma, and an unused zero."""
+    """A profile without a Gaussian part: columns are area/π, gamma, and an unused zero."""
 
-    def shape(self, ln_sigma, ln_gamma):
-        return jnp.exp(ln_gamma), jnp.zeros_like(ln_sigma)
+    def columns(self, ln_area, ln_sigma, ln_gamma):
+        return jnp.exp(ln_area) / jnp.pi, jnp.exp(ln_gamma), jnp.zeros_like(ln_sigma)
 
-    def value(self, x, gamma, unused):
-        return gamma / jnp.pi / (x**2 + gamma**2)
+    def absorbed(self, x, strength, gamma, unused):
+        return strength * gamma / (x**2 + gamma**2)
 
-    def partials(self, x, gamma, unused):
-        value = self.value(x, gamma, unused)
-        by_center = 2.0 * x * value / (x**2 + gamma**2)
-        by_gamma = value * (1.0 / gamma - 2.0 * gamma / (x**2 + gamma**2))
-        return value, by_center, by_gamma, jnp.zeros_like(value)
+    wing = absorbed
 
     def fwhm(self, ln_sigma, ln_gamma):
         return 2.0 * jnp.exp(ln_gamma)
@@ -48,17 +44,21 @@ class Lorentzian:
     def reach(self, area, ln_sigma, ln_gamma, tolerance):
         return np.sqrt(area * np.exp(np.asarray(ln_gamma, np.float64)) / np.pi / tolerance)
 
+    def core(self, area, ln_sigma, ln_gamma, tolerance):
+        return np.zeros_like(area)
+
 
 class Saturated:
     """Lines whose depth never exceeds one half, y/(1 + 2y), composed as exp(−depth)."""
 
     def depth(self, absorbed):
-        return absorbed / (1.0 + 2.0 * absorbed), 1.0 / (1.0 + 2.0 * absorbed) ** 2
+        return absorbed / (1.0 + 2.0 * absorbed)
 
     def flux(self, depth):
         return jnp.exp(-depth)
 
 
+FORMS = ("absorbed", "wing")
 MEMBERS = {**PROFILES, "lorentzian": Lorentzian()}
 RULES = {**COMPOSITIONS, "saturated": Saturated()}
 
@@ -80,10 +80,11 @@ def profile(name, x, sigma, gamma):
     return np.asarray(_profile(name, x, sigma, gamma))
 
 
-@partial(jax.jit, static_argnames="name")
-def _profile(name, x, sigma, gamma):
+@partial(jax.jit, static_argnames=("name", "form"))
+def _profile(name, x, sigma, gamma, form="absorbed"):
     member = MEMBERS[name]
-    return member.value(x, *member.shape(jnp.log(sigma), jnp.log(gamma)))
+    columns = member.columns(jnp.zeros_like(sigma), jnp.log(sigma), jnp.log(gamma))
+    return getattr(member, form)(x, *columns)
 
 
 def test_recipes_name_the_members_of_the_package():
@@ -115,24 +116,21 @@ def test_a_profile_falls_to_half_at_its_half_width(name, sigma, gamma):
 @profiles
 @shapes
 @double
-def test_partial_derivatives_of_a_profile(name, sigma, gamma):
-    member = MEMBERS[name]
-    first, second = map(float, member.shape(jnp.log(sigma), jnp.log(gamma)))
-    x, h = np.linspace(-1, 1, 41), 1e-6
+def test_derivatives_of_a_profile_in_forward_and_reverse(name, sigma, gamma):
+    x, h = jnp.linspace(-1, 1, 41), 1e-6
 
-    def at(center=0.0, first=first, second=second):
-        return np.asarray(member.value(jnp.asarray(x - center), first, second))
+    def at(params):
+        center, ln_area, ln_sigma, ln_gamma = params
+        member = MEMBERS[name]
+        return member.absorbed(x - center, *member.columns(ln_area, ln_sigma, ln_gamma))
 
-    value, by_center, by_first, by_second = member.partials(jnp.asarray(x), first, second)
-    step = h * first
-    np.testing.assert_allclose(value, at(), rtol=1e-12)
-    for exact, difference in (
-        (by_center, (at(center=step) - at(center=-step)) / (2 * step)),
-        (by_first, (at(first=first + step) - at(first=first - step)) / (2 * step)),
-        (by_second, (at(second=second + h) - at(second=second - h)) / (2 * h)),
-    ):
-        scale = np.abs(exact).max()
-        np.testing.assert_allclose(exact, difference, atol=1e-8 * scale)
+    params = jnp.array([0.0, 0.0, np.log(sigma), np.log(gamma)])
+    forward, reverse = jax.jacfwd(at)(params), jax.jacrev(at)(params)
+    np.testing.assert_allclose(forward, reverse, rtol=1e-10, atol=1e-12)
+    for k, step in enumerate(h * np.array([sigma + gamma, 1.0, 1.0, 1.0])):
+        moved = step * jnp.eye(4)[k]
+        difference = (at(params + moved) - at(params - moved)) / (2 * step)
+        np.testing.assert_allclose(forward[:, k], difference, atol=1e-8 * np.abs(forward).max())
 
 
 @profiles
@@ -143,6 +141,22 @@ def test_beyond_its_reach_a_line_absorbs_less_than_the_tolerance(name, sigma, ga
     far = reach(params, 1e-4, name)[0]
     assert area * profile(name, far, sigma, gamma) <= 1e-4 * (1 + 1e-4)
     assert reach([[0.0, -200.0, 0.0, 0.0]], 1e-4, name)[0] < 1e-10
+
+
+@profiles
+@shapes
+@pytest.mark.parametrize("area", [1e-3, 0.1, 10.0])
+@double
+def test_beyond_its_core_a_line_is_its_wing(name, sigma, gamma, area):
+    params = np.array([[0.0, np.log(area), np.log(sigma), np.log(gamma)]])
+    near = core(params, 1e-4, name)[0]
+    x = np.linspace(near, near + 10 * (sigma + gamma), 100)
+    whole, wing = (area * np.asarray(_profile(name, x, sigma, gamma, form)) for form in FORMS)
+    assert np.abs(whole - wing).max() <= 1e-4 * (1 + 1e-2)  # 1 − η has the rounding of float32
+    if 1e-6 < near < np.inf:
+        inside = 0.9 * near
+        whole, wing = (area * float(_profile(name, inside, sigma, gamma, form)) for form in FORMS)
+        assert abs(whole - wing) > 1e-4
 
 
 @profiles
@@ -160,7 +174,7 @@ def test_lines_have_the_width_and_depth_of_their_profile(name):
 @rules
 def test_a_rule_transmits_all_without_lines_and_less_with_them(rule):
     absorbed = jnp.linspace(0.0, 0.9, 10)
-    depth, _ = RULES[rule].depth(absorbed)
+    depth = RULES[rule].depth(absorbed)
     flux = np.asarray(RULES[rule].flux(depth))
     assert flux[0] == 1.0
     assert (np.diff(flux) < 0).all()
@@ -172,8 +186,8 @@ def test_a_rule_transmits_all_without_lines_and_less_with_them(rule):
 @double
 def test_the_slope_of_a_rule(rule):
     absorbed, h = jnp.linspace(0.01, 0.9, 10), 1e-6
-    _, slope = RULES[rule].depth(absorbed)
-    up, down = (RULES[rule].depth(absorbed + sign * h)[0] for sign in (1, -1))
+    slope = jax.vmap(jax.grad(RULES[rule].depth))(absorbed)
+    up, down = (RULES[rule].depth(absorbed + sign * h) for sign in (1, -1))
     np.testing.assert_allclose(slope, (up - down) / (2 * h), rtol=1e-8)
 
 

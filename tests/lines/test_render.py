@@ -12,7 +12,7 @@ import pytest
 
 from blase3d.libraries.toy import WAVELENGTH, absorbed, toy_lines
 from blase3d.lines import render as kernel
-from blase3d.lines.render import TILE, make_layout, reach, round_up
+from blase3d.lines.render import TILE, core, make_layout, reach, round_up
 
 pytestmark = pytest.mark.x64
 
@@ -65,6 +65,35 @@ def test_sum_of_depths_equals_brute_force(wavelength):
     slack = lost(LINES.params, wavelength, TOLERANCE) + FLOAT32
     assert depth.shape == wavelength.shape
     assert np.all(np.abs(depth - truth) < slack)
+
+
+@pytest.mark.parametrize("composition", COMPOSITIONS)
+@pytest.mark.parametrize("wavelength", [WAVELENGTH, DOUBLED])
+def test_far_wings_equal_brute_force(wavelength, composition):
+    params = shallow(LINES)
+    near = core(params, 0.1 * TOLERANCE)
+    far = reach(params, TOLERANCE)
+    layout = make_layout(wavelength, LINES.reference, far, core=near)
+    assert (np.asarray(layout.far.slots) < len(params)).sum() > len(params)
+    flux = np.asarray(render(params, layout, composition))
+    truth = let_through(brute_force(params, wavelength, composition), composition)
+    assert np.all(np.abs(flux - truth) < lost(params, wavelength, 2 * TOLERANCE) + FLOAT32)
+
+
+def test_each_pair_is_near_or_far():
+    far = reach(LINES.params, TOLERANCE)
+    whole = make_layout(WAVELENGTH, LINES.reference, far)
+    split = make_layout(WAVELENGTH, LINES.reference, far, core=0.5 * far)
+    assert sorted(pairs(whole.near)) == sorted(pairs(split.near) + pairs(split.far))
+    assert not pairs(whole.far)
+
+
+def pairs(chunks):
+    """Pairs of a tile and a line of some chunks."""
+    tile = np.repeat(np.asarray(chunks.tile), chunks.slots.shape[1])
+    line = np.asarray(chunks.slots).ravel()
+    filled = line < len(LINES.reference)
+    return list(zip(tile[filled], line[filled], strict=True))
 
 
 @pytest.mark.parametrize("wavelength", [WAVELENGTH, DOUBLED, WAVELENGTH[:100]])

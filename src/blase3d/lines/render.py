@@ -2,10 +2,12 @@
 
 The pixels are cut into tiles of neighbours. The lines whose wings reach a tile are gathered in
 chunks of equal size, with wavelengths relative to the tile's centre, for which float32 is enough.
-Chunks run through `lax.map` a few at a time, so that the (line, pixel) arrays stay in cache, and
-are recomputed on the way back rather than stored. The derivatives of a chunk are in closed form
-(`LineProfile.partials`) and linear in the tangents, so forward and reverse mode both follow from
-one rule.
+Where only the far wing of a line reaches a tile, a cheaper form of the profile is used: of the
+pairs of line and pixel, two thirds are of this kind.
+
+Chunks run through `lax.map` a few at a time, and their lines through `lax.scan` one after another,
+so that the sums stay in cache. What a line absorbs is computed again on the way back of reverse
+mode, rather than stored.
 
 A layout depends on the positions of the lines and the reach of their wings, not on the parameters.
 All nodes of a grid that share a catalogue share its layout, and one compilation.
@@ -13,6 +15,7 @@ All nodes of a grid that share a catalogue share its layout, and one compilation
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -30,11 +33,14 @@ from .profiles import PROFILES
 ONE_ORDER = {"xla_cpu_multi_thread_eigen": False}
 """Compiler options of fits: sums have one order whatever the number of threads, so that one worker
 and many make bit-identical clones."""
-TILE = 128
+LineDepth = Callable[..., Array]
+"""Depth of a line at pixels."""
+TILE = 64
 """Pixels per tile."""
-_CHUNKS_AT_ONCE = 256
-"""Largest number: the (line, pixel) arrays, 1.5 MB each, stay in the cache of a core."""
-_SLOTS = 12
+CHUNKS_AT_ONCE = 64
+"""Largest number: their sums, 16 kB and as much for each derivative, stay in the cache of a core.
+"""
+_SLOTS = 16
 """Lines per chunk. A tile that more lines reach has several chunks."""
 
 
@@ -45,79 +51,151 @@ _BLANK = np.array([[0.0, NO_AREA, 0.0, 0.0]], np.float32)
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=("x", "slots", "offsets", "tile"),
-    meta_fields=("n_pixels", "profile"),
+    meta_fields=(),
 )
 @dataclass(frozen=True)
-class Layout:
-    """Lines that reach each pixel: C chunks of at most S lines that reach one tile.
+class Chunks:
+    """Pairs of a line and a tile: C chunks of at most S lines that reach one tile.
 
     `x` (C, TILE) pixel and `offsets` (C, S) line wavelengths from the tile's centre (Å, float32),
     `slots` (C, S) indices of lines (N for an empty slot), `tile` (C,) the tile of each chunk in
-    increasing order. C is rounded up so that similar layouts share one compilation. `profile` names
-    the profile of the lines.
+    increasing order. C is rounded up so that similar layouts share one compilation.
     """
 
     x: Array
     slots: Array
     offsets: Array
     tile: Array
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("near", "far"),
+    meta_fields=("n_pixels", "profile"),
+)
+@dataclass(frozen=True)
+class Layout:
+    """Lines that reach each pixel: near ones, and those of which only the far wing does.
+
+    `profile` names the profile of the lines.
+    """
+
+    near: Chunks
+    far: Chunks
     n_pixels: int
     profile: str = DEFAULT_PROFILE
+
+    @property
+    def n_tiles(self) -> int:
+        """Number of tiles."""
+        return -(-self.n_pixels // TILE)
 
 
 def reach(
     params: ArrayLike, tolerance: float, profile: str = DEFAULT_PROFILE
 ) -> NDArray[np.float64]:
     """Return the distance (Å) beyond which a line absorbs less than `tolerance`, (N,)."""
+    return _distance(PROFILES[profile].reach, params, tolerance)
+
+
+def core(
+    params: ArrayLike, tolerance: float, profile: str = DEFAULT_PROFILE
+) -> NDArray[np.float64]:
+    """Return the distance (Å) beyond which the far wing is all of a line, to `tolerance`, (N,)."""
+    return _distance(PROFILES[profile].core, params, tolerance)
+
+
+def _distance(
+    of_lines: Callable[..., NDArray[np.float64]], params: ArrayLike, tolerance: float
+) -> NDArray[np.float64]:
     columns = np.asarray(params, dtype=np.float32)
     n = len(columns)
     padded = np.pad(columns, ((0, round_up(n, bits=2) - n), (0, 0)))  # for few compilations
     area = np.exp(padded[:, 1].astype(np.float64))
     ln_sigma, ln_gamma = padded[:, 2], padded[:, 3]
     with jax.default_device(jax.devices("cpu")[0]):
-        far = PROFILES[profile].reach(
-            area, jax.device_put(ln_sigma), jax.device_put(ln_gamma), tolerance
-        )
+        far = of_lines(area, jax.device_put(ln_sigma), jax.device_put(ln_gamma), tolerance)
     return far[:n]
 
 
 def make_layout(
-    wavelength: ArrayLike, center: ArrayLike, reach: ArrayLike, profile: str = DEFAULT_PROFILE
+    wavelength: ArrayLike,
+    center: ArrayLike,
+    reach: ArrayLike,
+    profile: str = DEFAULT_PROFILE,
+    core: ArrayLike = np.inf,
 ) -> Layout:
     """Return the layout of lines at `center` (N,) with `reach` (N,) on `wavelength` (P,), all in Å.
 
-    `wavelength` increases but need not be uniform. Lines may lie outside it.
+    `wavelength` increases but need not be uniform. Lines may lie outside it. Farther than `core`
+    (N,) from `center` lines absorb as their far wings do: it includes what they are shifted by.
     """
     wave = np.asarray(wavelength, dtype=np.float64)
     center, reach = np.asarray(center, np.float64), np.asarray(reach, np.float64)
     n_tiles = -(-wave.size // TILE)
     padded = np.append(wave, np.full(n_tiles * TILE - wave.size, wave[-1]))
     tiles = padded.reshape(n_tiles, TILE)
-    middle = 0.5 * (tiles[:, 0] + tiles[:, -1])
-    line, count = _lines_of_tiles(tiles, center, reach)
-    chunks = np.maximum(-(-count // _SLOTS), 1)
-    # a multiple of those at once: a remainder would be compiled separately
-    n_chunks = round_up(int(chunks.sum()), bits=3)
-    passes = -(-n_chunks // _CHUNKS_AT_ONCE)
-    n_chunks = -(-n_chunks // passes) * passes
-    tile = np.append(
-        np.repeat(np.arange(n_tiles), chunks), np.full(n_chunks - chunks.sum(), n_tiles - 1)
-    )
-    # within its tile, chunk k has the lines k S ... (k + 1) S − 1
-    number = np.arange(n_chunks) - (np.cumsum(chunks) - chunks)[tile]
-    rank = number[:, None] * _SLOTS + np.arange(_SLOTS)
-    filled = rank < count[tile, None]
-    position = np.where(filled, (np.cumsum(count) - count)[tile, None] + rank, -1)
-    slots = np.append(line, center.size)[position]
-    offsets = np.where(filled, np.append(center, 0.0)[slots] - middle[tile, None], 0.0)
+    line, tile, distance = _lines_of_tiles(tiles, center, reach)
+    near = distance <= np.broadcast_to(core, center.shape)[line]
     return Layout(
-        jax.device_put((tiles[tile] - middle[tile, None]).astype(np.float32)),
-        jax.device_put(slots.astype(np.int32)),
-        jax.device_put(offsets.astype(np.float32)),
-        jax.device_put(tile.astype(np.int32)),
+        _chunks(tiles, center, line[near], tile[near]),
+        _chunks(tiles, center, line[~near], tile[~near]),
         wave.size,
         profile,
     )
+
+
+def _lines_of_tiles(
+    tiles: NDArray[np.float64], center: NDArray[np.float64], reach: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Pairs of a line and a tile that it reaches, in order of tiles: both indices, and the distance
+    of the line from the nearest end of the tile (Å), negative inside."""
+    first = np.searchsorted(tiles[:, -1], center - reach)
+    stop = np.searchsorted(tiles[:, 0], center + reach, side="right")
+    count = np.maximum(stop - first, 0)
+    line = np.repeat(np.arange(center.size), count)
+    within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    tile = np.repeat(first, count) + within
+    order = np.argsort(tile, kind="stable")
+    line, tile = line[order], tile[order]
+    distance = np.maximum(tiles[tile, 0] - center[line], center[line] - tiles[tile, -1])
+    return line, tile, distance
+
+
+def _chunks(
+    tiles: NDArray[np.float64],
+    center: NDArray[np.float64],
+    line: NDArray[np.int64],
+    tile: NDArray[np.int64],
+) -> Chunks:
+    """Chunks of the pairs of `line` and `tile`, which are in order of tiles."""
+    count = np.bincount(tile, minlength=len(tiles))
+    chunks = -(-count // _SLOTS)
+    # a multiple of those at once: a remainder would be compiled separately
+    n_chunks = round_up(max(int(chunks.sum()), 1), bits=3)
+    n_chunks = _at_once(n_chunks) * -(-n_chunks // CHUNKS_AT_ONCE)
+    of_tile = np.append(
+        np.repeat(np.arange(len(tiles)), chunks), np.full(n_chunks - chunks.sum(), len(tiles) - 1)
+    )
+    # within its tile, chunk k has the lines k S ... (k + 1) S − 1
+    number = np.arange(n_chunks) - (np.cumsum(chunks) - chunks)[of_tile]
+    rank = number[:, None] * _SLOTS + np.arange(_SLOTS)
+    filled = rank < count[of_tile, None]
+    position = np.where(filled, (np.cumsum(count) - count)[of_tile, None] + rank, -1)
+    slots = np.append(line, center.size)[position]
+    middle = 0.5 * (tiles[:, 0] + tiles[:, -1])[of_tile, None]
+    offsets = np.where(filled, np.append(center, 0.0)[slots] - middle, 0.0)
+    return Chunks(
+        jax.device_put((tiles[of_tile] - middle).astype(np.float32)),
+        jax.device_put(slots.astype(np.int32)),
+        jax.device_put(offsets.astype(np.float32)),
+        jax.device_put(of_tile.astype(np.int32)),
+    )
+
+
+def _at_once(n_chunks: int) -> int:
+    """Number of chunks that are evaluated together, of `n_chunks`."""
+    return -(-n_chunks // -(-n_chunks // CHUNKS_AT_ONCE))
 
 
 def round_up(n: int, bits: int = 4) -> int:
@@ -125,19 +203,6 @@ def round_up(n: int, bits: int = 4) -> int:
     eighth larger than `n`, for three a quarter."""
     step = 1 << max(n.bit_length() - bits, 0)
     return -(-n // step) * step
-
-
-def _lines_of_tiles(
-    tiles: NDArray[np.float64], center: NDArray[np.float64], reach: NDArray[np.float64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices of lines in order of the tiles that they reach, and number of lines of each tile."""
-    first = np.searchsorted(tiles[:, -1], center - reach)
-    stop = np.searchsorted(tiles[:, 0], center + reach, side="right")
-    count = np.maximum(stop - first, 0)
-    line = np.repeat(np.arange(center.size), count)
-    within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-    tile = np.repeat(first, count) + within
-    return line[np.argsort(tile, kind="stable")], np.bincount(tile, minlength=len(tiles))
 
 
 def optical_depth(params: Array, layout: Layout, composition: Composition = "sum") -> Array:
@@ -153,20 +218,46 @@ def optical_depth(params: Array, layout: Layout, composition: Composition = "sum
         Rule that says what depth a line contributes (`compositions`).
     """
     columns = line_columns(params, layout.profile)
+    near, far = (
+        _summed(columns, chunks, layout.n_tiles, of_line)
+        for chunks, of_line in parts(layout, composition)
+    )
+    return (near + far).reshape(-1)[: layout.n_pixels]
 
-    @jax.checkpoint
+
+def parts(
+    layout: Layout, composition: Composition
+) -> tuple[tuple[Chunks, LineDepth], tuple[Chunks, LineDepth]]:
+    """Return the near and the far pairs of a layout, with the depths of one line there.
+
+    The latter take the distances (Å) of pixels from the reference of a line, and its columns.
+    """
+    profile, rule = PROFILES[layout.profile], COMPOSITIONS[composition]
+
+    def of_line(absorbed: LineDepth, x: Array, line: Array) -> Array:
+        shift, *columns = line
+        return rule.depth(absorbed(x - shift, *columns))
+
+    near, far = (partial(of_line, absorbed) for absorbed in (profile.absorbed, profile.wing))
+    return (layout.near, near), (layout.far, far)
+
+
+def _summed(columns: Array, chunks: Chunks, n_tiles: int, of_line: LineDepth) -> Array:
+    """Summed depth of lines at the pixels of all tiles, (n_tiles, TILE)."""
+
     def of_chunk(chunk: tuple[Array, Array, Array]) -> Array:
         x, slots, offsets = chunk
-        shift, area, first, second = columns[slots].T
-        return _chunk(composition, layout.profile, x, offsets + shift, area, first, second)
 
-    chunks = (layout.x, layout.slots, layout.offsets)
-    n_chunks = len(layout.tile)
-    at_once = n_chunks // -(-n_chunks // _CHUNKS_AT_ONCE)  # divides the chunks: see make_layout
-    depth = jax.lax.map(of_chunk, chunks, batch_size=at_once)
-    n_tiles = -(-layout.n_pixels // TILE)
-    total = jax.ops.segment_sum(depth, layout.tile, n_tiles, indices_are_sorted=True)
-    return total.reshape(-1)[: layout.n_pixels]
+        @jax.checkpoint
+        def add(total: Array, line: tuple[Array, Array]) -> tuple[Array, None]:
+            columns, offset = line
+            return total + of_line(x - offset, columns), None
+
+        return jax.lax.scan(add, jnp.zeros(TILE, columns.dtype), (columns[slots], offsets))[0]
+
+    given = (chunks.x, chunks.slots, chunks.offsets)
+    depth = jax.lax.map(of_chunk, given, batch_size=_at_once(len(chunks.tile)))
+    return jax.ops.segment_sum(depth, chunks.tile, n_tiles, indices_are_sorted=True)
 
 
 def render(params: Array, layout: Layout, composition: Composition = "sum") -> Array:
@@ -180,54 +271,9 @@ def transmitted(depth: Array, composition: Composition) -> Array:
 
 
 def line_columns(params: Array, profile: str) -> Array:
-    """Return shift, area and both shape numbers of lines, (N + 1, 4).
+    """Return shift and columns of lines, (N + 1, 4).
 
     The last row, a line without area, is for the empty slots of a layout.
     """
-    return jnp.concatenate(
-        [_columns(params, profile), _columns(jnp.asarray(_BLANK, params.dtype), profile)]
-    )
-
-
-def _columns(params: Array, profile: str) -> Array:
-    shape = PROFILES[profile].shape(params[:, 2], params[:, 3])
-    return jnp.stack([params[:, 0], jnp.exp(params[:, 1]), *shape], axis=1)
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def _chunk(
-    composition: Composition,
-    profile: str,
-    x: Array,
-    center: Array,
-    area: Array,
-    first: Array,
-    second: Array,
-) -> Array:
-    """Summed depth at pixels x (TILE,) of lines (S,), relative to the tile's centre."""
-    value = PROFILES[profile].value(x - center[:, None], first[:, None], second[:, None])
-    return jnp.sum(COMPOSITIONS[composition].depth(area[:, None] * value)[0], axis=0)
-
-
-@_chunk.defjvp
-def _chunk_jvp(
-    composition: Composition,
-    profile: str,
-    primals: tuple[Array, ...],
-    tangents: tuple[Array, ...],
-) -> tuple[Array, Array]:
-    """The pixels are fixed: only the parameters of the lines carry tangents."""
-    x, center, area, first, second = primals
-    _, d_center, d_area, d_first, d_second = tangents
-    value, by_center, by_first, by_second = PROFILES[profile].partials(
-        x - center[:, None], first[:, None], second[:, None]
-    )
-    depth, slope = COMPOSITIONS[composition].depth(area[:, None] * value)
-    # each product is (S,) @ (S, TILE): transposed, it is the sum over pixels of reverse mode
-    tangent = (
-        d_area @ (slope * value)
-        + (area * d_center) @ (slope * by_center)
-        + (area * d_first) @ (slope * by_first)
-        + (area * d_second) @ (slope * by_second)
-    )
-    return jnp.sum(depth, axis=0), tangent
+    whole = jnp.concatenate([params, jnp.asarray(_BLANK, params.dtype)])
+    return jnp.stack([whole[:, 0], *PROFILES[profile].columns(*whole[:, 1:].T)], axis=1)

@@ -13,13 +13,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ..lines.compositions import COMPOSITIONS
-from ..lines.profiles import PROFILES
-from ..lines.render import TILE, line_columns, optical_depth, transmitted
+from ..lines.render import TILE, Chunks, LineDepth, line_columns, optical_depth, parts, transmitted
 from .evaluate import ForwardModel, add_residual, smooth_line_params
 
-_AT_ONCE = 8
-"""Chunks of the layout that are evaluated together, as in `render`."""
+_AT_ONCE = 16
+"""Chunks of the layout that are evaluated together."""
 
 
 @jax.jit
@@ -97,64 +95,79 @@ class LineDerivatives:
     def summed(self) -> tuple[Array, Array, Array]:
         """Return sums over the lines: sizes of the changes and signed changes, (K, P) both, and the
         depths themselves (P,)."""
-        layout = self.forward.layout
+        layout, count = self.forward.layout, len(self.changes)
+        near, far = (self._summed(*part) for part in parts(layout, self.forward.composition))
+        pixels = jnp.moveaxis(near + far, 0, 1).reshape(2 * count + 1, -1)[:, : layout.n_pixels]
+        return pixels[:count], pixels[count : 2 * count], pixels[-1]
+
+    def _summed(self, chunks: Chunks, of_line: LineDepth) -> Array:
+        """Sums over the lines of some chunks, (tiles, 2 K + 1, TILE)."""
 
         def of_chunk(chunk: tuple[Array, Array, Array]) -> Array:
-            change, depth = self._of_chunk(*chunk)
-            sums = jnp.abs(change).sum(axis=1), change.sum(axis=1), depth.sum(axis=0)[None]
-            return jnp.concatenate(sums)
+            x, slots, offsets = chunk
 
-        chunks = (layout.x, layout.slots, layout.offsets)
-        sums = jax.lax.map(of_chunk, chunks, batch_size=_AT_ONCE)  # (chunks, 2 K + 1, TILE)
-        tiles = jax.ops.segment_sum(sums, layout.tile, self._n_tiles, indices_are_sorted=True)
-        pixels = jnp.moveaxis(tiles, 0, 1).reshape(sums.shape[1], -1)[:, : layout.n_pixels]
-        count = len(self.changes)
-        return pixels[:count], pixels[count : 2 * count], pixels[-1]
+            def add(total: Array, line: tuple[Array, Array, Array]) -> tuple[Array, None]:
+                columns, change, offset = line
+                depth, changed = _changed(of_line, x - offset, columns, change)
+                return total + jnp.concatenate([jnp.abs(changed), changed, depth[None]]), None
+
+            start = jnp.zeros((2 * len(self.changes) + 1, TILE), self.columns.dtype)
+            return jax.lax.scan(add, start, (*self._of(slots), offsets))[0]
+
+        given = (chunks.x, chunks.slots, chunks.offsets)
+        sums = jax.lax.map(of_chunk, given, batch_size=_AT_ONCE)
+        n_tiles = self.forward.layout.n_tiles
+        return jax.ops.segment_sum(sums, chunks.tile, n_tiles, indices_are_sorted=True)
 
     def project(self, density: Array) -> Array:
         """Return the sizes of the changes of each line times `density` (K, P), summed over pixels,
         (K, C)."""
         layout = self.forward.layout
-        padding = self._n_tiles * TILE - layout.n_pixels
+        padding = layout.n_tiles * TILE - layout.n_pixels
         padded = jnp.pad(density, ((0, 0), (0, padding)))
         tiles = jnp.moveaxis(padded.reshape(len(density), -1, TILE), 1, 0)
+        near, far = (
+            self._projected(tiles, *part) for part in parts(layout, self.forward.composition)
+        )
+        return (near + far)[:-1].T
+
+    def _projected(self, tiles: Array, chunks: Chunks, of_line: LineDepth) -> Array:
+        """Sums over the pixels of some chunks for each line, (C + 1, K); `tiles` (tiles, K, TILE)
+        has the densities."""
 
         def of_chunk(chunk: tuple[Array, Array, Array, Array]) -> Array:
             x, slots, offsets, tile = chunk
-            change, _ = self._of_chunk(x, slots, offsets)
-            return jnp.sum(jnp.abs(change) * tiles[tile][:, None], axis=2).T
+            columns, change = self._of(slots)
+            _, changed = depth_changes(of_line, columns, change, x, offsets)
+            return jnp.sum(jnp.abs(changed) * tiles[tile][:, None], axis=2).T
 
-        chunks = (layout.x, layout.slots, layout.offsets, layout.tile)
-        projected = jax.lax.map(of_chunk, chunks, batch_size=_AT_ONCE)  # (chunks, S, K)
-        count = self.columns.shape[0]
-        slots = layout.slots.reshape(-1)
-        return jax.ops.segment_sum(projected.reshape(slots.size, -1), slots, count)[:-1].T
+        given = (chunks.x, chunks.slots, chunks.offsets, chunks.tile)
+        projected = jax.lax.map(of_chunk, given, batch_size=_AT_ONCE)  # (chunks, S, K)
+        slots = chunks.slots.reshape(-1)
+        by_slot = projected.reshape(slots.size, -1)
+        return jax.ops.segment_sum(by_slot, slots, self.columns.shape[0])
 
-    @property
-    def _n_tiles(self) -> int:
-        return -(-self.forward.layout.n_pixels // TILE)
-
-    def _of_chunk(self, x: Array, slots: Array, offsets: Array) -> tuple[Array, Array]:
-        """Changes of the depth by the lines of one chunk at its pixels, (K, S, TILE), and the
-        depths (S, TILE)."""
-        return depth_changes(self.forward, self.columns, self.changes, x, slots, offsets)
+    def _of(self, slots: Array) -> tuple[Array, Array]:
+        """Columns (S, 4) of lines, and their changes (S, K, 4)."""
+        return self.columns[slots], jnp.moveaxis(self.changes[:, slots], 0, 1)
 
 
 def depth_changes(
-    forward: ForwardModel, columns: Array, changes: Array, x: Array, slots: Array, offsets: Array
+    of_line: LineDepth, columns: Array, changes: Array, x: Array, offsets: Array
 ) -> tuple[Array, Array]:
-    """Return changes (K, S, T) of the depth by lines at pixels, and their depths (S, T).
+    """Return the depths (S, T) of lines at pixels, and their changes (K, S, T).
 
-    `columns` and `changes` are those of `LineDerivatives`; `slots` (S,) has the indices of the
-    lines, `x` (T,) and `offsets` (S,) their pixels and references, Å from a common origin.
+    `columns` (S, 4) and `changes` (S, K, 4) are those of the lines, `x` (T,) and `offsets` (S,)
+    the pixels and the references of lines, Å from a common origin.
     """
-    profile = PROFILES[forward.layout.profile]
-    shift, area, *shape = (column[slots][:, None] for column in columns.T)
-    value, *slopes = profile.partials(x - (offsets[:, None] + shift), *shape)
-    d_shift, d_area, *d_shape = (changes[:, slots, k][..., None] for k in range(4))
-    moved = sum(d * by for d, by in zip((d_shift, *d_shape), slopes, strict=True))
-    depth, slope = COMPOSITIONS[forward.composition].depth(area * value)
-    return slope * (d_area * value + area * moved), depth
+    of_lines = jax.vmap(partial(_changed, of_line), out_axes=(0, 1))
+    return of_lines(x - offsets[:, None], columns, changes)
+
+
+def _changed(of_line: LineDepth, x: Array, columns: Array, change: Array) -> tuple[Array, Array]:
+    """Depth of a line (4,) at distances x (T,) from its reference, and its changes (K, T)."""
+    depth, push = jax.linearize(partial(of_line, x), columns)
+    return depth, jax.vmap(push)(change)
 
 
 @jax.jit

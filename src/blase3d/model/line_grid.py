@@ -12,7 +12,9 @@ and centres the smoothest. `fitting.joint_fit` fits the coefficients.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
@@ -21,7 +23,7 @@ from jax import Array
 from numpy.typing import NDArray
 
 from ..lines.lines import DEFAULT_PROFILE, NO_AREA, fwhm
-from ..lines.render import Layout, make_layout, reach
+from ..lines.render import Layout, core, make_layout, reach
 from ..recipe import Recipe
 
 _AREA_STEP, _STRONG, _COARSEST = 0.004, 0.3, 8.0
@@ -29,6 +31,8 @@ _SHAPE_STEPS = np.array([2e-4, 0.01, 0.01])
 """Steps of the coefficients of ln area, and of shift (Å), ln sigma and ln gamma, in a model file:
 far below the errors of a fit. Those of ln area grow, up to `_COARSEST` times, where a line absorbs
 less than `_STRONG` at its centre."""
+_CORE = 0.1
+"""Share of the tolerance of wings by which a line may differ from its far wing there."""
 _LAYOUT_NODES = 24
 """Largest number of nodes at which the reach of a line is computed."""
 _LEAST_ROOT = 0.2
@@ -174,7 +178,12 @@ def line_grid_layout(
     """
     far = margin * largest_reach(lines, basis, recipe)
     half = np.minimum(far, wing_limit(wavelength, lines.reference, recipe.wing_cut))
-    return make_layout(wavelength, lines.reference, half, lines.profile)
+
+    def end_of_core(params: NDArray[np.float32], profile: str) -> NDArray[np.float64]:
+        return np.abs(params[:, 0]) + core(params, _CORE * recipe.wing_tolerance, profile)
+
+    near = margin * _largest(end_of_core, lines, basis)
+    return make_layout(wavelength, lines.reference, half, lines.profile, near)
 
 
 def wing_limit(
@@ -194,6 +203,14 @@ def largest_reach(
 
     At most `most` of the nodes are taken, spread over the grid.
     """
+    return _largest(partial(reach, tolerance=recipe.wing_tolerance), lines, basis, most)
+
+
+def _largest(
+    distance: Callable[..., NDArray[np.float64]],
+    lines: LineGrid,
+    basis: NDArray[np.float64],
+    most: int = _LAYOUT_NODES,
+) -> NDArray[np.float64]:
     nodes = lines.at(basis[:: -(-len(basis) // most)])
-    reaches = (reach(params, recipe.wing_tolerance, lines.profile) for params in nodes)
-    return np.max(list(reaches), axis=0)
+    return np.max([distance(params, profile=lines.profile) for params in nodes], axis=0)

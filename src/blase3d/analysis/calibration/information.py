@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ...lines.render import parts
 from ...model.evaluate import ForwardModel
 from ...model.line_derivatives import depth_changes, single_line_changes
 from ...runtime.arrays import Floats, Integers
@@ -182,7 +183,9 @@ def _depth_changes(
     slots: jax.Array,
     offsets: jax.Array,
 ) -> jax.Array:
-    return depth_changes(forward, columns, changes, x, slots, offsets)[0]
+    (_, of_line), _ = parts(forward.layout, forward.composition)
+    change = jnp.moveaxis(changes[:, slots], 0, 1)
+    return depth_changes(of_line, columns[slots], change, x, offsets)[1]
 
 
 def _filled(slots: Integers, count: int, blank: int) -> Integers:

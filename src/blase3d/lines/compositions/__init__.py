@@ -18,8 +18,8 @@ from . import sum as optical_depth
 class CompositionRule(Protocol):
     """Interface of a composition rule."""
 
-    def depth(self, absorbed: Array, /) -> tuple[Array, Array]:
-        """Depth that a line contributes where it absorbs y = aV, and its derivative by y."""
+    def depth(self, absorbed: Array, /) -> Array:
+        """Depth that a line contributes where it absorbs y = aV."""
 
     def flux(self, depth: Array, /) -> Array:
         """Flux, in units of the continuum, that lines of this summed depth transmit."""

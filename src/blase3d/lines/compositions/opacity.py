@@ -3,13 +3,12 @@ linearly (Milne–Eddington, e.g. Gray 2005, ch. 13)."""
 
 from __future__ import annotations
 
-import jax.numpy as jnp
 from jax import Array
 
 
-def depth(absorbed: Array) -> tuple[Array, Array]:
+def depth(absorbed: Array) -> Array:
     """aV itself."""
-    return absorbed, jnp.ones_like(absorbed)
+    return absorbed
 
 
 def flux(depth: Array) -> Array:

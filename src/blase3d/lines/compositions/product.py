@@ -9,11 +9,9 @@ _DEEPEST = 1.0 - 1e-6
 """Largest aV, in float32: a line with more transmits what this leaves."""
 
 
-def depth(absorbed: Array) -> tuple[Array, Array]:
+def depth(absorbed: Array) -> Array:
     """−ln(1 − aV)."""
-    inside = absorbed < _DEEPEST
-    clipped = jnp.where(inside, absorbed, _DEEPEST)
-    return -jnp.log1p(-clipped), jnp.where(inside, 1.0 / (1.0 - clipped), 0.0)
+    return -jnp.log1p(-jnp.minimum(absorbed, _DEEPEST))
 
 
 def flux(depth: Array) -> Array:

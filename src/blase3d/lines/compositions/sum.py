@@ -6,9 +6,9 @@ import jax.numpy as jnp
 from jax import Array
 
 
-def depth(absorbed: Array) -> tuple[Array, Array]:
+def depth(absorbed: Array) -> Array:
     """aV itself."""
-    return absorbed, jnp.ones_like(absorbed)
+    return absorbed
 
 
 def flux(depth: Array) -> Array:

@@ -48,32 +48,32 @@ def shape(ln_sigma: Array, ln_gamma: Array) -> tuple[Array, Array]:
     return width, mixing
 
 
-def value(x: Array, width: Array, mixing: Array) -> Array:
-    """V(x; f, η), in 1/Å; the arguments broadcast."""
-    inverse = 1.0 / width
-    u2 = (2.0 * x * inverse) ** 2
-    lorentz = _LORENTZ_PEAK * inverse / (1.0 + u2)
-    gauss = _GAUSS_PEAK * inverse * jnp.exp(-_LN2 * u2)
-    return mixing * lorentz + (1.0 - mixing) * gauss
+def columns(ln_area: Array, ln_sigma: Array, ln_gamma: Array) -> tuple[Array, Array, Array]:
+    """What the Lorentzian and the Gaussian of lines absorb at the centre, and (2/f)² (1/Å²)."""
+    width, mixing = shape(ln_sigma, ln_gamma)
+    height = jnp.exp(ln_area) / width
+    lorentz, gauss = _LORENTZ_PEAK * mixing * height, _GAUSS_PEAK * (1.0 - mixing) * height
+    return lorentz, gauss, 4.0 / width**2
 
 
-def partials(x: Array, width: Array, mixing: Array) -> tuple[Array, Array, Array, Array]:
-    """V and its partial derivatives with respect to the line centre, f and η.
+def absorbed(x: Array, lorentz: Array, gauss: Array, steepness: Array) -> Array:
+    """Area times V(x; f, η); the arguments broadcast."""
+    u2 = steepness * x * x
+    return lorentz * _fall(u2) + gauss * jnp.exp(-_LN2 * u2)
 
-    With u = 2x/f:  ∂L/∂x = −(4u/f) L/(1 + u²),  ∂G/∂x = −(4u/f) ln2 G,  the derivative with
-    respect to the centre is −∂V/∂x, and because f V depends on x/f alone,
-    ∂V/∂f = −(V + x ∂V/∂x)/f.
-    """
-    inverse = 1.0 / width
-    u = 2.0 * x * inverse
-    u2 = u * u
-    fall = 1.0 / (1.0 + u2)
-    lorentz = _LORENTZ_PEAK * inverse * fall
-    gauss = _GAUSS_PEAK * inverse * jnp.exp(-_LN2 * u2)
-    profile = mixing * lorentz + (1.0 - mixing) * gauss
-    by_center = (mixing * lorentz * fall + (1.0 - mixing) * gauss * _LN2) * (4.0 * u) * inverse
-    by_width = (x * by_center - profile) * inverse
-    return profile, by_center, by_width, lorentz - gauss
+
+def wing(x: Array, lorentz: Array, _gauss: Array, steepness: Array) -> Array:
+    """Area times η L(x; f)."""
+    return lorentz * _fall(steepness * x * x)
+
+
+@jax.custom_jvp
+def _fall(u2: Array) -> Array:
+    """1/(1 + u²), whose derivative takes no second division."""
+    return 1.0 / (1.0 + u2)
+
+
+_fall.defjvps(lambda tangent, fall, _: -fall * fall * tangent)
 
 
 def fwhm(ln_sigma: Array, ln_gamma: Array) -> Array:
@@ -88,22 +88,40 @@ def reach(
     `tolerance`, (N,).
 
     The Lorentzian part is below a share tol of it beyond x² = a η f / (2π tol), the Gaussian part
-    beyond ln 2 (2x/f)² = ln(a (1 − η) peak / tol). Each gets what the other leaves of the
-    tolerance where it alone would end, but no less than half: then the sum is below it.
+    where `core` ends. Each gets what the other leaves of the tolerance where it alone would end,
+    but no less than half: then the sum is below it.
     """
-    width, mixing = (np.asarray(v, dtype=np.float64) for v in shape(ln_sigma, ln_gamma))
-    wing = area * mixing * width / (2.0 * np.pi)  # of the Lorentzian, times x²
-    core = area * np.maximum(1.0 - mixing, 0.0) * _GAUSS_PEAK / width
+    width, far, peak = _parts(area, ln_sigma, ln_gamma)
 
     def end(lorentz: NDArray[np.float64], gauss: NDArray[np.float64]) -> NDArray[np.float64]:
-        contrast = np.maximum(core / gauss, 1.0)
-        return np.maximum(
-            np.sqrt(wing / lorentz), 0.5 * width * np.sqrt(np.log(contrast) / np.log(2.0))
-        )
+        return np.maximum(np.sqrt(far / lorentz), _end_of_gauss(width, peak / gauss))
 
     full = np.full_like(area, tolerance)
     alone = np.maximum(end(full, full), 1e-30)
-    left_by_gauss = tolerance - core * np.exp(-np.log(2.0) * (2.0 * alone / width) ** 2)
-    left_by_lorentz = tolerance - wing / alone**2
+    left_by_gauss = tolerance - peak * np.exp(-_LN2 * (2.0 * alone / width) ** 2)
+    left_by_lorentz = tolerance - far / alone**2
     half = 0.5 * full
     return end(np.maximum(left_by_gauss, half), np.maximum(left_by_lorentz, half))
+
+
+def core(
+    area: NDArray[np.float64], ln_sigma: Array, ln_gamma: Array, tolerance: float
+) -> NDArray[np.float64]:
+    """Distance (Å) from the centre beyond which the Gaussian part of a line of this area (Å)
+    absorbs less than `tolerance`, (N,): ln 2 (2x/f)² = ln(a (1 − η) peak / tol)."""
+    width, _, peak = _parts(area, ln_sigma, ln_gamma)
+    return _end_of_gauss(width, peak / tolerance)
+
+
+def _parts(
+    area: NDArray[np.float64], ln_sigma: Array, ln_gamma: Array
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Widths (Å), far wings of the Lorentzians times x² (Å²), and peaks of the Gaussians, (N,)."""
+    width, mixing = (np.asarray(v, dtype=np.float64) for v in shape(ln_sigma, ln_gamma))
+    far = area * mixing * width / (2.0 * np.pi)
+    return width, far, area * np.maximum(1.0 - mixing, 0.0) * _GAUSS_PEAK / width
+
+
+def _end_of_gauss(width: NDArray[np.float64], contrast: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Distance (Å) at which Gaussians of this width have fallen from their peak by `contrast`."""
+    return 0.5 * width * np.sqrt(np.log(np.maximum(contrast, 1.0)) / _LN2)
