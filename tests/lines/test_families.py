@@ -33,10 +33,10 @@ class Lorentzian:
     def columns(self, ln_area, ln_sigma, ln_gamma):
         return jnp.exp(ln_area) / jnp.pi, jnp.exp(ln_gamma), jnp.zeros_like(ln_sigma)
 
-    def absorbed(self, x, strength, gamma, unused):
+    def full(self, x, strength, gamma, unused):
         return strength * gamma / (x**2 + gamma**2)
 
-    wing = absorbed
+    wing = full
 
     def fwhm(self, ln_sigma, ln_gamma):
         return 2.0 * jnp.exp(ln_gamma)
@@ -58,7 +58,7 @@ class Saturated:
         return jnp.exp(-depth)
 
 
-FORMS = ("absorbed", "wing")
+FORMS = ("full", "wing")
 MEMBERS = {**PROFILES, "lorentzian": Lorentzian()}
 RULES = {**COMPOSITIONS, "saturated": Saturated()}
 
@@ -81,7 +81,7 @@ def profile(name, x, sigma, gamma):
 
 
 @partial(jax.jit, static_argnames=("name", "form"))
-def _profile(name, x, sigma, gamma, form="absorbed"):
+def _profile(name, x, sigma, gamma, form="full"):
     member = MEMBERS[name]
     columns = member.columns(jnp.zeros_like(sigma), jnp.log(sigma), jnp.log(gamma))
     return getattr(member, form)(x, *columns)
@@ -122,7 +122,7 @@ def test_derivatives_of_a_profile_in_forward_and_reverse(name, sigma, gamma):
     def at(params):
         center, ln_area, ln_sigma, ln_gamma = params
         member = MEMBERS[name]
-        return member.absorbed(x - center, *member.columns(ln_area, ln_sigma, ln_gamma))
+        return member.full(x - center, *member.columns(ln_area, ln_sigma, ln_gamma))
 
     params = jnp.array([0.0, 0.0, np.log(sigma), np.log(gamma)])
     forward, reverse = jax.jacfwd(at)(params), jax.jacrev(at)(params)

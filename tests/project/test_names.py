@@ -32,6 +32,7 @@ ALIKE = {
     "Labels": "the labels of a node, by name",
     "fwhm": "of a line; its profile computes it",
     "reach": "of a line; its profile computes it",
+    "core": "of a line; its profile computes it",
 }
 """Names that mean the same in different modules, each of its own file form or library."""
 

@@ -143,7 +143,7 @@ def _together(params: Array, x: Array, profile: str, composition: Composition) -
 def _depths(params: Array, x: Array, profile: str, composition: Composition) -> Array:
     """Depths (N, P) that lines (N, 4) contribute at distances x (N, P) from their centres, Å."""
     columns = PROFILES[profile].columns(params[:, 1:2], params[:, 2:3], params[:, 3:])
-    return COMPOSITIONS[composition].depth(PROFILES[profile].absorbed(x, *columns))
+    return COMPOSITIONS[composition].depth(PROFILES[profile].full(x, *columns))
 
 
 def first_guess(reference: ArrayLike, depth: ArrayLike, fwhm: ArrayLike) -> Lines:

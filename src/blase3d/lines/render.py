@@ -238,7 +238,7 @@ def parts(
         shift, *columns = line
         return rule.depth(absorbed(x - shift, *columns))
 
-    near, far = (partial(of_line, absorbed) for absorbed in (profile.absorbed, profile.wing))
+    near, far = (partial(of_line, absorbed) for absorbed in (profile.full, profile.wing))
     return (layout.near, near), (layout.far, far)
 
 

@@ -25,11 +25,11 @@ class LineProfile(Protocol):
     ) -> tuple[Array, Array, Array]:
         """Columns of lines of this area and these widths (ln Å)."""
 
-    def absorbed(self, x: Array, first: Array, second: Array, third: Array, /) -> Array:
+    def full(self, x: Array, first: Array, second: Array, third: Array, /) -> Array:
         """Area times profile at a distance x from the centre of lines with these columns."""
 
     def wing(self, x: Array, first: Array, second: Array, third: Array, /) -> Array:
-        """`absorbed`, at distances beyond `core`."""
+        """`full`, at distances beyond `core`."""
 
     def fwhm(self, ln_sigma: Array, ln_gamma: Array, /) -> Array:
         """Full width at half maximum (Å)."""

@@ -49,14 +49,14 @@ def shape(ln_sigma: Array, ln_gamma: Array) -> tuple[Array, Array]:
 
 
 def columns(ln_area: Array, ln_sigma: Array, ln_gamma: Array) -> tuple[Array, Array, Array]:
-    """What the Lorentzian and the Gaussian of lines absorb at the centre, and (2/f)² (1/Å²)."""
+    """Central values of area times Lorentzian and Gaussian of lines, and (2/f)² (1/Å²)."""
     width, mixing = shape(ln_sigma, ln_gamma)
     height = jnp.exp(ln_area) / width
     lorentz, gauss = _LORENTZ_PEAK * mixing * height, _GAUSS_PEAK * (1.0 - mixing) * height
     return lorentz, gauss, 4.0 / width**2
 
 
-def absorbed(x: Array, lorentz: Array, gauss: Array, steepness: Array) -> Array:
+def full(x: Array, lorentz: Array, gauss: Array, steepness: Array) -> Array:
     """Area times V(x; f, η); the arguments broadcast."""
     u2 = steepness * x * x
     return lorentz * _fall(u2) + gauss * jnp.exp(-_LN2 * u2)
