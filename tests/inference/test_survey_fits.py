@@ -5,14 +5,18 @@ from __future__ import annotations
 import pickle
 from dataclasses import replace
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from toy_models import model_of
 
 import blase3d as b3
 from blase3d.errors import Blase3dError, InputError
+from blase3d.inference.likelihood.data import ForwardForm
 from blase3d.inference.survey import searches, starts, tabulate
 from blase3d.inference.survey import survey as together
+from blase3d.inference.survey.tabulated import fluxes_with_slopes, tabulated_flux
 from blase3d.libraries.toy import WAVELENGTH, toy_grid
 from blase3d.model.interpolation import make_interpolation
 from blase3d.recipe import PAPER
@@ -76,6 +80,22 @@ def assert_same(found, expected):
 @pytest.mark.x64
 def test_the_tabulated_flux_is_that_of_the_model(survey):
     assert survey.error < 1e-4
+
+
+def test_slopes_are_the_derivatives_of_the_flux(survey):
+    form = ForwardForm(("teff", "logg", "rv", "vsini"), tuple(AXES), (), False)
+    fixed = {"feh": jnp.float32(-0.2), "resolution": jnp.float32(RESOLUTION)}
+    theta = jnp.asarray([[5600.0, 4.3, 20.0, 15.0], [5900.0, 4.1, -60.0, 30.0]])
+    flux, slopes = fluxes_with_slopes(survey._table, theta, fixed, form)
+
+    def flux_of(at):
+        return tabulated_flux(survey._table, at, fixed, form)
+
+    for k, one in enumerate(theta):
+        expected = flux_of(one), np.transpose(jax.jacfwd(flux_of)(one))
+        np.testing.assert_allclose(flux[k], expected[0], atol=1e-6)
+        size = np.abs(expected[1]).max(axis=1, keepdims=True)
+        np.testing.assert_allclose(slopes[k] / size, expected[1] / size, atol=1e-4)
 
 
 @pytest.mark.x64

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.ndimage import gaussian_filter1d
 
-from ..runtime.arrays import Floats, Integers, median
+from ..runtime.arrays import Floats, median
 from ..runtime.units import FWHM_PER_SIGMA, SPEED_OF_LIGHT, refractive_index
 from ..spectra.telluric import telluric_bands
 from .score import Amplitude, Residuals
@@ -203,13 +203,15 @@ def _second_star(residuals: Residuals) -> Iterator[_Effect]:
     lines = np.bincount(position, absorbed) / np.maximum(count, 1)
     lines -= gaussian_filter1d(lines, _WIDE / SPEED_OF_LIGHT / step)
     lines[count == 0] = 0.0
-    length = next_fast_len(2 * lines.size, real=True)
-    score = _correlation(position, -residuals.left * scale, lines, length)
-    square = _correlation(position, scale**2, lines**2, length)
-    velocity = SPEED_OF_LIGHT * np.expm1(np.fft.fftfreq(length, 1.0 / length) * step)
-    z = np.where(square > _COVERED * square.max(), score / np.sqrt(np.abs(square) + 1e-30), 0.0)
+    values = [np.bincount(position, row) for row in (-residuals.left * scale, scale**2)]
+    both = _correlations(np.array(values), np.array([lines, lines**2]))
+    far = min(int(np.log1p(_FARTHEST / SPEED_OF_LIGHT) / step), lines.size - 1)
+    lag = np.arange(-far, far + 1)
+    velocity, (score, square) = SPEED_OF_LIGHT * np.expm1(lag * step), both[:, lag]
+    covered = square > _COVERED * both[1].max()
+    z = np.where(covered, score / np.sqrt(np.abs(square) + 1e-30), 0.0)
     nearest = _nearest(residuals)
-    z[(np.abs(velocity) > _FARTHEST) | (np.abs(velocity) < nearest)] = 0.0
+    z[np.abs(velocity) < nearest] = 0.0
     best = float(velocity[int(np.argmax(z))])
     elsewhere = np.abs(z[np.abs(velocity - best) > nearest]).max(initial=0.0)
     if z.max() > _PROMINENT * elsewhere:
@@ -218,11 +220,12 @@ def _second_star(residuals: Residuals) -> Iterator[_Effect]:
         yield _Effect(absorbed - moved, lambda _: flag, _LEAST_LIGHT, 1, _SIGNIFICANT_ANYWHERE)
 
 
-def _correlation(position: Integers, values: Floats, template: Floats, length: int) -> Floats:
-    """Σ values_i template_(i − k) for lags k (length,), with values (Q,) at positions i (Q,)."""
-    data = np.bincount(position, values)
-    found = irfft(rfft(data, length) * np.conj(rfft(template, length)), length)
-    return np.asarray(found, np.float64)
+def _correlations(values: Floats, templates: Floats) -> Floats:
+    """Σ values_i templates_(i − k) of rows (N, M), for lags k; negative ones count from the end."""
+    count, size = values.shape
+    length = next_fast_len(2 * size, real=True)
+    found = rfft(np.concatenate([values, templates]), length)
+    return np.asarray(irfft(found[:count] * np.conj(found[count:]), length), np.float64)
 
 
 def _nearest(residuals: Residuals) -> float:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ..runtime.arrays import Bools, Floats, Integers, median
+from ..runtime.arrays import Bools, Floats, Integers, median, symmetric_inverse
 from ..runtime.units import SIGMA_PER_MAD
 from .noise.noise import OUTLIER
 from .solution import Solution
@@ -158,12 +158,7 @@ class Residuals:
         return self._projected(changes * (self.continuum * self.weight))
 
     def _projected(self, rows: Floats) -> Floats:
-        one_order = len(self.columns) == 1  # orthogonal to the axes: both in half of the time
-        axes = np.concatenate([self.axes, *self.columns]) if one_order else self.axes
-        for _ in range(2):  # twice, for rounding
-            rows = rows - (rows @ axes.T) @ axes
-            rows = rows if one_order else _without(self.columns, self.order, rows)
-        return rows
+        return _without(self.columns, self.order, rows - (rows @ self.axes.T) @ self.axes)
 
     def amplitudes(self, changes: Floats) -> list[Amplitude | None]:
         """The best amplitudes of changes (N, Q) of the flux, in units of the continuum; None for
@@ -206,8 +201,8 @@ def residuals_of(solution: Solution) -> Residuals:
     flux = np.asarray(solution.fit.prediction.flux, np.float64)[index]
     order = likelihood.layout.order[used]
     limit = OUTLIER * max(SIGMA_PER_MAD * median(np.abs(raw)), 1e-30)
-    basis = np.moveaxis(np.asarray(likelihood.data.basis, np.float64), 0, 1)
-    basis = basis.reshape(-1, likelihood.layout.size)[:, index]
+    basis = np.moveaxis(np.asarray(likelihood.data.basis), 0, 1)
+    basis = basis.reshape(-1, likelihood.layout.size)[:, index].astype(np.float64)
     columns = _columns(basis * (weight * flux), order)
     slopes = np.asarray(solution.fit.prediction.slopes)[_moving(solution)][:, index]
     axes = _orthonormal(_without(columns, order, slopes * (continuum * weight)))
@@ -265,8 +260,6 @@ def _without_multiples(rows: Floats, order: Integers, row: Floats) -> Floats:
     for chosen in _orders(order):
         basis = rows[:, chosen]
         products = basis @ basis.T
-        best = np.linalg.pinv(products, rcond=_INDEPENDENT**2, hermitian=True) @ (
-            basis @ row[chosen]
-        )
+        best = symmetric_inverse(products, rcond=_INDEPENDENT**2) @ (basis @ row[chosen])
         left[chosen] -= best @ basis
     return left

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..runtime.arrays import Bools, Floats
+from ..runtime.arrays import Bools, Floats, symmetric_inverse
 from .likelihood.likelihood import Fit, FittedFlux, Likelihood
 from .problem import FreeParameters, Problem
 
@@ -149,7 +149,7 @@ def covariance(solution: Minimum, scatter: float = 1.0) -> Floats:
     result = np.zeros_like(normal)
     scale = 1.0 / np.sqrt(np.maximum(np.diag(normal), 1e-300))[free]
     inner = normal[np.ix_(free, free)] * np.outer(scale, scale)
-    result[np.ix_(free, free)] = np.linalg.pinv(inner, hermitian=True) * np.outer(scale, scale)
+    result[np.ix_(free, free)] = symmetric_inverse(inner) * np.outer(scale, scale)
     return result
 
 
@@ -181,11 +181,11 @@ def with_unknown_bounds(solution: Minimum, found: Floats, scatter: float) -> Flo
     normal, gradient = normal_equations(problem, solution.fit, solution.theta, scatter)
     scale = 1.0 / np.sqrt(np.maximum(np.diag(normal), 1e-300))
     normal, gradient = normal * np.outer(scale, scale), gradient * scale
-    inverse = np.linalg.pinv(normal[np.ix_(others, others)], hermitian=True)
+    inverse = symmetric_inverse(normal[np.ix_(others, others)])
     moved = -inverse @ normal[np.ix_(others, beyond)]
     across = normal[np.ix_(beyond, others)]
     known = normal[np.ix_(beyond, beyond)] + across @ moved
-    variance = np.linalg.pinv(known, hermitian=True)
+    variance = symmetric_inverse(known)
     step = -variance @ (gradient[beyond] - across @ inverse @ gradient[others])
     most = ((problem.upper - problem.lower) / scale)[beyond]
     step = np.clip(step, -most, most)

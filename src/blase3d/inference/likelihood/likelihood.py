@@ -50,7 +50,7 @@ import numpy as np
 from jax import Array
 
 from ...model.evaluate import ForwardModel
-from ...runtime.arrays import Bools, Floats, median
+from ...runtime.arrays import Bools, Floats, median, symmetric_inverse
 from ...runtime.units import FWHM_PER_SIGMA, SIGMA_PER_MAD, SPEED_OF_LIGHT
 from ..noise.noise import OUTLIER, Independent, Noise, Whitening, first_noise, noise_at
 from ..problem import Problem
@@ -397,11 +397,11 @@ def model_covariance_of(products: Floats, correlated: float, precision: Floats) 
     scale = np.where(known, 1.0 / np.sqrt(np.where(known, np.diag(plain), 1.0)), 0.0)
     both, modes = scale[:, None] * products[:count, count:], products[count:, count:]
     plain = plain * np.outer(scale, scale)
-    inverse = np.linalg.pinv(plain, rcond=1e-6, hermitian=True)
+    inverse = symmetric_inverse(plain, rcond=1e-6)
     corrected = plain - both @ np.linalg.solve(correlated * np.eye(len(modes)) + modes, both.T)
     moved = inverse @ both
     sizes, vectors = np.linalg.eigh(
-        inverse + moved @ moved.T - np.linalg.pinv(corrected, rcond=1e-9, hermitian=True)
+        inverse + moved @ moved.T - symmetric_inverse(corrected, rcond=1e-9)
     )
     return (vectors * np.maximum(sizes, 0.0)) @ vectors.T * np.outer(scale, scale)
 

@@ -18,7 +18,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from ...runtime.arrays import Bools, Floats, Integers, Singles
+from ...runtime.arrays import Bools, Floats, Integers, Singles, symmetric_inverse
 from ..coordinates import Coordinates
 from ..descent import CONVERGED, INSIGNIFICANT, ITERATIONS, REFINEMENTS, ROUGHLY, SETTLED
 from ..likelihood.data import (
@@ -54,7 +54,7 @@ from .products import (
     whitened_rows_of,
     without_continuum,
 )
-from .tabulated import Tabulated, flux_with_slopes, modes_at
+from .tabulated import Tabulated, fluxes_with_slopes, modes_at
 
 _PIXELS = 40_000
 """Pixels of the searches of one compiled call: their arrays stay in the cache of a core."""
@@ -343,7 +343,8 @@ class ManyLikelihoods:
             better = gain > -INSIGNIFICANT * chi2[now]
             chi2[now[better]] = total[better]
             for name in _MOVING:
-                getattr(searches, name)[now[better]] = tried[name][better]
+                values = tried[name] if better.all() else tried[name][better]
+                getattr(searches, name)[now[better]] = values
             damping[now] = np.where(
                 better, np.maximum(damping[now] / 10.0, 1e-9), damping[now] * 10.0
             )
@@ -380,7 +381,7 @@ class ManyLikelihoods:
         normal, _ = normal_equations(self.problem, searches, searches.theta)  # type: ignore[arg-type]
         scale = 1.0 / np.sqrt(np.maximum(np.einsum("nkk->nk", normal), 1e-300))
         scale = np.where(free, scale, 0.0)
-        inverse = np.linalg.pinv(normal * scale[:, :, None] * scale[:, None, :], hermitian=True)
+        inverse = symmetric_inverse(normal * scale[:, :, None] * scale[:, None, :])
         return np.sqrt(np.maximum(np.einsum("nkk->nk", inverse), 0.0)) * scale
 
     def solutions(self, searches: Searches) -> Iterator[Solution]:
@@ -441,7 +442,8 @@ class _TabulatedLikelihood(Likelihood):
     def predicted(self, theta: Floats) -> Prediction:
         """The prediction at θ (K,)."""
         at = jnp.asarray(np.maximum(theta, self.problem.floor), jnp.float32)
-        return Prediction(theta, *_one(self.table, at, self.fixed, self.form))
+        (flux,), (slopes,) = fluxes_with_slopes(self.table, at[None], self.fixed, self.form)
+        return Prediction(theta, flux, slopes)
 
 
 def calls(count: int, most: int) -> Iterator[tuple[int, int]]:
@@ -477,7 +479,7 @@ def _damped_steps(normal: Floats, gradient: Floats, held: Bools, damping: Floats
     both = free[:, :, None] & free[:, None, :]
     matrix = np.where(both, normal * scale[:, :, None] * scale[:, None, :], 0.0)
     matrix += (np.where(held, 1.0, 0.0) + damping[:, None])[:, None, :] * np.eye(held.shape[1])
-    inverse = np.linalg.pinv(matrix, rcond=1e-12, hermitian=True)
+    inverse = symmetric_inverse(matrix, rcond=1e-12)
     step = -np.einsum("nkl,nl->nk", inverse, np.where(held, 0.0, gradient * scale)) * scale
     return np.where(held, 0.0, step)  # exactly: the inverse is rounded
 
@@ -508,7 +510,6 @@ def _data(basis: Any, observed: Any, errors: ErrorArrays) -> Data:
 _compiled = partial(jax.jit, static_argnames="form")
 
 
-@_compiled
 def _predicted(
     table: Tabulated,
     polynomials: Polynomials,
@@ -518,8 +519,8 @@ def _predicted(
     form: ForwardForm,
 ) -> tuple[Array, Array, Array]:
     """Flux (N, Q), slopes (N, K, Q) and products (N, 1 + K, 1 + K) at θ (N, K)."""
-    flux, slopes = jax.vmap(lambda one: flux_with_slopes(table, one, fixed, form))(theta)
-    return flux, slopes, products_of(polynomials, flux, slopes, Stars(*rows))
+    flux, slopes = fluxes_with_slopes(table, theta, fixed, form)
+    return flux, slopes, *_compared(table, polynomials, fixed, flux, slopes, *rows, form=form)
 
 
 @_compiled
@@ -564,7 +565,6 @@ def _continuum(
     return flux * continuum, continuum
 
 
-@_compiled
 def _with_modes(
     table: Tabulated,
     polynomials: Polynomials,
@@ -577,18 +577,17 @@ def _with_modes(
 ) -> tuple[Array, Array, Array, Array]:
     """Whitened error modes (N, E, Q), their products, those (N, 1 + K + E, 1 + K + E) of residual,
     slopes and modes without the continuum, and the numbers (N,) of pixels that count as one."""
+    return _whitened(polynomials, modes_at(table, theta, fixed, form), flux, slopes, *rows)
+
+
+@jax.jit
+def _whitened(
+    polynomials: Polynomials, modes: Array, flux: Array, slopes: Array, *rows: Array
+) -> tuple[Array, Array, Array, Array]:
     stars, count = Stars(*rows), 1 + slopes.shape[1]
     found, continuum, whitened, factor = whitened_rows_of(polynomials, flux, slopes, stars)
-    modes = jax.lax.map(lambda one: modes_at(table, one, fixed, form), theta)
     modes = modes * (stars.weight * continuum)[:, None]
     both = jnp.concatenate([found, modes], axis=1)
     products, left, _ = without_continuum(polynomials.basis, both, whitened, factor)
     correlated = jax.vmap(correlated_pixels)(modes, found[:, 0])
     return modes, products[:, count:, count:], left, correlated
-
-
-@_compiled
-def _one(
-    table: Tabulated, theta: Array, fixed: dict[str, Array], form: ForwardForm
-) -> tuple[Array, Array]:
-    return flux_with_slopes(table, theta, fixed, form)

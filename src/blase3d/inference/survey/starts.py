@@ -26,7 +26,7 @@ from scipy.fft import next_fast_len
 
 from ...model.model import Model
 from ...parameters import parameter
-from ...runtime.arrays import Bools, Floats, Integers, Singles, median
+from ...runtime.arrays import Bools, Floats, Integers, Singles, median, symmetric_inverse
 from ...runtime.units import SIGMA_PER_MAD, SPEED_OF_LIGHT
 from ...spectra.continuum import chebyshev_basis
 from ..likelihood.data import ForwardForm, form_of
@@ -43,7 +43,7 @@ from ..start import (
     lattice_starts,
 )
 from .searches import calls
-from .tabulated import Tabulated, flux_with_slopes
+from .tabulated import Tabulated, tabulated_flux
 
 _STEP, _PER_SIGMA = 2.5, 1.0
 """Step of the templates, km/s, at least: a quarter of the width of lines of a slow star at R of
@@ -146,7 +146,7 @@ def _depths(
 def _many_depths(
     grid: Tabulated, theta: Array, fixed: dict[str, Array], form: ForwardForm
 ) -> Array:
-    return 1.0 - jax.vmap(lambda one: flux_with_slopes(grid, one, fixed, form)[0])(theta)
+    return 1.0 - jax.vmap(lambda one: tabulated_flux(grid, one, fixed, form))(theta)
 
 
 # --- stars -------------------------------------------------------------------------------------
@@ -245,7 +245,7 @@ def _smooth_levels(problem: Problem, flux: Floats, good: Bools) -> Floats:
     for _ in range(CLIPPINGS):
         sums, target = keep @ basis, (keep * flux) @ basis[:, : degree + 1]
         gram = 0.5 * (sums[:, i + j] + sums[:, abs(i - j)])
-        smooth = np.einsum("nij,nj->ni", np.linalg.pinv(gram, hermitian=True), target)
+        smooth = np.einsum("nij,nj->ni", symmetric_inverse(gram), target)
         smooth = smooth @ basis[:, : degree + 1].T
         distance = np.abs(flux - smooth)
         typical = [median(row[used]) for row, used in zip(distance, good, strict=True)]

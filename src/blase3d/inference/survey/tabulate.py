@@ -39,7 +39,7 @@ from ...runtime.progress import Progress, silent
 from ...runtime.units import FWHM_PER_SIGMA, SPEED_OF_LIGHT
 from ...spectra.broaden import gaussian
 from ..likelihood.data import ForwardForm
-from .tabulated import OVERSAMPLING, Tabulated, flux_with_slopes, taps_at, window_transform
+from .tabulated import OVERSAMPLING, Tabulated, tabulated_flux, taps_at, window_transform
 
 TOLERANCE = 2e-4
 """Rms error of the flux of any spectrum, in units of the continuum, above which a larger table is
@@ -431,4 +431,4 @@ def _covered(model: Model, wavelength: Floats, sigma: float) -> Bools:
 
 @partial(jax.jit, static_argnames="form")
 def _flux(table: Tabulated, theta: Array, fixed: dict[str, Array], form: ForwardForm) -> Array:
-    return flux_with_slopes(table, theta, fixed, form)[0]
+    return tabulated_flux(table, theta, fixed, form)

@@ -115,35 +115,91 @@ class Tabulated:
 # --- evaluation --------------------------------------------------------------------------------
 
 
-def flux_with_slopes(
+_compiled = partial(jax.jit, static_argnames="form")
+
+
+def fluxes_with_slopes(
     table: Tabulated, theta: Array, fixed: dict[str, Array], form: ForwardForm
 ) -> tuple[Array, Array]:
-    """Return the normalised flux (Q,) at θ (K,), and its derivatives (K, Q)."""
+    """Return the normalised fluxes (N, Q) at θ (N, K), and their derivatives (N, K, Q)."""
+    # three programs: in one, XLA computes the factors again for each row
+    depth = _many_transforms(table, theta, fixed, form)
+    return _observed(table, depth, *_many_transfers(table, theta, fixed, form), form)
+
+
+def tabulated_flux(
+    table: Tabulated, theta: Array, fixed: dict[str, Array], form: ForwardForm
+) -> Array:
+    """Return the normalised flux (Q,) at θ (K,)."""
     value = parameters_at(theta, fixed, form)
-    labels = jnp.stack([value[name] for name in form.labels])
-    depth = _transforms(table, labels)
-    effects = [name for name in FITTED if name in form.names]
-    free = jnp.asarray([k for k, name in enumerate(form.labels) if name in form.names], jnp.int32)
-
-    def transfer(observed: Array) -> Array:
-        return _transfer(table, {**value, **dict(zip(effects, observed, strict=True))}, form)
-
-    at = jnp.stack([value[name] for name in effects]) if effects else jnp.zeros(0)
-    passed = transfer(at)
-    slopes = jax.vmap(lambda direction: jax.jvp(transfer, (at,), (direction,))[1])(
-        jnp.eye(len(effects))
-    )
-    rows = jnp.concatenate(
-        [depth[:1] * passed, depth[1:][free] * passed, depth[:1] * slopes], axis=0
-    )
-    pixels = _on_pixels(table, rows)
-    return 1.0 - pixels[0], -pixels[1:]
+    depth = _transforms(table, _labels(value, form))[:1] * _transfer(table, value, form)
+    return 1.0 - _on_pixels(table, depth)[0]
 
 
+@_compiled
 def modes_at(table: Tabulated, theta: Array, fixed: dict[str, Array], form: ForwardForm) -> Array:
-    """Return the error modes of the model as observed at θ (K,), (E, Q)."""
-    value = parameters_at(theta, fixed, form)
-    return _on_pixels(table, _complex(table.modes) * _transfer(table, value, form))
+    """Return the error modes of the model as observed at θ (N, K), (N, E, Q)."""
+    passed, _ = _many_transfers(table, theta, fixed, form)
+    return jax.lax.map(lambda one: _on_pixels(table, _complex(table.modes) * one), passed)
+
+
+@_compiled
+def _many_transforms(
+    table: Tabulated, theta: Array, fixed: dict[str, Array], form: ForwardForm
+) -> Array:
+    """Transforms of line depths at θ (N, K), and their derivatives by labels, (N, 1 + L, F)."""
+
+    def one(theta: Array) -> Array:
+        return _transforms(table, _labels(parameters_at(theta, fixed, form), form))
+
+    return jax.vmap(one)(theta)
+
+
+@_compiled
+def _many_transfers(
+    table: Tabulated, theta: Array, fixed: dict[str, Array], form: ForwardForm
+) -> tuple[Array, Array]:
+    """Factors (N, F) of the transforms at θ (N, K) by all that is observed, and their derivatives
+    (N, B, F) by what of it is free."""
+
+    def one(theta: Array) -> tuple[Array, Array]:
+        value = parameters_at(theta, fixed, form)
+        passed = _transfer(table, value, form)
+        slopes = [_slope(table, value, name, form) for name in _effects(form)]
+        return passed, jnp.stack(slopes) if slopes else passed[None][:0]
+
+    return jax.vmap(one)(theta)
+
+
+@_compiled
+def _observed(
+    table: Tabulated, depth: Array, passed: Array, slopes: Array, form: ForwardForm
+) -> tuple[Array, Array]:
+    """Fluxes (N, Q) and their derivatives (N, K, Q), from transforms and factors."""
+    free = jnp.asarray([k for k, name in enumerate(form.labels) if name in form.names], jnp.int32)
+    through = passed[:, None]
+    parts = depth[:, :1] * through, depth[:, 1:][:, free] * through, depth[:, :1] * slopes
+    rows = jnp.concatenate(parts, axis=1)
+    pixels = jax.vmap(partial(_on_pixels, table))(rows)
+    return 1.0 - pixels[:, 0], -pixels[:, 1:]
+
+
+def _labels(value: dict[str, Array], form: ForwardForm) -> Array:
+    return jnp.stack([value[name] for name in form.labels])
+
+
+def _effects(form: ForwardForm) -> list[str]:
+    """Free parameters of the observation."""
+    return [name for name in FITTED if name in form.names]
+
+
+def _slope(table: Tabulated, value: dict[str, Array], name: str, form: ForwardForm) -> Array:
+    """Derivative (F,) of `_transfer` by one parameter."""
+
+    def transfer(x: Array) -> Array:
+        return _transfer(table, {**value, name: x}, form)
+
+    return jax.jvp(transfer, (value[name],), (jnp.ones(()),))[1]
 
 
 def _transfer(table: Tabulated, value: dict[str, Array], form: ForwardForm) -> Array:
