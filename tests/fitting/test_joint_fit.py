@@ -7,6 +7,7 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from blase3d.fitting import joint_fit
@@ -17,6 +18,7 @@ from blase3d.fitting.joint_fit import (
     total_depth,
 )
 from blase3d.libraries.toy import LINES, WAVELENGTH, line_depth, toy_flux, toy_grid, toy_params
+from blase3d.lines import catalogue
 from blase3d.lines.lines import fwhm
 from blase3d.lines.render import make_layout, render
 from blase3d.model.grid_basis import smooth_basis
@@ -33,6 +35,7 @@ from blase3d.model.line_grid import (
     total_of,
 )
 from blase3d.recipe import DEFAULT
+from blase3d.runtime import rows
 
 AXES = {"teff": (5000.0, 5500.0, 6000.0, 6500.0), "logg": (4.0, 4.5, 5.0), "feh": (-0.5, 0.5)}
 GRID = toy_grid(AXES)
@@ -121,6 +124,48 @@ def test_a_fit_is_the_same_every_time_and_depends_on_the_seed_little():
     for name in ("area", "shape"):
         np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
     assert 0 < np.abs(one.area - other.area).max() < 0.3
+
+
+@pytest.fixture
+def flux_on_disk(monkeypatch):
+    """The spectra in a temporary file, as all larger matrices are."""
+    monkeypatch.setattr(rows, "IN_MEMORY", 0)
+    kept = rows.empty_rows(*FLUX.shape)
+    kept[:] = FLUX
+    return kept
+
+
+def test_spectra_on_disk_have_the_same_fit(flux_on_disk):
+    """To the last bit, with lines from elsewhere too."""
+    short, start = TRUE.replace(epochs=10), disturbed(0.1)
+    outside = LINES[:, 0] < 8486
+    far, near = start.take(outside), start.take(~outside)
+    depth = total_depth(far, WAVELENGTH, MODES, short)
+    assert isinstance(depth, rows.RowsOnDisk)
+    read, kept = (
+        fit_line_grid(near, WAVELENGTH, flux, MODES, short, background)
+        for flux, background in ((flux_on_disk, depth), (FLUX, depth[:]))
+    )
+    for name in ("area", "shape"):
+        np.testing.assert_array_equal(getattr(read[0], name), getattr(kept[0], name))
+    np.testing.assert_array_equal(read[1][:], kept[1][:])
+
+
+def test_blocks_of_nodes_have_the_same_first_lines(flux_on_disk, monkeypatch):
+    without = truth().take(LINES[:, 0] != 8490.60)
+    model = np.exp(-total_depth(without, WAVELENGTH, MODES, TRUE)[:])
+
+    def first_lines(flux):
+        added = add_missing_lines(without, WAVELENGTH, flux, model, MODES, DEEP)
+        return detect_line_grid(WAVELENGTH, flux, MODES, TRUE), added
+
+    whole = first_lines(FLUX)
+    monkeypatch.setattr(joint_fit, "NODES_AT_ONCE", 7)
+    monkeypatch.setattr(catalogue, "NODES_AT_ONCE", 7)
+    for blocks, expected in zip(first_lines(flux_on_disk), whole, strict=True):
+        np.testing.assert_allclose(blocks.reference, expected.reference, rtol=1e-14)
+        np.testing.assert_array_equal(blocks.base, expected.base)
+        np.testing.assert_allclose(blocks.area, expected.area, atol=1e-5)
 
 
 def test_detection_over_the_grid_finds_the_lines():
@@ -230,25 +275,24 @@ def test_the_gradient_of_the_descent_is_that_of_the_misfit(monkeypatch, root):
         jnp.asarray(start.base, jnp.float64),
         jnp.ones((len(start), 3)),
         make_layout(WAVELENGTH[pixels], start.reference, reach),
-        jnp.asarray(FLUX[:, pixels], jnp.float64),
-        jnp.zeros((len(FLUX), 1)),
-        jnp.asarray(MODES),
         root,
     )
+    flux = FLUX[:, pixels].astype(np.float64)
+    spectra = joint_fit._Nodes(flux, np.zeros((len(flux), 1)), MODES)
     ridge = 0.3
-    monkeypatch.setattr(joint_fit.optax, "scale_by_adam", lambda **_: joint_fit.optax.identity())
-    descend = jax.jit(joint_fit._descend.__wrapped__, static_argnames="composition")
+    recipe = TRUE.replace(learning_rate=1.0, shape_ridge=ridge)
+    monkeypatch.setattr(joint_fit, "_ADAM", optax.identity())
     area, shape = (jnp.asarray(v, jnp.float64) for v in (start.area, start.shape))
-    moved = descend(area, shape, fit, jnp.asarray(nodes), 1.0, ridge, "sum")
+    moved = joint_fit._descend(area, shape, fit, spectra, nodes, recipe)
     slopes = area - moved[0], shape - moved[1]
 
     @jax.jit
     def misfit(area, shape):
         total = 0.0
         for node in nodes[0]:
-            params = params_at(fit.base, area, shape, fit.basis[node], root)
-            flux = joint_fit._flux_of(params, fit, node, "sum")
-            total += jnp.sum((flux - fit.flux[node]) ** 2) / nodes.size
+            params = params_at(fit.base, area, shape, MODES[node], root)
+            model = joint_fit._flux_of(params, fit, 0.0, "sum")
+            total += jnp.sum((model - flux[node]) ** 2) / nodes.size
         return total + ridge * jnp.sum(shape[1:] ** 2)
 
     h = 1e-5

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from blase3d.libraries.toy import LINES, WAVELENGTH, toy_flux
+from blase3d.lines import catalogue
 from blase3d.lines.catalogue import cluster, equal_lines
 from blase3d.lines.detect import detect
 from blase3d.lines.lines import first_guess
@@ -47,6 +48,16 @@ def test_detections_within_the_tolerance_are_one_line():
     nodes = [detections([8500.0 + d, 8503.0 - d]) for d in jitter]
     found = cluster(nodes, TOLERANCE)
     np.testing.assert_allclose(found.reference, [8500.0, 8503.0], atol=apart(0.3))
+
+
+def test_nodes_in_blocks_have_the_same_lines(monkeypatch):
+    nodes = list(toy_detections())
+    whole = cluster(nodes, TOLERANCE)
+    monkeypatch.setattr(catalogue, "NODES_AT_ONCE", 5)
+    found = cluster(iter(nodes), TOLERANCE)
+    assert len(nodes) > 10
+    np.testing.assert_allclose(found.reference, whole.reference, rtol=1e-14)
+    np.testing.assert_array_equal(found.params, whole.params)
 
 
 def test_a_line_that_drifts_slowly_is_one_line():

@@ -57,6 +57,23 @@ def test_components_are_in_order_of_strength():
     np.testing.assert_array_equal(data_basis(SMOOTH, FOLLOWING + two.T @ weights, 1), own[:, :1])
 
 
+@pytest.mark.parametrize("pixels", [20, 400])
+def test_components_are_those_of_a_singular_value_decomposition(pixels):
+    """With fewer pixels than nodes, and with more."""
+    strengths = RNG.normal(size=(105, 8)) @ RNG.normal(size=(8, pixels))
+    own = data_basis(SMOOTH, strengths, 5)
+    rest = beyond_smooth(strengths - strengths.mean(axis=0))
+    vectors = np.linalg.svd(rest, full_matrices=False)[0][:, :5]
+    assert own.shape == (105, 5)
+    for found, vector in zip(own.T, vectors.T, strict=True):
+        assert along(found, vector) > 1 - 1e-5
+
+
+def test_equal_spectra_have_no_components():
+    assert data_basis(SMOOTH, np.ones((105, 40)), 5).shape == (105, 0)
+    assert data_basis(np.ones((1, 1)), np.ones((1, 40)), 5).shape == (1, 0)
+
+
 def test_components_are_orthogonal_to_the_smooth_functions_and_whole_steps():
     own = data_basis(SMOOTH, FOLLOWING + RNG.normal(size=(105, 400)), 30)
     assert own.shape == (105, 30)

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from blase3d.runtime import rows
-from blase3d.runtime.rows import RowsOnDisk, empty_rows, read_blocks, row_blocks
+from blase3d.runtime.rows import (
+    RowsOnDisk,
+    each_row,
+    empty_rows,
+    read_blocks,
+    row_blocks,
+    rows_at,
+)
 
 
 @pytest.fixture
@@ -26,6 +33,10 @@ def test_rows_on_disk_are_those_written(some):
     np.testing.assert_array_equal(kept[:], some)
     np.testing.assert_array_equal(kept[60:80], some[60:80])
     np.testing.assert_array_equal(np.concatenate(list(read_blocks(kept, 9))), some)
+    np.testing.assert_array_equal(np.stack(list(each_row(kept))), some)
+    index = np.array([69, 3, 3, 40])
+    np.testing.assert_array_equal(rows_at(kept, index), some[index])
+    np.testing.assert_array_equal(rows_at(some, index), some[index])
 
 
 def test_many_rows_are_on_disk(monkeypatch):

@@ -46,8 +46,10 @@ from ..libraries.grid import Grid
 from ..lines.lines import Lines
 from ..model.line_grid import LineGrid
 from ..recipe import GROUPED, JointFit, Recipe, recipe_from_json
-from ..runtime.arrays import Floats
+from ..runtime.arrays import Floats, Integers
 from ..runtime.files import plain
+from ..runtime.progress import Progress, silent
+from ..runtime.rows import Rows, empty_rows
 from ..runtime.zarr_groups import Format, read_array, store_of, write_array
 from .constants import are_those_of, constants
 from .single_node import Clone
@@ -284,6 +286,17 @@ class Archive:
         parts = {part: getattr(lines, part) for part in _SURFACE} | {"squares": squares}
         forms = {p: write_array(self._group, f"{name}/{p}", v) for p, v in parts.items()}
         self._describe(name, {"nodes": len(squares), "forms": forms})
+
+
+def flux_rows(
+    archive: Archive, nodes: Integers, pixels: slice, progress: Progress = silent
+) -> Rows:
+    """Return the flux of some nodes in some pixels, (N, P)."""
+    flux = empty_rows(nodes.size, len(range(*pixels.indices(archive.wavelength.size))))
+    for n, i in enumerate(nodes):
+        flux[n : n + 1] = archive.flux_part(int(i), pixels)
+        progress("read", n + 1, nodes.size)
+    return flux
 
 
 _SURFACE = ("reference", "base", "area", "shape")

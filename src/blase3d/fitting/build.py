@@ -30,7 +30,7 @@ from ..runtime.arrays import DEFAULT_FLOATING_POINT, Floats
 from ..runtime.precision import in_float32
 from ..runtime.progress import Progress, silent
 from ..runtime.rows import read_blocks
-from .archive import Archive, software_versions
+from .archive import Archive, flux_rows, software_versions
 from .build_windows import BuildNodes, build_at_once, build_by_windows
 from .windows import WindowFits
 
@@ -86,11 +86,11 @@ def build(
     bounds = window_bounds(archive.wavelength.size)
     sample = pixel_sample(archive.wavelength.size, len(data_basis))  # of the whole box
     if bounds.size == 2:
-        flux = nodes.flux(archive, slice(None), progress)
+        flux = flux_rows(archive, nodes.index, slice(None), progress)
         some = np.concatenate([rows[:, sample] for rows in read_blocks(flux)])
         frame = _frame(archive, recipe, nodes, lines, data_basis, some)
         return build_at_once(frame, nodes, flux, progress)
-    some = nodes.flux(archive, sample, progress)[:]
+    some = flux_rows(archive, nodes.index, sample, progress)[:]
     frame = _frame(archive, recipe, nodes, lines, data_basis, some)
     return build_by_windows(archive, frame, nodes, bounds, executor, progress)
 

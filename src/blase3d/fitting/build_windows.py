@@ -53,7 +53,7 @@ from ..runtime.executor import from_here, run
 from ..runtime.progress import Progress, silent
 from ..runtime.rows import Rows, empty_rows
 from ..runtime.zarr_groups import read_array, write_array
-from .archive import Archive
+from .archive import Archive, flux_rows
 
 _METHOD = 2
 """Number of the method: windows that were built by another one are built again."""
@@ -90,15 +90,6 @@ class BuildNodes:
         axes = tuple(tuple(axis.tolist()) for axis in coordinates(self.axes))
         index = self.box_index.astype(np.int64)
         return _completion(axes, index.shape, index.tobytes())
-
-    def flux(self, archive: Archive, pixels: slice, progress: Progress = silent) -> Rows:
-        """Return the spectra at some pixels, (N, P), in units of the continuum."""
-        count = len(range(*pixels.indices(archive.wavelength.size)))
-        flux = empty_rows(self.index.size, count)
-        for n, i in enumerate(self.index):
-            flux[n : n + 1] = archive.flux_part(int(i), pixels)
-            progress("read", n + 1, self.index.size)
-        return flux
 
 
 @lru_cache(maxsize=1)
@@ -251,7 +242,7 @@ def _tasks(
 
 def _build_aside(task: _Task) -> _Built:
     """Build a window in any process, without arrays of JAX in the result."""
-    flux = task.nodes.flux(task.archive, task.pixels)
+    flux = flux_rows(task.archive, task.nodes.index, task.pixels)
     built = _build(task.model, task.nodes, flux)
     return replace(built, residual=jax.tree.map(np.asarray, built.residual))
 

@@ -3,13 +3,17 @@
 The coefficients of all lines are fitted to all nodes at once, by Adam on small batches of nodes, so
 that blended lines cannot exchange strength from node to node. Shifts and widths have a ridge
 penalty that pulls them towards their mean over the grid.
+
+Spectra are read as they are needed, and sums over the nodes are those of blocks of
+`catalogue.NODES_AT_ONCE`, so that memory does not grow with the grid.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, reduce
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +22,7 @@ import optax
 from jax import Array
 from numpy.typing import NDArray
 
-from ..lines.catalogue import cluster
+from ..lines.catalogue import NODES_AT_ONCE, cluster
 from ..lines.detect import detect, detect_missing
 from ..lines.lines import Lines, fwhm, padded
 from ..lines.render import ONE_ORDER, Layout, optical_depth, round_up, transmitted
@@ -32,6 +36,7 @@ from ..model.line_grid import (
 )
 from ..recipe import Composition, JointFit, Recipe
 from ..runtime.arrays import Floats
+from ..runtime.rows import Rows, each_row, empty_rows, row_blocks, rows_at
 from .single_node import REACH_MARGIN, SHIFT_UNIT
 
 _WIDTH_UNIT = 0.3
@@ -47,17 +52,18 @@ _WIDENED = 2.0
 """A line this many times wider than detected models a wing, and no longer the line it was."""
 _ADAM_B2 = 0.99
 """Decay rate of the squared gradients in Adam; the common 0.999 is slow for so few steps."""
+_ADAM = optax.scale_by_adam(b2=_ADAM_B2)
 _LEAST_EPOCHS = 4
 """Least passes over the nodes, however many nodes there are."""
 _EARLY_STEPS = 700
 """Most steps of a round before the last, which only shows where lines are missing."""
 _EARLY_WINGS = 10.0
 """Wing tolerance of such a round, relative to the last."""
+_STEPS_AT_ONCE = 16
+"""Steps whose spectra are in memory."""
 
 
-def detect_line_grid(
-    wavelength: Floats, flux: NDArray[np.float32], basis: Floats, recipe: Recipe
-) -> LineGrid:
+def detect_line_grid(wavelength: Floats, flux: Rows, basis: Floats, recipe: Recipe) -> LineGrid:
     """Return the first lines of a grid: detections at all nodes, clustered.
 
     A line starts with the width of its strongest detection, and its area follows the optical
@@ -75,34 +81,42 @@ def detect_line_grid(
         Settings of detection and joint fit.
     """
     least, distance = recipe.detection.prominence, recipe.detection.distance
-    found = [detect(wavelength, node.astype(np.float64), least, distance) for node in flux]
+    found = (
+        detect(wavelength, node.astype(np.float64), least, distance) for node in each_row(flux)
+    )
     lines = cluster(found, recipe.joint.cluster_width)
-    depth = -np.log(np.clip(_at(lines, wavelength, flux), 1e-2, 1.0 - 1e-4))
+
+    def depth(nodes: slice) -> Floats:
+        return -np.log(np.clip(_at(lines, wavelength, flux[nodes]), 1e-2, 1.0 - 1e-4))
+
     return _started(lines, depth, basis, recipe, _FAINTEST, _RIDGE_DETECTED)
 
 
 def add_missing_lines(
     lines: LineGrid,
     wavelength: Floats,
-    flux: NDArray[np.float32],
-    model: NDArray[np.float32],
+    flux: Rows,
+    model: Rows,
     basis: Floats,
     recipe: Recipe,
 ) -> LineGrid:
     """Return `lines` with more where their flux `model` (N, P) absorbs too little."""
     least, distance = recipe.detection.redetection, recipe.detection.distance
-    found = [
+    found = (
         detect_missing(
             wavelength, node.astype(np.float64), ours.astype(np.float64), least, distance
         )
-        for node, ours in zip(flux, model, strict=True)
-    ]
-    added = cluster(found, recipe.joint.cluster_width, _still_in_place(lines, basis))
-    missing = (
-        np.maximum(ours - node, 0.0) / np.maximum(node, 0.1)
-        for node, ours in zip(flux, model, strict=True)
+        for node, ours in zip(each_row(flux), each_row(model), strict=True)
     )
-    depth = _at(added, wavelength, missing)
+    added = cluster(found, recipe.joint.cluster_width, _still_in_place(lines, basis))
+
+    def depth(nodes: slice) -> Floats:
+        missing = (
+            np.maximum(ours - node, 0.0) / np.maximum(node, 0.1)
+            for node, ours in zip(flux[nodes], model[nodes], strict=True)
+        )
+        return _at(added, wavelength, missing)
+
     return joined([lines, _started(added, depth, basis, recipe, _FAINTEST_ADDED, _RIDGE_ADDED)])
 
 
@@ -112,8 +126,11 @@ def _still_in_place(lines: LineGrid, basis: Floats) -> Lines:
     Some lines move or widen to model the wing of another. The feature they were detected for is
     then unmodelled, and they must not prevent a detection there.
     """
-    params = lines.at(basis)
-    strongest = params[params[:, :, 1].argmax(axis=0), np.arange(len(lines))]
+    strongest = np.full((len(lines), 4), -np.inf, np.float32)
+    for nodes in row_blocks(len(basis), NODES_AT_ONCE):
+        params = lines.at(basis[nodes])
+        params = params[params[:, :, 1].argmax(axis=0), np.arange(len(lines))]
+        strongest = np.where(params[:, 1:2] > strongest[:, 1:2], params, strongest)
     now = Lines(lines.reference + strongest[:, 0], strongest, lines.profile)
     return now.take(now.fwhm <= _WIDENED * fwhm(lines.base, lines.profile))
 
@@ -124,16 +141,28 @@ def _at(lines: Lines, wavelength: Floats, values: Iterable[NDArray[np.float32]])
 
 
 def _started(
-    lines: Lines, depth: Floats, basis: Floats, recipe: Recipe, faintest: float, ridge: float
+    lines: Lines,
+    depth: Callable[[slice], Floats],
+    basis: Floats,
+    recipe: Recipe,
+    faintest: float,
+    ridge: float,
 ) -> LineGrid:
-    """Return lines whose areas follow `depth` (N, C) as far as the basis functions can."""
+    """Return lines whose areas follow their `depth` at some nodes, (N, C), as far as the basis
+    functions can."""
     count, n_basis, root = len(lines), basis.shape[1], recipe.joint.area_root
     area: NDArray[np.floating] = np.zeros((n_basis, count))
     if count:
-        strongest = np.maximum(depth.max(axis=0), 1e-9)
-        ratio = np.log(np.clip(depth / strongest, faintest, 1.0))
+        blocks = row_blocks(len(basis), NODES_AT_ONCE)
+        strongest = np.max([depth(nodes).max(axis=0) for nodes in blocks], axis=0)
+        strongest = np.maximum(strongest, 1e-9)
+
+        def projected(nodes: slice) -> Floats:
+            ratio = np.log(np.clip(depth(nodes) / strongest, faintest, 1.0))
+            return basis[nodes].T @ total_of(ratio, root)
+
         normal = basis.T @ basis + ridge * np.eye(n_basis)
-        area = np.linalg.solve(normal, basis.T @ total_of(ratio, root))
+        area = np.linalg.solve(normal, reduce(np.add, map(projected, blocks)))
     shape = np.zeros((min(recipe.joint.shape_functions, n_basis), count, 3), np.float32)
     return LineGrid(
         lines.reference, lines.params, area.astype(np.float32), shape, root, recipe.profile
@@ -143,12 +172,12 @@ def _started(
 def fit_line_grid(
     start: LineGrid,
     wavelength: Floats,
-    flux: NDArray[np.float32],
+    flux: Rows,
     basis: Floats,
     recipe: Recipe,
-    background: NDArray[np.float32] | None = None,
+    background: Rows | None = None,
     seed: int = 0,
-) -> tuple[LineGrid, NDArray[np.float32]]:
+) -> tuple[LineGrid, Rows]:
     """Fit lines to all nodes of a grid at once.
 
     Parameters
@@ -175,32 +204,23 @@ def fit_line_grid(
     """
     if background is None:
         background = np.zeros((len(flux), 1), np.float32)
+    nodes = _Nodes(flux, background, basis.astype(np.float32))
     if len(start) == 0:
-        clear = np.asarray(transmitted(jnp.asarray(background), recipe.composition))
-        return start, np.broadcast_to(clear, flux.shape)
+        return start, _without_lines(nodes, recipe.composition)
     whole = _padded(start)
     fit = _Fit(
         jnp.asarray(whole.base),
         _units(whole),
         line_grid_layout(wavelength, start, basis, recipe, REACH_MARGIN),
-        jnp.asarray(flux),
-        jnp.asarray(background),
-        jnp.asarray(basis, jnp.float32),
         start.root,
     )
+    batches = _batches(len(flux), recipe.joint, seed)
     area, shape = _descend(
-        jnp.asarray(whole.area),
-        jnp.asarray(whole.shape),
-        fit,
-        jnp.asarray(_batches(len(flux), recipe.joint, seed)),
-        recipe.joint.learning_rate,
-        recipe.joint.shape_ridge,
-        recipe.composition,
+        jnp.asarray(whole.area), jnp.asarray(whole.shape), fit, nodes, batches, recipe
     )
-    model = _render_all(area, shape, fit, recipe.composition)
     n = len(start)
     fitted = replace(start, area=np.asarray(area)[:, :n], shape=np.asarray(shape)[:, :n])
-    return fitted, np.asarray(model)
+    return fitted, _render_all(area, shape, fit, nodes, recipe.composition)
 
 
 def early_round(recipe: Recipe) -> Recipe:
@@ -209,15 +229,17 @@ def early_round(recipe: Recipe) -> Recipe:
     return recipe.replace(steps=steps, wing_tolerance=_EARLY_WINGS * recipe.wing_tolerance)
 
 
-def total_depth(
-    lines: LineGrid, wavelength: Floats, basis: Floats, recipe: Recipe
-) -> NDArray[np.float32]:
+def total_depth(lines: LineGrid, wavelength: Floats, basis: Floats, recipe: Recipe) -> Rows:
     """Return the summed depth (N, P) of lines where the basis functions are `basis` (N, K)."""
     layout = line_grid_layout(wavelength, lines, basis, recipe)
     render = jax.jit(
         partial(optical_depth, composition=recipe.composition), compiler_options=ONE_ORDER
     )
-    return np.stack([np.asarray(render(jnp.asarray(p), layout)) for p in lines.at(basis)])
+    depth = empty_rows(len(basis), wavelength.size)
+    for nodes in row_blocks(len(basis), NODES_AT_ONCE):
+        for n, params in enumerate(lines.at(basis[nodes]), nodes.start):
+            depth[n : n + 1] = np.asarray(render(jnp.asarray(params), layout))
+    return depth
 
 
 def _padded(lines: LineGrid) -> LineGrid:
@@ -250,9 +272,33 @@ def _batches(count: int, settings: JointFit, seed: int) -> NDArray[np.int32]:
     return np.concatenate(orders).reshape(-1, size).astype(np.int32)
 
 
+@dataclass(frozen=True, eq=False)
+class _Nodes:
+    """Spectra of the nodes, (N, P); depth of lines that are not fitted, (N, P) or (N, 1); and basis
+    functions, (N, K)."""
+
+    flux: Rows
+    background: Rows
+    basis: NDArray[np.float32]
+
+    def at(self, batches: NDArray[np.int32]) -> _Batch:
+        """Return those of some batches (S, B)."""
+        index = batches.ravel()
+        parts = rows_at(self.flux, index), rows_at(self.background, index), self.basis[index]
+        return _Batch(*(jnp.asarray(part.reshape(*batches.shape, -1)) for part in parts))
+
+
+class _Batch(NamedTuple):
+    """One batch of nodes or more: (..., P), (..., P) or (..., 1), and (..., K)."""
+
+    flux: Array
+    background: Array
+    basis: Array
+
+
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=("base", "unit", "layout", "flux", "background", "basis"),
+    data_fields=("base", "unit", "layout"),
     meta_fields=("root",),
 )
 @dataclass(frozen=True)
@@ -262,42 +308,65 @@ class _Fit:
     base: Array
     unit: Array
     layout: Layout
-    flux: Array
-    background: Array
-    basis: Array
     root: int
 
 
-def _flux_of(params: Array, fit: _Fit, node: Array, composition: Composition) -> Array:
-    depth = optical_depth(params, fit.layout, composition) + fit.background[node]
-    return transmitted(depth, composition)
+def _descend(
+    area: Array, shape: Array, fit: _Fit, nodes: _Nodes, batches: NDArray[np.int32], recipe: Recipe
+) -> tuple[Array, Array]:
+    """Return the coefficients after one step of Adam for each of `batches` (steps, B) of nodes."""
+    settings, steps = recipe.joint, len(batches)
+    some = np.arange(min(_STEPS_AT_ONCE, steps))
+    state = area, shape / fit.unit
+    memory = _ADAM.init(state)
+    for first in range(0, steps, some.size):
+        # of the last steps, some may be there again: they are not done
+        index = batches[np.minimum(first + some, steps - 1)]
+        state, memory = _take_steps(
+            state,
+            memory,
+            fit,
+            nodes.at(index),
+            first,
+            min(first + some.size, steps),
+            steps,
+            settings.learning_rate,
+            settings.shape_ridge,
+            recipe.composition,
+        )
+        jax.block_until_ready(state)  # or the spectra of all steps would wait in memory
+    return state[0], state[1] * fit.unit
 
 
 @partial(jax.jit, static_argnames="composition", compiler_options=ONE_ORDER)
-def _descend(
-    area: Array,
-    shape: Array,
+def _take_steps(
+    state: tuple[Array, Array],
+    memory: optax.OptState,
     fit: _Fit,
-    batches: Array,
+    batches: _Batch,
+    first: int,
+    stop: int,
+    steps: int,
     rate: float,
     ridge: float,
     composition: Composition,
-) -> tuple[Array, Array]:
-    """Return the coefficients after one step of Adam for each of `batches` (steps, B) of nodes."""
-    steps, size = batches.shape
-    adam = optax.scale_by_adam(b2=_ADAM_B2)
-    mean = jnp.arange(shape.shape[0]) == 0  # the mean shift and widths have no ridge penalty
+) -> tuple[tuple[Array, Array], optax.OptState]:
+    """Return the scaled coefficients and the memory of Adam after the steps from `first` to `stop`
+    of `steps`, one for each of `batches`."""
+    size = batches.flux.shape[1]
+    mean = jnp.arange(state[1].shape[0]) == 0  # the mean shift and widths have no ridge penalty
 
-    def misfit(params: Array, node: Array) -> Array:
-        return jnp.sum((_flux_of(params, fit, node, composition) - fit.flux[node]) ** 2)
+    def misfit(params: Array, flux: Array, background: Array) -> Array:
+        return jnp.sum((_flux_of(params, fit, background, composition) - flux) ** 2)
 
-    def gradient(state: tuple[Array, Array], nodes: Array) -> tuple[Array, Array]:
-        basis = fit.basis[nodes]
-        few = basis[:, : shape.shape[0]]
+    def gradient(state: tuple[Array, Array], batch: _Batch) -> tuple[Array, Array]:
+        basis = batch.basis
+        few = basis[:, : state[1].shape[0]]
         params = jax.vmap(params_at, (None, None, None, 0, None))(
             fit.base, state[0], state[1] * fit.unit, basis, fit.root
         )
-        slopes = jax.lax.map(lambda pair: jax.grad(misfit)(*pair), (params, nodes)) / size
+        of_nodes = params, batch.flux, batch.background
+        slopes = jax.lax.map(lambda node: jax.grad(misfit)(*node), of_nodes) / size
         by_shape = jnp.tensordot(few.T, slopes[:, :, jnp.array([0, 2, 3])], axes=1) * fit.unit
         held = 2.0 * ridge * jnp.where(mean[:, None, None], _strayed(state[1]), state[1])
         by_total = slopes[:, :, 1] * slope_of_ln_area(basis @ state[0], fit.root)
@@ -305,13 +374,12 @@ def _descend(
 
     def step(i: Array, carry: tuple[tuple[Array, Array], optax.OptState]) -> tuple:
         state, memory = carry
-        change, memory = adam.update(gradient(state, batches[i]), memory)
+        batch = jax.tree.map(lambda part: part[i - first], batches)
+        change, memory = _ADAM.update(gradient(state, batch), memory)
         pace = rate * 0.5 * (1.0 + jnp.cos(jnp.pi * i / steps))
         return jax.tree.map(lambda s, c: s - pace * c, state, change), memory
 
-    start = (area, shape / fit.unit)
-    (area, scaled), _ = jax.lax.fori_loop(0, steps, step, (start, adam.init(start)))
-    return area, scaled * fit.unit
+    return jax.lax.fori_loop(first, stop, step, (state, memory))
 
 
 def _strayed(shape: Array) -> Array:
@@ -325,12 +393,37 @@ def _strayed(shape: Array) -> Array:
     return _STRAY_PENALTY * moved.at[:, :, 1:].set(0.0)
 
 
-@partial(jax.jit, static_argnames="composition", compiler_options=ONE_ORDER)
-def _render_all(area: Array, shape: Array, fit: _Fit, composition: Composition) -> Array:
+def _flux_of(params: Array, fit: _Fit, background: Array, composition: Composition) -> Array:
+    return transmitted(optical_depth(params, fit.layout, composition) + background, composition)
+
+
+def _render_all(
+    area: Array, shape: Array, fit: _Fit, nodes: _Nodes, composition: Composition
+) -> Rows:
     """Return the flux (N, P) of the lines at all nodes."""
+    model = empty_rows(*nodes.flux.shape)
+    for n, background in enumerate(each_row(nodes.background)):
+        row = _render(area, shape, fit, background, nodes.basis[n], composition)
+        model[n : n + 1] = np.asarray(row)
+    return model
 
-    def one(node: Array) -> Array:
-        params = params_at(fit.base, area, shape, fit.basis[node], fit.root)
-        return _flux_of(params, fit, node, composition)
 
-    return jax.lax.map(one, jnp.arange(fit.flux.shape[0]))
+@partial(jax.jit, static_argnames="composition", compiler_options=ONE_ORDER)
+def _render(
+    area: Array,
+    shape: Array,
+    fit: _Fit,
+    background: Array,
+    basis: Array,
+    composition: Composition,
+) -> Array:
+    params = params_at(fit.base, area, shape, basis, fit.root)
+    return _flux_of(params, fit, background, composition)
+
+
+def _without_lines(nodes: _Nodes, composition: Composition) -> Rows:
+    """Return the flux (N, P) of the background alone."""
+    model = empty_rows(*nodes.flux.shape)
+    for some in row_blocks(len(model)):
+        model[some] = np.asarray(transmitted(jnp.asarray(nodes.background[some]), composition))
+    return model

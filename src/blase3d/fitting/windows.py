@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import CloneError, InputError
 from ..model.grid_basis import data_basis, grid_basis
@@ -25,7 +24,8 @@ from ..recipe import JointFit, Recipe
 from ..runtime.arrays import Bools, Floats, Integers
 from ..runtime.executor import from_here, run
 from ..runtime.progress import Progress
-from .archive import Archive
+from ..runtime.rows import Rows, read_blocks
+from .archive import Archive, flux_rows
 from .joint_fit import (
     add_missing_lines,
     detect_line_grid,
@@ -43,6 +43,12 @@ class FitWindow:
 
     core: slice
     fitted: slice
+
+    @property
+    def core_of_fitted(self) -> slice:
+        """The core in the fitted pixels."""
+        first = self.fitted.start
+        return slice(self.core.start - first, self.core.stop - first)
 
 
 def fit_windows(archive: Archive, executor: Executor | None, progress: Progress) -> None:
@@ -69,11 +75,10 @@ def _find_data_basis(fits: WindowFits, progress: Progress) -> None:
     archive, count = fits.archive, fits.settings.data_functions
     if count == 0 or fits.stored_data_basis() is not None:
         return
-    pixels, strengths = pixel_sample(archive.wavelength.size, fits.nodes.size), []
-    for i in fits.nodes:
-        strengths.append(opacity_roots(archive.flux_part(i, pixels)))
-        progress("functions of the library", len(strengths), fits.nodes.size)
-    archive.write_data_basis(data_basis(fits.smooth_basis, np.stack(strengths), count))
+    pixels = pixel_sample(archive.wavelength.size, fits.nodes.size)
+    flux = flux_rows(archive, fits.nodes, pixels, progress)
+    roots = np.concatenate([opacity_roots(some) for some in read_blocks(flux)])
+    archive.write_data_basis(data_basis(fits.smooth_basis, roots, count))
 
 
 def _fit_round(
@@ -88,7 +93,7 @@ def _fit_round(
     fit = partial(_fit_window, recipe=fits.recipe)
     for task, result in run(fit, fits.tasks(number), executor):
         if isinstance(result, InputError):
-            low, high = task.wavelength[[0, -1]]
+            low, high = fits.archive.wavelength[task.window.fitted][[0, -1]]
             raise CloneError(f"the lines from {low:.0f} to {high:.0f} Å: {result}")
         if fits.window(task.number, number) is None:
             fits.archive.write_window(task.number, number, *result)
@@ -98,18 +103,17 @@ def _fit_round(
 
 @dataclass(frozen=True, eq=False)
 class _Task:
-    """The fit of one window in one round.
+    """The fit of one window in one round, to N nodes of an archive.
 
-    `flux` is (N, P) at the `wavelength` (P,) of its fitted pixels, `core` their core; `basis` is
-    (N, K). `start`: lines to start from (None: detect them). `far`: lines from elsewhere that reach
-    in.
+    `basis` is (N, K). `start`: lines to start from (None: detect them). `far`: lines from elsewhere
+    that reach in.
     """
 
     number: int
     round_number: int
-    wavelength: Floats
-    flux: NDArray[np.float32]
-    core: slice
+    archive: Archive
+    nodes: Integers
+    window: FitWindow
     basis: Floats
     start: LineGrid | None
     far: LineGrid | None
@@ -118,7 +122,9 @@ class _Task:
 def _fit_window(task: _Task, recipe: Recipe) -> tuple[LineGrid, Floats]:
     """Return the lines after a round, with those added for the next, and the summed squared misfit
     of each node (N,) in the core of the window."""
-    wave, flux, basis = task.wavelength, task.flux, task.basis
+    window, basis = task.window, task.basis
+    wave = task.archive.wavelength[window.fitted]
+    flux = flux_rows(task.archive, task.nodes, window.fitted)
     start = task.start
     if start is None:
         start = detect_line_grid(wave, flux, basis, recipe)
@@ -135,10 +141,17 @@ def _fit_window(task: _Task, recipe: Recipe) -> tuple[LineGrid, Floats]:
         background,
         seed=task.round_number,
     )
-    squares = np.sum((model - flux)[:, task.core].astype(np.float64) ** 2, axis=1)
+    squares = _squares(flux, model, window.core_of_fitted)
     if not last:
         lines = add_missing_lines(lines, wave, flux, model, basis, recipe)
     return lines, squares
+
+
+def _squares(flux: Rows, model: Rows, pixels: slice) -> Floats:
+    """Return the squared misfits of each node (N,), summed over some pixels."""
+    blocks = zip(read_blocks(flux), read_blocks(model), strict=True)
+    misfits = ((ours - theirs)[:, pixels].astype(np.float64) for theirs, ours in blocks)
+    return np.concatenate([np.sum(misfit**2, axis=1) for misfit in misfits])
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,10 +262,9 @@ class WindowFits:
                 start = lines.take(near)
                 low, high = lines.reference - reach, lines.reference + reach
                 far = lines.take((high > wave[0]) & (low < wave[-1]) & ~near)
-            flux = np.stack([self.archive.flux_part(i, window.fitted) for i in self.nodes])
-            first = window.fitted.start
-            core = slice(window.core.start - first, window.core.stop - first)
-            yield _Task(number, round_number, wave, flux, core, self.basis, start, far)
+            yield _Task(
+                number, round_number, self.archive, self.nodes, window, self.basis, start, far
+            )
 
 
 def windows(n_pixels: int, settings: JointFit) -> list[FitWindow]:
@@ -280,7 +292,7 @@ def joint_misfits(archive: Archive) -> Floats:
     """Return the rms misfit of the lines at every node, (N,); NaN where there is no fit."""
     fits = WindowFits(archive)
     rms = np.full(len(archive), np.nan)
-    stored = [fits.window(k, fits.settings.rounds) for k in range(len(fits.windows))]
+    stored = (fits.window(k, fits.settings.rounds) for k in range(len(fits.windows)))
     squares = sum(window[1] for window in stored if window is not None)
     rms[fits.nodes] = np.sqrt(squares / archive.wavelength.size)
     return rms

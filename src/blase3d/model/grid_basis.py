@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import eigh, orth
 
 from ..recipe import JointFit, Recipe
 from .completion import roughness
@@ -101,14 +102,34 @@ def data_basis(
         `evaluate.opacity_root` of the spectra of the nodes, at some pixels.
     """
     varying = roots - roots.mean(axis=0)
-    coefficients, *_ = np.linalg.lstsq(smooth, varying, rcond=None)
-    vectors, sizes, _ = np.linalg.svd(varying - smooth @ coefficients, full_matrices=False)
-    relative = sizes[:count] / max(np.linalg.norm(varying, 2), np.finfo(float).tiny)
+    (strongest,), _ = _components(varying, 1)
+    span = orth(smooth)
+    varying -= span @ (span.T @ varying)
+    sizes, vectors = _components(varying, count)
+    relative = sizes / max(strongest, np.finfo(float).tiny)
     relative = relative[relative > _NEGLIGIBLE]
     vectors = vectors[:, : relative.size]
+    vectors /= np.linalg.norm(vectors, axis=0)
     largest = vectors[np.abs(vectors).argmax(axis=0), np.arange(relative.size)]
     rms = np.maximum(relative**_POWER, _LEAST)
     return rounded(vectors * np.where(largest < 0, -1, 1) * np.sqrt(len(vectors)) * rms)
+
+
+def _components(
+    values: NDArray[np.floating], count: int
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Return the largest `count` singular values of `values` (N, P), or all, and multiples of the
+    left singular vectors.
+
+    They follow from the products of the rows, or of the columns if these are fewer, in a part of
+    the time and memory of a decomposition of the values.
+    """
+    few_rows = len(values) <= len(values.T)
+    products = values @ values.T if few_rows else values.T @ values
+    last = len(products) - 1
+    squares, vectors = eigh(products, subset_by_index=(max(last - count + 1, 0), last))
+    sizes, vectors = np.sqrt(np.maximum(squares[::-1], 0.0)), vectors[:, ::-1]
+    return sizes, vectors if few_rows else values @ vectors
 
 
 def rounded(functions: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .arrays import Singles
 
@@ -76,3 +77,13 @@ def row_blocks(count: int, size: int = _AT_ONCE) -> list[slice]:
 def read_blocks(rows: Rows, size: int = _AT_ONCE) -> Iterator[Singles]:
     """Yield all rows, of which some are in memory at a time."""
     return (rows[block] for block in row_blocks(len(rows), size))
+
+
+def each_row(rows: Rows) -> Iterator[Singles]:
+    """Yield all rows (P,), one by one."""
+    return (row for block in read_blocks(rows) for row in block)
+
+
+def rows_at(rows: Rows, index: NDArray[np.integer]) -> Singles:
+    """Return the rows of these indices, as a copy."""
+    return np.concatenate([rows[i : i + 1] for i in index.tolist()])

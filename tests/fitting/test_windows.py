@@ -1,0 +1,58 @@
+"""The joint fit of a window: its memory."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from blase3d.fitting import joint_fit, windows
+from blase3d.fitting.archive import create_archive
+from blase3d.fitting.windows import WindowFits
+from blase3d.libraries.toy import toy_grid
+from blase3d.lines import catalogue
+from blase3d.recipe import DEFAULT
+from blase3d.runtime import rows
+from blase3d.runtime.progress import silent
+
+RECIPE = DEFAULT.replace(
+    name="short",
+    rounds=1,
+    epochs=4,
+    window=300,
+    margin=50,
+    smooth_functions=4,
+    shape_functions=4,
+    data_functions=0,
+)
+
+
+def peak_of_window(path, n_teff):
+    """Bytes of the fit of one of two windows, in its second round."""
+    axes = {"teff": np.linspace(5000, 6500, n_teff), "logg": (4.0, 4.5, 5.0), "feh": (-0.5, 0.5)}
+    grid = toy_grid(axes).cut(8480.0, 8492.0)  # two windows
+    archive = create_archive(path, grid, RECIPE)
+    for i in range(len(grid)):
+        spectrum = grid[i]
+        archive.write_spectrum(i, (spectrum.flux / spectrum.continuum).astype(np.float32))
+    fits = WindowFits(archive)
+    windows._fit_round(fits, 0, None, silent)
+    task = next(fits.tasks(1))
+    windows._fit_window(task, fits.recipe)  # compiled
+    tracemalloc.start()
+    try:
+        windows._fit_window(task, fits.recipe)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.long
+def test_memory_does_not_grow_with_the_nodes(tmp_path, monkeypatch):
+    monkeypatch.setattr(rows, "IN_MEMORY", 0)
+    monkeypatch.setattr(joint_fit, "NODES_AT_ONCE", 16)
+    monkeypatch.setattr(catalogue, "NODES_AT_ONCE", 16)
+    monkeypatch.setattr(joint_fit, "_STEPS_AT_ONCE", 4)
+    few, many = (peak_of_window(tmp_path / f"{n}.zarr", n) for n in (6, 18))
+    assert many < 1.1 * few, (few, many)
