@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from blase3d.lines.render import make_layout, reach, render
+from blase3d.lines.render import core, make_layout, reach, render
 
 CALLS = 9
 
@@ -55,7 +55,8 @@ def measure(
     wavelength: np.ndarray, center: np.ndarray, params: np.ndarray, tolerance: float
 ) -> dict[str, float]:
     """Milliseconds of the flux and of the gradient of a mean squared error."""
-    layout = make_layout(wavelength, center, reach(params, tolerance))
+    far, near = reach(params, tolerance), core(params, 0.1 * tolerance)
+    layout = make_layout(wavelength, center, far, core=near)
     target = jnp.full(wavelength.size, 0.9)
 
     def loss(params: jax.Array, layout: Any) -> jax.Array:

@@ -33,13 +33,12 @@ from .profiles import PROFILES
 ONE_ORDER = {"xla_cpu_multi_thread_eigen": False}
 """Compiler options of fits: sums have one order whatever the number of threads, so that one worker
 and many make bit-identical clones."""
-LineDepth = Callable[..., Array]
-"""Depth of a line at pixels."""
+LineDepth = Callable[[Array, Array], Array]
+"""Depth of a line at distances (Å) from its reference, for its columns."""
 TILE = 64
 """Pixels per tile."""
-CHUNKS_AT_ONCE = 64
-"""Largest number: their sums, 16 kB and as much for each derivative, stay in the cache of a core.
-"""
+_CHUNKS_AT_ONCE = 64
+"""Largest number: their sums, 16 kB and as much for each derivative, stay in the cache."""
 _SLOTS = 16
 """Lines per chunk. A tile that more lines reach has several chunks."""
 
@@ -173,7 +172,7 @@ def _chunks(
     chunks = -(-count // _SLOTS)
     # a multiple of those at once: a remainder would be compiled separately
     n_chunks = round_up(max(int(chunks.sum()), 1), bits=3)
-    n_chunks = _at_once(n_chunks) * -(-n_chunks // CHUNKS_AT_ONCE)
+    n_chunks = _at_once(n_chunks) * -(-n_chunks // _CHUNKS_AT_ONCE)
     of_tile = np.append(
         np.repeat(np.arange(len(tiles)), chunks), np.full(n_chunks - chunks.sum(), len(tiles) - 1)
     )
@@ -195,7 +194,7 @@ def _chunks(
 
 def _at_once(n_chunks: int) -> int:
     """Number of chunks that are evaluated together, of `n_chunks`."""
-    return -(-n_chunks // -(-n_chunks // CHUNKS_AT_ONCE))
+    return -(-n_chunks // -(-n_chunks // _CHUNKS_AT_ONCE))
 
 
 def round_up(n: int, bits: int = 4) -> int:
@@ -228,13 +227,10 @@ def optical_depth(params: Array, layout: Layout, composition: Composition = "sum
 def parts(
     layout: Layout, composition: Composition
 ) -> tuple[tuple[Chunks, LineDepth], tuple[Chunks, LineDepth]]:
-    """Return the near and the far pairs of a layout, with the depths of one line there.
-
-    The latter take the distances (Å) of pixels from the reference of a line, and its columns.
-    """
+    """Return the near and the far pairs of a layout, each with the depth of one line there."""
     profile, rule = PROFILES[layout.profile], COMPOSITIONS[composition]
 
-    def of_line(absorbed: LineDepth, x: Array, line: Array) -> Array:
+    def of_line(absorbed: Callable[..., Array], x: Array, line: Array) -> Array:
         shift, *columns = line
         return rule.depth(absorbed(x - shift, *columns))
 
@@ -248,7 +244,7 @@ def _summed(columns: Array, chunks: Chunks, n_tiles: int, of_line: LineDepth) ->
     def of_chunk(chunk: tuple[Array, Array, Array]) -> Array:
         x, slots, offsets = chunk
 
-        @jax.checkpoint
+        @partial(jax.checkpoint, prevent_cse=False)  # a loop is a barrier of its own
         def add(total: Array, line: tuple[Array, Array]) -> tuple[Array, None]:
             columns, offset = line
             return total + of_line(x - offset, columns), None
