@@ -112,7 +112,8 @@ class LineDerivatives:
                 return total + jnp.concatenate([jnp.abs(changed), changed, depth[None]]), None
 
             start = jnp.zeros((2 * len(self.changes) + 1, TILE), self.columns.dtype)
-            return jax.lax.scan(add, start, (*self._of(slots), offsets))[0]
+            changes = jnp.moveaxis(self.changes[:, slots], 0, 1)
+            return jax.lax.scan(add, start, (self.columns[slots], changes, offsets))[0]
 
         given = (chunks.x, chunks.slots, chunks.offsets)
         sums = jax.lax.map(of_chunk, given, batch_size=_AT_ONCE)
@@ -137,8 +138,8 @@ class LineDerivatives:
 
         def of_chunk(chunk: tuple[Array, Array, Array, Array]) -> Array:
             x, slots, offsets, tile = chunk
-            columns, change = self._of(slots)
-            _, changed = depth_changes(of_line, columns, change, x, offsets)
+            lines = self.columns[slots], self.changes[:, slots]
+            changed = depth_changes(of_line, *lines, x, offsets)
             return jnp.sum(jnp.abs(changed) * tiles[tile][:, None], axis=2).T
 
         given = (chunks.x, chunks.slots, chunks.offsets, chunks.tile)
@@ -147,21 +148,17 @@ class LineDerivatives:
         by_slot = projected.reshape(slots.size, -1)
         return jax.ops.segment_sum(by_slot, slots, self.columns.shape[0])
 
-    def _of(self, slots: Array) -> tuple[Array, Array]:
-        """Columns (S, 4) of lines, and their changes (S, K, 4)."""
-        return self.columns[slots], jnp.moveaxis(self.changes[:, slots], 0, 1)
-
 
 def depth_changes(
     of_line: LineDepth, columns: Array, changes: Array, x: Array, offsets: Array
-) -> tuple[Array, Array]:
-    """Return the depths (S, T) of lines at pixels, and their changes (K, S, T).
+) -> Array:
+    """Return the changes (K, S, T) of the depths of lines at pixels.
 
-    `columns` (S, 4) and `changes` (S, K, 4) are those of the lines, `x` (T,) and `offsets` (S,)
+    `columns` (S, 4) and `changes` (K, S, 4) are those of the lines, `x` (T,) and `offsets` (S,)
     the pixels and the references of lines, Å from a common origin.
     """
-    of_lines = jax.vmap(partial(_changed, of_line), out_axes=(0, 1))
-    return of_lines(x - offsets[:, None], columns, changes)
+    of_lines = jax.vmap(partial(_changed, of_line), in_axes=(0, 0, 1), out_axes=(0, 1))
+    return of_lines(x - offsets[:, None], columns, changes)[1]
 
 
 def _changed(of_line: LineDepth, x: Array, columns: Array, change: Array) -> tuple[Array, Array]:

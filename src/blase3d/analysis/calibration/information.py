@@ -184,8 +184,7 @@ def _depth_changes(
     offsets: jax.Array,
 ) -> jax.Array:
     (_, of_line), _ = parts(forward.layout, forward.composition)
-    change = jnp.moveaxis(changes[:, slots], 0, 1)
-    return depth_changes(of_line, columns[slots], change, x, offsets)[1]
+    return depth_changes(of_line, columns[slots], changes[:, slots], x, offsets)
 
 
 def _filled(slots: Integers, count: int, blank: int) -> Integers:
