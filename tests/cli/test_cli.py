@@ -104,6 +104,7 @@ def test_report_is_written(run: Run, world: World) -> None:
     done = run("infer", world.star, "--model", world.model, "--fix", "vsini=0", "--report", page)
     assert done.status == 0, done.err
     assert "teff" in page.read_text().lower()
+    assert f"{world.star} (model m, gradient, " in done.out  # in one line, wider than the table
 
 
 def test_synth_and_back(run: Run, world: World) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from ..errors import Blase3dError, InputError, MissingExtra
 from ..parameters import parameter
@@ -331,7 +332,7 @@ def _print_inferences(rows: list[dict[str, Any]]) -> None:
             complain(f"{row['spectrum']}: {row['error']}")
             continue
         how = f"model {row['model']}, {row['method']}, {row['seconds']:.1f} s"
-        table = Table(title=f"{row['spectrum']} ({how})")
+        table = Table()
         for column in ("", "value", "sigma"):
             table.add_column(column, justify="right" if column else "left")
         for name, found in {**row["labels"], **row["nuisance"]}.items():
@@ -343,6 +344,8 @@ def _print_inferences(rows: list[dict[str, Any]]) -> None:
             if row.get(name) is not None:
                 table.add_row(title, f"{row[name]:.3g}", "")
         table.add_row("pixels used, masked", str(row["pixels"]), str(row["masked"]))
+        # As a title of the table it would be broken at its width.
+        out.print(Text(f"{row['spectrum']} ({how})", style="table.title"), soft_wrap=True)
         out.print(table)
         if "windows" in row:
             print_windows(row["windows"])
