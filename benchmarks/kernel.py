@@ -55,7 +55,7 @@ def measure(
     wavelength: np.ndarray, center: np.ndarray, params: np.ndarray, tolerance: float
 ) -> dict[str, float]:
     """Milliseconds of the flux and of the gradient of a mean squared error."""
-    far, near = reach(params, tolerance), core(params, 0.1 * tolerance)
+    far, near = reach(params, tolerance), core(params, tolerance)
     layout = make_layout(wavelength, center, far, core=near)
     target = jnp.full(wavelength.size, 0.9)
 

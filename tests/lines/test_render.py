@@ -12,7 +12,7 @@ import pytest
 
 from blase3d.libraries.toy import WAVELENGTH, absorbed, toy_lines
 from blase3d.lines import render as kernel
-from blase3d.lines.render import TILE, core, make_layout, reach, round_up
+from blase3d.lines.render import NODES, TILE, at_pixels, core, make_layout, reach, round_up
 
 pytestmark = pytest.mark.x64
 
@@ -71,7 +71,7 @@ def test_sum_of_depths_equals_brute_force(wavelength):
 @pytest.mark.parametrize("wavelength", [WAVELENGTH, DOUBLED])
 def test_far_wings_equal_brute_force(wavelength, composition):
     params = shallow(LINES)
-    near = core(params, 0.1 * TOLERANCE)
+    near = core(params, TOLERANCE)
     far = reach(params, TOLERANCE)
     layout = make_layout(wavelength, LINES.reference, far, core=near)
     assert (np.asarray(layout.far.slots) < len(params)).sum() > len(params)
@@ -80,19 +80,43 @@ def test_far_wings_equal_brute_force(wavelength, composition):
     assert np.all(np.abs(flux - truth) < lost(params, wavelength, 2 * TOLERANCE) + FLOAT32)
 
 
+@pytest.mark.parametrize("ln_gamma", [-5.0, -3.0, -1.0])
+@pytest.mark.parametrize("place", [0.0, 0.1, 0.5, 1.01, 1.5])
+@pytest.mark.parametrize("wavelength", [WAVELENGTH, DOUBLED])
+def test_a_far_wing_is_off_by_a_fifth_of_the_tolerance_at_most(wavelength, place, ln_gamma):
+    """A strong line somewhere in a tile: its wing is steep in the tiles beside it."""
+    first, last = wavelength[6 * TILE], wavelength[7 * TILE - 1]
+    reference = np.array([first + place * (last - first)])
+    params = np.array([[0.0, -1.0, -3.0, ln_gamma]], np.float32)
+    far, near = reach(params, TOLERANCE), core(params, TOLERANCE)
+    split = make_layout(wavelength, reference, far, core=near)
+    assert pairs(split.far, len(reference))
+    depth = optical_depth(params, split)
+    truth = optical_depth(params, make_layout(wavelength, reference, far))
+    assert np.abs(depth - truth).max() < 0.2 * TOLERANCE + FLOAT32
+
+
+def test_polynomials_pass_through_their_nodes():
+    values = np.random.default_rng(0).normal(size=(3, NODES))
+    along = np.stack([np.cos((np.arange(NODES) + 0.5) * np.pi / NODES)] * 3)
+    np.testing.assert_allclose(at_pixels(values, along), values, rtol=1e-5, atol=1e-5)
+
+
 def test_each_pair_is_near_or_far():
     far = reach(LINES.params, TOLERANCE)
     whole = make_layout(WAVELENGTH, LINES.reference, far)
     split = make_layout(WAVELENGTH, LINES.reference, far, core=0.5 * far)
-    assert sorted(pairs(whole.near)) == sorted(pairs(split.near) + pairs(split.far))
-    assert not pairs(whole.far)
+    count = len(LINES.reference)
+    near, far = pairs(split.near, count), pairs(split.far, count)
+    assert sorted(pairs(whole.near, count)) == sorted(near + far)
+    assert not pairs(whole.far, count)
 
 
-def pairs(chunks):
-    """Pairs of a tile and a line of some chunks."""
+def pairs(chunks, count):
+    """Pairs of a tile and a line of some chunks of `count` lines."""
     tile = np.repeat(np.asarray(chunks.tile), chunks.slots.shape[1])
     line = np.asarray(chunks.slots).ravel()
-    filled = line < len(LINES.reference)
+    filled = line < count
     return list(zip(tile[filled], line[filled], strict=True))
 
 

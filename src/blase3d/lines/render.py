@@ -2,12 +2,14 @@
 
 The pixels are cut into tiles of neighbours. The lines whose wings reach a tile are gathered in
 chunks of equal size, with wavelengths relative to the tile's centre, for which float32 is enough.
-Where only the far wing of a line reaches a tile, a cheaper form of the profile is used: of the
-pairs of line and pixel, two thirds are of this kind.
+Where only the far wing of a line reaches a tile, it is smooth there: the wings of all such lines
+are summed at a few nodes of the tile, and a polynomial through the nodes is evaluated at the
+pixels. Two thirds of the pairs of a line and a pixel are of this kind.
 
-Chunks run through `lax.map` a few at a time, and their lines through `lax.scan` one after another,
-so that the sums stay in cache. What a line absorbs is computed again on the way back of reverse
-mode, rather than stored.
+Chunks run through `lax.map` a few at a time, so that what they need stays in cache. The depths of
+the lines of a chunk are summed by `lax.scan`, one after another; their derivatives are matrices of
+lines and pixels, which are multiplied with the changes of the lines, or in reverse mode with those
+of the pixels. They are computed again on the way back, rather than stored.
 
 A layout depends on the positions of the lines and the reach of their wings, not on the parameters.
 All nodes of a grid that share a catalogue share its layout, and one compilation.
@@ -33,16 +35,25 @@ from .profiles import PROFILES
 ONE_ORDER = {"xla_cpu_multi_thread_eigen": False}
 """Compiler options of fits: sums have one order whatever the number of threads, so that one worker
 and many make bit-identical clones."""
-LineDepth = Callable[[Array, Array], Array]
+LineDepth = Callable[[Array, Array | list[Array]], Array]
 """Depth of a line at distances (Å) from its reference, for its columns."""
 TILE = 64
 """Pixels per tile."""
-_CHUNKS_AT_ONCE = 64
-"""Largest number: their sums, 16 kB and as much for each derivative, stay in the cache."""
+NODES = 8
+"""Nodes of a tile for far wings."""
+_SUMS_AT_ONCE = 8192
+"""Largest number of pixels or nodes of the chunks that are evaluated together."""
 _SLOTS = 16
 """Lines per chunk. A tile that more lines reach has several chunks."""
+_SHARE = 0.1
+"""Share of the tolerance by which a far wing may differ from the profile, and a polynomial from the
+far wing."""
 
 
+_NODES = np.cos((np.arange(NODES) + 0.5) * np.pi / NODES)
+"""Places of the nodes in a tile: zeros of a Chebyshev polynomial."""
+_SERIES = np.linalg.inv(np.polynomial.chebyshev.chebvander(_NODES, NODES - 1)).T
+"""Coefficients of Chebyshev polynomials (columns) for a value of 1 at one node (rows)."""
 _BLANK = np.array([[0.0, NO_AREA, 0.0, 0.0]], np.float32)
 """Parameters of a line that absorbs nothing."""
 
@@ -56,9 +67,9 @@ _BLANK = np.array([[0.0, NO_AREA, 0.0, 0.0]], np.float32)
 class Chunks:
     """Pairs of a line and a tile: C chunks of at most S lines that reach one tile.
 
-    `x` (C, TILE) pixel and `offsets` (C, S) line wavelengths from the tile's centre (Å, float32),
-    `slots` (C, S) indices of lines (N for an empty slot), `tile` (C,) the tile of each chunk in
-    increasing order. C is rounded up so that similar layouts share one compilation.
+    `x` (C, T) wavelengths of pixels or nodes and `offsets` (C, S) of lines, from the tile's centre
+    (Å, float32), `slots` (C, S) indices of lines (N for an empty slot), `tile` (C,) the tile of
+    each chunk in increasing order. C is rounded up so that similar layouts share one compilation.
     """
 
     x: Array
@@ -69,18 +80,20 @@ class Chunks:
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=("near", "far"),
+    data_fields=("near", "far", "along"),
     meta_fields=("n_pixels", "profile"),
 )
 @dataclass(frozen=True)
 class Layout:
     """Lines that reach each pixel: near ones, and those of which only the far wing does.
 
-    `profile` names the profile of the lines.
+    `near` chunks have TILE pixels, `far` ones NODES nodes, and `along` (tiles, TILE) is the place
+    of each pixel in its tile, from −1 to 1. `profile` names the profile of the lines.
     """
 
     near: Chunks
     far: Chunks
+    along: Array
     n_pixels: int
     profile: str = DEFAULT_PROFILE
 
@@ -100,8 +113,9 @@ def reach(
 def core(
     params: ArrayLike, tolerance: float, profile: str = DEFAULT_PROFILE
 ) -> NDArray[np.float64]:
-    """Return the distance (Å) beyond which the far wing is all of a line, to `tolerance`, (N,)."""
-    return _distance(PROFILES[profile].core, params, tolerance)
+    """Return the distance (Å) beyond which lines are their far wings to a tenth of `tolerance`,
+    (N,)."""
+    return _distance(PROFILES[profile].core, params, _SHARE * tolerance)
 
 
 def _distance(
@@ -134,14 +148,34 @@ def make_layout(
     n_tiles = -(-wave.size // TILE)
     padded = np.append(wave, np.full(n_tiles * TILE - wave.size, wave[-1]))
     tiles = padded.reshape(n_tiles, TILE)
+    middle, half = 0.5 * (tiles[:, :1] + tiles[:, -1:]), 0.5 * (tiles[:, -1:] - tiles[:, :1])
+    half = np.maximum(half, 1e-9)  # of one pixel
     line, tile, distance = _lines_of_tiles(tiles, center, reach)
     near = distance <= np.broadcast_to(core, center.shape)[line]
+    near |= ~_is_smooth(distance, reach[line], half[tile, 0])
     return Layout(
         _chunks(tiles, center, line[near], tile[near]),
-        _chunks(tiles, center, line[~near], tile[~near]),
+        _chunks(middle + half * _NODES, center, line[~near], tile[~near]),
+        jax.device_put(((tiles - middle) / half).astype(np.float32)),
         wave.size,
         profile,
     )
+
+
+def _is_smooth(
+    distance: NDArray[np.float64], reach: NDArray[np.float64], half: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Whether a polynomial follows the far wing of a line over a tile of half width `half`, at this
+    `distance` from the tile's nearest end (Å).
+
+    Through n Chebyshev nodes it errs by less than 2 n ρ⁻ⁿ of the wing at that end, where ρ is that
+    of the largest ellipse without the centre of the line (Trefethen 2013, Approximation Theory and
+    Approximation Practice, ch. 8). The wing is there (reach/distance)² times the tolerance.
+    """
+    outside = np.maximum(distance, 0.0)
+    z = 1.0 + outside / half
+    rho = z + np.sqrt(z * z - 1.0)
+    return 2 * NODES * rho**-NODES * reach**2 <= _SHARE * outside**2
 
 
 def _lines_of_tiles(
@@ -167,12 +201,14 @@ def _chunks(
     line: NDArray[np.int64],
     tile: NDArray[np.int64],
 ) -> Chunks:
-    """Chunks of the pairs of `line` and `tile`, which are in order of tiles."""
+    """Chunks of the pairs of `line` and `tile`, which are in order of tiles, at the wavelengths of
+    `tiles` (tiles, T)."""
     count = np.bincount(tile, minlength=len(tiles))
     chunks = -(-count // _SLOTS)
     # a multiple of those at once: a remainder would be compiled separately
     n_chunks = round_up(max(int(chunks.sum()), 1), bits=3)
-    n_chunks = _at_once(n_chunks) * -(-n_chunks // _CHUNKS_AT_ONCE)
+    at_once = _at_once(n_chunks, tiles.shape[1])
+    n_chunks = at_once * -(-n_chunks // at_once)
     of_tile = np.append(
         np.repeat(np.arange(len(tiles)), chunks), np.full(n_chunks - chunks.sum(), len(tiles) - 1)
     )
@@ -192,9 +228,9 @@ def _chunks(
     )
 
 
-def _at_once(n_chunks: int) -> int:
-    """Number of chunks that are evaluated together, of `n_chunks`."""
-    return -(-n_chunks // -(-n_chunks // _CHUNKS_AT_ONCE))
+def _at_once(n_chunks: int, width: int) -> int:
+    """Number of chunks that are evaluated together, of `n_chunks` at `width` wavelengths."""
+    return -(-n_chunks // -(-n_chunks * width // _SUMS_AT_ONCE))
 
 
 def round_up(n: int, bits: int = 4) -> int:
@@ -221,7 +257,17 @@ def optical_depth(params: Array, layout: Layout, composition: Composition = "sum
         _summed(columns, chunks, layout.n_tiles, of_line)
         for chunks, of_line in parts(layout, composition)
     )
-    return (near + far).reshape(-1)[: layout.n_pixels]
+    return (near + at_pixels(far, layout.along)).reshape(-1)[: layout.n_pixels]
+
+
+def at_pixels(values: Array, along: Array) -> Array:
+    """Return the polynomials through `values` (..., NODES) at the places `along` (..., T) of a
+    tile, by the recurrence of Clenshaw for sums of Chebyshev polynomials."""
+    series = jnp.tensordot(values, _SERIES.astype(values.dtype), axes=1)
+    last, total = jnp.zeros_like(along), jnp.zeros_like(along)
+    for k in range(NODES - 1, 0, -1):
+        last, total = total, 2.0 * along * total - last + series[..., k, None]
+    return along * total - last + series[..., 0, None]
 
 
 def parts(
@@ -230,7 +276,7 @@ def parts(
     """Return the near and the far pairs of a layout, each with the depth of one line there."""
     profile, rule = PROFILES[layout.profile], COMPOSITIONS[composition]
 
-    def of_line(absorbed: Callable[..., Array], x: Array, line: Array) -> Array:
+    def of_line(absorbed: Callable[..., Array], x: Array, line: Array | list[Array]) -> Array:
         shift, *columns = line
         return rule.depth(absorbed(x - shift, *columns))
 
@@ -239,21 +285,48 @@ def parts(
 
 
 def _summed(columns: Array, chunks: Chunks, n_tiles: int, of_line: LineDepth) -> Array:
-    """Summed depth of lines at the pixels of all tiles, (n_tiles, TILE)."""
+    """Summed depth of lines at the pixels or nodes of all tiles, (n_tiles, T)."""
 
+    @partial(jax.checkpoint, prevent_cse=False)  # a loop is a barrier of its own
     def of_chunk(chunk: tuple[Array, Array, Array]) -> Array:
         x, slots, offsets = chunk
-
-        @partial(jax.checkpoint, prevent_cse=False)  # a loop is a barrier of its own
-        def add(total: Array, line: tuple[Array, Array]) -> tuple[Array, None]:
-            columns, offset = line
-            return total + of_line(x - offset, columns), None
-
-        return jax.lax.scan(add, jnp.zeros(TILE, columns.dtype), (columns[slots], offsets))[0]
+        return _depth(of_line, x, offsets, columns[slots])
 
     given = (chunks.x, chunks.slots, chunks.offsets)
-    depth = jax.lax.map(of_chunk, given, batch_size=_at_once(len(chunks.tile)))
+    depth = jax.lax.map(of_chunk, given, batch_size=_at_once(*chunks.x.shape))
     return jax.ops.segment_sum(depth, chunks.tile, n_tiles, indices_are_sorted=True)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _depth(of_line: LineDepth, x: Array, offsets: Array, columns: Array) -> Array:
+    """Summed depth (T,) of lines with `offsets` (S,) and `columns` (S, 4) at `x` (T,)."""
+
+    def add(total: Array, line: tuple[Array, Array]) -> tuple[Array, None]:
+        columns, offset = line
+        return total + of_line(x - offset, columns), None
+
+    return jax.lax.scan(add, jnp.zeros_like(x), (columns, offsets))[0]
+
+
+@_depth.defjvp
+def _depth_jvp(
+    of_line: LineDepth, primals: tuple[Array, ...], tangents: tuple[Array, ...]
+) -> tuple[Array, Array]:
+    """The pixels are fixed: only the columns of the lines carry tangents."""
+    x, offsets, columns = primals
+    distance, lines = x - offsets[:, None], list(columns.T[..., None])
+
+    def by_column(k: int) -> Array:
+        """Derivatives of the depths of single lines by one column of theirs, (S, T)."""
+
+        def depth(column: Array) -> Array:
+            return of_line(distance, [*lines[:k], column, *lines[k + 1 :]])
+
+        return jax.jvp(depth, (lines[k],), (jnp.ones_like(lines[k]),))[1]
+
+    # each product is (S,) @ (S, T): transposed, it is the sum over pixels of reverse mode
+    tangent = sum(tangents[2][:, k] @ by_column(k) for k in range(len(lines)))
+    return _depth(of_line, x, offsets, columns), jnp.asarray(tangent)
 
 
 def render(params: Array, layout: Layout, composition: Composition = "sum") -> Array:

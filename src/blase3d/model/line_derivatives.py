@@ -13,7 +13,17 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ..lines.render import TILE, Chunks, LineDepth, line_columns, optical_depth, parts, transmitted
+from ..lines.render import (
+    NODES,
+    TILE,
+    Chunks,
+    LineDepth,
+    at_pixels,
+    line_columns,
+    optical_depth,
+    parts,
+    transmitted,
+)
 from .evaluate import ForwardModel, add_residual, smooth_line_params
 
 _AT_ONCE = 16
@@ -97,11 +107,12 @@ class LineDerivatives:
         depths themselves (P,)."""
         layout, count = self.forward.layout, len(self.changes)
         near, far = (self._summed(*part) for part in parts(layout, self.forward.composition))
-        pixels = jnp.moveaxis(near + far, 0, 1).reshape(2 * count + 1, -1)[:, : layout.n_pixels]
+        tiles = near + at_pixels(far, layout.along[:, None])
+        pixels = jnp.moveaxis(tiles, 0, 1).reshape(2 * count + 1, -1)[:, : layout.n_pixels]
         return pixels[:count], pixels[count : 2 * count], pixels[-1]
 
     def _summed(self, chunks: Chunks, of_line: LineDepth) -> Array:
-        """Sums over the lines of some chunks, (tiles, 2 K + 1, TILE)."""
+        """Sums over the lines of some chunks, (tiles, 2 K + 1, T)."""
 
         def of_chunk(chunk: tuple[Array, Array, Array]) -> Array:
             x, slots, offsets = chunk
@@ -111,7 +122,7 @@ class LineDerivatives:
                 depth, changed = _changed(of_line, x - offset, columns, change)
                 return total + jnp.concatenate([jnp.abs(changed), changed, depth[None]]), None
 
-            start = jnp.zeros((2 * len(self.changes) + 1, TILE), self.columns.dtype)
+            start = jnp.zeros((2 * len(self.changes) + 1, x.size), self.columns.dtype)
             changes = jnp.moveaxis(self.changes[:, slots], 0, 1)
             return jax.lax.scan(add, start, (self.columns[slots], changes, offsets))[0]
 
@@ -127,14 +138,16 @@ class LineDerivatives:
         padding = layout.n_tiles * TILE - layout.n_pixels
         padded = jnp.pad(density, ((0, 0), (0, padding)))
         tiles = jnp.moveaxis(padded.reshape(len(density), -1, TILE), 1, 0)
-        near, far = (
-            self._projected(tiles, *part) for part in parts(layout, self.forward.composition)
-        )
-        return (near + far)[:-1].T
+        shape = jax.ShapeDtypeStruct((*tiles.shape[:2], NODES), tiles.dtype)
+        interpolate = partial(at_pixels, along=layout.along[:, None])
+        (at_nodes,) = jax.linear_transpose(interpolate, shape)(tiles)
+        near, far = parts(layout, self.forward.composition)
+        projected = self._projected(tiles, *near) + self._projected(at_nodes, *far)
+        return projected[:-1].T
 
     def _projected(self, tiles: Array, chunks: Chunks, of_line: LineDepth) -> Array:
-        """Sums over the pixels of some chunks for each line, (C + 1, K); `tiles` (tiles, K, TILE)
-        has the densities."""
+        """Sums over the pixels or nodes of some chunks for each line, (C + 1, K); `tiles`
+        (tiles, K, T) has the densities."""
 
         def of_chunk(chunk: tuple[Array, Array, Array, Array]) -> Array:
             x, slots, offsets, tile = chunk

@@ -31,8 +31,6 @@ _SHAPE_STEPS = np.array([2e-4, 0.01, 0.01])
 """Steps of the coefficients of ln area, and of shift (Å), ln sigma and ln gamma, in a model file:
 far below the errors of a fit. Those of ln area grow, up to `_COARSEST` times, where a line absorbs
 less than `_STRONG` at its centre."""
-_CORE = 0.1
-"""Share of the tolerance of wings by which a line may differ from its far wing there."""
 _LAYOUT_NODES = 24
 """Largest number of nodes at which the reach of a line is computed."""
 _LEAST_ROOT = 0.2
@@ -180,7 +178,7 @@ def line_grid_layout(
     half = np.minimum(far, wing_limit(wavelength, lines.reference, recipe.wing_cut))
 
     def end_of_core(params: NDArray[np.float32], profile: str) -> NDArray[np.float64]:
-        return np.abs(params[:, 0]) + core(params, _CORE * recipe.wing_tolerance, profile)
+        return np.abs(params[:, 0]) + core(params, recipe.wing_tolerance, profile)
 
     near = margin * _largest(end_of_core, lines, basis)
     return make_layout(wavelength, lines.reference, half, lines.profile, near)
