@@ -80,19 +80,18 @@ def test_far_wings_equal_brute_force(wavelength, composition):
     assert np.all(np.abs(flux - truth) < lost(params, wavelength, 2 * TOLERANCE) + FLOAT32)
 
 
-@pytest.mark.parametrize("ln_gamma", [-5.0, -3.0, -1.0])
-@pytest.mark.parametrize("place", [0.0, 0.1, 0.5, 1.01, 1.5])
-@pytest.mark.parametrize("wavelength", [WAVELENGTH, DOUBLED])
-def test_a_far_wing_is_off_by_a_fifth_of_the_tolerance_at_most(wavelength, place, ln_gamma):
+@pytest.mark.parametrize("ln_gamma", [-4.0, -1.0])
+@pytest.mark.parametrize("place", [0.0, 0.5, 1.01])
+def test_a_far_wing_is_off_by_a_fifth_of_the_tolerance_at_most(place, ln_gamma):
     """A strong line somewhere in a tile: its wing is steep in the tiles beside it."""
-    first, last = wavelength[6 * TILE], wavelength[7 * TILE - 1]
+    first, last = WAVELENGTH[6 * TILE], WAVELENGTH[7 * TILE - 1]
     reference = np.array([first + place * (last - first)])
     params = np.array([[0.0, -1.0, -3.0, ln_gamma]], np.float32)
     far, near = reach(params, TOLERANCE), core(params, TOLERANCE)
-    split = make_layout(wavelength, reference, far, core=near)
+    split = make_layout(WAVELENGTH, reference, far, core=near)
     assert pairs(split.far, len(reference))
     depth = optical_depth(params, split)
-    truth = optical_depth(params, make_layout(wavelength, reference, far))
+    truth = optical_depth(params, make_layout(WAVELENGTH, reference, far))
     assert np.abs(depth - truth).max() < 0.2 * TOLERANCE + FLOAT32
 
 
