@@ -305,7 +305,7 @@ def _depth(of_line: LineDepth, x: Array, offsets: Array, columns: Array) -> Arra
         columns, offset = line
         return total + of_line(x - offset, columns), None
 
-    return jax.lax.scan(add, jnp.zeros_like(x), (columns, offsets))[0]
+    return jax.lax.scan(add, jnp.zeros_like(x, columns.dtype), (columns, offsets))[0]
 
 
 @_depth.defjvp
