@@ -26,7 +26,7 @@ from ..lines.render import (
 )
 from .evaluate import ForwardModel, add_residual, smooth_line_params
 
-_AT_ONCE = 16
+_AT_ONCE = 128
 """Chunks of the layout that are evaluated together."""
 
 
@@ -116,15 +116,10 @@ class LineDerivatives:
 
         def of_chunk(chunk: tuple[Array, Array, Array]) -> Array:
             x, slots, offsets = chunk
-
-            def add(total: Array, line: tuple[Array, Array, Array]) -> tuple[Array, None]:
-                columns, change, offset = line
-                depth, changed = _changed(of_line, x - offset, columns, change)
-                return total + jnp.concatenate([jnp.abs(changed), changed, depth[None]]), None
-
-            start = jnp.zeros((2 * len(self.changes) + 1, x.size), self.columns.dtype)
-            changes = jnp.moveaxis(self.changes[:, slots], 0, 1)
-            return jax.lax.scan(add, start, (self.columns[slots], changes, offsets))[0]
+            lines = self.columns[slots], self.changes[:, slots]
+            depth, changed = depths_and_changes(of_line, *lines, x, offsets)
+            sums = [jnp.sum(of, axis=1) for of in (jnp.abs(changed), changed, depth[None])]
+            return jnp.concatenate(sums)
 
         given = (chunks.x, chunks.slots, chunks.offsets)
         sums = jax.lax.map(of_chunk, given, batch_size=_AT_ONCE)
@@ -152,7 +147,7 @@ class LineDerivatives:
         def of_chunk(chunk: tuple[Array, Array, Array, Array]) -> Array:
             x, slots, offsets, tile = chunk
             lines = self.columns[slots], self.changes[:, slots]
-            changed = depth_changes(of_line, *lines, x, offsets)
+            _, changed = depths_and_changes(of_line, *lines, x, offsets)
             return jnp.sum(jnp.abs(changed) * tiles[tile][:, None], axis=2).T
 
         given = (chunks.x, chunks.slots, chunks.offsets, chunks.tile)
@@ -162,22 +157,21 @@ class LineDerivatives:
         return jax.ops.segment_sum(by_slot, slots, self.columns.shape[0])
 
 
-def depth_changes(
+def depths_and_changes(
     of_line: LineDepth, columns: Array, changes: Array, x: Array, offsets: Array
-) -> Array:
-    """Return the changes (K, S, T) of the depths of lines at pixels.
+) -> tuple[Array, Array]:
+    """Return the depths (S, T) of lines at pixels, and their changes (K, S, T).
 
     `columns` (S, 4) and `changes` (K, S, 4) are those of the lines, `x` (T,) and `offsets` (S,)
     the pixels and the references of lines, Å from a common origin.
     """
-    of_lines = jax.vmap(partial(_changed, of_line), in_axes=(0, 0, 1), out_axes=(0, 1))
-    return of_lines(x - offsets[:, None], columns, changes)[1]
 
+    def of_one(x: Array, columns: Array, change: Array) -> tuple[Array, Array]:
+        depth, push = jax.linearize(partial(of_line, x), columns)
+        return depth, jax.vmap(push)(change)
 
-def _changed(of_line: LineDepth, x: Array, columns: Array, change: Array) -> tuple[Array, Array]:
-    """Depth of a line (4,) at distances x (T,) from its reference, and its changes (K, T)."""
-    depth, push = jax.linearize(partial(of_line, x), columns)
-    return depth, jax.vmap(push)(change)
+    of_lines = jax.vmap(of_one, in_axes=(0, 0, 1), out_axes=(0, 1))
+    return of_lines(x - offsets[:, None], columns, changes)
 
 
 @jax.jit

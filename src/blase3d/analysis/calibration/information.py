@@ -21,7 +21,7 @@ import numpy as np
 
 from ...lines.render import parts
 from ...model.evaluate import ForwardModel
-from ...model.line_derivatives import depth_changes, single_line_changes
+from ...model.line_derivatives import depths_and_changes, single_line_changes
 from ...runtime.arrays import Floats, Integers
 from ...runtime.units import SPEED_OF_LIGHT
 from .block_matrix import BlockFactor, BlockMatrix
@@ -184,7 +184,7 @@ def _depth_changes(
     offsets: jax.Array,
 ) -> jax.Array:
     (_, of_line), _ = parts(forward.layout, forward.composition)
-    return depth_changes(of_line, columns[slots], changes[:, slots], x, offsets)
+    return depths_and_changes(of_line, columns[slots], changes[:, slots], x, offsets)[1]
 
 
 def _filled(slots: Integers, count: int, blank: int) -> Integers:
