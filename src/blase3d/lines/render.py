@@ -168,9 +168,9 @@ def _is_smooth(
     """Whether a polynomial follows the far wing of a line over a tile of half width `half`, at this
     `distance` from the tile's nearest end (Å).
 
-    Through n Chebyshev nodes it errs by less than 2 n ρ⁻ⁿ of the wing at that end, where ρ is that
-    of the largest ellipse without the centre of the line (Trefethen 2013, Approximation Theory and
-    Approximation Practice, ch. 8). The wing is there (reach/distance)² times the tolerance.
+    Through n Chebyshev nodes it is off by less than 2 n ρ⁻ⁿ of the wing at that end, where ρ is
+    that of the largest ellipse without the centre of the line (Trefethen 2013, Approximation Theory
+    and Approximation Practice, ch. 8). The wing is there (reach/distance)² times the tolerance.
     """
     outside = np.maximum(distance, 0.0)
     z = 1.0 + outside / half
