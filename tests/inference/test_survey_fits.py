@@ -201,9 +201,13 @@ def test_chi2_of_templates_is_that_of_least_squares():
     at = np.arange(50.0)[None]
     basis = chebyshev_basis(np.arange(50.0), 6)
     departure = flux - 1.0
-    sums = starts._sums(*(x.astype(np.float32) for x in (departure, weight, at, basis)), count=51)
+    components = np.concatenate([np.ones((1, 51)), np.eye(51)])
+    long = np.pad(basis.T, ((0, 0), (0, 1)))
+    data = departure, weight, at, long, components
+    sums = np.asarray(starts._sums(*(x.astype(np.float32) for x in data)))
     squares = np.sum(weight * departure**2, axis=1)
-    found = starts._chi2(depth.astype(np.float32), sums[..., :50], squares, normalised=False)
+    amplitudes = (np.pad(x, ((0, 0), (1, 1))) for x in (depth, depth**2))
+    found = starts._chi2(*amplitudes, sums, squares, normalised=False)
     root = np.sqrt(weight[0])
     for one, absorbed in zip(np.asarray(found)[0], depth, strict=True):
         rows = basis[:, :4] * ((1.0 - absorbed) * root)[:, None]
@@ -215,7 +219,7 @@ def test_templates_of_stars_of_any_broadening_are_those_of_each_alone(survey):
     rng = np.random.default_rng(1)
     templates, count = survey._templates, 19
     terms = 3 * 4 - 1
-    sums = rng.normal(size=(count, terms, templates.sharp.shape[1])).astype(np.float32)
+    sums = rng.normal(size=(count, terms, len(templates.components))).astype(np.float32)
     squares = 1e6 * np.ones(count, np.float32)
     trial, chi2 = starts._of_templates(templates, sums, squares)
     assert set(trial) > {trial[0]}  # of several kinds

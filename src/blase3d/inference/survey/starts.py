@@ -9,7 +9,8 @@ the polynomials of the continuum and d, w the flux minus one and its weight, chi
 
 sums over the pixels that are linear in D and D². Products of Chebyshev polynomials are such
 polynomials, 2 T_i T_j = T_{i+j} + T_{|i−j|}, so that all follow from the products of D and D² with
-w T_k and w d T_k: two products of matrices for all stars and templates.
+w T_k and w d T_k. D and D² are combinations of a hundred principal components, with which the
+data are multiplied; what remains for each template is small.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from ..start import (
     lattice_of,
     lattice_starts,
 )
-from .searches import calls
+from .tabulate import principal_components
 from .tabulated import Tabulated, tabulated_flux
 
 _STEP, _PER_SIGMA = 2.5, 1.0
@@ -54,6 +55,9 @@ _AT_ONCE = 16
 """Stars, and templates, of one compiled call."""
 _RIDGE = 1e-6
 """Added to the products of the continuum, relative to their size: float32 rounding."""
+_UNEXPLAINED = 3e-4
+"""Rms error of the worst template, in units of the continuum: templates of neighbouring labels
+differ by more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,12 +72,15 @@ class StartTemplates:
         Labels of the S templates.
     trials : list of dict
         First guesses of the broadening.
-    depth : list of (S, M)
-        Line depths at rest, for each guess, on steps in ln λ from the first pixel of the model.
-    few : (B, T, M)
-        Some of them, by which the broadening is found.
+    components : (R, M)
+        Principal components of the line depths at rest and of their squares, on steps in ln λ from
+        the first pixel of the model; the first is one at every step.
+    depth, square : (B, S, R)
+        Amplitudes of these, for each guess.
+    few : (T,)
+        Indices of some of the templates, by which the broadening is found.
     sharp : (T, M)
-        The same without rotation, minus their means, over their norms.
+        These without rotation, minus their means, over their norms.
     step : float
         Width of the steps, km/s.
     """
@@ -81,8 +88,10 @@ class StartTemplates:
     problem: Problem
     lattice: LabelLattice
     trials: list[dict[str, float]]
-    depth: list[Array]
-    few: Array
+    components: Array
+    depth: Singles
+    square: Singles
+    few: Integers
     sharp: Singles
     step: float
 
@@ -97,18 +106,23 @@ def start_templates(table: Tabulated, problem: Problem) -> StartTemplates:
     points = lattice.points
     trials = _trials(problem)
     form = form_of(problem)
-    depth = [_depths(grid, problem, form, points, one)[:, :count] for one in trials]
+    depth = np.stack([_depths(grid, problem, form, points, one)[:, :count] for one in trials])
     narrow = {name: max(parameter(name).floor, 0.0) for name in trials[0] if name == "vsini"}
     few = evenly_chosen(np.arange(len(points)))
     sharp = _depths(grid, problem, form, points[few], {**trials[0], **narrow})[:, :count]
     sharp = sharp - sharp.mean(axis=1, keepdims=True)
     size = np.linalg.norm(sharp, axis=1, keepdims=True)
+    rows = np.stack([depth, depth**2])
+    components = principal_components(rows.reshape(-1, count), _UNEXPLAINED)
+    depth, square = np.pad(rows @ components.T, ((0, 0), (0, 0), (0, 0), (1, 0)))
     return StartTemplates(
         problem,
         lattice,
         trials,
-        [jnp.asarray(one) for one in depth],
-        jnp.asarray([one[few] for one in depth]),
+        jnp.asarray(np.pad(components, ((1, 0), (0, 0)), constant_values=1.0)),
+        depth,
+        square,
+        few,
         sharp / np.where(size > 0, size, 1),
         step,
     )
@@ -180,7 +194,9 @@ def _at_rest(templates: StartTemplates, problems: list[Problem]) -> tuple[Floats
         rv = np.full(len(departure), problem.fixed["rv"])
     shift = np.log1p(rv / SPEED_OF_LIGHT) * SPEED_OF_LIGHT / templates.step
     at = np.clip(position - shift[:, None], 0.0, count - 1.001).astype(np.float32)
-    sums = np.asarray(_sums(departure, weight, at, _polynomials(problem), count))
+    sums = np.asarray(
+        _sums(departure, weight, at, _polynomials(problem, count), templates.components)
+    )
     squares = np.sum(weight * departure**2, axis=1)
     real = slice(len(problems))
     return rv[real], sums[real], squares[real]
@@ -192,27 +208,21 @@ def _of_templates(
     """The best guess of the broadening of each star (N,), and chi-square (N, S) of the templates
     with this."""
     normalised = templates.problem.options.degree < 0
+    amplitudes = list(zip(templates.depth, templates.square, strict=True))
     trial = np.zeros(len(sums), np.int64)
-    if len(templates.trials) > 1:
-        every = np.arange(len(sums))
-        few = [_many_chi2(depth, sums, squares, every, normalised) for depth in templates.few]
-        trial = np.asarray(few).min(axis=2).argmin(axis=0)
+    if len(amplitudes) > 1:
+        few = templates.few
+        lowest = [
+            _chi2(depth[few], square[few], sums, squares, normalised).min(axis=1)
+            for depth, square in amplitudes
+        ]
+        trial = np.argmin(lowest, axis=0)
     chi2 = np.empty((len(sums), len(templates.lattice.points)))
     for one in np.unique(trial):
-        alike = np.flatnonzero(trial == one)
-        chi2[alike] = _many_chi2(templates.depth[one], sums, squares, alike, normalised)
+        alike = trial == one
+        depth, square = amplitudes[one]
+        chi2[alike] = _chi2(depth, square, sums[alike], squares[alike], normalised)
     return trial, chi2
-
-
-def _many_chi2(
-    depth: Array, sums: Singles, squares: Singles, chosen: Integers, normalised: bool
-) -> Floats:
-    """`_chi2` of chosen stars (N',), some at once."""
-    found = []
-    for start, count in calls(len(chosen), _AT_ONCE):
-        row = chosen[np.minimum(np.arange(start, start + count), len(chosen) - 1)]
-        found.append(np.asarray(_chi2(depth, sums[row], squares[row], normalised)))
-    return np.concatenate(found)[: len(chosen)]
 
 
 def _departures(problems: list[Problem]) -> tuple[Singles, Singles]:
@@ -260,11 +270,11 @@ def _position(model: Model, wavelength: Floats, step: float) -> Floats:
     return np.asarray(np.log(wavelength / model.wavelength[0]) * SPEED_OF_LIGHT / step)
 
 
-def _polynomials(problem: Problem) -> Singles:
-    """Polynomials (P, D) of the continuum, to twice its degree: their products are sums of these.
-    The constant alone for a normalised spectrum."""
+def _polynomials(problem: Problem, count: int) -> Singles:
+    """Polynomials (D, M) of the continuum in ln λ at the steps of the templates, to twice its
+    degree: their products are sums of these. The constant alone for a normalised spectrum."""
     degree = max(min(problem.options.degree, _DEGREE), 0)
-    return chebyshev_basis(problem.spectrum.wavelength, 2 * degree).astype(np.float32)
+    return chebyshev_basis(np.arange(count, dtype=np.float64), 2 * degree).T.astype(np.float32)
 
 
 def _velocities(
@@ -321,41 +331,44 @@ def _best_lags(sharp: Array, departure: Array, weight: Array, bins: Array, insid
     return jax.vmap(one)(correlation)
 
 
-@partial(jax.jit, static_argnames="count")
-def _sums(departure: Array, weight: Array, at: Array, basis: Array, count: int) -> Array:
-    """Sums of w T_k to twice the degree, then of w d T_k to the degree, at the steps of the
-    templates, (N, 3 D − 1, M)."""
-    terms = (basis.shape[1] + 1) // 2
+@jax.jit
+def _sums(departure: Array, weight: Array, at: Array, basis: Array, components: Array) -> Array:
+    """Products with the components, (N, 3 D − 1, R), of w T_k to twice the degree, and then of
+    w d T_k to the degree."""
+    terms = (len(basis) + 1) // 2
 
     def one(departure: Array, weight: Array, at: Array) -> Array:
-        rows = jnp.concatenate([basis, basis[:, :terms] * departure[:, None]], axis=1)
+        values = jnp.stack([weight, weight * departure], axis=1)
         left = jnp.floor(at).astype(jnp.int32)
-        first, second = (weight * (1.0 - at + left))[:, None], (weight * (at - left))[:, None]
-        empty = jnp.zeros((count, rows.shape[1]))
-        return empty.at[left].add(rows * first).at[left + 1].add(rows * second).T
+        right = (at - left)[:, None]
+        empty = jnp.zeros((components.shape[1], 2))
+        found = empty.at[left].add(values * (1.0 - right)).at[left + 1].add(values * right).T
+        return jnp.concatenate([basis * found[0], basis[:terms] * found[1]])
 
-    return jax.vmap(one)(departure, weight, at)
+    return jax.vmap(one)(departure, weight, at) @ components.T
 
 
-@partial(jax.jit, static_argnames="normalised")
-def _chi2(depth: Array, sums: Array, squares: Array, normalised: bool) -> Array:
-    """Chi-square (N, S) of templates of line depths (S, M), each with its best continuum, from the
+def _chi2(
+    depth: Singles, square: Singles, sums: Singles, squares: Singles, normalised: bool
+) -> Floats:
+    """Chi-square (N, S) of templates of amplitudes (S, R), each with its best continuum, from the
     `_sums` of N stars and Σ w d² (N,)."""
     terms = (sums.shape[1] + 1) // 3
 
-    def split(rows: Array) -> tuple[Array, Array]:
+    def split(rows: Singles) -> tuple[Singles, Singles]:
         return rows[..., : 2 * terms - 1], rows[..., 2 * terms - 1 :]
 
-    whole, of_whole = split(sums.sum(axis=2)[:, None])
-    once, of_once = split(jnp.einsum("sm,ntm->nst", depth, sums))
-    twice = jnp.einsum("sm,ntm->nst", depth**2, sums[:, : 2 * terms - 1])
-    chi2 = squares[:, None] + 2.0 * of_once[..., 0] + twice[..., 0]
+    by_component = np.swapaxes(sums, 1, 2)
+    whole, of_whole = split(by_component[:, :1])
+    once, of_once = split(depth @ by_component)
+    twice, _ = split(square @ by_component)
+    chi2 = (squares[:, None] + 2.0 * of_once[..., 0] + twice[..., 0]).astype(np.float64)
     if normalised:
         return chi2
     target = of_whole - of_once + (once - twice)[..., :terms]
     products = whole - 2.0 * once + twice
     i, j = np.indices((terms, terms))
     gram = 0.5 * (products[..., i + j] + products[..., abs(i - j)])
-    ridge = _RIDGE * jnp.trace(gram, axis1=2, axis2=3)[..., None, None] * jnp.eye(terms)
-    solution = jnp.linalg.solve(gram + ridge + 1e-30 * jnp.eye(terms), target[..., None])[..., 0]
-    return chi2 - jnp.sum(solution * target, axis=-1)
+    ridge = _RIDGE * np.trace(gram, axis1=2, axis2=3)[..., None, None] * np.eye(terms)
+    solution = np.linalg.solve(gram + ridge + 1e-30 * np.eye(terms), target[..., None])[..., 0]
+    return np.asarray(chi2 - np.sum(solution * target, axis=-1), np.float64)

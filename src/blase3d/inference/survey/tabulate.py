@@ -201,7 +201,7 @@ def _tabulated_spectra(
     for done, rows in _spectra(model, steps, _points(model, sampled)):
         spectra[done - len(rows) : done] = rows
         progress("table", done, len(spectra))
-    basis = _components(spectra)
+    basis = principal_components(spectra, _UNEXPLAINED)
     to_lattice = [
         _to_lattice(*axes)
         for axes in zip(sampled, lattice, model.forward.interpolation.axes, strict=True)
@@ -346,8 +346,9 @@ def _mode_spectra(model: Model, steps: _Steps) -> Singles:
     return np.asarray(found, np.float32).reshape(len(found), steps.coarse)
 
 
-def _components(spectra: Singles) -> Singles:
-    """Principal components (R, M) of line depths (N, M)."""
+def principal_components(spectra: Singles, unexplained: float) -> Singles:
+    """Return principal components (R, M) of line depths (N, M), with an rms error of `unexplained`
+    for the worst."""
     chosen = np.random.default_rng(0).permutation(len(spectra))[:_SAMPLE]
     sample = spectra[chosen]
     sizes, vectors = np.linalg.eigh(sample.astype(np.float64) @ sample.T)
@@ -355,7 +356,7 @@ def _components(spectra: Singles) -> Singles:
     power = vectors**2 * sizes  # of each component in each spectrum
     left = np.maximum(power.sum(axis=1)[:, None] - np.cumsum(power, axis=1), 0.0)
     worst = np.sqrt(left.max(axis=0) / sample.shape[1])
-    count = int(np.argmax(worst <= _UNEXPLAINED)) + 1
+    count = int(np.argmax(worst <= unexplained)) + 1
     found = vectors[:, :count].T @ sample
     return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
 
