@@ -54,6 +54,8 @@ _COMPARABLE = 0.5
 linear approximation of the first leaves."""
 _CORE = 12.0
 """Standard deviation (km/s) of chromospheric emission in the core of a line."""
+_CORE_REACH = 6.0
+"""Standard deviations from the center at which the emission ends."""
 _FEWEST = 5
 """Pixels within a standard deviation of the core of a line, at least."""
 _ACTIVE = {
@@ -174,9 +176,11 @@ def _activity(residuals: Residuals) -> Iterator[_Effect]:
             center = line * (1.0 + found["rv"] / SPEED_OF_LIGHT)
             if not low < center < high:
                 continue
-            distance = (residuals.wavelength / center - 1.0) * SPEED_OF_LIGHT / width
+            ends = center * (1.0 + _CORE_REACH * width / SPEED_OF_LIGHT * np.array([-1.0, 1.0]))
+            near = slice(*np.searchsorted(residuals.wavelength, ends))
+            distance = (residuals.wavelength[near] / center - 1.0) * SPEED_OF_LIGHT / width
             if (np.abs(distance) < 1.0).sum() >= _FEWEST:
-                change += np.exp(-0.5 * distance**2)
+                change[near] += np.exp(-0.5 * distance**2)
         if change.any():
             flag = f"core of {name} filled in by {{:.2f}} of the continuum"
             yield _Effect(change, flag.format, _LEAST_LIGHT, sign=1)
@@ -203,7 +207,8 @@ def _second_star(residuals: Residuals) -> Iterator[_Effect]:
     lines = np.bincount(position, absorbed) / np.maximum(count, 1)
     lines -= gaussian_filter1d(lines, _WIDE / SPEED_OF_LIGHT / step)
     lines[count == 0] = 0.0
-    values = [np.bincount(position, row) for row in (-residuals.left * scale, scale**2)]
+    left, scale = (row / max(np.abs(row).max(), 1e-300) for row in (residuals.left, scale))
+    values = [np.bincount(position, row) for row in (-left * scale, scale**2)]
     both = _correlations(np.array(values), np.array([lines, lines**2]))
     far = min(int(np.log1p(_FARTHEST / SPEED_OF_LIGHT) / step), lines.size - 1)
     lag = np.arange(-far, far + 1)
@@ -224,7 +229,8 @@ def _correlations(values: Floats, templates: Floats) -> Floats:
     """Σ values_i templates_(i − k) of rows (N, M), for lags k; negative ones count from the end."""
     count, size = values.shape
     length = next_fast_len(2 * size, real=True)
-    found = rfft(np.concatenate([values, templates]), length)
+    rows = np.concatenate([values, templates]).astype(np.float32)  # in a fifth of the time
+    found = rfft(rows, length)
     return np.asarray(irfft(found[:count] * np.conj(found[count:]), length), np.float64)
 
 

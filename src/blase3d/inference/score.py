@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ..runtime.arrays import Bools, Floats, Integers, median, symmetric_inverse
+from ..runtime.arrays import Bools, Floats, Integers, Singles, as_slice, median, symmetric_inverse
 from ..runtime.units import SIGMA_PER_MAD
 from .noise.noise import OUTLIER
 from .solution import Solution
@@ -66,10 +66,11 @@ class Residuals:
         The same, clipped, without continuum and free parameters.
     order : (Q,)
         Index of the echelle order.
-    basis : (D, Q)
+    basis : (D, Q) float32
         Polynomials of the continuum.
-    columns : list of (D, q)
-        Orthonormal polynomials of the continuum of each order, over the errors.
+    columns : list of (D, q), (D, D)
+        Polynomials of the continuum of each order, over the errors, and the inverse of their
+        products.
     axes : (K, Q)
         Orthonormal directions of the free parameters, without the continuum.
     """
@@ -82,8 +83,8 @@ class Residuals:
     raw: Floats
     left: Floats
     order: Integers
-    basis: Floats
-    columns: list[Floats]
+    basis: Singles
+    columns: list[tuple[Floats, Floats]]
     axes: Floats
 
     @property
@@ -145,7 +146,8 @@ class Residuals:
         if not len(self.basis):
             left = data - self.continuum * weight
         else:
-            left = _without_multiples(self.basis * weight, self.order, data)
+            columns = _columns(self.basis * weight, self.order)
+            left = _without(columns, self.order, data[None])[0]
         return float(left @ left) / self.solution.likelihood.freedom()
 
     def on_pixels(self, values: Floats) -> Floats:
@@ -163,9 +165,9 @@ class Residuals:
     def amplitudes(self, changes: Floats) -> list[Amplitude | None]:
         """The best amplitudes of changes (N, Q) of the flux, in units of the continuum; None for
         one that cannot be distinguished from the continuum and the free parameters."""
-        rows = self.directions(changes)
-        squares = np.einsum("nq,nq->n", rows, rows)
-        lengths = np.einsum("nq,q->n", changes**2, (self.continuum * self.weight) ** 2)
+        whole = changes * (self.continuum * self.weight)
+        rows = self._projected(whole)
+        squares, lengths = (np.einsum("nq,nq->n", each, each) for each in (rows, whole))
         known = squares > _INDEPENDENT * lengths
         values = rows @ self.left / np.where(known, squares, 1.0)
         scatter = (self.left @ self.left - values**2 * squares) / max(
@@ -202,9 +204,9 @@ def residuals_of(solution: Solution) -> Residuals:
     order = likelihood.layout.order[used]
     limit = OUTLIER * max(SIGMA_PER_MAD * median(np.abs(raw)), 1e-30)
     basis = np.moveaxis(np.asarray(likelihood.data.basis), 0, 1)
-    basis = basis.reshape(-1, likelihood.layout.size)[:, index].astype(np.float64)
+    basis = basis.reshape(-1, likelihood.layout.size)[:, as_slice(index)]
     columns = _columns(basis * (weight * flux), order)
-    slopes = np.asarray(solution.fit.prediction.slopes)[_moving(solution)][:, index]
+    slopes = np.asarray(solution.fit.prediction.slopes)[_moving(solution)][:, as_slice(index)]
     axes = _orthonormal(_without(columns, order, slopes * (continuum * weight)))
     blank = np.zeros(used.size)
     found = Residuals(
@@ -219,9 +221,10 @@ def _moving(solution: Solution) -> Bools:
     return ~solution.at_bound
 
 
-def _columns(rows: Floats, order: Integers) -> list[Floats]:
-    """Orthonormal rows of the continuum of each order."""
-    return [_orthonormal(rows[:, chosen]) for chosen in _orders(order)]
+def _columns(rows: Floats, order: Integers) -> list[tuple[Floats, Floats]]:
+    """Rows (N, q) of the continuum of each order, and the inverses (N, N) of their products."""
+    parts = [rows[:, chosen] for chosen in _orders(order)]
+    return [(part, symmetric_inverse(part @ part.T, rcond=_INDEPENDENT**2)) for part in parts]
 
 
 def _orders(order: Integers) -> list[Any]:
@@ -246,20 +249,9 @@ def _orthonormal(rows: Floats) -> Floats:
     return np.asarray(mixed @ rows)
 
 
-def _without(columns: list[Floats], order: Integers, rows: Floats) -> Floats:
+def _without(columns: list[tuple[Floats, Floats]], order: Integers, rows: Floats) -> Floats:
     """Rows (N, Q) without the continuum."""
     left = rows.copy()
-    for chosen, basis in zip(_orders(order), columns, strict=True):
-        left[:, chosen] -= (left[:, chosen] @ basis.T) @ basis
-    return left
-
-
-def _without_multiples(rows: Floats, order: Integers, row: Floats) -> Floats:
-    """A row (Q,) without its components along rows (N, Q), separate in each order."""
-    left = row.copy()
-    for chosen in _orders(order):
-        basis = rows[:, chosen]
-        products = basis @ basis.T
-        best = symmetric_inverse(products, rcond=_INDEPENDENT**2) @ (basis @ row[chosen])
-        left[chosen] -= best @ basis
+    for chosen, (part, inverse) in zip(_orders(order), columns, strict=True):
+        left[:, chosen] -= (left[:, chosen] @ part.T @ inverse) @ part
     return left

@@ -26,6 +26,14 @@ def median(values: Floats) -> float:
     return 0.5 * (float(low) + float(parted[high]))
 
 
+def as_slice(index: Integers) -> Integers | slice:
+    """Return indices as a slice, which copies nothing, if they are consecutive."""
+    consecutive = index.size > 0 and np.array_equal(
+        index, np.arange(index[0], index[0] + index.size)
+    )
+    return slice(int(index[0]), int(index[-1]) + 1) if consecutive else index
+
+
 def symmetric_inverse(matrices: Floats, rcond: float = 1e-15) -> Floats:
     """Return the pseudoinverses (..., K, K) of symmetric matrices, those of NumPy in a third of the
     time; eigenvalues below `rcond` of the largest count as zero."""

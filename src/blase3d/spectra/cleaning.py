@@ -96,13 +96,16 @@ def dead_pixels(flux: Floats) -> Bools:
     numbers that are smaller than their noise, may repeat values.
     """
     dead = np.zeros(len(flux), bool)
+    step = np.diff(flux, prepend=np.nan)
+    if (flux != 0.0).all() and (step != 0.0).all():
+        return dead  # as are most spectra, and what follows takes longer
     level = median_filter(np.abs(flux), _NEIGHBOURS)
     third = np.abs(np.diff(flux, 3)) / np.sqrt(20.0)
     noise = SIGMA_PER_MAD * np.median(third) if third.size else 0.0
     if noise <= _LEAST_NOISE * np.median(level):
         return dead
     dead |= (flux == 0.0) & (level > _CLEARLY * noise)
-    run = np.cumsum(np.diff(flux, prepend=np.nan) != 0.0) - 1
+    run = np.cumsum(step != 0.0) - 1
     count = np.bincount(run)
     if count[(count > 1) & (count < _REPEATED)].sum() < _COINCIDENCES * len(flux):
         dead |= (count >= _REPEATED)[run]

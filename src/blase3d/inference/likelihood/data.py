@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ...lines.render import round_up
 from ...parameters import FITTED, parameter
-from ...runtime.arrays import Floats, Integers
+from ...runtime.arrays import Floats, Integers, median
 from ...spectra.broaden import Pixels, pixel_widths, pixels_of
 from ...spectra.continuum import chebyshev_basis
 from ...spectra.spectrum import Spectrum
@@ -142,8 +142,8 @@ def unit_of_flux(problem: Problem) -> float:
     """Return the unit of flux of the computation, in the unit of the data: the median flux, or one
     for a spectrum that is taken as normalised."""
     spectrum = problem.spectrum
-    median = float(np.median(np.abs(spectrum.flux[spectrum.good])))
-    return median if problem.options.degree >= 0 and median > 0.0 else 1.0
+    level = median(np.abs(spectrum.flux[spectrum.good]))
+    return level if problem.options.degree >= 0 and level > 0.0 else 1.0
 
 
 def scaled_flux(spectrum: Spectrum, unit: float) -> Floats:

@@ -18,7 +18,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from ...runtime.arrays import Bools, Floats, Integers, Singles, symmetric_inverse
+from ...runtime.arrays import Bools, Floats, Integers, Singles, as_slice, symmetric_inverse
 from ..coordinates import Coordinates
 from ..descent import CONVERGED, INSIGNIFICANT, ITERATIONS, REFINEMENTS, ROUGHLY, SETTLED
 from ..likelihood.data import (
@@ -306,9 +306,9 @@ class ManyLikelihoods:
         found, last = [], len(chosen) - 1
         for start, count in calls(len(chosen), at_once or self.at_once):
             row = np.minimum(np.arange(start, start + count), last)  # padded by the last
-            at = _as_slice(chosen[row])
+            at = as_slice(chosen[row])
             data = [self.observed[searches.star[at]], *(rows[at] for rows in kept)]
-            rows = [*(each[_as_slice(row)] for each in given), *data]
+            rows = [*(each[as_slice(row)] for each in given), *data]
             results = function(self.table, self.polynomials, self.fixed, *rows, form=self.form)
             found.append([np.asarray(r)[: last + 1 - start] for r in results])
         return [np.concatenate(column) for column in zip(*found, strict=True)]
@@ -454,12 +454,6 @@ def calls(count: int, most: int) -> Iterator[tuple[int, int]]:
         size = most if count - start > most - few else few
         yield start, size
         start += size
-
-
-def _as_slice(index: Integers) -> Integers | slice:
-    """Indices as a slice, which copies nothing, if they are consecutive."""
-    consecutive = np.array_equal(index, np.arange(index[0], index[0] + index.size))
-    return slice(int(index[0]), int(index[-1]) + 1) if consecutive else index
 
 
 def _in_coordinates(
