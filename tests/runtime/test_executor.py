@@ -270,7 +270,8 @@ def test_a_farm_killed_again_and_again_loses_nothing(files, undisturbed, tmp_pat
         kept = found
         sizes.add(len(found))
     assert cut_short >= 4
-    assert len(sizes) >= 3  # the runs got on
+    # A run that is killed while it writes its first result adds none, as on a busy machine.
+    assert len(sizes) >= 2
     status, _, err = ended(start(files, path))
     assert status == 0, err
     found = finished(path)
