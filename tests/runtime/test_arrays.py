@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from blase3d.runtime.arrays import median, symmetric_inverse
+from blase3d.runtime.arrays import median, medians, symmetric_inverse
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 50, 2401])
@@ -13,6 +13,8 @@ def test_a_median_is_that_of_numpy(count):
     values = np.random.default_rng(count).normal(size=count)
     assert median(values) == np.median(values)
     assert median(np.sort(values)) == np.median(values)
+    rows = np.stack([values, -(values**2)])
+    np.testing.assert_array_equal(medians(rows), np.median(rows, axis=1))
 
 
 @pytest.mark.parametrize("shape", [(0,), (1,), (6,), (3, 4)])

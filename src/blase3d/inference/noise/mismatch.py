@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...runtime.arrays import Bools, Floats
+from ...runtime.arrays import Bools, Floats, medians
 from ...runtime.units import SIGMA_PER_MAD
 
 _BINS = 10
@@ -29,16 +29,8 @@ def mismatch_error(left: Floats, noise: Floats, variance: Floats, used: Bools) -
     order = order[np.argsort(variance[order])]
     count = int(np.clip(order.size // _FEWEST, 1, _BINS))
     bins = order[order.size % count :].reshape(count, -1)  # of one size, without the least
-    scatter = SIGMA_PER_MAD**2 * _middles(left[bins] ** 2)
-    expected, excess = _middles(variance[bins]), scatter - _middles(noise[bins] ** 2)
+    scatter = SIGMA_PER_MAD**2 * medians(left[bins] ** 2)
+    expected, excess = medians(variance[bins]), scatter - medians(noise[bins] ** 2)
     weight = 1.0 / np.maximum(scatter, 1e-300) ** 2  # equal relative errors
     kappa = np.sum(weight * expected * excess) / np.sum(weight * expected**2)
     return np.asarray(np.sqrt(max(float(kappa), 0.0) * variance))
-
-
-def _middles(rows: Floats) -> Floats:
-    """Medians (N,) of rows (N, M), as `median` finds them."""
-    high = rows.shape[1] // 2
-    parted = np.partition(rows, high)
-    low = parted[:, high] if rows.shape[1] % 2 else parted[:, :high].max(axis=1)
-    return np.asarray(0.5 * (low + parted[:, high]))
