@@ -254,7 +254,8 @@ def test_a_farm_killed_again_and_again_loses_nothing(files, undisturbed, tmp_pat
     """SIGKILL to all of its processes, at moments of chance after the first result of each run."""
     path, rng = tmp_path / "clones", np.random.default_rng(20)
     kept, cut_short, sizes = {}, 0, set()
-    for _ in range(KILLS):
+    # A run that is killed while it writes its first result adds none, as on a busy machine.
+    while cut_short < KILLS or (len(sizes) < 3 and cut_short < 3 * KILLS):
         before, process = begun(path), start(files, path)
         while process.poll() is None and begun(path) == before:
             time.sleep(0.002)
@@ -270,8 +271,7 @@ def test_a_farm_killed_again_and_again_loses_nothing(files, undisturbed, tmp_pat
         kept = found
         sizes.add(len(found))
     assert cut_short >= 4
-    # A run that is killed while it writes its first result adds none, as on a busy machine.
-    assert len(sizes) >= 2
+    assert len(sizes) >= 3  # the runs got on
     status, _, err = ended(start(files, path))
     assert status == 0, err
     found = finished(path)
