@@ -192,6 +192,24 @@ def test_more_lines_than_a_chunk_holds():
     np.testing.assert_allclose(depth, 40 * truth, rtol=1e-4)
 
 
+@pytest.mark.parametrize(("lines_a_tile", "slots"), [(1, 4), (7, 8), (11, 12), (30, 16)])
+def test_chunks_have_slots_for_the_lines_of_a_tile(lines_a_tile, slots):
+    reference = np.repeat(WAVELENGTH[TILE // 2 :: TILE], lines_a_tile)
+    layout = make_layout(WAVELENGTH, reference, np.full(reference.size, 0.05))
+    held = np.asarray(layout.near.slots) < reference.size
+    assert held.shape[1] == slots
+    assert held.sum() == reference.size
+
+
+@pytest.mark.parametrize("lines_a_tile", [1, 16])
+def test_lines_of_similar_layouts_are_padded_to_one_number(lines_a_tile):
+    reference = np.repeat(WAVELENGTH[TILE // 2 :: TILE], lines_a_tile)
+    layout = make_layout(WAVELENGTH, reference, np.full(reference.size, 0.05))
+    room = layout.room(reference.size)
+    assert reference.size <= room <= layout.near.slots.size
+    assert layout.room(reference.size - 1) == room
+
+
 def test_a_layout_serves_shifted_lines():
     layout = layout_of(LINES.params, WAVELENGTH)
     params = LINES.params + np.float32([0.03, 0, 0, 0])

@@ -128,9 +128,7 @@ def fit_lines(spectrum: Spectrum, start: Lines, recipe: Recipe) -> Clone:
         return _clone(start, np.ones(spectrum.flux.size, np.float32), spectrum, ("no lines",))
     layout, settings = _layout(spectrum.wavelength, start, recipe), recipe.single
     params, flux, gained = _descend(
-        jnp.asarray(
-            padded(start.params, layout.near.slots.size)
-        ),  # so that one number is its shape
+        jnp.asarray(padded(start.params, layout.room(len(start)))),
         layout,
         jnp.asarray(spectrum.flux, jnp.float32),
         jnp.asarray(spectrum.good, jnp.float32),

@@ -43,8 +43,11 @@ NODES = 8
 """Nodes of a tile for far wings."""
 _SUMS_AT_ONCE = 8192
 """Largest number of pixels or nodes of the chunks that are evaluated together."""
-_SLOTS = 16
-"""Lines per chunk. A tile that more lines reach has several chunks."""
+_SLOTS = 16, 12, 8, 4
+"""Numbers of lines that the chunks of a layout may have. A tile that more lines reach has several
+chunks."""
+_PER_CHUNK = 4
+"""Cost of a chunk beside that of its lines, in lines."""
 _SHARE = 0.1
 """Share of the tolerance by which a far wing may differ from the profile, and a polynomial from the
 far wing."""
@@ -101,6 +104,12 @@ class Layout:
     def n_tiles(self) -> int:
         """Number of tiles."""
         return -(-self.n_pixels // TILE)
+
+    def room(self, n_lines: int) -> int:
+        """Return the number to which `n_lines` lines, all of them near, are padded: that of the
+        slots or a quarter of it, so that layouts of one shape share one compilation."""
+        slots = self.near.slots.size
+        return slots // 4 if n_lines <= slots // 4 else slots
 
 
 def reach(
@@ -204,17 +213,15 @@ def _chunks(
     """Chunks of the pairs of `line` and `tile`, which are in order of tiles, at the wavelengths of
     `tiles` (tiles, T)."""
     count = np.bincount(tile, minlength=len(tiles))
-    chunks = -(-count // _SLOTS)
-    # a multiple of those at once: a remainder would be compiled separately
-    n_chunks = round_up(max(int(chunks.sum()), 1), bits=3)
-    at_once = _at_once(n_chunks, tiles.shape[1])
-    n_chunks = at_once * -(-n_chunks // at_once)
+    width = tiles.shape[1]
+    n_slots = min(_SLOTS, key=lambda n: _n_chunks(count, n, width) * (n + _PER_CHUNK))
+    n_chunks, chunks = _n_chunks(count, n_slots, width), -(-count // n_slots)
     of_tile = np.append(
         np.repeat(np.arange(len(tiles)), chunks), np.full(n_chunks - chunks.sum(), len(tiles) - 1)
     )
     # within its tile, chunk k has the lines k S ... (k + 1) S − 1
     number = np.arange(n_chunks) - (np.cumsum(chunks) - chunks)[of_tile]
-    rank = number[:, None] * _SLOTS + np.arange(_SLOTS)
+    rank = number[:, None] * n_slots + np.arange(n_slots)
     filled = rank < count[of_tile, None]
     position = np.where(filled, (np.cumsum(count) - count)[of_tile, None] + rank, -1)
     slots = np.append(line, center.size)[position]
@@ -226,6 +233,14 @@ def _chunks(
         jax.device_put(offsets.astype(np.float32)),
         jax.device_put(of_tile.astype(np.int32)),
     )
+
+
+def _n_chunks(count: NDArray[np.int64], n_slots: int, width: int) -> int:
+    """Number of chunks of `n_slots` lines at `width` wavelengths, for this `count` of lines in each
+    tile, rounded up."""
+    n_chunks = round_up(max(int((-(-count // n_slots)).sum()), 1), bits=3)
+    at_once = _at_once(n_chunks, width)
+    return at_once * -(-n_chunks // at_once)  # a remainder would be compiled separately
 
 
 def _at_once(n_chunks: int, width: int) -> int:

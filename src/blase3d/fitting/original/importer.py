@@ -210,7 +210,7 @@ _render = jax.jit(render, static_argnames="composition")
 def _our_flux(lines: Lines, wavelength: Floats) -> NDArray[np.float32]:
     """Flux (P,) of lines with the profile of blase3D."""
     layout = make_layout(wavelength, lines.center, _reach(lines))
-    centred = padded(lines.params, layout.near.slots.size)
+    centred = padded(lines.params, layout.room(len(lines)))
     centred[:, 0] = 0.0
     return np.asarray(_render(centred, layout, composition=STATES_RECIPE.composition))
 
