@@ -56,10 +56,8 @@ def last_commit(root: Path, path: str) -> int:
     return int(git(root, "log", "-1", "--format=%ct", "--", path).strip() or 0)
 
 
-def is_newer(root: Path, path: str, time: int) -> bool:
-    """Whether a file changed after a time: of a script, more than its text and imports."""
-    if last_commit(root, path) <= time:
-        return False
+def differs(root: Path, path: str, time: int) -> bool:
+    """Whether a file is another than at a time: of a script, in more than its text and imports."""
     before = git(root, "log", "-1", "--format=%h", f"--before={time}", "--", path).strip()
     if not (before and path.endswith(".py")):
         return True
@@ -142,12 +140,15 @@ def outdated(root: Path) -> list[str]:
     """Return a sentence for all that is older than what makes it."""
     pages = git(root, "ls-files", "README.md", "docs/*.md").split()
     shown = [one for page in pages for one in numbers(root, page)]
+    shown += [*pictures(root), *tutorials(root), *outputs(root)]
+    makers = {maker for one in shown for maker in one.makers}
+    changed = {maker: last_commit(root, maker) for maker in makers}
     found = []
-    for one in [*shown, *pictures(root), *tutorials(root), *outputs(root)]:
+    for one in shown:
         newer = [
-            f"{maker} ({day(last_commit(root, maker))})"
+            f"{maker} ({day(changed[maker])})"
             for maker in one.makers
-            if is_newer(root, maker, one.time)
+            if changed[maker] > one.time and differs(root, maker, one.time)
         ]
         if newer:
             found.append(f"{one.where} ({day(one.time)}) is older than {', '.join(newer)}")
