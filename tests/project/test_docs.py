@@ -159,6 +159,7 @@ def world(quickstart):
     write_grid(packaged_grid(LIBRARY).cut(8656, 8670), folder / "library.npz")
     write_grid(packaged_grid(STAR).cut(8656, 8670), folder / "others.npz")
     blase3d.write_spectrum(sun(names["model"]), folder / "sun.ecsv")
+    np.savez(folder / "stack.npz", **stack_of(star))
     (folder / "blase3d-demo").mkdir()
     for place in ("one.zip", "other.zip", "blase3d-demo/model.zip"):
         shutil.copy(folder / "model.zip", folder / place)
@@ -171,6 +172,13 @@ def world(quickstart):
 def sun(model):
     flux = model.flux(teff=5772, logg=4.44, feh=0.0, resolution=50_000)
     return blase3d.Spectrum(model.wavelength, flux, resolution=50_000.0)
+
+
+def stack_of(star):
+    """What the page of surveys makes for its command."""
+    meta = json.dumps({"medium": "vacuum", "resolution": star.resolution})
+    rows = {"flux": [star.flux] * 2, "error": [star.error] * 2}
+    return {"wavelength": star.wavelength, **rows, "meta": meta}
 
 
 def in_air(star):
