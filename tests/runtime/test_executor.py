@@ -217,6 +217,7 @@ def test_an_item_that_kills_every_worker_is_given_up():
         found = dict(run(squared, [2, 1300, 3], pool))
     assert (found[2], found[3]) == (4, 9)
     assert "its worker died 3 times" in str(found[1300])
+    assert str(found[1300]).endswith("if memory ran out, give fewer workers, and try again.")
 
 
 # The command, and its end

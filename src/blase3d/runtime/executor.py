@@ -141,7 +141,14 @@ def run(
             elif tries < _TRIES:
                 suspects.append(item)
             else:
-                yield item, CloneError(f"its worker died {tries} times ({_described(failure)}).")
+                yield item, _given_up(tries, failure)
+
+
+def _given_up(tries: int, failure: BaseException) -> CloneError:
+    return CloneError(
+        f"its worker died {tries} times ({_described(failure)}); if memory ran out, give fewer "
+        "workers, and try again."
+    )
 
 
 def _refuse_fork(executor: Executor) -> None:
