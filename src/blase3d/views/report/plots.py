@@ -98,10 +98,12 @@ def spectrum_figure(data: ReportData, window: Range) -> Figure:
 
 
 def _thinned(section: Section) -> Section:
-    """The pixels of a section that can be distinguished in the plot, and all outliers."""
+    """The pixels and outliers of a section that can be distinguished in the plot."""
     curves = (section.flux, section.model, section.residual)
     kept = [thinned(values, _COLUMNS) for values in curves]
-    return section.take(np.unique(np.concatenate([*kept, np.flatnonzero(section.outlier)])))
+    outliers = np.flatnonzero(section.outlier)
+    kept.append(outliers[thinned(section.residual[outliers], _COLUMNS)])
+    return section.take(np.unique(np.concatenate(kept)))
 
 
 def _mark_lines(axes: Axes, data: ReportData, name: str, window: Range, row: int) -> None:
