@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -144,9 +144,10 @@ class ManyLikelihoods:
         whole = replace(first.spectrum, mask=np.zeros(len(first.spectrum), bool))
         degree = first.options.degree
         bases = (continuum_basis(whole, n, self.layout)[0] for n in (degree, max(2 * degree, -1)))
-        self.polynomials = Polynomials(*bases)
-        self.basis = np.asarray(self.polynomials.basis)[None]
+        polynomials = Polynomials(*bases)
+        self.basis = np.asarray(polynomials.basis)[None]
         self.fixed = {name: jnp.float32(value) for name, value in first.fixed.items()}
+        self.shared = _Shared(table, polynomials, self.fixed)
         self.units = np.array([unit_of_flux(problem) for problem in problems])
         self.observed = np.stack(
             [
@@ -307,9 +308,9 @@ class ManyLikelihoods:
         for start, count in calls(len(chosen), at_once or self.at_once):
             row = np.minimum(np.arange(start, start + count), last)  # padded by the last
             at = as_slice(chosen[row])
-            data = [self.observed[searches.star[at]], *(rows[at] for rows in kept)]
-            rows = [*(each[as_slice(row)] for each in given), *data]
-            results = function(self.table, self.polynomials, self.fixed, *rows, form=self.form)
+            stars: Any = self.observed[searches.star[at]], *(rows[at] for rows in kept)
+            rows = [each[as_slice(row)] for each in given]
+            results = function(self.shared, *rows, Stars(*stars), form=self.form)
             found.append([np.asarray(r)[: last + 1 - start] for r in results])
         return [np.concatenate(column) for column in zip(*found, strict=True)]
 
@@ -504,81 +505,61 @@ def _data(basis: Any, observed: Any, errors: ErrorArrays) -> Data:
 _compiled = partial(jax.jit, static_argnames="form")
 
 
+class _Shared(NamedTuple):
+    """The table, the polynomials of the continuum, and the fixed parameters: those of all stars."""
+
+    table: Tabulated
+    polynomials: Polynomials
+    fixed: dict[str, Array]
+
+
 def _predicted(
-    table: Tabulated,
-    polynomials: Polynomials,
-    fixed: dict[str, Array],
-    theta: Array,
-    *rows: Array,
-    form: ForwardForm,
+    shared: _Shared, theta: Array, stars: Stars, form: ForwardForm
 ) -> tuple[Array, Array, Array]:
     """Flux (N, Q), slopes (N, K, Q) and products (N, 1 + K, 1 + K) at θ (N, K)."""
-    flux, slopes = fluxes_with_slopes(table, theta, fixed, form)
-    return flux, slopes, *_compared(table, polynomials, fixed, flux, slopes, *rows, form=form)
+    flux, slopes = fluxes_with_slopes(shared.table, theta, shared.fixed, form)
+    return flux, slopes, *_compared(shared, flux, slopes, stars, form=form)
 
 
 @_compiled
 def _compared(
-    table: Tabulated,
-    polynomials: Polynomials,
-    fixed: dict[str, Array],
-    flux: Array,
-    slopes: Array,
-    *rows: Array,
-    form: ForwardForm,
+    shared: _Shared, flux: Array, slopes: Array, stars: Stars, form: ForwardForm
 ) -> tuple[Array]:
     """Products (N, 1 + K, 1 + K) of predictions."""
-    return (products_of(polynomials, flux, slopes, Stars(*rows)),)
+    return (products_of(shared.polynomials, flux, slopes, stars),)
 
 
 @_compiled
 def _scores(
-    table: Tabulated,
-    polynomials: Polynomials,
-    fixed: dict[str, Array],
-    flux: Array,
-    slopes: Array,
-    *rows: Array,
-    form: ForwardForm,
+    shared: _Shared, flux: Array, slopes: Array, stars: Stars, form: ForwardForm
 ) -> tuple[Array]:
     """Contributions (N, S, K) of segments to the gradients."""
-    return (scores_of(polynomials, flux, slopes, Stars(*rows)),)
+    return (scores_of(shared.polynomials, flux, slopes, stars),)
 
 
 @_compiled
 def _continuum(
-    table: Tabulated,
-    polynomials: Polynomials,
-    fixed: dict[str, Array],
-    flux: Array,
-    *rows: Array,
-    form: ForwardForm,
+    shared: _Shared, flux: Array, stars: Stars, form: ForwardForm
 ) -> tuple[Array, Array]:
     """Predictions (N, Q) with their best continua, and these."""
-    continuum, *_ = continua(polynomials, flux, Stars(*rows))
+    continuum, *_ = continua(shared.polynomials, flux, stars)
     return flux * continuum, continuum
 
 
 def _with_modes(
-    table: Tabulated,
-    polynomials: Polynomials,
-    fixed: dict[str, Array],
-    theta: Array,
-    flux: Array,
-    slopes: Array,
-    *rows: Array,
-    form: ForwardForm,
+    shared: _Shared, theta: Array, flux: Array, slopes: Array, stars: Stars, form: ForwardForm
 ) -> tuple[Array, Array, Array, Array]:
     """Whitened error modes (N, E, Q), their products, those (N, 1 + K + E, 1 + K + E) of residual,
     slopes and modes without the continuum, and the numbers (N,) of pixels that count as one."""
-    return _whitened(polynomials, modes_at(table, theta, fixed, form), flux, slopes, *rows)
+    modes = modes_at(shared.table, theta, shared.fixed, form)
+    return _whitened(shared.polynomials, modes, flux, slopes, stars)
 
 
 @jax.jit
 def _whitened(
-    polynomials: Polynomials, modes: Array, flux: Array, slopes: Array, *rows: Array
+    polynomials: Polynomials, modes: Array, flux: Array, slopes: Array, stars: Stars
 ) -> tuple[Array, Array, Array, Array]:
-    stars, count = Stars(*rows), 1 + slopes.shape[1]
+    count = 1 + slopes.shape[1]
     found, continuum, whitened, factor = whitened_rows_of(polynomials, flux, slopes, stars)
     modes = modes * (stars.weight * continuum)[:, None]
     both = jnp.concatenate([found, modes], axis=1)
