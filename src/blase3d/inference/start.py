@@ -339,14 +339,8 @@ def _broadening(
     allowed: Integers,
     first: dict[str, float],
 ) -> dict[str, float]:
-    """First guesses of rotation, turbulence and resolution, as far as they are free: those with
-    which any of the allowed templates fits best."""
-    guesses = {
-        name: sorted({float(np.clip(value, prior.low, prior.high)) for value in guessed})
-        for name, prior in problem.free.items()
-        if (guessed := parameter(name).guesses)
-    }
-    trials = [dict(zip(guesses, values, strict=True)) for values in product(*guesses.values())]
+    """The first guesses with which any of the allowed templates fits best."""
+    trials = broadening_trials(problem)
     if len(trials) == 1:
         return trials[0]
     chosen, degree = evenly_chosen(allowed), problem.options.degree
@@ -356,6 +350,17 @@ def _broadening(
         return float(_chi2(binned, departure, degree).min())
 
     return min(trials, key=chi2)
+
+
+def broadening_trials(problem: FreeParameters) -> list[dict[str, float]]:
+    """Return all combinations of first guesses of rotation, turbulence, resolution and dilution, as
+    far as they are free."""
+    guesses = {
+        name: sorted({float(np.clip(value, prior.low, prior.high)) for value in guessed})
+        for name, prior in problem.free.items()
+        if (guessed := parameter(name).guesses)
+    }
+    return [dict(zip(guesses, values, strict=True)) for values in product(*guesses.values())]
 
 
 def _observed(

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
 
 import jax
 import jax.numpy as jnp
@@ -39,6 +38,7 @@ from ..start import (
     PIXELS_PER_DEGREE,
     RANGE,
     LabelLattice,
+    broadening_trials,
     evenly_chosen,
     lattice_of,
     lattice_starts,
@@ -104,7 +104,7 @@ def start_templates(table: Tabulated, problem: Problem) -> StartTemplates:
     grid = table.at(np.asarray(np.arange(count) * step, np.float64))
     lattice = lattice_of(problem)
     points = lattice.points
-    trials = _trials(problem)
+    trials = broadening_trials(problem)
     form = form_of(problem)
     depth = np.stack([_depths(grid, problem, form, points, one)[:, :count] for one in trials])
     narrow = {name: max(parameter(name).floor, 0.0) for name in trials[0] if name == "vsini"}
@@ -126,16 +126,6 @@ def start_templates(table: Tabulated, problem: Problem) -> StartTemplates:
         sharp / np.where(size > 0, size, 1),
         step,
     )
-
-
-def _trials(problem: Problem) -> list[dict[str, float]]:
-    """First guesses of rotation, turbulence and dilution, as far as they are free."""
-    guesses = {
-        name: sorted({float(np.clip(value, prior.low, prior.high)) for value in guessed})
-        for name, prior in problem.free.items()
-        if (guessed := parameter(name).guesses)
-    }
-    return [dict(zip(guesses, values, strict=True)) for values in product(*guesses.values())]
 
 
 def _depths(
