@@ -71,6 +71,14 @@ def test_a_second_star(model):
     assert speed == pytest.approx(60.0, abs=5.0)
 
 
+def test_two_exposures_that_were_sorted_together_are_one_spectrum(model):
+    first = observed(flux_of(model))
+    both = np.sort(np.concatenate([PIXELS, PIXELS * (1.0 + 1e-13)]))
+    twice = Spectrum(both, np.repeat(first.flux, 2), np.repeat(first.error, 2), resolution=5e4)
+    answer, alone = infer(twice, model), infer(first, model)
+    assert answer.labels["teff"].value == pytest.approx(alone.labels["teff"].value, abs=1.0)
+
+
 @pytest.mark.parametrize(("dilution", "kind"), [(0.1, "shallower"), (-0.15, "deeper")])
 def test_dilution(model, dilution, kind):
     spectrum = observed(flux_of(model, dilution=dilution), snr=300.0)

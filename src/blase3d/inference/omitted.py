@@ -45,6 +45,9 @@ _FARTHEST, _NEAREST = 400.0, 15.0
 _WIDE = 50.0
 """Standard deviation (km/s) of a smoothing that is subtracted from the lines before velocities are
 compared: wings of strong lines tell little about velocities."""
+_FINEST = 0.1
+"""Velocity (km/s) of the finest steps at which they are compared. Pixels of two exposures that were
+sorted together may be much closer."""
 _COVERED = 0.3
 """Information at a velocity, relative to the most at any, from which on it is considered."""
 _PROMINENT = 1.4
@@ -200,7 +203,7 @@ def _second_star(residuals: Residuals) -> Iterator[_Effect]:
     they agree a little at many velocities: a second star has to stand out.
     """
     ln = np.log(residuals.wavelength)
-    step = median(np.diff(ln))
+    step = max(median(np.diff(ln)), _FINEST / SPEED_OF_LIGHT)
     position = np.rint((ln - ln[0]) / step).astype(np.int64)
     absorbed, scale = 1.0 - residuals.flux, residuals.weight * residuals.continuum
     count = np.bincount(position)
