@@ -107,6 +107,20 @@ def test_report_is_written(run: Run, world: World) -> None:
     assert f"{world.star} (model m, gradient, " in done.out  # in one line, wider than the table
 
 
+@pytest.mark.long
+def test_report_of_the_one_star_of_a_list_is_written_with_the_table(run: Run, world: World) -> None:
+    page, table = world.folder / "listed.html", world.folder / "listed.ecsv"
+    stars = world.folder / "one.lst"
+    stars.write_text(f"{world.star}\n")
+    done = run(
+        *("infer", stars, "--model", world.model, "--fix", "vsini=0"),
+        *("--report", page, "-o", table),
+    )
+    assert done.status == 0, done.err
+    assert page.is_file()
+    assert table.is_file()
+
+
 def test_synth_and_back(run: Run, world: World) -> None:
     path = world.folder / "made.ecsv"
     done = run("synth", world.model, *LABELS, "--resolution", "80000", "-o", path)

@@ -55,6 +55,14 @@ REFUSED = {
     "in nm": ({"wavelength": WAVELENGTH / 10}, "do not overlap"),
     "in µm": ({"wavelength": WAVELENGTH / 1e4}, "do not overlap"),
     "zeros": ({"flux": np.zeros_like(FLUX)}, "flux is zero"),
+    "flux beyond any unit": (
+        {"flux": 1e40 * FLUX, "error": 1e40 * ERROR},
+        "1e-100 to 1e\\+30; multiply flux and errors",
+    ),
+    "flux whose square is zero": (
+        {"flux": 1e-300 * FLUX, "error": 1e-300 * ERROR},
+        "1e-100 to 1e\\+30; multiply flux and errors",
+    ),
     "few pixels left": ({"mask": np.arange(FLUX.size) > 15}, "only 16 usable pixels"),
 }
 DOUBTED = {
@@ -86,6 +94,13 @@ def test_what_cannot_be_used_is_refused_in_one_sentence(model, case):
     changes, message = REFUSED[case]
     with pytest.raises(SpectrumError.__mro__[1], match=message):
         infer(Spectrum(**{**GOOD, **changes}), model, fixed=KNOWN)
+
+
+def test_a_stated_resolution_below_that_of_any_fit_is_refused_not_replaced(model):
+    star = Spectrum(**GOOD, resolution=100.0)
+    with pytest.raises(SpectrumError, match="states the resolution 100, expected 500 or more"):
+        infer(star, model)
+    assert infer(star, model, fixed=KNOWN).nuisance.keys() == {"rv", "vsini"}
 
 
 @pytest.mark.parametrize("stated", [True, False])

@@ -176,6 +176,13 @@ def test_a_traced_label_beyond_the_library_gives_nan(model):
         model.flux(teff=4999.0, feh=-0.2)
 
 
+def test_arguments_that_are_arrays_are_checked_inside_jit_too(model):
+    known = {name: jnp.float32(value) for name, value in LABELS.items()}
+    broad = {"vsini": jnp.float32(3.0), "resolution": jnp.float32(2e4)}
+    flux = jax.jit(lambda rv: model.flux(**known, **broad, rv=rv))(1.0)
+    np.testing.assert_allclose(flux, model.flux(**LABELS, **broad, rv=1.0), atol=1e-5)
+
+
 def test_a_cut_first_made_inside_jit_stays_usable(model):
     wavelength = np.linspace(8300.0, 8310.0, 100)
 

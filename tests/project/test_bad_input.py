@@ -665,6 +665,21 @@ TABLE: dict[str, tuple[Feed, str, int]] = {
     "infer: a label fixed at NaN": (infer("--fix", "teff=nan"), "teff=nan", 1),
     "infer: a prior that is no range": (infer("--prior", "teff=1-2"), "LO:HI", 1),
     "infer: a prior outside": (infer("--prior", "teff=1:2"), "leaves nothing", 1),
+    "infer: a resolution twice": (
+        infer("--resolution", "80000", "--fix", "resolution=90000"),
+        "--resolution and --fix resolution=…|give one",
+        1,
+    ),
+    "infer: a resolution with a prior": (
+        infer("--resolution", "80000", "--prior", "resolution=70000:90000"),
+        "--resolution and --prior resolution=…|give one",
+        1,
+    ),
+    "infer: a guess with a prior": (
+        infer("--teff-guess", "5500", "--prior", "teff=5000:6000"),
+        "--teff-guess and --prior teff=…|give one",
+        1,
+    ),
     "infer: an unknown parameter": (infer("--fix", "mass=1"), "mass|correct the name", 1),
     "infer: a table over a folder": (
         lambda w, t: ["infer", w.star, "--model", w.model, "-o", t / "full.npz"],
@@ -861,6 +876,44 @@ PYTHON: dict[str, tuple[Callable[[World, Path], object], str]] = {
         "has not been cloned",
     ),
     "Model.flux": (lambda w, t: b3.load_model(w.model).flux(teff=5700.0), "expected teff, logg"),
+    "Model.flux, text": (lambda w, t: flux(w, teff="5700"), "got teff '5700', expected one number"),
+    "Model.flux, none": (lambda w, t: flux(w, teff=None), "got teff None, expected one number"),
+    "Model.flux, complex": (lambda w, t: flux(w, teff=5700 + 0j), "expected one number"),
+    "Model.flux, many": (lambda w, t: flux(w, teff=[5700.0, 5800.0]), "teff of shape (2,)"),
+    "Model.flux, rv": (lambda w, t: flux(w, rv=np.nan), "rv=nan"),
+    "Model.flux, vsini": (lambda w, t: flux(w, vsini=-5.0), "vsini=-5.0"),
+    "Model.flux, resolution": (lambda w, t: flux(w, resolution=0), "resolution=0"),
+    "Model.flux, resolution below zero": (lambda w, t: flux(w, resolution=-1e4), "positive"),
+    "Model.flux, resolution text": (lambda w, t: flux(w, resolution="high"), "'high'"),
+    "Model.flux, resolutions": (
+        lambda w, t: flux(w, resolution=np.full(3, 1e4)),
+        "shape (3,)",
+    ),
+    "Model.flux, dilution": (lambda w, t: flux(w, dilution=2.0), "dilution=2.0"),
+    "Model.flux, limb": (lambda w, t: flux(w, vsini=9.0, limb_darkening=3.0), "zero to one"),
+    "Model.flux, wavelength of NaN": (
+        lambda w, t: flux(w, wavelength=[8500.0, np.nan]),
+        "no finite positive numbers",
+    ),
+    "Model.flux, wavelength of words": (
+        lambda w, t: flux(w, wavelength=["red"]),
+        "no finite positive numbers",
+    ),
+    "Model.flux, pixels in disorder": (
+        lambda w, t: flux(w, wavelength=[8500.0, 8490.0], integrate=True),
+        "do not increase",
+    ),
+    "infer, model": (lambda w, t: b3.infer(b3.read_spectrum(w.star), "vis"), "'vis'"),
+    "infer, a list of fixed": (lambda w, t: answer(w, fixed=["teff"]), "fixed=['teff']"),
+    "infer, a list of priors": (lambda w, t: answer(w, priors=[1]), "priors=[1]"),
+    "infer_many, a name": (
+        lambda w, t: next(b3.infer_many("star.npz", b3.load_model(w.model))),
+        "one spectrum, 'star.npz'",
+    ),
+    "Spectrum, order": (
+        lambda w, t: b3.Spectrum([8500.0, 8501.0], [1.0, 1.0], order=[1.0, np.nan]),
+        "no whole numbers",
+    ),
     "infer, method": (lambda w, t: answer(w, method="magic"), "'magic'"),
     "infer, seed": (lambda w, t: answer(w, seed=-1), "seed -1"),
     "infer, option": (lambda w, t: answer(w, magic=1), "'magic'"),
@@ -898,6 +951,11 @@ def half(w: World, t: Path) -> Path:
 
 def answer(w: World, **settings: Any) -> object:
     return b3.infer(b3.read_spectrum(w.star), b3.load_model(w.model), **settings)
+
+
+def flux(w: World, **changes: Any) -> object:
+    labels = {"teff": 5730.0, "logg": 4.3, "feh": 0.0}
+    return b3.load_model(w.model).flux(**{**labels, **changes})
 
 
 def raised(error: object) -> None:

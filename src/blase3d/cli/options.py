@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -235,5 +236,13 @@ def fit_constraints(
     }
     fixed = parse_fixed(fix)
     if resolution is not None:
+        refuse_both("--resolution", "resolution", {"--fix": fixed, "--prior": priors})
         fixed["resolution"] = resolution
     return {"priors": priors, "fixed": fixed}
+
+
+def refuse_both(option: str, name: str, given: Mapping[str, Mapping[str, object]]) -> None:
+    """Raise InputError if --fix or --prior names a parameter that an option of its own sets too."""
+    for other, named in given.items():
+        if name in named:
+            raise InputError(f"got {option} and {other} {name}=…; give one of them.")

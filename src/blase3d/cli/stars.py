@@ -217,7 +217,7 @@ def infer(
         return
     labeller = _labeller(paths, reading, settings)
     many = found.collected or len(found.names) > 1
-    if output is not None and many and not as_json:
+    if output is not None and many and not as_json and report is None:
         run_survey(found, labeller, output, workers, scheduler)
         return
     with executor(workers if many else 1, scheduler) as pool:
@@ -262,6 +262,9 @@ def _constraints(
 
     found = options.fit_constraints(fix, prior, resolution)
     if teff_guess is not None:
+        options.refuse_both(
+            "--teff-guess", "teff", {"--fix": found["fixed"], "--prior": found["priors"]}
+        )
         found["priors"]["teff"] = Prior(teff_guess - _TEFF_GUESS, teff_guess + _TEFF_GUESS)
     return found
 

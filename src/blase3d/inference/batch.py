@@ -73,6 +73,8 @@ def infer_many(
 
     Raises
     ------
+    InputError
+        One spectrum is given in place of several, or a number of workers that is impossible.
     MissingExtra
         The method needs a package that is not installed.
 
@@ -86,6 +88,8 @@ def infer_many(
     star.npz Inference
     absent.npz SpectrumError
     """
+    if isinstance(spectra, str | bytes | Path | Spectrum):
+        raise InputError(f"got one spectrum, {spectra!r}, expected several; give a list of them.")
     reading: dict[str, Any] = {"medium": medium, "columns": columns, "unit": unit}
     reading |= {"source": source, "wavelengths": wavelengths}
     one = partial(_attempt_with, sent(model), reading, settings)

@@ -12,7 +12,7 @@ from ..errors import InputError, SpectrumError
 from ..model.model import Model, check_overlap
 from ..parameters import FITTED, LIMB_DARKENING, parameter
 from ..runtime.arrays import Floats
-from ..spectra.cleaning import dead_pixels, without_data
+from ..spectra.cleaning import LARGEST_FLUX, dead_pixels, without_data
 from ..spectra.formats.in_memory import as_spectrum
 from ..spectra.spectrum import Spectrum, cut
 from ..spectra.telluric import telluric_bands
@@ -22,6 +22,8 @@ from .prior import Prior, fixed_value, prior_on
 
 FEWEST_PIXELS = 20
 """Usable pixels must be more than this: a fit has up to ten parameters."""
+_FAINTEST = 1e-100
+"""No flux is smaller, in any unit; squares of smaller ones are rounded to zero."""
 _PER_TERM = 3
 """Usable pixels per term of the continuum, below which an order is left out."""
 _DEGREE, _PER_DEGREE, _LARGEST_DEGREE = 3, 100.0, 20
@@ -239,6 +241,7 @@ def make_problem(
         No overlap, an unknown name, or an impossible value.
     """
     spectrum, options = as_spectrum(spectrum), options or Options()
+    _check_kinds(model, priors, fixed)
     priors = {name: prior_on(name, given) for name, given in (priors or {}).items()}
     fixed = {name: fixed_value(name, given) for name, given in (fixed or {}).items()}
     ranges = {**model.bounds, **{name: parameter(name).range for name in FITTED}}
@@ -261,6 +264,16 @@ def make_problem(
     return Problem(section, spectrum, free, fixed, options, messages)
 
 
+def _check_kinds(model: object, priors: object, fixed: object) -> None:
+    if not isinstance(model, Model):
+        raise InputError(f"got the model {model!r}, expected a Model; read it with load_model.")
+    for kind, given in (("priors", priors), ("fixed", fixed)):
+        if not isinstance(given, Mapping | None):
+            raise InputError(
+                f"got {kind}={given!r}, expected a dict by name of the parameter; give one."
+            )
+
+
 def with_assumed(
     fixed: dict[str, float], spectrum: Spectrum, model: Model, free: set[str]
 ) -> dict[str, float]:
@@ -270,12 +283,24 @@ def with_assumed(
     for name in FITTED:
         if (value := parameter(name).assumed) is not None:
             assumed[name] = value
-    if spectrum.resolution is not None:
-        assumed["resolution"] = float(np.clip(spectrum.resolution, *parameter("resolution").range))
+    if spectrum.resolution is not None and "resolution" not in free | fixed.keys():
+        assumed["resolution"] = _stated_resolution(spectrum.resolution)
     known = {name: value for name, value in assumed.items() if name not in free} | fixed
     if "resolution" not in known and "vsini" not in free:
         known.setdefault("vsini", 0.0)
     return known
+
+
+def _stated_resolution(resolution: float) -> float:
+    """The resolution of a spectrum; above the range of the fit, lines are as narrow as at its
+    end."""
+    low, high = parameter("resolution").range
+    if resolution < low:
+        raise SpectrumError(
+            f"the spectrum states the resolution {resolution:g}, expected {low:g} or more; "
+            "correct it (--resolution), or fit it with a prior (--prior resolution=LO:HI)."
+        )
+    return min(float(resolution), high)
 
 
 def _fastest(free: Mapping[str, Prior], fixed: Mapping[str, float]) -> float:
@@ -328,16 +353,26 @@ def _overlap(spectrum: Spectrum, model: Model) -> tuple[Spectrum, tuple[str, ...
     """The spectrum cut to the model, with a notice if anything was cut."""
     inside = check_overlap(model, spectrum.wavelength)
     _check_count((inside & spectrum.good).sum(), "lie within the model")
-    if not spectrum.flux[inside & spectrum.good].any():
-        raise SpectrumError(
-            "the flux is zero at every usable pixel within the model, expected a star; give "
-            "another spectrum."
-        )
+    _check_level(spectrum.flux[inside & spectrum.good])
     if inside.all():
         return spectrum, ()
     low, high = spectrum.wavelength[inside][[0, -1]]
     notice = f"cut to the range of the model, {low:.1f}–{high:.1f} Å"
     return cut(spectrum, inside), (notice,)
+
+
+def _check_level(flux: Floats) -> None:
+    if not flux.any():
+        raise SpectrumError(
+            "the flux is zero at every usable pixel within the model, expected a star; give "
+            "another spectrum."
+        )
+    level = np.abs(flux[flux != 0.0])
+    if level.max() < _FAINTEST or level.min() > LARGEST_FLUX:
+        raise SpectrumError(
+            f"the flux is {np.median(level):.3g} at the median, expected {_FAINTEST:g} to "
+            f"{LARGEST_FLUX:g}; multiply flux and errors by a factor."
+        )
 
 
 def _check_count(count: int, where: str) -> None:

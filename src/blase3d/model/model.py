@@ -27,6 +27,7 @@ from ..runtime.precision import in_float32
 from ..runtime.units import SPEED_OF_LIGHT
 from ..runtime.with_units import in_parameter_unit, in_unit
 from ..spectra.broaden import Pixels, log_grid, pixel_widths, pixels_of
+from .arguments import check_label, check_observation, check_wavelengths
 from .evaluate import AnyResidual, ForwardModel, evaluate, line_params
 from .grid_basis import functions_with_residual, grid_basis
 from .identity import library_name
@@ -365,6 +366,8 @@ class Model:
         if all(effect is None for effect in effects) and not integrate:
             return _evaluate(self.forward, vector, residual=residual)
         at = self.wavelength if wavelength is None else wavelength
+        check_wavelengths(at, integrate)
+        check_observation(values, at)
         part = self
         if not isinstance(at, jax.core.Tracer) and np.size(at):
             # light of other wavelengths does not reach the observation
@@ -495,9 +498,10 @@ class Model:
         values = {name: in_parameter_unit(name, value) for name, value in labels.items()}
         for name, value in values.items():
             low, high = self.bounds[name]
+            check_label(name, value)
             if isinstance(value, jax.core.Tracer):
                 values[name] = _nan_beyond(value, low, high)
-            elif not np.all((np.asarray(value) >= low) & (np.asarray(value) <= high)):
+            elif not low <= np.asarray(value) <= high:  # no operation of JAX, which is traced
                 raise LabelError(
                     f"got {name}={labels[name]}, outside the library ({low:g} to {high:g}); "
                     "choose a value inside, or a model of a wider library."

@@ -15,7 +15,7 @@ from ..runtime.units import SIGMA_PER_MAD
 
 SENTINELS = (-99.0, -999.0, -9999.0, -99999.0, -32768.0)
 """Values that stand for a missing flux."""
-_LARGEST = 1e30
+LARGEST_FLUX = 1e30
 """No flux is larger, in any unit; IRAF's INDEF and other fillers are."""
 _SENTINEL_COUNT = 3
 """Pixels with the same sentinel from which on none of them is a measurement ..."""
@@ -53,7 +53,7 @@ def without_data(flux: Floats, order: Integers | None = None) -> Bools:
 
     These are values that are not finite, sentinels, and zeros at the ends of an order or in a gap.
     """
-    missing = ~(np.abs(flux) < _LARGEST)
+    missing = ~(np.abs(flux) < LARGEST_FLUX)
     measured = np.abs(flux[~missing & (flux != 0.0)])
     typical = np.median(measured) if measured.size else 0.0
     for value in SENTINELS:

@@ -279,7 +279,13 @@ def _set_optional(spectrum: Spectrum, count: int) -> None:
         resolution = float(np.median(varying)) if resolution is None else resolution
         varying = read_only(varying)
     if order is not None:
-        order = read_only(_vector(order, "order", count).astype(np.int64))
+        numbers = _vector(order, "order", count)
+        if not (numbers == np.rint(numbers)).all():
+            raise SpectrumError(
+                "the order has values that are no whole numbers, expected the echelle order of "
+                "each pixel; correct it or leave it out."
+            )
+        order = read_only(numbers.astype(np.int64))
     object.__setattr__(spectrum, "resolution", _resolution(resolution))
     object.__setattr__(spectrum, "pixel_resolution", varying)
     object.__setattr__(spectrum, "order", order)
