@@ -12,15 +12,13 @@ import numpy as np
 
 from ..errors import InputError
 from ..inference.joint_problem import window_of
+from ..inference.problem import FEWEST_PIXELS
 from ..model.installed import InstalledModel, no_model
 from ..model.model import Model
 from ..model.model_file import load_model
 from ..runtime.arrays import Bools
 from ..spectra.spectrum import Spectrum
 from .comparison import compare
-
-_FEWEST_PIXELS = 20
-"""Usable pixels that a model has to cover, or two models have to share, to count."""
 
 
 @lru_cache(maxsize=8)
@@ -84,7 +82,7 @@ def select(
 
 def _has_window(spectrum: Spectrum, model: InstalledModel) -> bool:
     """Whether a model covers enough pixels at any likely velocity, as a joint fit requires."""
-    return bool(_between(spectrum, *window_of(*model.wavelength)).sum() > _FEWEST_PIXELS)
+    return bool(_between(spectrum, *window_of(*model.wavelength)).sum() > FEWEST_PIXELS)
 
 
 def _covered(spectrum: Spectrum, model: InstalledModel) -> Bools:
@@ -101,7 +99,7 @@ def _first_overlap(
 ) -> tuple[InstalledModel, InstalledModel] | None:
     for i, one in enumerate(models):
         for other in models[i + 1 :]:
-            if np.sum(covered[one.name] & covered[other.name]) > _FEWEST_PIXELS:
+            if np.sum(covered[one.name] & covered[other.name]) > FEWEST_PIXELS:
                 return one, other
     return None
 

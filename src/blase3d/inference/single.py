@@ -111,7 +111,9 @@ def _check(method: str, seed: int, draws: int, chains: int, options: Mapping[str
     check_settings(method, options)
     check_seed(seed)
     if min(draws, chains) < 1:
-        raise InputError(f"got {draws} draws of {chains} chains, expected one or more of each.")
+        raise InputError(
+            f"got {draws} draws of {chains} chains, expected one or more of each; correct it."
+        )
 
 
 def problem_of(

@@ -104,15 +104,13 @@ class Tuned:
 
     def to_dict(self) -> dict[str, Any]:
         """The numbers, for JSON and for the meta of the model."""
-        sizes = map(float, np.sqrt(np.mean(self.changes**2, axis=0)))
+        sizes = np.sqrt(np.mean(self.changes**2, axis=0)).tolist()
         return {
             "labels": {name: e.value for name, e in self.inference.labels.items()},
             "nuisance": {name: e.value for name, e in self.inference.nuisance.items()},
             "best": None if self.best is None else asdict(self.best),
             "trials": [asdict(trial) for trial in self.trials],
-            "rms_change": dict(
-                zip(("ln_area", "shift", "ln_width"), map(float, sizes), strict=True)
-            ),
+            "rms_change": dict(zip(("ln_area", "shift", "ln_width"), sizes, strict=True)),
         }
 
 
