@@ -96,6 +96,16 @@ def test_an_unfinished_line_is_left_out(tmp_path):
     assert [row["spectrum"] for row in again.rows()] == ["a", "c", "d"]
 
 
+def test_an_empty_file_of_results_is_begun_again(tmp_path):
+    """As a crash of the machine can leave it."""
+    results = SurveyResults(tmp_path / "t.ecsv", RUN)
+    results.path.touch()
+    assert results.done() == set()
+    results.begin(())
+    results.add(ROWS[0])
+    assert [row["spectrum"] for row in results.rows()] == ["a"]
+
+
 @pytest.mark.parametrize("ending", ["ecsv", "fits", "parquet"])
 def test_a_finished_table_is_continued(tmp_path, ending):
     if ending == "parquet":

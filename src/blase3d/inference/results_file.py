@@ -210,7 +210,7 @@ class SurveyResults:
     def rows(self) -> Iterator[Row]:
         """Yield the results so far."""
         with open(self.path, "rb") as stream:
-            next(stream)
+            next(stream, b"")
             for line in stream:
                 if line.endswith(b"\n") and (row := _parsed(line)) is not None:
                     yield row
