@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.table import Table
 from cli_runner import Done, status_of
 from toy_models import NARROW, QUICK
 
@@ -105,6 +106,18 @@ def test_report_is_written(run: Run, world: World) -> None:
     assert done.status == 0, done.err
     assert "teff" in page.read_text().lower()
     assert f"{world.star} (model m, gradient, " in done.out  # in one line, wider than the table
+
+
+@pytest.mark.long
+def test_odds_of_models_are_written_in_the_format_of_the_ending(run: Run, world: World) -> None:
+    other, table = world.folder / "other.zip", world.folder / "odds.fits"
+    shutil.copyfile(world.model, other)
+    words = ["--model", world.model, "--model", other, "--fix", "vsini=0", "-o", table]
+    done = run("infer", world.star, *words)
+    assert done.status == 0, done.err
+    found = Table.read(table, format="fits")
+    np.testing.assert_allclose(found["odds"], 0.5, atol=1e-6)
+    assert list(found["model"]) == ["m", "other"]
 
 
 @pytest.mark.long

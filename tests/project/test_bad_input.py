@@ -681,6 +681,11 @@ TABLE: dict[str, tuple[Feed, str, int]] = {
         1,
     ),
     "infer: an unknown parameter": (infer("--fix", "mass=1"), "mass|correct the name", 1),
+    "infer: a table of an unknown format": (
+        lambda w, t: ["infer", w.star, "--model", w.model, "-o", t / "answers.xlsx"],
+        "answers.xlsx|.ecsv, .fits or .parquet|give one",
+        1,
+    ),
     "infer: a table over a folder": (
         lambda w, t: ["infer", w.star, "--model", w.model, "-o", t / "full.npz"],
         "would be lost",

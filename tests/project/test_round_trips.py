@@ -22,7 +22,8 @@ from toy_models import model_of, true_params
 from blase3d.fitting.archive import create_archive, open_archive
 from blase3d.fitting.single_node import Clone
 from blase3d.inference.result import Estimate, Inference
-from blase3d.inference.table import table_of_inferences
+from blase3d.inference.results_file import write_results
+from blase3d.inference.table import flat_row
 from blase3d.libraries import open_grid, write_grid
 from blase3d.libraries.grid import RESERVED, Grid, grid_of
 from blase3d.libraries.toy import LINES, toy_grid
@@ -299,7 +300,7 @@ def test_inferences(folder: Folder, answers: list[Inference]) -> None:
     rows = [{"spectrum": f"{i}.npz", **answer.to_dict()} for i, answer in enumerate(answers)]
     assert json.loads(json.dumps(rows, allow_nan=False)) == rows
     path = folder() / "answers.ecsv"
-    table_of_inferences(rows, ("teff", "logg", "feh")).write(path, format="ascii.ecsv")
+    write_results(lambda: map(flat_row, rows), path, {})
     table = Table.read(path)
     assert table.meta["version"] == 1
     for row, answer in zip(table, answers, strict=True):

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from ..errors import Blase3dError, InputError
-from .support import complain, out, progress_bars, write_table
+from .support import complain, out, progress_bars
 
 if TYPE_CHECKING:
     from ..analysis.comparison import Comparison
-    from ..model.model import Model
 
 
 def compare_models(
@@ -52,7 +51,7 @@ def compare_models(
                 write_report(report, best.answer, models[best.name], str(path), command)
             progress("compare", len(rows), len(spectra))
     if output is not None:
-        _write_odds(rows, models, output)
+        _write_odds(rows, output)
     return rows
 
 
@@ -67,17 +66,17 @@ def model_names(paths: list[Path]) -> dict[str, Path]:
     return dict(zip(names, paths, strict=True))
 
 
-def _write_odds(rows: list[dict[str, Any]], models: dict[str, Model], output: Path) -> None:
+def _write_odds(rows: list[dict[str, Any]], output: Path) -> None:
     """Write the table of inferences, one row per spectrum and model, with the odds."""
-    from ..inference.table import table_of_inferences
+    from ..inference.results_file import write_results
+    from ..inference.table import flat_row
 
     answers = [
         {**model, "spectrum": f"{row['spectrum']} ({model['model']})"}
         for row in rows
         for model in row.get("models", [])
     ]
-    labels = tuple(dict.fromkeys(name for m in models.values() for name in m.label_names))
-    write_table(table_of_inferences(answers, labels, ["odds"]), output)
+    write_results(lambda: map(flat_row, answers), output, {}, ("odds",))
 
 
 def _print_comparison(path: Path, result: Comparison) -> None:

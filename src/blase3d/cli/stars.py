@@ -185,10 +185,13 @@ def infer(
 
     Example: blase3d infer spectra/ --model vis --workers 8 -o results.parquet
     """
+    from ..inference.results_file import require_table_ending
     from ..model.installed import model_path
 
     for path in filter(None, (report, output)):
         require_writable(path)
+    if output is not None:
+        require_table_ending(output)
     settings = {
         "method": method.value,
         **_constraints(fix, prior, resolution, teff_guess),
@@ -227,11 +230,8 @@ def infer(
 
 def _found(spectra: list[Path], reading: dict[str, Any], output: Path | None) -> ManySpectra:
     """The spectra that the arguments stand for, and those of no survey in progress."""
-    from ..inference.results_file import require_table_ending
     from ..spectra.formats.many import find_spectra
 
-    if output is not None:
-        require_table_ending(output)
     return find_spectra(spectra, reading, [] if output is None else [output])
 
 

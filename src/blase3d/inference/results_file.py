@@ -27,24 +27,38 @@ if TYPE_CHECKING:
 
 _GROUP = 10_000
 """Rows of a group of Parquet, which are in memory at once."""
+_ENDINGS = ".ecsv", ".fits", ".parquet"
 _FORM = {"format": "blase3d-survey", "version": 1}
 
 
 def require_table_ending(path: Path) -> None:
-    """Raise MissingExtra for a Parquet table without pyarrow."""
-    if path.suffix.lower() == ".parquet":
+    """Raise InputError if the ending of a table names no format, and MissingExtra for Parquet
+    without pyarrow."""
+    ending = path.suffix.lower()
+    if ending not in _ENDINGS:
+        raise InputError(
+            f"got --output {path}, expected a name that ends in .ecsv, .fits or .parquet, which "
+            "decides the format; give one."
+        )
+    if ending == ".parquet":
         _pyarrow()
 
 
-def write_results(rows: Callable[[], Iterable[Row]], path: Path, meta: Mapping[str, Any]) -> None:
+def write_results(
+    rows: Callable[[], Iterable[Row]],
+    path: Path,
+    meta: Mapping[str, Any],
+    more: tuple[str, ...] = (),
+) -> None:
     """Write rows, which are read several times, as a table with metadata: one step.
 
-    Parquet is written in groups of rows. Other formats need all of them in memory.
+    Names in `more` are further numbers of the rows. Parquet is written in groups of rows. Other
+    formats need all of them in memory.
     """
     names = parameters_in(rows())
     write = {".parquet": _write_parquet, ".fits": _write_fits}.get(path.suffix.lower(), _write_ecsv)
     with replacing(path) as partial:
-        write(_Tables(rows, names, meta), partial)
+        write(_Tables(rows, names, meta, more), partial)
 
 
 @dataclass(frozen=True)
@@ -54,6 +68,7 @@ class _Tables:
     rows: Callable[[], Iterable[Row]]
     names: tuple[str, ...]
     meta: Mapping[str, Any]
+    more: tuple[str, ...]
 
     def __iter__(self) -> Iterator[Table]:
         left = iter(self.rows())
@@ -62,7 +77,7 @@ class _Tables:
             yield self._table(group)
 
     def _table(self, rows: list[Row]) -> Table:
-        table = table_of_rows(rows, self.names)
+        table = table_of_rows(rows, self.names, self.more)
         table.meta |= self.meta
         return table
 

@@ -76,34 +76,6 @@ def table_of_rows(
     return table
 
 
-def table_of_inferences(
-    rows: Sequence[Mapping[str, Any]], labels: Sequence[str], more: Sequence[str] = ()
-) -> Table:
-    """Return inferences as an astropy table, one row per spectrum.
-
-    Parameters
-    ----------
-    rows : sequence of dict
-        One for each spectrum: its name, `spectrum`, and either `Inference.to_dict()` or `error`,
-        the reason why there is no answer. `model`, where it is there, is the name of the model.
-    labels : sequence of str
-        Names of the labels, in the order of the columns.
-    more : sequence of str
-        Names of further numbers in the rows, such as `odds`; they become the last columns.
-
-    Returns
-    -------
-    astropy.table.Table
-        Value and standard deviation (`teff`, `teff_sigma`) of each label, and of those of rv,
-        vsini, vmac, resolution and dilution that were fitted in any row, with the number of a
-        spectrum where they are apart; NaN where there is no number.
-    """
-    flat = [flat_row(row) for row in rows]
-    found = parameters_in(flat)
-    first = [name for name in labels if name in found]
-    return table_of_rows(flat, tuple(dict.fromkeys((*first, *found))), more)
-
-
 def table_of_inference(inference: Inference) -> QTable:
     """Return one inference as a table of one row, with units (`Inference.to_table`)."""
     from astropy.table import QTable
