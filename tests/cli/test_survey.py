@@ -111,6 +111,14 @@ def test_other_settings_of_one_table_are_refused(folder, run, tmp_path, quick):
     assert len(Table.read(output)) == COUNT
 
 
+def test_settings_that_differ_little_are_other_settings(folder, run, tmp_path, quick):
+    output = tmp_path / "table.ecsv"
+    run(*words(folder, "stars", output, "--fix", "teff=5772.001"))
+    done = run(*words(folder, "stars", output, "--fix", "teff=5772.004"))
+    assert done.status == 1
+    assert "fixed.teff 5772.001, expected 5772.004 as now" in done.err
+
+
 def test_when_all_stars_fail_the_status_is_1(folder, run, tmp_path, quick):
     (tmp_path / "bad.lst").write_text(f"{folder / 'stars' / f'{BAD}.npz'}\nabsent.npz\n")
     assert run(*words(folder, tmp_path / "bad.lst", tmp_path / "table.ecsv")).status == 1

@@ -205,6 +205,8 @@ def infer(
     }
     reading = options.parse_reading(medium, columns, unit, source, wavelengths)
     paths = [model_path(given) for given in model_paths or ()]
+    if workers > 1 and (joint or len(paths) > 1):
+        complain("--workers has no effect with --joint or several models, fitted one after another")
     if joint:
         rows = infer_one_star(spectra, paths, reading, settings, common, report)
         _show(rows, output, as_json)

@@ -59,13 +59,13 @@ def _run_of(labeller: Labeller) -> dict[str, Any]:
     """Version, models and settings, as they are stored with the results."""
     options = {**labeller.settings, **labeller.reading}
     options["priors"] = {name: _text_of(one) for name, one in options["priors"].items()}
-    options["fixed"] = {name: f"{value:g}" for name, value in options["fixed"].items()}
+    options["fixed"] = {name: f"{value:.12g}" for name, value in options["fixed"].items()}
     found = {"version": version("blase3d"), "models": labeller.identity, "options": options}
     return dict(plain(found))
 
 
 def _text_of(prior: Any) -> str:
-    return ", ".join(f"{name} {value:g}" for name, value in vars(prior).items())
+    return ", ".join(f"{name} {value:.12g}" for name, value in vars(prior).items())
 
 
 def _done(results: SurveyResults, spectra: ManySpectra) -> set[str]:

@@ -126,7 +126,12 @@ def test_what_a_table_cannot_have(tmp_path, content, words):
 
 def test_empty_folders_and_lists_are_refused(tmp_path):
     (tmp_path / "empty.lst").write_text("# nothing\n")
-    for path, words in ((tmp_path / "empty.lst", "lists no files"), (tmp_path / "none", "no spec")):
+    (tmp_path / "latin.lst").write_text("étoile.fits\n", "latin-1")
+    for path, words in (
+        (tmp_path / "latin.lst", "not in UTF-8"),
+        (tmp_path / "empty.lst", "lists no files"),
+        (tmp_path / "none", "no spec"),
+    ):
         (tmp_path / "none").mkdir(exist_ok=True)
         with pytest.raises(SpectrumError, match=words):
             find_spectra([path])

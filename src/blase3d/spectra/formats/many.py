@@ -203,6 +203,10 @@ def _names_in(path: Path) -> list[str]:
     try:
         lines = path.read_text("utf-8-sig").splitlines()
     except UnicodeDecodeError:
+        if path.suffix.lower() in _LISTS:
+            raise SpectrumError(
+                f"{path} is not in UTF-8, expected a list of files; convert it."
+            ) from None
         return []
     return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
 
