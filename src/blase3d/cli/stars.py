@@ -187,6 +187,7 @@ def infer(
     """
     from ..inference.results_file import require_table_ending
     from ..model.installed import model_path
+    from ..spectra.formats.many import find_spectra
 
     for path in filter(None, (report, output)):
         require_writable(path)
@@ -211,7 +212,7 @@ def infer(
         rows = infer_one_star(spectra, paths, reading, settings, common, report)
         _show(rows, output, as_json)
         return
-    found = _found(spectra, reading, output)
+    found = find_spectra(spectra, reading, [] if output is None else [output])
     if report is not None and len(found.names) > 1:
         raise InputError(f"got {len(found.names)} spectra and one --report; give one spectrum.")
     if len(paths) > 1:
@@ -228,13 +229,6 @@ def infer(
     with executor(workers if many else 1, scheduler) as pool:
         rows = _infer_spectra(found, labeller, pool, report)
     _show(rows, output, as_json)
-
-
-def _found(spectra: list[Path], reading: dict[str, Any], output: Path | None) -> ManySpectra:
-    """The spectra that the arguments stand for, and those of no survey in progress."""
-    from ..spectra.formats.many import find_spectra
-
-    return find_spectra(spectra, reading, [] if output is None else [output])
 
 
 def _show(rows: list[dict[str, Any]], output: Path | None, as_json: bool) -> None:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 _GROUP = 10_000
 """Rows of a group of Parquet, which are in memory at once."""
-_ENDINGS = ".ecsv", ".fits", ".parquet"
+_KINDS = {".ecsv": "ascii.ecsv", ".fits": "fits", ".parquet": "parquet"}
+"""Formats of astropy by the endings that a table may have."""
 _FORM = {"format": "blase3d-survey", "version": 1}
 
 
@@ -35,7 +36,7 @@ def require_table_ending(path: Path) -> None:
     """Raise InputError if the ending of a table names no format, and MissingExtra for Parquet
     without pyarrow."""
     ending = path.suffix.lower()
-    if ending not in _ENDINGS:
+    if ending not in _KINDS:
         raise InputError(
             f"got --output {path}, expected a name that ends in .ecsv, .fits or .parquet, which "
             "decides the format; give one."
@@ -56,7 +57,8 @@ def write_results(
     formats need all of them in memory.
     """
     names = parameters_in(rows())
-    write = {".parquet": _write_parquet, ".fits": _write_fits}.get(path.suffix.lower(), _write_ecsv)
+    writers = {".ecsv": _write_ecsv, ".fits": _write_fits, ".parquet": _write_parquet}
+    write = writers[path.suffix.lower()]
     with replacing(path) as partial:
         write(_Tables(rows, names, meta, more), partial)
 
@@ -139,9 +141,8 @@ def _read_table(path: Path) -> tuple[dict[str, Any] | None, list[Row]]:
     """The settings that a table of results states, if any, and its rows."""
     from astropy.table import Table
 
-    kind = {".parquet": "parquet", ".fits": "fits"}.get(path.suffix.lower(), "ascii.ecsv")
     try:
-        table = Table.read(path, format=kind)
+        table = Table.read(path, format=_KINDS[path.suffix.lower()])
         meta = {key.lower(): value for key, value in table.meta.items()}
         if meta.get("format") != FORMAT or "run" not in meta:
             return None, []

@@ -214,8 +214,9 @@ def _chunks(
     `tiles` (tiles, T)."""
     count = np.bincount(tile, minlength=len(tiles))
     width = tiles.shape[1]
-    n_slots = min(_SLOTS, key=lambda n: _n_chunks(count, n, width) * (n + _PER_CHUNK))
-    n_chunks, chunks = _n_chunks(count, n_slots, width), -(-count // n_slots)
+    needed = {n: _n_chunks(count, n, width) for n in _SLOTS}
+    n_slots = min(needed, key=lambda n: needed[n] * (n + _PER_CHUNK))
+    n_chunks, chunks = needed[n_slots], -(-count // n_slots)
     of_tile = np.append(
         np.repeat(np.arange(len(tiles)), chunks), np.full(n_chunks - chunks.sum(), len(tiles) - 1)
     )

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from ..errors import InputError, LabelError
+from ..parameters import parameter
 from ..runtime.units import SPEED_OF_LIGHT
 
 _ALLOWED = {
@@ -16,7 +17,7 @@ _ALLOWED = {
     "vsini": (0.0, SPEED_OF_LIGHT, "km/s from zero"),
     "vmac": (0.0, SPEED_OF_LIGHT, "km/s from zero"),
     "resolution": (np.finfo(float).tiny, np.inf, "a positive λ/Δλ, or inf"),
-    "limb_darkening": (0.0, 1.0, "zero to one"),
+    "limb_darkening": (*parameter("limb_darkening").range, "zero to one"),
     "dilution": (-np.finfo(float).max, 1.0, "a fraction up to one"),
 }
 """Least and largest value of a parameter of the observation, and both in words."""

@@ -366,7 +366,8 @@ class Model:
         if all(effect is None for effect in effects) and not integrate:
             return _evaluate(self.forward, vector, residual=residual)
         at = self.wavelength if wavelength is None else wavelength
-        check_wavelengths(at, integrate)
+        if wavelength is not None:  # those of the model are known
+            check_wavelengths(wavelength, integrate)
         check_observation(values, at)
         part = self
         if not isinstance(at, jax.core.Tracer) and np.size(at):
