@@ -201,6 +201,16 @@ def test_chunks_have_slots_for_the_lines_of_a_tile(lines_a_tile, slots):
     assert held.sum() == reference.size
 
 
+def test_chunks_with_more_lines_come_first():
+    """So that a loop over the slots of a group can end early."""
+    layout = layout_of(LINES.params, WAVELENGTH)
+    filled = np.asarray(layout.near.filled)
+    assert len(set(filled.tolist())) > 2
+    assert np.all(np.diff(filled) <= 0)
+    held = np.asarray(layout.near.slots) < len(LINES.params)
+    np.testing.assert_array_equal(held, np.arange(held.shape[1]) < filled[:, None])
+
+
 @pytest.mark.parametrize("lines_a_tile", [1, 16])
 def test_lines_of_similar_layouts_are_padded_to_one_number(lines_a_tile):
     reference = np.repeat(WAVELENGTH[TILE // 2 :: TILE], lines_a_tile)

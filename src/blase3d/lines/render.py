@@ -6,10 +6,11 @@ Where only the far wing of a line reaches a tile, it is smooth there: the wings 
 are summed at a few nodes of the tile, and a polynomial through the nodes is evaluated at the
 pixels. Two thirds of the pairs of a line and a pixel are of this kind.
 
-Chunks run through `lax.map` a few at a time, so that what they need stays in cache. The depths of
-the lines of a chunk are summed by `lax.scan`, one after another; their derivatives are matrices of
-lines and pixels, which are multiplied with the changes of the lines, or in reverse mode with those
-of the pixels. They are computed again on the way back, rather than stored.
+Chunks run through `lax.map` a group at a time, so that what they need stays in cache. The depths of
+their lines are summed in a loop, which ends after the last slot that a chunk of the group has
+filled: chunks are in the order of their numbers of lines. Derivatives are matrices of lines and
+pixels, which are multiplied with the changes of the lines, or in reverse mode with those of the
+pixels. They are computed again on the way back, rather than stored.
 
 A layout depends on the positions of the lines and the reach of their wings, not on the parameters.
 All nodes of a grid that share a catalogue share its layout, and one compilation.
@@ -63,7 +64,7 @@ _BLANK = np.array([[0.0, NO_AREA, 0.0, 0.0]], np.float32)
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=("x", "slots", "offsets", "tile"),
+    data_fields=("x", "slots", "offsets", "filled", "tile"),
     meta_fields=(),
 )
 @dataclass(frozen=True)
@@ -71,13 +72,15 @@ class Chunks:
     """Pairs of a line and a tile: C chunks of at most S lines that reach one tile.
 
     `x` (C, T) wavelengths of pixels or nodes and `offsets` (C, S) of lines, from the tile's centre
-    (Å, float32), `slots` (C, S) indices of lines (N for an empty slot), `tile` (C,) the tile of
-    each chunk in increasing order. C is rounded up so that similar layouts share one compilation.
+    (Å, float32), `slots` (C, S) indices of lines (N for an empty slot), `filled` (C,) the number of
+    lines of each chunk in decreasing order, `tile` (C,) its tile. The lines of a chunk are in its
+    first slots. C is rounded up so that similar layouts share one compilation.
     """
 
     x: Array
     slots: Array
     offsets: Array
+    filled: Array
     tile: Array
 
 
@@ -223,15 +226,19 @@ def _chunks(
     # within its tile, chunk k has the lines k S ... (k + 1) S − 1
     number = np.arange(n_chunks) - (np.cumsum(chunks) - chunks)[of_tile]
     rank = number[:, None] * n_slots + np.arange(n_slots)
-    filled = rank < count[of_tile, None]
-    position = np.where(filled, (np.cumsum(count) - count)[of_tile, None] + rank, -1)
+    has_line = rank < count[of_tile, None]
+    filled = has_line.sum(axis=1)
+    order = np.argsort(-filled, kind="stable")
+    filled, of_tile, has_line, rank = (each[order] for each in (filled, of_tile, has_line, rank))
+    position = np.where(has_line, (np.cumsum(count) - count)[of_tile, None] + rank, -1)
     slots = np.append(line, center.size)[position]
     middle = 0.5 * (tiles[:, 0] + tiles[:, -1])[of_tile, None]
-    offsets = np.where(filled, np.append(center, 0.0)[slots] - middle, 0.0)
+    offsets = np.where(has_line, np.append(center, 0.0)[slots] - middle, 0.0)
     return Chunks(
         jax.device_put((tiles[of_tile] - middle).astype(np.float32)),
         jax.device_put(slots.astype(np.int32)),
         jax.device_put(offsets.astype(np.float32)),
+        jax.device_put(filled.astype(np.int32)),
         jax.device_put(of_tile.astype(np.int32)),
     )
 
@@ -302,26 +309,30 @@ def parts(
 
 def _summed(columns: Array, chunks: Chunks, n_tiles: int, of_line: LineDepth) -> Array:
     """Summed depth of lines at the pixels or nodes of all tiles, (n_tiles, T)."""
+    at_once = _at_once(*chunks.x.shape)
 
     @partial(jax.checkpoint, prevent_cse=False)  # a loop is a barrier of its own
-    def of_chunk(chunk: tuple[Array, Array, Array]) -> Array:
-        x, slots, offsets = chunk
-        return _depth(of_line, x, offsets, columns[slots])
+    def of_group(group: tuple[Array, Array, Array, Array]) -> Array:
+        x, slots, offsets, filled = group
+        return _depth(of_line, x, offsets, columns[slots], filled[0])
 
-    given = (chunks.x, chunks.slots, chunks.offsets)
-    depth = jax.lax.map(of_chunk, given, batch_size=_at_once(*chunks.x.shape))
-    return jax.ops.segment_sum(depth, chunks.tile, n_tiles, indices_are_sorted=True)
+    given = chunks.x, chunks.slots, chunks.offsets, chunks.filled
+    groups = tuple(each.reshape(-1, at_once, *each.shape[1:]) for each in given)
+    depth = jax.lax.map(of_group, groups).reshape(chunks.x.shape)
+    return jax.ops.segment_sum(depth, chunks.tile, n_tiles)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _depth(of_line: LineDepth, x: Array, offsets: Array, columns: Array) -> Array:
-    """Summed depth (T,) of lines with `offsets` (S,) and `columns` (S, 4) at `x` (T,)."""
+def _depth(of_line: LineDepth, x: Array, offsets: Array, columns: Array, most: Array) -> Array:
+    """Summed depth (C, T) at `x` (C, T) of the first `most` lines of chunks, with `offsets` (C, S)
+    and `columns` (C, S, 4)."""
+    by_slot = offsets.T, jnp.swapaxes(columns, 0, 1)
 
-    def add(total: Array, line: tuple[Array, Array]) -> tuple[Array, None]:
-        columns, offset = line
-        return total + of_line(x - offset, columns), None
+    def add(slot: Array, total: Array) -> Array:
+        offset, line = (each[slot] for each in by_slot)
+        return total + of_line(x - offset[:, None], list(line.T[..., None]))
 
-    return jax.lax.scan(add, jnp.zeros_like(x, columns.dtype), (columns, offsets))[0]
+    return jax.lax.fori_loop(0, most, add, jnp.zeros_like(x, columns.dtype))
 
 
 @_depth.defjvp
@@ -329,11 +340,12 @@ def _depth_jvp(
     of_line: LineDepth, primals: tuple[Array, ...], tangents: tuple[Array, ...]
 ) -> tuple[Array, Array]:
     """The pixels are fixed: only the columns of the lines carry tangents."""
-    x, offsets, columns = primals
-    distance, lines = x - offsets[:, None], list(columns.T[..., None])
+    x, offsets, columns, most = primals
+    distance = x[:, None] - offsets[..., None]
+    lines = list(jnp.moveaxis(columns, -1, 0)[..., None])
 
     def by_column(k: int) -> Array:
-        """Derivatives of the depths of single lines by one column of theirs, (S, T)."""
+        """Derivatives (C, S, T) of the depths of single lines by one column of theirs."""
 
         def depth(column: Array) -> Array:
             return of_line(distance, [*lines[:k], column, *lines[k + 1 :]])
@@ -341,8 +353,10 @@ def _depth_jvp(
         return jax.jvp(depth, (lines[k],), (jnp.ones_like(lines[k]),))[1]
 
     # each product is (S,) @ (S, T): transposed, it is the sum over pixels of reverse mode
-    tangent = sum(tangents[2][:, k] @ by_column(k) for k in range(len(lines)))
-    return _depth(of_line, x, offsets, columns), jnp.asarray(tangent)
+    tangent = sum(
+        jnp.einsum("cs,cst->ct", tangents[2][..., k], by_column(k)) for k in range(len(lines))
+    )
+    return _depth(of_line, x, offsets, columns, most), jnp.asarray(tangent)
 
 
 def render(params: Array, layout: Layout, composition: Composition = "sum") -> Array:

@@ -124,7 +124,7 @@ class LineDerivatives:
         given = (chunks.x, chunks.slots, chunks.offsets)
         sums = jax.lax.map(of_chunk, given, batch_size=_AT_ONCE)
         n_tiles = self.forward.layout.n_tiles
-        return jax.ops.segment_sum(sums, chunks.tile, n_tiles, indices_are_sorted=True)
+        return jax.ops.segment_sum(sums, chunks.tile, n_tiles)
 
     def project(self, density: Array) -> Array:
         """Return the sizes of the changes of each line times `density` (K, P), summed over pixels,
