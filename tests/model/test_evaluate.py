@@ -151,10 +151,16 @@ def peak_of_residual(count):
     flux = np.asarray(flux_of_opacity_root(opacity_root(jnp.asarray(lines)) + change))
     inputs = on_disk(lines), on_disk(flux), np.eye(count), 1e-3
     make_residual(*inputs)  # compiled
+    # threads that earlier tests have left allocate memory too, now and then
+    return min(peak_of(lambda: make_residual(*inputs)) for _ in range(2))
+
+
+def peak_of(work):
+    """Largest memory that is allocated at one time, bytes."""
     gc.collect()  # of earlier tests
     tracemalloc.start()
     try:
-        make_residual(*inputs)
+        work()
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

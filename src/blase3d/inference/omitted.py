@@ -259,9 +259,8 @@ def medium_flags(residuals: Residuals) -> Iterator[str]:
     shift = np.sign(rv) * SPEED_OF_LIGHT * (refractive_index(residuals.wavelength) - 1.0)
     if abs(rv - median(shift)) > 4.0 * _SWAPPED:
         return
-    slope = residuals.on_pixels(
-        np.asarray(residuals.solution.fit.prediction.slopes[problem.names.index("rv")])
-    )
+    slopes = np.asarray(residuals.solution.fit.prediction.slopes)
+    slope = residuals.on_pixels(slopes[problem.names.index("rv")])
     (found,) = residuals.amplitudes((slope * shift)[None])
     taken = "air taken for vacuum" if rv < 0.0 else "vacuum taken for air"
     message = f"velocity as of wavelengths in {taken}"

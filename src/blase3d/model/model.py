@@ -263,9 +263,9 @@ class Model:
         """
         forward = replace(
             self.forward,
-            base=jnp.asarray(line_grid.base),
-            area=jnp.asarray(line_grid.area),
-            shape=jnp.asarray(line_grid.shape),
+            base=jax.device_put(line_grid.base),
+            area=jax.device_put(line_grid.area),
+            shape=jax.device_put(line_grid.shape),
         )
         return replace(self, line_grid=line_grid).with_forward(forward)
 
@@ -463,7 +463,9 @@ class Model:
         pixel = self._log_pixels(wavelength)
         floor = jnp.floor if isinstance(pixel, jax.core.Tracer) else np.floor
         whole = floor(pixel)
-        return jnp.asarray(whole, jnp.int32), jnp.asarray(pixel - whole, jnp.float32)
+        # JAX would compile a cast for each number of pixels
+        parts = whole.astype(np.int32), (pixel - whole).astype(np.float32)
+        return jax.device_put(parts)
 
     def _log_pixels(self, wavelength: ArrayLike) -> Any:
         """The same in float64, unless the wavelengths are traced."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -119,9 +120,9 @@ class PaddedLayout:
         """Index of the order of each pixel (P,)."""
         return self.index // self.shape[1]
 
-    def pad(self, values: NDArray[np.floating]) -> Array:
+    def pad(self, values: NDArray[Any], dtype: type[np.number] = np.float32) -> Array:
         """Values (P,) at their places among zeros, (O·Q,)."""
-        padded = np.zeros(self.size, np.float32)
+        padded = np.zeros(self.size, dtype)
         padded[self.index] = values
         return jax.device_put(padded)
 
@@ -156,15 +157,15 @@ def make_data(problem: Problem, layout: PaddedLayout, unit: float, errors: Error
     spectrum, options = problem.spectrum, problem.options
     whole, fraction = problem.model.split_log_pixels(spectrum.wavelength)
     return Data(
-        jnp.int32(_first_native_pixel(problem) or 0),
-        layout.pad(np.asarray(whole)).astype(jnp.int32),
+        jax.device_put(np.int32(_first_native_pixel(problem) or 0)),
+        layout.pad(np.asarray(whole), np.int32),
         layout.pad(np.asarray(fraction)),
         layout.pad(scaled_flux(spectrum, unit)),
         continuum_basis(spectrum, options.degree, layout),
         errors,
         _relative_resolution(problem),
         _pixels(problem, layout),
-        jnp.float32(options.limb_darkening),
+        jax.device_put(np.float32(options.limb_darkening)),
     )
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from ...runtime.arrays import Floats
@@ -53,7 +53,8 @@ class ErrorArrays:
 
 def without_modes(noise: Whitening, count: int, size: int) -> ErrorArrays:
     """Return errors of `size` padded pixels, with `count` error modes of zero."""
-    return ErrorArrays(noise, jnp.zeros((count, size)), jnp.zeros((count, count)))
+    modes, gram = np.zeros((count, size), np.float32), np.zeros((count, count), np.float32)
+    return ErrorArrays(noise, jax.device_put(modes), jax.device_put(gram))
 
 
 @dataclass(frozen=True, eq=False)

@@ -238,18 +238,18 @@ class Likelihood:
             return np.zeros_like(self.errors.model_covariance), arrays
         arguments = jax.device_put(modes), *self.arguments(prediction.theta)
         observed = _observed_modes(*arguments, self.form)
-        rows = jnp.concatenate([prediction.slopes, observed])
-        rows *= self._pad(fit.continuum / self.unit)
-        data = replace(self.data, errors=arrays)
-        rows, products = whitened_rows(data, prediction.flux, rows)
-        products = np.asarray(products, np.float64) / scatter
-        found, correlated = rows[len(prediction.slopes) :], 1.0
-        if self.problem.calibrated:
-            left = self.data.flux - self._pad(fit.flux / self.unit)
-            correlated = float(correlated_pixels(found, arrays.whitened(left[None])[0]))
-        covariance = model_covariance_of(products, correlated, self.problem.precision)
-        found /= np.sqrt(scatter * correlated)
-        return covariance, replace(arrays, modes=found, gram=_gram(found))
+        found = _whitened_modes(
+            replace(self.data, errors=arrays),
+            prediction.flux,
+            prediction.slopes,
+            observed,
+            self._pad(fit.continuum / self.unit),
+            scatter,
+            self.problem.calibrated,
+        )
+        products, correlated = (np.asarray(each, np.float64) for each in found[2:])
+        covariance = model_covariance_of(products, float(correlated), self.problem.precision)
+        return covariance, replace(arrays, modes=found[0], gram=found[1])
 
     def _noise_at(self, theta: Floats, fit: FittedFlux) -> Noise:
         options, mismatch = self.problem.options, mismatch_variance(self.problem, theta)
@@ -293,7 +293,7 @@ def make_likelihood(problem: Problem) -> Likelihood:
         ErrorBudget(noise, no_covariance, arrays),
         make_data(problem, layout, unit, arrays),
         form_of(problem),
-        {name: jnp.float32(value) for name, value in problem.fixed.items()},
+        {n: jax.device_put(np.float32(value)) for n, value in problem.fixed.items()},
     )
 
 
@@ -380,12 +380,30 @@ def correlated_pixels(modes: Array, left: Array) -> Array:
     return jnp.maximum(jnp.sum(sums**2) / jnp.maximum(jnp.sum(products**2), 1e-30), 1.0)
 
 
-@jax.jit
-def whitened_rows(data: Data, flux: Array, rows: Array) -> tuple[Array, Array]:
-    """Whitened rows (N, O·Q), and the products (N, N) of their projections."""
+@partial(jax.jit, static_argnames="calibrated")
+def _whitened_modes(
+    data: Data,
+    flux: Array,
+    slopes: Array,
+    modes: Array,
+    continuum: Array,
+    scatter: float,
+    calibrated: bool,
+) -> tuple[Array, Array, Array, Array]:
+    """Whitened error modes (E, O·Q), their products, those (K + E, K + E) of slopes and modes
+    without the continuum, and the number of pixels that count as one.
+
+    The variances of the pixels are `scatter` times those of the data.
+    """
     linear, _ = linear_at(data, flux)
-    rows = data.errors.whitened(rows)
-    return rows, _gram(linear.projected(rows))
+    rows = data.errors.whitened(jnp.concatenate([slopes, modes]) * continuum)
+    products, found = _gram(linear.projected(rows)) / scatter, rows[len(slopes) :]
+    correlated = jnp.ones(())
+    if calibrated:
+        left = data.errors.whitened((data.flux - flux * continuum)[None])[0]
+        correlated = correlated_pixels(found, left)
+    found /= jnp.sqrt(scatter * correlated)
+    return found, _gram(found), products, correlated
 
 
 def model_covariance_of(products: Floats, correlated: float, precision: Floats) -> Floats:
@@ -406,7 +424,6 @@ def model_covariance_of(products: Floats, correlated: float, precision: Floats) 
     return (vectors * np.maximum(sizes, 0.0)) @ vectors.T * np.outer(scale, scale)
 
 
-@jax.jit
 def _gram(modes: Array) -> Array:
     return jnp.matmul(modes, modes.T, precision="highest")
 
