@@ -8,6 +8,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from astropy import units
+from astropy.table import Table
 from toy_models import NODEWISE
 
 from blase3d.analysis.calibration import KnownStar, calibrate, missing_lines, read_known_stars
@@ -281,12 +283,37 @@ def test_a_table_of_stars_is_read(tmp_path):
     assert star.spectrum == tmp_path / "a.npz"
 
 
+def test_units_of_a_table_of_stars_count(tmp_path):
+    columns = {"file": ["a.npz"], "teff": [5.8] * units.kK, "teff_err": [5.0] * units.K}
+    columns |= {"logg": [4.4], "logg_err": [0.1], "feh": [0.0], "feh_err": [0.1]}
+    Table(columns | {"vsini": [1600.0] * units.m / units.s}).write(tmp_path / "stars.ecsv")
+    (star,) = read_known_stars(tmp_path / "stars.ecsv", ("teff", "logg", "feh"))
+    assert star.labels["teff"] == pytest.approx((5800.0, 5.0))
+    assert star.fixed == pytest.approx({"vsini": 1.6})
+
+
+def test_spectra_of_one_star_have_the_same_labels(model):
+    one, other = (KnownStar("Sun", "sun.npz", {"teff": (t, 1.0)}) for t in (5772.0, 5727.0))
+    with pytest.raises(InputError, match="Sun with teff 5772 ± 1 and with teff 5727 ± 1"):
+        calibrate([one, other], model)
+
+
+def test_every_reason_names_its_spectrum(model):
+    stars = [replace(one, fixed={"vsini": -3.0}) for one in stars_of(model)[:2]]
+    with pytest.raises(InputError, match=r"star 0: got vsini=-3.*star 1: got vsini=-3"):
+        calibrate(stars, model)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("file,teff,teff_err\na.npz,5772,3", "no column logg"),
         ("file,teff,teff_err,logg,logg_err,feh,feh_err\na.npz,5772,0,4,1,0,1", "positive teff_err"),
-        ("file,teff,teff_err,logg,logg_err,feh,feh_err\na.npz,hot,1,4,1,0,1", "expected a number"),
+        (
+            "file,teff,teff_err,logg,logg_err,feh,feh_err\na.npz,hot,1,4,1,0,1",
+            "stars.csv, row 1: got teff hot, expected a number",
+        ),
+        ("file,teff,teff_err,logg,logg_err,feh,feh_err\n,1,1,4,1,0,1", "row 1: got no file"),
         ("file,teff,teff_err,logg,logg_err,feh,feh_err", "no star"),
         ("", "no column file"),
     ],

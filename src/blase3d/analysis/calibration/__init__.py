@@ -202,23 +202,48 @@ def _observed(
         try:
             found.append(observation_of(one, model, options))
         except InputError as failure:
-            left_aside[one.name] = str(failure)
+            said = str(failure)
+            left_aside[one.name] = said if one.name in said else f"{one.name}: {said}"
     progress("stars", len(known), len(known))
     names = {one.star for one, _ in found}
     if len(names) < 2:
         raise InputError(
             f"got {len(names)} stars that the model can be calibrated with, expected two or more "
-            f"({'; '.join(left_aside.values()) or 'all spectra are of one star'}); add stars, or "
-            "use blase3d tune for one star."
+            f"({_reasons(left_aside)}); add stars, or use blase3d tune for one star."
         )
     observations, widths = zip(*found, strict=True)
     return observations, widths, left_aside
 
 
+def _reasons(left_aside: dict[str, str]) -> str:
+    reasons = "; ".join(reason.rstrip(".") for reason in left_aside.values())
+    return reasons or "all spectra are of one star"
+
+
 def _listed(stars: str | Path | Sequence[KnownStar], model: Model) -> list[KnownStar]:
+    """The stars; those in a table are read.
+
+    Raises
+    ------
+    InputError
+        Two spectra of one star have different labels.
+    """
     if isinstance(stars, (str, Path)):
-        return read_known_stars(stars, model.label_names)
+        stars = read_known_stars(stars, model.label_names)
+    labels: dict[str, dict[str, tuple[float, float]]] = {}
+    for one in stars:
+        if labels.setdefault(one.star, one.labels) != one.labels:
+            raise InputError(
+                f"got spectra of {one.star} with {_in_words(labels[one.star])} and with "
+                f"{_in_words(one.labels)}, expected the same labels for all spectra of a star; "
+                "correct them, or its name."
+            )
     return list(stars)
+
+
+def _in_words(labels: dict[str, tuple[float, float]]) -> str:
+    each = (f"{name} {value:g} ± {error:g}" for name, (value, error) in labels.items())
+    return ", ".join(each) or "no labels"
 
 
 def _star_list(known: list[KnownStar], left_aside: dict[str, str]) -> list[dict[str, Any]]:

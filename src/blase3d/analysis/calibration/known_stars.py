@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ...model.model import Model
 from ...parameters import FITTED
 from ...runtime.files import first_line
 from ...runtime.units import SPEED_OF_LIGHT
+from ...runtime.with_units import in_difference_unit, in_parameter_unit
 from ...spectra.formats import read_spectrum
 from ...spectra.formats.in_memory import as_spectrum
 from ...spectra.spectrum import Spectrum
@@ -75,16 +77,17 @@ def read_known_stars(
 
     Its columns are `file` (in `folder`, or relative to the table), each of `labels` with its error
     (`teff`, `teff_err`, ...), and optionally `star`, `medium`, `vsini`, `vmac`, `resolution`. Cells
-    that are empty or NaN are unknown. Other columns are ignored.
+    that are empty or NaN are unknown. Columns that state a unit are converted, others are ignored.
 
     Raises
     ------
     InputError
-        It cannot be read, or a column is missing.
+        It cannot be read, a column is missing, or a cell has no number.
     """
     path = Path(path)
     try:
-        table = Table.read(path, format="ascii.csv" if path.suffix == ".csv" else "ascii.ecsv")
+        ending = path.suffix.lower()
+        table = Table.read(path, format="ascii.csv" if ending == ".csv" else "ascii.ecsv")
     except Exception as failure:  # the readers raise many kinds
         raise InputError(
             f"{path} cannot be read as a table of stars ({first_line(failure)}); expected ECSV or "
@@ -96,7 +99,13 @@ def read_known_stars(
     if not len(table):
         raise InputError(f"{path} lists no star; expected one or more.")
     folder = path.parent if folder is None else Path(folder)
-    return [_known_star(row, path, labels, folder) for row in table]
+    stars = []
+    for number, row in enumerate(table, 1):
+        try:
+            stars.append(_known_star(row, labels, folder))
+        except InputError as fault:
+            raise InputError(f"{path}, row {number}: {fault}") from None
+    return stars
 
 
 def _pair(label: str, table: Table) -> tuple[str, ...]:
@@ -105,36 +114,48 @@ def _pair(label: str, table: Table) -> tuple[str, ...]:
     return (label, f"{label}_err") if required else ()
 
 
-def _known_star(row: Any, path: Path, labels: tuple[str, ...], folder: Path) -> KnownStar:
+def _known_star(row: Any, labels: tuple[str, ...], folder: Path) -> KnownStar:
+    file = _text(row, "file")
+    if file is None:
+        raise InputError("got no file, expected that of a spectrum; give it, or remove the row.")
     known: dict[str, tuple[float, float]] = {}
     for name in labels:
-        value = _number(row, name)
+        value = _number(row, name, in_parameter_unit)
         if value is not None:
-            error = _number(row, f"{name}_err")
+            error = _number(row, name, in_difference_unit, f"{name}_err")
             if error is None or not error > 0.0:
                 raise InputError(
-                    f"{path}: {row['file']} has {name} {value:g} without a positive {name}_err; "
-                    "give its standard deviation."
+                    f"{file} has {name} {value:g} without a positive {name}_err; give its standard "
+                    "deviation."
                 )
             known[name] = value, error
-    fixed = {name: _number(row, name) for name in ("vsini", "vmac", "resolution")}
+    fixed = {
+        name: _number(row, name, in_parameter_unit) for name in ("vsini", "vmac", "resolution")
+    }
     return KnownStar(
-        star=_text(row, "star") or str(row["file"]),
-        spectrum=folder / str(row["file"]),
+        star=_text(row, "star") or file,
+        spectrum=folder / file,
         labels=known,
         fixed={name: value for name, value in fixed.items() if value is not None},
         medium=_text(row, "medium"),
     )
 
 
-def _number(row: Any, name: str) -> float | None:
-    if name not in row.colnames or np.ma.is_masked(row[name]):
+def _number(
+    row: Any, name: str, in_unit: Callable[[str, Any], Any], column: str | None = None
+) -> float | None:
+    """The number in a column, by default that of the name; None if it is unknown."""
+    column = column or name
+    if column not in row.colnames or np.ma.is_masked(row[column]):
         return None
     try:
-        value = float(row[name])
+        value = float(row[column])
     except ValueError:
-        raise InputError(f"got {name} {row[name]!r}, expected a number; correct it.") from None
-    return value if np.isfinite(value) else None
+        raise InputError(f"got {column} {row[column]}, expected a number; correct it.") from None
+    if not np.isfinite(value):
+        return None
+    unit = row.table[column].unit
+    return value if unit is None else float(in_unit(name, value * unit))
 
 
 def _text(row: Any, name: str) -> str | None:
@@ -157,14 +178,14 @@ def observation_of(
     """
     labels = _labels_inside(known, model)
     if not labels:
-        raise InputError(f"{known.name}: got no label of the model, expected one or more.")
+        raise InputError("got no label of the model, expected one or more; leave the star out.")
     middle = {name: labels.get(name, sum(ends) / 2.0) for name, ends in model.bounds.items()}
     spectrum = rebinned(known.read(), intrinsic_width(model, middle))
     settings = Options(**options)
     priors = {} if "vmac" in known.fixed else {"vmac": _VMAC}
     fixed = known.fixed | labels
     if len(set(fixed) & {*FITTED, *model.label_names}) == len(FITTED) + len(model.label_names):
-        raise InputError(f"{known.name}: every parameter is fixed; leave one free.")
+        raise InputError("every parameter is fixed, expected one or more to be free; free one.")
     answer = infer(spectrum, model, priors=priors, fixed=fixed, **vars(settings))
     problem = make_problem(spectrum, model, priors, known.fixed, settings)
     values = labels | {n: e.value for n, e in {**answer.labels, **answer.nuisance}.items()}
@@ -184,8 +205,7 @@ def _labels_inside(known: KnownStar, model: Model) -> dict[str, float]:
         value, error = known.labels[name]
         if not low - _OUTSIDE * error <= value <= high + _OUTSIDE * error:
             raise InputError(
-                f"{known.name}: {name} {value:g} is outside the model ({low:g} to {high:g}); "
-                "leave the star out."
+                f"{name} {value:g} is outside the model ({low:g} to {high:g}); leave the star out."
             )
         found[name] = float(np.clip(value, low, high))
     return found
