@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from toy_models import model_of
 
-from blase3d.analysis.line_table import main_components
+from blase3d.analysis.line_table import line_table, main_components
+from blase3d.libraries.toy import toy_grid
 from blase3d.lines.lines import Lines
 
 
@@ -43,3 +45,12 @@ def test_depth_of_lines_together_is_the_composed_depth() -> None:
     alone = lines.take(np.array([0])).depth_at(5000.0)
     assert alone == pytest.approx(lines.central_depth()[0], rel=1e-6)
     assert lines.depth_at(5000.0) == pytest.approx(1.0 - (1.0 - alone) ** 2, rel=1e-5)
+
+
+def test_lines_of_a_single_node_constrain_no_label() -> None:
+    node = {"teff": 5500.0, "logg": 4.5, "feh": 0.0}
+    model = model_of(toy_grid({name: (value,) for name, value in node.items()}))
+    (row,) = line_table(model, node, count=1)
+    assert row.center == pytest.approx(8498.02, abs=0.01)
+    assert row.constrains == ""
+    assert row.share == dict.fromkeys(node, 0.0)

@@ -155,6 +155,16 @@ def test_lines_and_validate(run: Run, world: World) -> None:
     assert json.loads(done.out)["nodes"]["flux_rms_worst"] < 1e-4
 
 
+def test_validate_says_what_has_no_effect_and_what_is_left_out(run: Run, world: World) -> None:
+    assert "--snr has no effect without --holdout" in run("validate", world.model, "--snr", 9).err
+    path = world.folder / "held.npz"
+    held = toy_grid({"teff": (5500.0, 5600.0, 7000.0), "logg": (4.25,), "feh": (0.25,)})
+    write_grid(held, path)
+    done = run("validate", world.model, "--holdout", path)
+    said = "left out: 1 held-out spectra outside the labels of the model, and 1 at its nodes"
+    assert said in done.err
+
+
 @pytest.mark.parametrize(
     "verb", sorted(c.name or c.callback.__name__ for c in cli.app.registered_commands)
 )  # type: ignore[union-attr]

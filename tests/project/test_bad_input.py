@@ -724,6 +724,16 @@ TABLE: dict[str, tuple[Feed, str, int]] = {
         "--seed",
         2,
     ),
+    "validate: a holdout of no medium": (
+        lambda w, t: ["validate", w.model, "--holdout", with_meta(w.grid, t / "h.npz", medium="")],
+        "--medium air",
+        1,
+    ),
+    "validate: a medium that the holdout contradicts": (
+        lambda w, t: ["validate", w.model, "--holdout", w.grid, "--medium", "air"],
+        "states wavelengths in vacuum",
+        1,
+    ),
     "validate: a holdout of other labels": (
         lambda w, t: [
             "validate",
@@ -759,6 +769,26 @@ TABLE: dict[str, tuple[Feed, str, int]] = {
     "calibrate: no table": (
         lambda w, t: ["calibrate", t / "stars.ecsv", "--model", w.model, "-o", t / "m.zip"],
         "table of stars|file, teff",
+        1,
+    ),
+    "calibrate: over the table of stars": (
+        lambda w, t: ["calibrate", t / "out.ecsv", "--model", w.model, "-o", t / "out.ecsv"],
+        "one would be lost|another name",
+        1,
+    ),
+    "calibrate: a model over its table": (
+        lambda w, t: ["calibrate", w.star, "--model", w.model, "-o", t / "m", "--table", t / "m"],
+        "one would be lost",
+        1,
+    ),
+    "tune: over the spectrum": (
+        lambda w, t: ["tune", t / "out.npz", "--model", w.model, "-o", t / "out.npz"],
+        "one would be lost|another name",
+        1,
+    ),
+    "tune: a template over the spectrum": (
+        lambda w, t: ["tune", t / "out.npz", "-o", t / "m", "--template", t / "out.npz"],
+        "one would be lost",
         1,
     ),
     "tune: over a folder": (

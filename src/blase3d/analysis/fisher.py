@@ -115,8 +115,8 @@ def line_information(
     labels : dict of float
         Every label of the model.
     free : sequence of str, optional
-        Labels that are fitted together; all that vary in the model if None. The others are taken as
-        known.
+        Labels that are fitted together; all that vary in the model if None (all, if none does). The
+        others are taken as known.
     rv, vsini, resolution, vmac, limb_darkening, integrate
         As for `Model.flux`.
     wavelength : (Q,), optional
@@ -171,7 +171,7 @@ def line_information(
 
 
 def _free_labels(model: Model, free: Sequence[str] | None) -> tuple[str, ...]:
-    varying = [name for name, axis in model.axes.items() if len(axis) > 1]
+    varying = [name for name, axis in model.axes.items() if len(axis) > 1] or [*model.axes]
     names = tuple(varying if free is None else free)
     if unknown := [name for name in names if name not in model.axes]:
         raise LabelError(

@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..runtime.files import require_writable
 from . import options
 from .choice import chosen_model
-from .support import err, executor, out, print_json, progress_bars
+from .support import complain, err, executor, out, print_json, progress_bars
 
 if TYPE_CHECKING:
     from ..model.model import Model
@@ -166,6 +166,7 @@ def validate(
     ] = None,
     method: options.MethodOption = options.Method.gradient,
     seed: options.Seed = 0,
+    medium: options.MediumOption = None,
     as_json: options.Json = False,
 ) -> None:
     """Measure the errors at the nodes and, separately, at held-out spectra.
@@ -176,11 +177,13 @@ def validate(
     from ..libraries import open_grid
     from ..model.model_file import load_model
 
-    held = None if holdout is None else open_grid(holdout)
+    if holdout is None and snr is not None:
+        complain("--snr has no effect without --holdout, whose spectra get the noise")
+    held = None if holdout is None else open_grid(holdout, medium)
     path = chosen_model(path, *(() if held is None else held.wavelength[[0, -1]]))
     model = load_model(path)
     with progress_bars() as progress:
-        result = check(
+        found = check(
             model,
             held,
             snr=snr,
@@ -188,12 +191,17 @@ def validate(
             seed=seed,
             path=path,
             progress=progress,
-        ).to_dict()
+        )
+    if found.n_outside or found.n_at_nodes:
+        complain(
+            f"left out: {found.n_outside} held-out spectra outside the labels of the model, and "
+            f"{found.n_at_nodes} at its nodes"
+        )
     if as_json:
-        print_json(result)
+        print_json(found.to_dict())
         return
     table = Table(show_header=False)
-    for key, value in _flattened(result):
+    for key, value in _flattened(found.to_dict()):
         table.add_row(key, f"{value:.4g}" if isinstance(value, float) else str(value))
     out.print(table)
 

@@ -194,8 +194,8 @@ def no_model(what: str, installed: Iterable[InstalledModel]) -> InputError:
     """Return the error that no installed model covers a range."""
     known = ", ".join(model.coverage for model in installed) or "none"
     return InputError(
-        f"no installed model covers {what} (installed: {known}); give --model FILE, or make a "
-        "model of this range: docs/models.md, Which model for my spectrum."
+        f"no installed model covers {what} (installed: {known}); give the file of one that "
+        "does, or make a model of this range: docs/models.md, Which model for my spectrum."
     )
 
 

@@ -12,7 +12,7 @@ import shutil
 import uuid
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,16 @@ def user_cache_folder() -> Path:
 def no_folder(path: Path) -> bool:
     """Return False: by default no folder with content is replaced."""
     return False
+
+
+def require_other(path: Path, others: Iterable[Path]) -> None:
+    """Raise `InputError` if an output is one of the other files of the same command."""
+    for other in others:
+        if path.resolve() == other.resolve():
+            raise InputError(
+                f"got {other} and the output {path}, expected two files: one would be lost; give "
+                "another name."
+            )
 
 
 def require_writable(path: Path, replaceable: Callable[[Path], bool] = no_folder) -> None:
@@ -277,7 +287,8 @@ def settle_medium(stated: object, asked: str | None, path: Path, error: type[Inp
         found = "states no medium" if stated is None else f"has medium {stated!r}"
         raise error(
             f"{path} {found} for its wavelengths, expected air or vacuum; give it with "
-            "--medium air or --medium vacuum (medium=... in Python)."
+            "--medium air or --medium vacuum (medium=... in Python), or in the column `medium` of "
+            "a table of stars."
         )
     return asked
 

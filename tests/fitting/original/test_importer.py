@@ -218,6 +218,7 @@ def test_command(run, folder: Path, tmp_path: Path) -> None:
         (["."], "no .pt"),
         (["states", "--step", "-1"], "step"),
         (["states", "--wave", "1"], "LO:HI"),
+        (["states", "--wave", "998:1002"], "lines extend from 9983 to 10017"),
     ],
 )
 def test_bad_input_gets_one_sentence(run, folder: Path, tmp_path: Path, words, word) -> None:

@@ -84,12 +84,15 @@ def import_states(
     ------
     GridError
         No file can be read.
+    InputError
+        No line absorbs in the range.
     ArchiveError
         `output` has clones of other states or wavelengths, or of another recipe.
     """
     files, unnamed = find_states(folder, feh)
     survey = _survey(files, progress)
     wavelength = choose_pixels(*(wave or _integers(survey.span)), step)
+    _require_lines(survey, wavelength)
     recipe = PAPER if as_paper else STATES_RECIPE
     archive = create_archive(output, states_grid(files, wavelength), recipe)
     plan = _Plan(wavelength, None if as_paper else _shared(survey, wavelength))
@@ -145,6 +148,16 @@ def _integers(span: tuple[float, float]) -> tuple[float, float]:
     if not (np.isfinite(low) and low < high):
         raise InputError("no line was ever fitted; give the wavelengths with --wave LO:HI.")
     return float(low), float(high)
+
+
+def _require_lines(survey: _Survey, wavelength: Floats) -> None:
+    """Raise `InputError` if no file has a line at these wavelengths."""
+    if not any(len(_within(lines, wavelength)) for lines in survey.lines):
+        low, high = survey.span
+        raise InputError(
+            f"no file has a line within {wavelength[0]:g} to {wavelength[-1]:g} Å, fitted lines "
+            f"extend from {low:.0f} to {high:.0f} Å; choose a range inside with --wave."
+        )
 
 
 def _shared(survey: _Survey, wavelength: Floats) -> Lines:
