@@ -107,6 +107,16 @@ def apf(folder):
     return folder / "rabc.1.fits", {"medium": "vacuum"}, found
 
 
+def chiron(folder):
+    """The flux includes the blaze."""
+    cube = np.stack([orders(WAVE), orders(FLUX)], axis=-1)
+    header = fits.Header({"OBJECT": "HD 1", "DECKER": "slicer"})
+    fits.PrimaryHDU(cube, header).writeto(folder / "achi120606.1124.fits")
+    meta = {"object": "HD 1", "frame": "observatory", "blaze": "included"}
+    found = of_orders("echelle-cube", error=None, meta=meta)
+    return folder / "achi120606.1124.fits", {"medium": "vacuum"}, found
+
+
 def specmatch(folder):
     columns = [
         fits.Column("s", "D", array=FLUX),
@@ -128,6 +138,7 @@ SAMPLES = {
     "echelle orders with their blaze": with_blaze,
     "HIRES by MAKEE": makee,
     "APF": apf,
+    "CHIRON": chiron,
     "SpecMatch": specmatch,
 }
 

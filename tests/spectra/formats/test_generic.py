@@ -57,6 +57,19 @@ def table(folder, name="star.fits"):
     return folder / name, {"medium": "air"}, expected("fits-table", medium="air")
 
 
+def pepsi(folder):
+    columns = [
+        fits.Column("Arg", "D", unit="Angstrom", array=WAVE),
+        fits.Column("Fun", "D", array=FLUX),
+        fits.Column("Var", "D", array=ERROR**2),
+        fits.Column("Mask", "I", array=MASK.astype(np.int16)),
+    ]
+    hdus = [fits.PrimaryHDU(), fits.BinTableHDU.from_columns(columns)]
+    fits.HDUList(hdus).writeto(folder / "pepsib.20150409.006.dxt.nor")
+    path = folder / "pepsib.20150409.006.dxt.nor"
+    return path, {"medium": "vacuum"}, expected("fits-table")
+
+
 def packed_table(folder):
     path, options, found = table(folder)
     packed = folder / "star.fits.gz"
@@ -137,6 +150,7 @@ SAMPLES = {
     "csv": csv,
     "fits table": table,
     "fits table, gzip": packed_table,
+    "fits table, PEPSI": pepsi,
     "fits image": image,
     "fits table, one row": row_of_vectors,
     "fits image, extensions": extensions,

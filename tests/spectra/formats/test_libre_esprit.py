@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from tests.spectra.formats.truth import AIR, ERROR, FLUX, ORDERS, expected
 
 from blase3d.errors import SpectrumError
@@ -43,7 +44,40 @@ def sample(folder):
     return write(folder, "polarised"), {}, found
 
 
-SAMPLES = {"Libre-ESpRIT": sample}
+def image(folder, kind="intensity"):
+    """Blocks of rows: normalised, then not, on other wavelengths with padding."""
+    names = {
+        "intensity": ("Wavelength", "Intensity", "ErrorBar"),
+        "polarised": ("Wavelength", "Intensity", "Polarization", "N1", "N2", "ErrorBar"),
+        "sky": ("Wavelength", "Star", "Star+Sky", "Sky", "ErrorBar1", "ErrorBar2", "ErrorBar3"),
+    }[kind]
+    rows = np.zeros((len(names), 441))
+    rows[0], rows[1] = AIR[BOTH] / 10.0, FLUX[BOTH]
+    for k, name in enumerate(names):
+        if name.startswith("ErrorBar"):
+            rows[k] = ERROR[BOTH] * int(name[8:] or 1)
+    other = 900.0 * rows
+    other[0] = np.where(np.arange(441) < 400, rows[0] + 0.01, 0.0)
+    cards = {f"COL{k}": name for k, name in enumerate(2 * names, 1)}
+    header = fits.Header({"INSTRUME": "ESPaDOnS", "OBJECT": "HD 22879", **cards})
+    path = folder / f"1095448{kind[0]}.fits"
+    fits.PrimaryHDU(np.concatenate([rows, other]), header).writeto(path)
+    return path
+
+
+def sample_of_image(folder):
+    _, _, found = sample(folder)
+    meta = {**found["meta"], "instrument": "ESPaDOnS"}
+    return image(folder), {}, {**found, "reader": "libre-esprit-image", "meta": meta}
+
+
+SAMPLES = {"Libre-ESpRIT": sample, "Libre-ESpRIT, CFHT": sample_of_image}
+
+
+@pytest.mark.parametrize("kind", ["polarised", "sky"])
+def test_errors_of_an_image_are_those_of_the_intensity(tmp_path, kind):
+    found = read_spectrum(image(tmp_path, kind))
+    np.testing.assert_allclose(np.sort(found.error), np.sort(ERROR[BOTH]), rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["intensity", "polarised", "sky"])

@@ -38,7 +38,7 @@ from .carmenes import CARMENES
 from .columns import ROLES
 from .desi import DESI
 from .e2ds import HARPS_E2DS
-from .echelle_images import ECHELLE_IMAGES, MAKEE, ORDERS_OF_FLUX
+from .echelle_images import ECHELLE_CUBE, ECHELLE_IMAGES, MAKEE, ORDERS_OF_FLUX
 from .eprv import EPRV
 from .eso import ESO_IMAGE, ESO_PRODUCT
 from .espresso import ESPRESSO_S1D, ESPRESSO_S2D
@@ -51,10 +51,11 @@ from .igrins import IGRINS
 from .in_memory import as_spectrum
 from .kpf import KPF
 from .lamost import LAMOST
-from .libre_esprit import LIBRE_ESPRIT
+from .libre_esprit import LIBRE_ESPRIT, LIBRE_ESPRIT_IMAGE
 from .mwm import MWM
 from .neid import NEID
 from .npz import NPZ, write_npz
+from .ohp import OHP_SPECTRUM, SOPHIE_E2DS
 from .rave import RAVE
 from .raw import RawSpectrum, sentences, spectrum_of
 from .reader import GROUP, SpectrumFile, SpectrumReader
@@ -80,12 +81,15 @@ READERS = Family(
     SpectrumError,
     members=(
         *(NPZ, HPF, CARMENES, NEID, KPF, EPRV, EXPRES, APERO, IGRINS),
-        *(GAIA_RVS, LIBRE_ESPRIT),
+        *(GAIA_RVS, LIBRE_ESPRIT, LIBRE_ESPRIT_IMAGE, SOPHIE_E2DS, OHP_SPECTRUM),
         *(LAMOST, SDSS, SDSS_IMAGE, SDSS_PLATE, MWM, DESI, APOGEE_STAR, APOGEE_VISIT, GALAH, RAVE),
         *(ESPRESSO_S1D, ESPRESSO_S2D, ESO_PRODUCT, ESO_IMAGE, HARPS_E2DS),
         *(SPECMATCH, MAKEE),
     ),
-    fallback=(VOTABLE, TEXT, ECHELLE_IMAGES, FITS_TABLE, FITS_IMAGE, ORDERS_OF_FLUX, SPECUTILS),
+    fallback=(
+        *(VOTABLE, TEXT, ECHELLE_IMAGES, ECHELLE_CUBE),
+        *(FITS_TABLE, FITS_IMAGE, ORDERS_OF_FLUX, SPECUTILS),
+    ),
     summary="an .npz file, a FITS file, a VOTable or a table in text; the formats are listed in "
     "docs/formats.md",
 )

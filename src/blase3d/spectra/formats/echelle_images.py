@@ -5,12 +5,15 @@
 - HIRES by MAKEE, as in the Keck Observatory Archive (`Flux-023.fits`): flux, with the polynomials
   of the wavelengths in `WV_0_01`, `WV_4_01`, ...; errors in `Err-023.fits` beside it. Reference:
   https://sites.astro.caltech.edu/~tb/makee/Waves/index.html
+- CHIRON (`achi120606.1124.fits`): one image (orders, pixels, 2) of wavelengths and flux, with the
+  blaze, in the frame of the observatory (Tokovinin et al. 2013, PASP 125, 1336).
 - Flux alone, as of the Automated Planet Finder, with the wavelengths in another file: the one that
   the user names, or the only one beside it.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +29,7 @@ from .companions import (
     wavelengths_beside,
     wavelengths_in,
 )
-from .echelle import deblazed
+from .echelle import deblazed, raw_orders
 from .fits import FITS_IMAGE
 from .raw import RawSpectrum
 from .reader import SpectrumFile, SpectrumReader
@@ -113,6 +116,24 @@ def _planes(images: list[Any]) -> dict[str, NDArray[Any]]:
     return {role: arrays[role] for role in ("flux", "error", "mask") if role in arrays}
 
 
+def _is_cube(file: SpectrumFile) -> bool:
+    if not file.is_fits or not file.hdus[0].is_image:
+        return False
+    shape = file.hdus[0].shape
+    if len(shape) != 3 or shape[1] < _FEWEST_PIXELS or shape[2] != 2:
+        return False
+    return _is_wavelength(np.asarray(file.hdus[0].data)[..., 0])
+
+
+def _read_cube(file: SpectrumFile) -> RawSpectrum:
+    wavelength, flux = np.moveaxis(np.asarray(file.hdus[0].data, np.float64), 2, 0)
+    unit = quantities.likely_unit(wavelength)
+    raw = raw_orders(
+        (file.header,), quantities.angstroms(wavelength, unit), flux, None, blazed=True
+    )
+    return replace(raw, medium=headers.medium(file.header))
+
+
 def _is_makee(file: SpectrumFile) -> bool:
     return file.is_fits and file.header.get("NAXIS") == 2 and "WV_0_01" in file.header
 
@@ -192,6 +213,12 @@ ECHELLE_IMAGES = SpectrumReader(
     "images of flux, error and wavelength of echelle orders, as of HIRES",
     _is_triple,
     _read_triple,
+)
+ECHELLE_CUBE = SpectrumReader(
+    "echelle-cube",
+    "an image of wavelengths and flux of echelle orders, as of CHIRON",
+    _is_cube,
+    _read_cube,
 )
 MAKEE = SpectrumReader("makee", "echelle orders of HIRES by MAKEE", _is_makee, _read_makee)
 ORDERS_OF_FLUX = SpectrumReader(

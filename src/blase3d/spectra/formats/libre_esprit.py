@@ -1,9 +1,13 @@
-"""Text files of Libre-ESpRIT, the pipeline of ESPaDOnS and NARVAL (.s).
+"""Spectra of Libre-ESpRIT, the pipeline of ESPaDOnS and NARVAL: text (.s), or images of the CFHT.
 
-Two lines, `***Reduced spectrum of 'HD 1234'` and the numbers of rows and of columns after the
-wavelength, then echelle orders one after the other, which overlap. Wavelengths are in nm in air, in
-the heliocentric frame. Columns are intensity and error; or intensity, Stokes parameter, two null
-spectra and error; or star, star and sky, sky, and the error of each.
+A text has two lines, `***Reduced spectrum of 'HD 1234'` and the numbers of rows and of columns
+after the wavelength, then echelle orders one after the other, which overlap. Wavelengths are in nm
+in air, in the heliocentric frame. Columns are intensity and error; or intensity, Stokes parameter,
+two null spectra and error; or star, star and sky, sky, and the error of each.
+
+The archive of the CFHT has them as rows of one image (`1234567i.fits`, `1234567p.fits`), several
+times: normalised and not, with wavelengths corrected by telluric lines and without. Cards `COL1`,
+`COL2`, ... name the rows. The first ones are read, which are normalised and corrected.
 
 References: Donati et al. (1997, MNRAS 291, 658); CFHT, "Reduced data" of ESPaDOnS.
 """
@@ -15,6 +19,7 @@ import re
 import numpy as np
 
 from ...errors import SpectrumError
+from . import headers
 from .raw import RawSpectrum
 from .reader import SpectrumFile, SpectrumReader
 from .text_parser import parse_table
@@ -58,9 +63,39 @@ def _check(counts: str, wavelength: np.ndarray, file: SpectrumFile) -> None:
         )
 
 
+def _names(file: SpectrumFile) -> list[str]:
+    """Names of the rows of an image, in small letters, up to the second row of wavelengths."""
+    rows = file.header.get("NAXIS2", 0)
+    names = [str(headers.card(file.header, f"COL{k}") or "").lower() for k in range(1, rows + 1)]
+    again = (k for k, name in enumerate(names) if k and name.startswith("wave"))
+    return names[: next(again, rows)]
+
+
+def _is_image(file: SpectrumFile) -> bool:
+    if not file.is_fits or file.header.get("NAXIS") != 2:
+        return False
+    return file.header["NAXIS2"] > 1 and _names(file)[0].startswith("wave")
+
+
+def _read_image(file: SpectrumFile) -> RawSpectrum:
+    rows, names = np.asarray(file.hdus[0].data, np.float64), _names(file)
+    arrays = {"wavelength": rows[0] * 10.0, "flux": rows[1]}
+    if (error := next((k for k, n in enumerate(names) if n.startswith("error")), None)) is not None:
+        arrays["error"] = rows[error]
+    medium = "air" if rows[0].max() < _REDDEST else None
+    meta = {**headers.describe(file.header), "frame": "heliocentric"}
+    return RawSpectrum(arrays, medium, None, meta)
+
+
 LIBRE_ESPRIT = SpectrumReader(
     "libre-esprit",
     "a text of Libre-ESpRIT (ESPaDOnS, NARVAL)",
     lambda file: _TITLE.match(file.text[:200].partition("\n")[0]) is not None,
     _read,
+)
+LIBRE_ESPRIT_IMAGE = SpectrumReader(
+    "libre-esprit-image",
+    "an image of Libre-ESpRIT, from the archive of the CFHT (ESPaDOnS)",
+    _is_image,
+    _read_image,
 )

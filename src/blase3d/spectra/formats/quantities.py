@@ -29,7 +29,7 @@ WAVELENGTH_NAMES = (
     *("loglam", "log_lam", "loglambda", "log_lambda", "logwave", "log_wave", "log_wavelength"),
     *("lnwave", "ln_wave", "ln_lambda", "lnlambda", "ln_wavelength"),
     *("spectral_axis", "obswave", "lambda_obs", "angstrom", "angstroms", "w", "wav", "opt_wave"),
-    *("wave_obs", "wavelength_obs", "obs_wave", "obs_wavelength"),
+    *("wave_obs", "wavelength_obs", "obs_wave", "obs_wavelength", "arg"),  # arg, fun: PEPSI
     *WAVENUMBER_NAMES,
 )
 FLUX_NAMES = (
@@ -37,7 +37,7 @@ FLUX_NAMES = (
     *("normalized_flux", "normalised_flux", "norm_flux", "normflux", "flam", "f_lambda"),
     *("flux_normalized", "flux_normalised", "normalized", "normalised", "nflux", "flux_cal"),
     *("spec", "spectrum", "sci", "intensity", "counts", "fnu", "f_nu", "data", "value", "s", "f"),
-    *("opt_flam", "opt_counts"),
+    *("opt_flam", "opt_counts", "fun"),
 )
 ERROR_NAMES = (
     *("error", "err", "errors", "errs", "sigma", "sig", "uncertainty", "uncert", "unc"),
