@@ -29,8 +29,8 @@ from rich.console import Console
 from rich.table import Table
 
 import blase3d as b3
+from blase3d.analysis.calibration.changes import with_changes
 from blase3d.analysis.tuning import QUANTITIES, Scales, Tuned, tune
-from blase3d.analysis.tuning.fit import with_changes
 from blase3d.runtime.units import SPEED_OF_LIGHT
 
 SUN = Path("../shared/data/observed/sun-uves.npz")

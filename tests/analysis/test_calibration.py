@@ -207,6 +207,44 @@ def test_a_right_model_stays(model):
     assert np.sqrt(np.mean(found.changes[found.stars > 0, 0] ** 2)) < 0.05
 
 
+@pytest.fixture(scope="module")
+def of_few(model, changes):
+    """Two spectra of one star and one of another: [Fe/H] is unknown, a label is known that the
+    model does not have, and widths are not to change."""
+    truth = with_changes(model, changes)
+    stars = []
+    for seed, name, labels in ((20, "a", STARS[0]), (21, "a", STARS[0]), (22, "b", STARS[1])):
+        known = {"teff": (labels[0], ERRORS["teff"]), "logg": (labels[1], ERRORS["logg"])}
+        stars.append(replace(star_of(truth, labels, seed, name), labels=known | ALPHA))
+    return calibrate(stars, model, scales=Scales(width=0.0))
+
+
+ALPHA = {"alpha": (0.1, 0.05)}
+
+
+@pytest.mark.long
+def test_spectra_of_one_star_end_at_the_same_labels(of_few):
+    """Also those that were unknown, and were fitted to each spectrum at first."""
+    first, second, other = of_few.proposal.fit.ensemble.observations
+    assert first.labels() == second.labels()
+    assert first.labels()["feh"] != other.labels()["feh"]
+    assert first.parameters()["rv"] != second.parameters()["rv"]
+
+
+@pytest.mark.long
+def test_lines_are_described_at_labels_of_the_model(of_few, model):
+    labels = of_few.reference_labels
+    assert tuple(labels) == model.label_names
+    assert labels["teff"] == of_few.trials[0].spectra[0].literature["teff"][0]
+
+
+@pytest.mark.long
+def test_quantities_without_errors_do_not_change(of_few):
+    strength, shift, width = np.abs(of_few.proposal.fit.changes()[:, :3]).max(axis=0)
+    assert width < 1e-9
+    assert min(strength, shift) > 0.1
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("offsets", "misfits", "chosen"),

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from toy_models import model_of
 
+from blase3d.analysis.calibration.changes import with_changes
 from blase3d.analysis.tuning import TIMES, Scales, tune
-from blase3d.analysis.tuning.fit import with_changes
 from blase3d.analysis.tuning.folds import FOLDS, folds_of, held_out
 from blase3d.errors import InputError
 from blase3d.libraries.toy import LINES, toy_grid

@@ -31,7 +31,7 @@ from .changes import Scales
 from .joint import ensemble_of
 from .known_stars import KnownStar, observation_of, read_known_stars
 from .left_out import leave_stars_out
-from .observation import Observation
+from .observation import Observation, of_same_labels
 from .proposal import Proposal, proposal_of
 from .stellar_mismatch import mismatch_of, residual_of, squares_of_stars
 from .too_deep import too_deep
@@ -96,13 +96,10 @@ class Calibrated:
     def reference_labels(self) -> dict[str, float]:
         """Labels, as known, of the first star: those at which lines are described."""
         first = self.trials[0].spectra[0]
-        inside = {
-            name: np.clip(first.labels[name], *self.model.bounds[name]) for name in first.labels
+        known = first.labels | {name: value for name, (value, _) in first.literature.items()}
+        return {
+            name: float(np.clip(known[name], *ends)) for name, ends in self.model.bounds.items()
         }
-        known = {
-            name: np.clip(v, *self.model.bounds[name]) for name, (v, _) in first.literature.items()
-        }
-        return {name: float(known.get(name, value)) for name, value in inside.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """The numbers, for JSON and for the meta of the model."""
@@ -212,7 +209,7 @@ def _observed(
             f"({_reasons(left_aside)}); add stars, or use blase3d tune for one star."
         )
     observations, widths = zip(*found, strict=True)
-    return observations, widths, left_aside
+    return of_same_labels(observations), widths, left_aside
 
 
 def _reasons(left_aside: dict[str, str]) -> str:

@@ -15,6 +15,8 @@ from ...runtime.units import SPEED_OF_LIGHT
 
 QUANTITIES = ("strength", "shift", "width")
 """Quantities of a line that can change: ln area, wavelength, and both ln widths equally."""
+LEAST_ERROR = 1e-9
+"""Typical error of a quantity that does not change."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,10 @@ class Scales:
                 )
 
     def of(self, names: tuple[str, ...] = QUANTITIES) -> Floats:
-        """The errors (3,) in the order of `QUANTITIES`, zero for those not in `names`."""
-        return np.array([getattr(self, name) if name in names else 0.0 for name in QUANTITIES])
+        """The errors (3,) in the order of `QUANTITIES`; next to nothing for those not in `names`,
+        and for those that are zero, since their inverse variances have to be finite."""
+        errors = [getattr(self, name) if name in names else 0.0 for name in QUANTITIES]
+        return np.maximum(errors, LEAST_ERROR)
 
 
 def check_quantities(names: tuple[str, ...]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -312,6 +314,24 @@ def _keys(model: Model) -> list[bytes]:
     lines = model.line_grid
     both = np.column_stack([lines.reference, lines.base.astype(np.float64)])
     return [row.tobytes() for row in both]
+
+
+def of_same_labels(observations: Sequence[Observation]) -> tuple[Observation, ...]:
+    """Return the observations with the mean labels of each star: changes of labels are shared by
+    its spectra, and unknown labels were fitted to each by itself."""
+    labels: dict[str, list[Floats]] = defaultdict(list)
+    for one in observations:
+        labels[one.star].append(np.array(list(one.labels().values())))
+    names = observations[0].model.label_names
+    means = {
+        star: dict(zip(names, np.mean(rows, axis=0), strict=True)) for star, rows in labels.items()
+    }
+
+    def theta(one: Observation) -> Floats:
+        own = zip(one.names, one.theta, strict=True)
+        return np.array([means[one.star].get(name, value) for name, value in own])
+
+    return tuple(one.at(theta(one)) for one in observations)
 
 
 def fitted_alone(

@@ -29,19 +29,10 @@ from ...runtime.threads import one_blas_thread
 from ...runtime.units import SIGMA_PER_MAD
 from ...spectra.formats.in_memory import as_spectrum
 from ...spectra.spectrum import Spectrum
+from ..calibration.changes import QUANTITIES, Scales, check_quantities, with_changes
 from ..calibration.known_stars import typical_width
 from ..calibration.observation import Observation, line_numbers
-from .fit import (
-    QUANTITIES,
-    Linearised,
-    Scales,
-    TuningProblem,
-    check_quantities,
-    linearised,
-    most_probable,
-    tuned_changes,
-    with_changes,
-)
+from .fit import Linearised, TuningProblem, linearised, most_probable, tuned_changes
 from .folds import HeldOut, block_length, rms_held_out, run_length
 
 __all__ = ["QUANTITIES", "HeldOut", "Scales", "Trial", "Tuned", "tune"]

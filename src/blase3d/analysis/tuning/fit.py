@@ -20,25 +20,15 @@ import numpy as np
 from ...model.model import Model
 from ...runtime.arrays import Bools, Floats
 from ..calibration.cells import Cells, LineGroups, cells_of
-from ..calibration.changes import (
-    QUANTITIES,
-    Scales,
-    check_quantities,
-    in_angstroms,
-    with_changes,
-)
+from ..calibration.changes import LEAST_ERROR, in_angstroms
 from ..calibration.information import Information, Unknowns, Window, information_of, windows_of
 from ..calibration.observation import Observation, Predicted
-
-__all__ = ["QUANTITIES", "Scales", "check_quantities", "with_changes"]
 
 _FAINTEST = 1e-3
 """Least central depth of lines that are changed."""
 _OUTLIER = 6.0
 """Residual of the tuned model, in errors, beyond which a pixel gets less weight: lines that are
 missing in the model."""
-_LEAST = 1e-9
-"""Least typical error of a line, for quantities that do not change."""
 _STEPS = 3
 """Linearisations."""
 
@@ -84,11 +74,11 @@ class TuningProblem:
         for k in range(3):
             patterns[:, k, k] = np.stack([np.ones_like(depth), depth], axis=1)
         flat = patterns.reshape(3 * chosen.size, 6)
-        return cls(observation, groups, cells, flat, np.maximum(scale, _LEAST), error)
+        return cls(observation, groups, cells, flat, scale, error)
 
     def solved(self, information: Information, times: float) -> Unknowns:
         """The most probable unknowns, for errors of single lines times a factor."""
-        single = np.maximum(times * self.scale, _LEAST) ** -2.0
+        single = np.maximum(times * self.scale, LEAST_ERROR) ** -2.0
         common = np.repeat(self.scale**-2.0, 2)
         continuum = len(information.dense) - common.size
         precision = np.concatenate([common, np.full(continuum, 1e-12)])
