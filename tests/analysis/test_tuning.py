@@ -10,7 +10,7 @@ from toy_models import model_of
 
 from blase3d.analysis.calibration.changes import with_changes
 from blase3d.analysis.tuning import TIMES, Scales, tune
-from blase3d.analysis.tuning.folds import FOLDS, folds_of, held_out
+from blase3d.analysis.tuning.folds import FOLDS, folds_of, rms_held_out
 from blase3d.errors import InputError
 from blase3d.libraries.toy import LINES, toy_grid
 from blase3d.model.model_file import load_model, save_model
@@ -102,17 +102,14 @@ def test_a_star_without_changes_is_left_alone(model):
 
 def test_folds_mask_every_pixel_once():
     wavelength = np.linspace(8500.0, 8510.0, 1001)
-    good = np.ones(1001, bool)
-    good[::7] = False
     seen = np.zeros(1001, int)
 
     def residual_without(out):
         seen[out] += 1
         return np.where(out, 2.0, 100.0), np.where(out, 1.0, 100.0)
 
-    found = held_out(wavelength, good, 0.3, residual_without)
-    np.testing.assert_array_equal(seen, good)
-    assert (found.untuned, found.tuned, found.length) == (2.0, 1.0, 0.3)
+    assert rms_held_out(wavelength, 0.3, residual_without) == [2.0, 1.0]
+    np.testing.assert_array_equal(seen, 1)
     fold = folds_of(wavelength, 0.3)
     assert set(fold) == set(range(FOLDS))
     assert np.abs(np.diff(np.flatnonzero(np.diff(fold))) - 30).max() <= 1
@@ -126,6 +123,17 @@ def test_settings_that_are_none_are_refused(model):
         tune(star, model, times=-1.0)
     with pytest.raises(InputError, match="typical error of shift"):
         Scales(shift=-0.1)
+
+
+def test_a_spectrum_of_a_line_or_two_is_refused(model):
+    """Nothing would be left of it while its lines are masked."""
+    star, _ = star_of(model)
+    some = slice(200, 230)
+    short = Spectrum(
+        star.wavelength[some], star.flux[some], error=star.error[some], resolution=RESOLUTION
+    )
+    with pytest.raises(InputError, match=r"got a spectrum of 0.58 Å, expected more than the"):
+        tune(short, model, fixed=KNOWN, continuum_degree=0)
 
 
 def test_the_command_writes_model_and_template(model, tmp_path, monkeypatch, run):

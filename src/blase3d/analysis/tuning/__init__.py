@@ -145,7 +145,8 @@ def tune(
     Raises
     ------
     InputError
-        The spectrum cannot be compared with the model, or a setting is impossible.
+        The spectrum cannot be compared with the model or is shorter than a few lines, or a setting
+        is impossible.
     """
     check_quantities(adjust)
     if times is not None and not 0.0 <= times < np.inf:
@@ -177,7 +178,8 @@ def _tried(
     progress("masked-out pixels", 0, 2)
     middle = _MIDDLE if len(times) > 1 else times[0]
     at = linearised(problem, most_probable(problem, middle, count), count)
-    untuned = linearised(problem, tuple(np.zeros_like(one) for one in at.present), count)  # type: ignore[arg-type]
+    single, common = at.present
+    untuned = linearised(problem, (np.zeros_like(single), np.zeros_like(common)), count)
     width = typical_width(problem.observation)
     found = []
     for done, length in enumerate((run_length(width), block_length(width))):
@@ -200,8 +202,7 @@ def _validated(
         rows = [observation.flux / level - prediction.flux]
         return rows + [at.residual(problem.solved(information, value)) for value in times]
 
-    good = np.ones(observation.flux.size, bool)
-    first, *tuned = rms_held_out(observation.wavelength, good, length, residuals_without)
+    first, *tuned = rms_held_out(observation.wavelength, length, residuals_without)
     return [HeldOut(first, one, float(length)) for one in tuned]
 
 

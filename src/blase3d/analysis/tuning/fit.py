@@ -14,6 +14,7 @@ so is their solution; pixels can be taken out of them again.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -130,7 +131,7 @@ class Linearised:
             self.continuum,
         )
 
-    @property
+    @cached_property
     def continuum(self) -> Floats:
         """Coefficients of the continuum, from all pixels."""
         return self.prediction.continuum(self.weight)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...errors import InputError
 from ...runtime.arrays import Bools, Floats, Integers
 
 FOLDS = 4
@@ -51,35 +52,28 @@ def block_length(width: float) -> float:
     return _BLOCK * width
 
 
-def held_out(
-    wavelength: Floats,
-    good: Bools,
-    length: float,
-    residual_without: Callable[[Bools], tuple[Floats, Floats]],
-) -> HeldOut:
-    """rms residuals over all pixels, each masked once.
-
-    `residual_without` returns data minus model (P,), untuned and tuned, with pixels (P,) masked.
-    """
-    untuned, tuned = rms_held_out(wavelength, good, length, residual_without)
-    return HeldOut(untuned, tuned, float(length))
-
-
 def rms_held_out(
     wavelength: Floats,
-    good: Bools,
     length: float,
     residuals_without: Callable[[Bools], Sequence[Floats]],
 ) -> list[float]:
     """rms over all pixels, each masked once, of several residuals.
 
     `residuals_without` returns the residuals, each (P,), with pixels (P,) masked.
+
+    Raises
+    ------
+    InputError
+        The spectrum has one run only: without it nothing is left.
     """
     fold = folds_of(wavelength, length)
-    sums: list[Floats] = []
-    for k in range(FOLDS):
-        out = (fold == k) & good
-        if out.any() and (good & ~out).any():
-            residuals = residuals_without(out)
-            sums.append(np.array([np.sum(one[out] ** 2) for one in residuals]))
-    return np.sqrt(np.sum(sums, axis=0) / good.sum()).tolist()
+    if not fold.any():
+        raise InputError(
+            f"got a spectrum of {np.ptp(wavelength):.3g} Å, expected more than the {length:.3g} Å "
+            "that are masked at once to test changes of lines; give a longer one."
+        )
+    sums = []
+    for k in np.unique(fold):
+        out = fold == k
+        sums.append([np.sum(one[out] ** 2) for one in residuals_without(out)])
+    return np.sqrt(np.sum(sums, axis=0) / wavelength.size).tolist()
