@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from astropy import units
 from astropy.table import Table
+from scipy.signal import fftconvolve
 from toy_models import NODEWISE
 
 from blase3d.analysis.calibration import KnownStar, calibrate, missing_lines, read_known_stars
@@ -27,6 +28,7 @@ from blase3d.analysis.calibration.joint import (
     teff_of,
 )
 from blase3d.analysis.calibration.missing_lines import MissingLines
+from blase3d.analysis.calibration.rebinned import rebinned
 from blase3d.analysis.calibration.stellar_mismatch import Residual
 from blase3d.analysis.calibration.too_deep import too_deep
 from blase3d.analysis.calibration.trial import CalibrationTrial, LeftOut, best_of, gain_of
@@ -376,7 +378,6 @@ def test_block_matrices_solve_as_full_ones():
     matrix = BlockMatrix(tuple(blocks), tuple(upper)).with_ridge(np.ones(11))
     full += np.eye(11)
     rows = rng.normal(size=(11, 2))
-    np.testing.assert_allclose(matrix @ rows, full @ rows)
     factor = matrix.factor()
     np.testing.assert_allclose(factor.solve(rows), np.linalg.solve(full, rows))
     np.testing.assert_allclose(factor.inverse_diagonal(), np.diag(np.linalg.inv(full)))
@@ -473,6 +474,60 @@ def test_lines_deeper_than_in_any_star_are_found(star, found):
     ]
     calibrated = [replace(one, left=one.left + line) for one in library]
     np.testing.assert_allclose(too_deep(library, calibrated), found, atol=0.03)
+
+
+def test_the_mismatch_in_a_gap_of_a_spectrum_is_not_known():
+    """As beyond its ends. A step that grows over the spectrum is no gap, nor is a masked pixel."""
+    wavelength = np.concatenate([np.arange(3000.0, 5000.0, 0.5), np.arange(7000.0, 9000.0, 0.5)])
+    wavelength = np.delete(wavelength, 700)
+    observation = SimpleNamespace(rest_wavelength=lambda: wavelength, noise=0.01)
+    level = np.ones_like(wavelength)
+    at = np.arange(2900.2, 9100.0)
+    squares = Residual(observation, level, 0.05 * level).squares(np.log(at))
+    known = np.isfinite(squares)
+    in_arms = ((at >= 3000.0) & (at < 5000.0)) | ((at >= 7000.0) & (at < 9000.0))
+    np.testing.assert_array_equal(known, in_arms)
+    np.testing.assert_allclose(squares[known], 0.05**2 - 0.01**2)
+
+
+def test_areas_beyond_the_spectra_of_a_star_are_not_known():
+    """Even of a star with a spectrum of a tenth of the wavelengths of others."""
+    rng = np.random.default_rng(2)
+    weight = np.zeros((2, 4000))
+    weight[0], weight[1, 1000:1400] = 1e4, 1e4 * rng.uniform(0.5, 1.0, 400)
+    profile = np.exp(-0.5 * (np.arange(-20, 21) / 5.0) ** 2)
+    square = np.stack([fftconvolve(row, profile**2, mode="same") for row in weight])
+    known = missing_lines._in_spectra(square)
+    assert known[0].all()
+    assert known[1, 1000:1400].all()
+    assert not known[1, :980].any()
+    assert not known[1, 1420:].any()
+
+
+@pytest.mark.parametrize("errors", [True, False])
+def test_pixels_far_narrower_than_lines_are_averaged(errors):
+    """With errors of a mean; a mean with a masked pixel is masked, and what is left over goes."""
+    wavelength, mask = 5000.0 + 0.01 * np.arange(1003), np.zeros(1003, bool)
+    mask[57] = True
+    flux = 1.0 + 0.1 * (wavelength - 5000.0)
+    error = np.full(1003, 0.02) if errors else None
+    found = rebinned(Spectrum(wavelength, flux, error=error, mask=mask), 0.36)
+    assert len(found) == 100
+    np.testing.assert_allclose(
+        found.flux[found.good], 1.0 + 0.1 * (found.wavelength - 5000.0)[found.good]
+    )
+    np.testing.assert_array_equal(np.flatnonzero(found.mask), [5])
+    if errors:
+        np.testing.assert_allclose(found.error[found.good], 0.02 / np.sqrt(10.0))
+    else:
+        assert found.error is None
+
+
+def test_pixels_as_wide_as_lines_need_stay():
+    star = Spectrum(5000.0 + 0.06 * np.arange(100), np.ones(100))
+    assert rebinned(star, 0.35) is star
+    orders = replace(star, wavelength=5000.0 + 0.01 * np.arange(100), order=np.arange(100) // 50)
+    assert rebinned(orders, 0.35) is orders
 
 
 def test_lines_of_one_star_are_not_added():

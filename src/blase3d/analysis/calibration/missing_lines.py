@@ -89,7 +89,7 @@ def unmodelled_lines(fit: EnsembleFit, widths: Sequence[float]) -> MissingLines:
         weights = weights_of(prediction, repeated, width)
         sums[one.star] += _filtered(prediction, weights.without_tails, width, start, count)
     data, square = np.stack(list(sums.values()), axis=1)
-    known = square > 1e-3 * np.median(square, axis=1, keepdims=True)
+    known = _in_spectra(square)
     area = np.where(known, data / np.where(known, square, 1.0), 0.0)
     error = np.where(known, np.where(known, square, 1.0) ** -0.5, np.inf)
     together = _together(area / error, error)
@@ -109,6 +109,13 @@ def unmodelled_lines(fit: EnsembleFit, widths: Sequence[float]) -> MissingLines:
     deep = found.area.max(axis=0, initial=0.0) > _FAINTEST * width
     stellar = ~in_bands(center)  # stars of one velocity share telluric lines
     return found.take(found.shown() & deep & stellar & ~_beside_a_line(found, fit, min(widths)))
+
+
+def _in_spectra(square: Floats) -> Bools:
+    """Whether stars (S, V) have pixels at a velocity, from the squares of the filter: where they
+    have none, it leaves rounding errors of the transform."""
+    some = np.where(square > 1e-9 * square.max(axis=1, keepdims=True), square, np.nan)
+    return square > 1e-3 * np.nanmedian(some, axis=1, keepdims=True)
 
 
 def _labels_of(fit: EnsembleFit, star: str) -> dict[str, float]:
@@ -169,7 +176,7 @@ def _beside_a_line(found: MissingLines, fit: EnsembleFit, width: float) -> Bools
     beside, changes = np.zeros(found.center.size, bool), fit.changes()[:, :3]
     ends = found.center[:, None] + _NEAR * width * np.array([-1.0, 1.0])
     for one in fit.ensemble.observations:
-        lines = one.predicted(changes).model.lines(**one.labels())
+        lines = one.model_with(changes).lines(**one.labels())
         order = np.argsort(lines.center)
         area = np.exp(lines.ln_area[order])
         near = np.searchsorted(lines.center[order], ends)

@@ -14,12 +14,13 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import gaussian_filter1d, median_filter
 
 from ...inference.noise.mismatch import mismatch_error
 from ...model.mismatch import STEP, Mismatch, knots_of
 from ...model.model import Model
-from ...runtime.arrays import Floats
+from ...runtime.arrays import Bools, Floats
+from ...runtime.units import SPEED_OF_LIGHT
 from .known_stars import typical_width
 from .observation import Observation
 
@@ -29,6 +30,8 @@ _PRIOR = 2.0
 """Squares of the further star, over their median."""
 _LARGEST = 0.5
 """Largest residual that counts, in units of the continuum."""
+_GAP, _STEPS, _NEIGHBOURS = 5.0, 3.0, 9
+"""Distance of pixels, km/s, and in steps of so many neighbours, from which on it is a gap."""
 _BROADENED = 2.0
 """Width of the lines of a spectrum, over the least one of all, beyond which its residuals do not
 show single lines: it is left out."""
@@ -59,12 +62,23 @@ class Residual:
         return self.observation.noise / self.level
 
     def squares(self, knots: Floats) -> Floats:
-        """Squared residuals less those of the noise at knots (M,) in ln λ; NaN beyond the
-        spectrum."""
-        values = np.minimum(np.abs(self.left), _LARGEST) ** 2 - self.noise**2
+        """Squared residuals less those of the noise at knots (M,) in ln λ; NaN where there are no
+        pixels."""
+        squares = np.minimum(np.abs(self.left), _LARGEST) ** 2 - self.noise**2
+        values, known = self.between_pixels(squares, knots)
+        return np.where(known, values, np.nan)
+
+    def between_pixels(self, values: Floats, at: Floats) -> tuple[Floats, Bools]:
+        """Values (Q,) of the pixels between them, at increasing positions (M,) in ln λ, and whether
+        there are pixels: not beyond the spectrum, nor in gaps of it."""
         ln = np.log(self.observation.rest_wavelength())
         order = np.argsort(ln)
-        return np.interp(knots, ln[order], values[order], left=np.nan, right=np.nan)
+        ln = ln[order]
+        step = SPEED_OF_LIGHT * np.diff(ln)
+        gap = step > np.maximum(_GAP, _STEPS * median_filter(step, _NEIGHBOURS, mode="nearest"))
+        after = np.clip(np.searchsorted(ln, at), 1, ln.size - 1)
+        known = (at >= ln[0]) & (at <= ln[-1]) & ~gap[after - 1]
+        return np.interp(at, ln, values[order]), known
 
     def weight(self, mismatch: Mismatch) -> Floats:
         """Inverse variances (Q,) of the pixels, in units of the computation."""

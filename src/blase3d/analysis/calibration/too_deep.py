@@ -22,8 +22,6 @@ _SMOOTH = 1.0
 """Standard deviation, km/s, over which residuals are averaged: narrower than lines."""
 _LEAST = 0.03
 """Least difference, in units of the continuum: larger than errors of it."""
-_GAP = 5.0
-"""Distance of pixels, km/s, between which nothing is known."""
 
 
 def too_deep(library: Sequence[Residual], calibrated: Sequence[Residual]) -> Floats:
@@ -47,12 +45,5 @@ def too_deep(library: Sequence[Residual], calibrated: Sequence[Residual]) -> Flo
 
 def _on_grid(one: Residual, velocity: Floats) -> Floats:
     """Data minus model at positions in ln λ; NaN where there are no pixels."""
-    ln = np.log(one.observation.rest_wavelength())
-    order = np.argsort(ln)
-    ln, left = ln[order], one.left[order]
-    after = np.clip(np.searchsorted(ln, velocity), 1, ln.size - 1)
-    apart = (ln[after] - ln[after - 1]) * SPEED_OF_LIGHT
-    step = float(np.median(np.diff(ln))) * SPEED_OF_LIGHT
-    known = (velocity >= ln[0]) & (velocity <= ln[-1]) & (apart < max(_GAP, 2.0 * step))
-    smooth = gaussian_filter1d(np.interp(velocity, ln, left), _SMOOTH / _STEP, mode="nearest")
-    return np.where(known, smooth, np.nan)
+    left, known = one.between_pixels(one.left, velocity)
+    return np.where(known, gaussian_filter1d(left, _SMOOTH / _STEP, mode="nearest"), np.nan)
