@@ -43,12 +43,6 @@ class BlockMatrix:
         """First index of every group, and n."""
         return np.cumsum([0, *(len(block) for block in self.diagonal)])
 
-    def __add__(self, other: BlockMatrix) -> BlockMatrix:
-        return self.plus(other, 1.0)
-
-    def __sub__(self, other: BlockMatrix) -> BlockMatrix:
-        return self.plus(other, -1.0)
-
     def plus(self, other: BlockMatrix, factor: float) -> BlockMatrix:
         """The matrix plus a multiple of another."""
         pairs = [
@@ -79,15 +73,6 @@ class BlockMatrix:
     def split(self, rows: Floats) -> list[Floats]:
         """Rows (n, ...) of each group."""
         return np.split(rows, self.ends[1:-1])
-
-    def __matmul__(self, rows: Floats) -> Floats:
-        """Product with rows (n, ...)."""
-        parts = self.split(rows)
-        products = [block @ part for block, part in zip(self.diagonal, parts, strict=True)]
-        for j, block in enumerate(self.upper):
-            products[j] = products[j] + block @ parts[j + 1]
-            products[j + 1] = products[j + 1] + block.T @ parts[j]
-        return np.concatenate(products)
 
     def factor(self) -> BlockFactor:
         """The Cholesky factor of a positive definite matrix."""

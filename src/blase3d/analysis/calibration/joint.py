@@ -175,13 +175,9 @@ class LinePrior:
         classes = len(self.scale)
         sums = _by_class(self.group, self.tail * square, classes)
         counts = _by_class(self.group, determined, classes)
-        typical = self.typical
-        scale = np.sqrt(
-            (sums + _PRIOR_COUNT * typical**2) / np.maximum(counts + _PRIOR_COUNT, 1e-12)
-        )
-        known = np.maximum(scale, 1e-3 * typical)
-        tail = (_TAILS + 1.0) / (_TAILS + (square + variance) / known[self.group] ** 2)
-        return replace(self, scale=known, tail=tail)
+        scale = np.sqrt((sums + _PRIOR_COUNT * self.typical**2) / (counts + _PRIOR_COUNT))
+        tail = (_TAILS + 1.0) / (_TAILS + (square + variance) / scale[self.group] ** 2)
+        return replace(self, scale=scale, tail=tail)
 
     def with_slopes(self, scale: float) -> LinePrior:
         """The prior with a fourth quantity, slopes over Teff, of a scale for all lines."""

@@ -141,9 +141,13 @@ class Observation:
         composition = self.model.recipe.composition
         return 1.0 - lines.alone(lines.center[:, None] + distance, composition)[:, 0]
 
+    def model_with(self, changes: Floats) -> Model:
+        """The cut model with lines of the whole model changed by (C, 3)."""
+        return with_changes(self.model, in_angstroms(changes, self.model.reference, self.lines))
+
     def predicted(self, changes: Floats) -> Predicted:
         """The prediction with lines of the whole model changed by (C, 3)."""
-        model = with_changes(self.model, in_angstroms(changes, self.model.reference, self.lines))
+        model = self.model_with(changes)
         problem = replace(self.likelihood.problem, model=model)
         found = replace(self.likelihood, problem=problem).predicted(self.theta)
         flux, slopes = (
@@ -154,8 +158,8 @@ class Observation:
     def flux_with(self, changes: Floats) -> Floats:
         """The flux (Q,), in units of the continuum, with lines of the whole model changed by
         (C, 3)."""
-        model = with_changes(self.model, in_angstroms(changes, self.model.reference, self.lines))
-        likelihood = replace(self.likelihood, problem=replace(self.likelihood.problem, model=model))
+        problem = replace(self.likelihood.problem, model=self.model_with(changes))
+        likelihood = replace(self.likelihood, problem=problem)
         found = _flux(*likelihood.arguments(self.theta), likelihood.form)
         return np.asarray(found, np.float64)[self.positions]
 
@@ -180,7 +184,7 @@ class Observation:
             limb_darkening=self.likelihood.problem.options.limb_darkening,
         )
         velocity = (np.arange(_KERNEL, dtype=np.float64) - _KERNEL // 2) * forward.velocity_step
-        return velocity.astype(np.float64), 1.0 - np.asarray(spread, np.float64)
+        return velocity, 1.0 - np.asarray(spread, np.float64)
 
     def rest_wavelength(self) -> Floats:
         """Wavelengths (Q,) in the frame of the star, Å."""
