@@ -17,7 +17,7 @@ from blase3d.analysis.identify.layer import (
     make_layers,
 )
 from blase3d.analysis.identify.transitions import SYMBOLS, Atoms, Transitions, load_atoms
-from blase3d.errors import InputError, MissingExtra
+from blase3d.errors import InputError, LabelError, MissingExtra
 from blase3d.libraries.grid import grid_of
 from blase3d.model.line_grid import LineGrid
 from blase3d.model.model import Model
@@ -212,6 +212,19 @@ def test_a_model_without_temperature_is_refused():
     model = Model(wavelength, grid.axes, surface, recipe)
     with pytest.raises(InputError, match="teff"):
         identify(model, {"age": 0.5}, atoms=atoms_of(ROWS))
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({"teff": 5772.0}, "logg, feh"),
+        (SUN | {"teff": 9000.0}, "9000"),
+        (SUN | {"age": 1.0}, "age"),
+    ],
+)
+def test_labels_that_the_model_does_not_have_are_refused(labels, message):
+    with pytest.raises(LabelError, match=message):
+        identify(model_of_atoms(ROWS), labels, atoms=atoms_of(ROWS))
 
 
 def test_without_the_list_the_extra_is_named(monkeypatch):

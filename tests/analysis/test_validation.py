@@ -258,6 +258,8 @@ def test_a_label_that_does_not_vary_is_not_free(exact):
         line_information(exact, INSIDE, free=[])
     with pytest.raises(InputError, match="not positive"):
         line_information(exact, INSIDE, error=0.0)
+    with pytest.raises(InputError, match="every pixel has an infinite error"):
+        line_information(exact, INSIDE, error=np.inf)
 
 
 def test_depth_is_that_of_a_line_alone(exact):

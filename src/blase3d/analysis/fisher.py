@@ -132,6 +132,8 @@ def line_information(
     ------
     LabelError
         Labels are missing, unknown or outside the library, or none of them is free.
+    InputError
+        Errors are not positive, or all are infinite.
     """
     vector = model.label_vector(**labels)
     names = _free_labels(model, free)
@@ -191,6 +193,8 @@ def _weights(error: ArrayLike, count: int) -> Floats:
             "got errors that are not positive, expected positive ones; mask pixels by an "
             "infinite error."
         )
+    if not np.isfinite(given).any():
+        raise InputError("every pixel has an infinite error, expected a finite one; give it.")
     return 1.0 / given
 
 

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ...lines.lines import Lines
 from ...model.evaluate import line_params
 from ...model.model import Model
 from ...runtime.arrays import Floats, Integers
@@ -162,8 +163,9 @@ def identify(
     """
     atoms = load_atoms() if atoms is None else atoms
     wanted = _indices(model, reference)
+    at_labels = model.lines(**labels)  # checks the labels
     nodes = _nodes(model, labels)
-    lines = _model_lines(model, labels, nodes)
+    lines = _model_lines(model, at_labels, labels, nodes)
     ends = lines.center[[0, -1]] + np.array([-_MARGIN, _MARGIN])
     expected = expect(atoms, labels, nodes, *map(float, ends))
     visible = np.flatnonzero(lines.depth > _LEAST_DEPTH)
@@ -220,10 +222,9 @@ def _nodes(model: Model, labels: Mapping[str, float]) -> dict[str, Floats]:
 
 
 def _model_lines(
-    model: Model, labels: Mapping[str, float], nodes: Mapping[str, Floats]
+    model: Model, lines: Lines, labels: Mapping[str, float], nodes: Mapping[str, Floats]
 ) -> ModelLines:
-    """The lines of a model at labels and at nodes."""
-    lines = model.lines(**labels)
+    """The lines of a model, those at labels among them, at nodes too."""
     points = np.stack([nodes[name] for name in model.label_names], axis=1)
     params = np.asarray(_params_at(model, points))
     depth = np.stack(
@@ -235,8 +236,7 @@ def _model_lines(
         if name in nodes:
             values, near = nodes[name], labels[name]
             offset[:, column] = np.log(values / near) if name == "teff" else values - near
-    with np.errstate(divide="ignore"):
-        opacity = np.log(np.maximum(depth_here, 1e-12) / np.maximum(1.0 - depth_here, 1e-6))
+    opacity = np.log(np.maximum(depth_here, 1e-12) / np.maximum(1.0 - depth_here, 1e-6))
     return ModelLines(
         lines.center,
         lines.fwhm,
