@@ -86,6 +86,8 @@ def test_failures(archive):
     opened = open_archive(archive.path)
     assert opened.failed == {4: "it is too cold"}
     assert done(archive) == [0, 1, 2, 3, 5]
+    with pytest.raises(ArchiveError, match=r"node 4 .* has not been cloned"):
+        opened.flux_part(4, slice(300, 900))
     opened.write(4, clone_of(4))  # it has come back
     assert open_archive(archive.path).failed == {}
     assert done(archive) == list(range(6))

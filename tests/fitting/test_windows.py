@@ -1,4 +1,4 @@
-"""The joint fit of a window: its memory."""
+"""The joint fit by windows: its misfits, and its memory."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import pytest
 
 from blase3d.fitting import joint_fit, windows
 from blase3d.fitting.archive import create_archive
+from blase3d.fitting.clone_grid import misfits
 from blase3d.fitting.windows import WindowFits
 from blase3d.libraries.toy import toy_grid
 from blase3d.lines import catalogue
+from blase3d.model.line_grid import LineGrid
 from blase3d.recipe import DEFAULT
 from blase3d.runtime import rows
 from blase3d.runtime.progress import silent
@@ -27,6 +29,8 @@ RECIPE = DEFAULT.replace(
     shape_functions=4,
     data_functions=0,
 )
+
+GRID = toy_grid({"teff": (5500.0, 6000.0), "logg": (4.0, 4.5), "feh": (0.0,)}).cut(8480.0, 8492.0)
 
 
 def peak_of_window(path, n_teff):
@@ -52,6 +56,27 @@ def peak_of(function, *arguments):
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+
+
+def test_misfits_are_those_of_all_windows(tmp_path):
+    """They are not known until the last is fitted."""
+    archive = create_archive(tmp_path / "clones", GRID, RECIPE)
+    flux = np.ones(archive.wavelength.size, np.float32)
+    for i in range(len(GRID) - 1):
+        archive.write_spectrum(i, flux)
+    archive.write_failed(len(GRID) - 1, "it is too cold")
+    fits = WindowFits(archive)
+    none = LineGrid(
+        np.empty(0), *(np.empty(shape, np.float32) for shape in ((0, 4), (4, 0), (4, 0, 3)))
+    )
+    squares = np.arange(1.0, len(GRID)) * flux.size / len(fits.windows)
+    assert len(fits.windows) == 2
+    for number in range(2):
+        assert np.isnan(misfits(archive)).all()
+        archive.write_window(number, RECIPE.joint.rounds, none, squares)
+    found = misfits(archive)
+    np.testing.assert_allclose(found[:-1] ** 2, np.arange(1.0, len(GRID)))
+    assert np.isnan(found[-1])
 
 
 @pytest.mark.long

@@ -28,7 +28,7 @@ import hashlib
 import json
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -123,11 +123,7 @@ class Archive:
         ArchiveError
             The node has not been cloned, or is damaged.
         """
-        group, attributes = self._group_of(f"nodes/{i}")
-        if "misfit" not in attributes:
-            raise ArchiveError(
-                f"node {i} of {self.path} has not been cloned; run blase3d clone again to finish."
-            )
+        group, attributes = self._node(i)
         flux = _read(group, attributes, "flux")
         if isinstance(self.recipe.fit, JointFit):
             return NodeSpectrum(self.labels[i], flux)
@@ -152,6 +148,15 @@ class Archive:
             )
         return node
 
+    def _node(self, i: int) -> tuple[Any, dict[str, Any]]:
+        """Return the group of a node that was cloned, and its attributes."""
+        group, attributes = self._group_of(f"nodes/{i}")
+        if "misfit" not in attributes:
+            raise ArchiveError(
+                f"node {i} of {self.path} has not been cloned; run blase3d clone again to finish."
+            )
+        return group, attributes
+
     def _group_of(self, name: str) -> tuple[Any, dict[str, Any]]:
         """Return a group and its attributes; none where there is no group, or it is damaged."""
         try:
@@ -170,44 +175,36 @@ class Archive:
         return True
 
     def write(self, i: int, clone: Clone) -> None:
-        """Write the clone of node i; it counts as done only once all of it is written."""
-        name = self._cleared(f"nodes/{i}")
-        lines = clone.lines
-        parts: dict[str, NDArray[Any]] = {"reference": lines.reference, "params": lines.params}
-        forms = {p: write_array(self._group, f"{name}/{p}", v) for p, v in parts.items()}
+        """Write the clone of node i."""
+        arrays: dict[str, NDArray[Any]] = {
+            "reference": clone.lines.reference,
+            "params": clone.lines.params,
+            "flux": clone.target,
+        }
         misfit = clone.misfit if np.isfinite(clone.misfit) else None
-        self._write_node(name, clone.target, misfit, clone.flags, forms)
+        self._write(f"nodes/{i}", arrays, misfit=misfit, flags=list(clone.flags))
 
     def write_spectrum(self, i: int, flux: NDArray[np.float32]) -> None:
         """Write the normalised flux (P,) of node i of a joint fit."""
-        self._write_node(self._cleared(f"nodes/{i}"), flux, None, (), {})
-
-    def _write_node(
-        self,
-        name: str,
-        flux: NDArray[np.float32],
-        misfit: float | None,
-        flags: Sequence[str],
-        forms: dict[str, Any],
-    ) -> None:
-        forms["flux"] = write_array(self._group, f"{name}/flux", flux, chunk=_FLUX_CHUNK)
-        self._describe(name, {"misfit": misfit, "flags": list(flags), "forms": forms})
+        self._write(f"nodes/{i}", {"flux": flux}, misfit=None, flags=[])
 
     def write_failed(self, i: int, reason: str) -> None:
         """Write why node i could not be cloned: `build` treats it as a hole of the grid."""
-        self._describe(self._cleared(f"nodes/{i}"), {"failed": reason})
+        self._write(f"nodes/{i}", {}, failed=reason)
 
-    def _describe(self, name: str, attributes: dict[str, Any]) -> None:
-        """Write the attributes of a group and their checksum in one step."""
-        self._group.require_group(name).attrs.put({**attributes, "sum": _sum(attributes)})
-
-    def _cleared(self, name: str) -> str:
-        """Return `name`, after removing the group if its metadata are damaged."""
+    def _write(self, name: str, arrays: Mapping[str, NDArray[Any]], **attributes: Any) -> None:
+        """Write the arrays of a group, then its attributes with their checksum, in one step: it
+        counts as done only once it has these. Damaged metadata are removed first."""
         try:
             self._group.get(name)
         except Exception:  # a damaged file can raise almost anything
             self._group.create_group(name, overwrite=True)
-        return name
+        forms = {
+            part: write_array(self._group, f"{name}/{part}", values, _CHUNKS.get(part))
+            for part, values in arrays.items()
+        }
+        attributes |= {"forms": forms} if forms else {}
+        self._group.require_group(name).attrs.put({**attributes, "sum": _sum(attributes)})
 
     @property
     def failed(self) -> dict[int, str]:
@@ -222,9 +219,7 @@ class Archive:
 
     def flux_part(self, i: int, pixels: slice) -> NDArray[np.float32]:
         """Return the flux of node i in some pixels."""
-        group, attributes = self._group_of(f"nodes/{i}")
-        if group is None:
-            raise ArchiveError(f"node {i} of {self.path} is missing; run blase3d clone again.")
+        group, attributes = self._node(i)
         return _read(group, attributes, "flux", pixels)
 
     def data_basis(self) -> Floats | None:
@@ -239,8 +234,7 @@ class Archive:
 
     def write_data_basis(self, basis: Floats) -> None:
         """Write the data-driven basis functions (N, K')."""
-        name = self._cleared("functions")
-        self._describe(name, {"forms": {"own": write_array(self._group, f"{name}/own", basis)}})
+        self._write("functions", {"own": basis})
 
     def window(self, number: int, round_number: int) -> tuple[LineGrid, Floats] | None:
         """Return lines and summed squared misfits (N,) of a window after a round, or None."""
@@ -274,18 +268,14 @@ class Archive:
 
     def write_built(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Write a window that has been built."""
-        where = self._cleared(f"built/{name}")
-        forms = {p: write_array(self._group, f"{where}/{p}", v) for p, v in arrays.items()}
-        self._describe(where, {"forms": forms})
+        self._write(f"built/{name}", arrays)
 
     def write_window(
         self, number: int, round_number: int, lines: LineGrid, squares: Floats
     ) -> None:
         """Write the lines of a window after a round."""
-        name = self._cleared(f"rounds/{round_number}/{number}")
-        parts = {part: getattr(lines, part) for part in _SURFACE} | {"squares": squares}
-        forms = {p: write_array(self._group, f"{name}/{p}", v) for p, v in parts.items()}
-        self._describe(name, {"nodes": len(squares), "forms": forms})
+        arrays = {part: getattr(lines, part) for part in _SURFACE} | {"squares": squares}
+        self._write(f"rounds/{round_number}/{number}", arrays, nodes=len(squares))
 
 
 def flux_rows(
@@ -300,8 +290,8 @@ def flux_rows(
 
 
 _SURFACE = ("reference", "base", "area", "shape")
-_FLUX_CHUNK = 1 << 14
-"""Pixels per chunk of a node's flux, so that a window can be read alone."""
+_CHUNKS = {"flux": 1 << 14}
+"""Rows of the chunks of arrays that are read in part: pixels of a node's flux, for a window."""
 
 
 def _sum(attributes: Mapping[str, Any]) -> str:

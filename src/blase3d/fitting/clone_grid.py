@@ -15,7 +15,6 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +33,6 @@ from .single_node import Clone, check_normalised, clone_spectrum
 from .windows import fit_windows, joint_misfits
 
 _LOG = logging.getLogger(__name__)
-
-Item = TypeVar("Item")
 
 
 @in_float32

@@ -289,10 +289,12 @@ def _within(reference: Floats, wavelength: Floats, pixels: slice) -> Bools:
 
 
 def joint_misfits(archive: Archive) -> Floats:
-    """Return the rms misfit of the lines at every node, (N,); NaN where there is no fit."""
+    """Return the rms misfit of the lines at every node, (N,); NaN where there is no fit, or not of
+    all windows."""
     fits = WindowFits(archive)
     rms = np.full(len(archive), np.nan)
     stored = (fits.window(k, fits.settings.rounds) for k in range(len(fits.windows)))
-    squares = sum(window[1] for window in stored if window is not None)
-    rms[fits.nodes] = np.sqrt(squares / archive.wavelength.size)
+    squares = [window[1] for window in stored if window is not None]
+    if len(squares) == len(fits.windows):
+        rms[fits.nodes] = np.sqrt(np.sum(squares, axis=0) / archive.wavelength.size)
     return rms
