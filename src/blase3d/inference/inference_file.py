@@ -6,16 +6,14 @@ import json
 import math
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
 from ..runtime.files import LARGEST_SPECTRUM, check_version, load_npz, plain, replacing
 from .problem import Options
-
-if TYPE_CHECKING:
-    from .result import Inference
+from .result import Estimate, Inference, WindowFit
 
 FORMAT = "blase3d-inference"
 VERSION = 3
@@ -83,8 +81,6 @@ def read_inference(path: str | Path) -> Inference:
 
 
 def _made(record: dict[str, Any], arrays: dict[str, Any]) -> Inference:
-    from .result import WindowFit
-
     windows = []
     for k, window in enumerate(record.pop("windows", [])):  # version 1 has none
         names = [name for name in arrays if name.startswith(f"{k}.")]
@@ -95,8 +91,6 @@ def _made(record: dict[str, Any], arrays: dict[str, Any]) -> Inference:
 
 
 def _one_made(record: dict[str, Any], arrays: dict[str, Any]) -> Inference:
-    from .result import Estimate, Inference
-
     for group in ("labels", "nuisance"):
         record[group] = {name: Estimate(**one) for name, one in record[group].items()}
     for name in _TUPLES:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .model import Model, library_name
 from .model_windows import pixel_bounds, windows_in
-
-if TYPE_CHECKING:
-    from .model import Model
 
 _WAVELENGTH_STEP = 1e-7
 """Resolution of wavelengths in model files, Å."""
@@ -78,13 +76,6 @@ def _add(total: Any, arrays: Iterable[Any]) -> None:
         plain = np.ascontiguousarray(np.asarray(values)) + 0  # no negative zeros
         total.update(f"{plain.shape}".encode())
         total.update(plain.astype(plain.dtype.newbyteorder("<")).tobytes())
-
-
-def library_name(model: Model) -> str:
-    """Return the name of the library of a model."""
-    library = model.meta.get("library", {})
-    name = library.get("library") if isinstance(library, Mapping) else library
-    return str(name or "a library without a name")
 
 
 def identity(model: Model) -> dict[str, Any]:

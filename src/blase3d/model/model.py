@@ -30,7 +30,6 @@ from ..spectra.broaden import Pixels, log_grid, pixel_widths, pixels_of
 from .arguments import check_label, check_observation, check_wavelengths
 from .evaluate import AnyResidual, ForwardModel, evaluate, line_params
 from .grid_basis import functions_with_residual, grid_basis
-from .identity import library_name
 from .instrument import Broadening, observe
 from .interpolation import Transition, make_interpolation
 from .line_calibration import LineCalibration
@@ -616,6 +615,13 @@ _OF_LIBRARY: WeakKeyDictionary[Model, Model] = WeakKeyDictionary()
 _evaluate = in_float32(jax.jit(evaluate, static_argnames="residual"))
 _observe = in_float32(jax.jit(observe, static_argnames="residual"))
 _line_params = jax.jit(line_params)
+
+
+def library_name(model: Model) -> str:
+    """Return the name of the library of a model."""
+    library = model.meta.get("library", {})
+    name = library.get("library") if isinstance(library, Mapping) else library
+    return str(name or "a library without a name")
 
 
 def check_overlap(model: Model, wavelength: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from astropy import units
@@ -18,10 +18,8 @@ from ...runtime.arrays import Floats
 from ...runtime.files import parse_meta
 from . import quantities
 from .raw import RawSpectrum, mask_of, numeric_column
+from .reader import SpectrumFile
 from .written import COLUMNS, FORMAT
-
-if TYPE_CHECKING:
-    from .reader import SpectrumFile
 
 _SYNONYMS = {"resolution": "pixel_resolution"}
 """Other names of columns that are read."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from astropy import units
 from numpy.typing import NDArray
@@ -10,9 +10,6 @@ from numpy.typing import NDArray
 from ...runtime.files import plain
 from ..spectrum import Spectrum
 from . import quantities
-
-if TYPE_CHECKING:
-    pass
 
 COLUMNS = ("wavelength", "flux", "error", "mask", "continuum", "order", "pixel_resolution")
 """Names of columns in files, and of the fields of `Spectrum`."""
