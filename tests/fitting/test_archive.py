@@ -202,6 +202,19 @@ def test_other_work_is_refused(archive, grid, recipe):
 
 
 @pytest.mark.parametrize(
+    ("grid", "recipe", "said"),
+    [
+        (GRID, SINGLE.replace(epochs=99), rf"\(epochs {SINGLE.fit.epochs} there, 99 now\)"),
+        (GRID.take([0, 1, 2, 3]), SINGLE, r"\(nodes 6 there, 4 now\)"),
+        (toy_grid({**AXES, "feh": (0.5,)}), SINGLE, r"\(labels or spectra differ\)"),
+    ],
+)
+def test_what_differs_is_named(archive, grid, recipe, said):
+    with pytest.raises(ArchiveError, match=said):
+        create_archive(archive.path, grid, recipe)
+
+
+@pytest.mark.parametrize(
     ("module", "name", "value"),
     [
         (joint_fit, "_WIDTH_UNIT", 0.2),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import tracemalloc
 
 import numpy as np
@@ -76,6 +77,30 @@ def test_a_node_that_fails_leaves_nothing_behind(tmp_path):
 
     with pytest.raises(GridError, match="gone"):
         write_grid(Grid(WAVE, whole.labels, ("x",), read), tmp_path / "a.npz")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.zarr"])
+def test_writing_reports_its_progress(name, tmp_path):
+    steps = []
+    write_grid(grid_of_nodes(3), tmp_path / name, lambda *step: steps.append(step))
+    assert steps == [("write", 1, 3), ("write", 2, 3), ("write", 3, 3)]
+
+
+def test_a_command_ended_by_sigterm_leaves_nothing_half_written(tmp_path, run, monkeypatch):
+    whole, there = grid_of_nodes(3), []
+
+    def read(i):
+        if i == 2:
+            there.extend(path.suffix for path in tmp_path.iterdir())
+            signal.raise_signal(signal.SIGTERM)
+        return whole.read(i)
+
+    grid = Grid(WAVE, whole.labels, ("x",), read)
+    monkeypatch.setattr("blase3d.libraries.open_grid", lambda *_: grid)
+    done = run("grid", "any", "-o", tmp_path / "a.npz")
+    assert done.status == 128 + signal.SIGTERM
+    assert there == [".partial"]
     assert list(tmp_path.iterdir()) == []
 
 

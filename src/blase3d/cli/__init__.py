@@ -21,7 +21,7 @@ from .lines import explore, lines
 from .models import build, clone, models, validate
 from .spectrum import spectrum
 from .stars import infer, synth, tune
-from .support import complain, err, out, settle_environment
+from .support import complain, ended_by_sigterm, err, out, settle_environment
 from .terminal import Quiet, Verbose, Version, settle_encoding, with_output_options
 
 __all__ = ["app", "err", "main", "out"]
@@ -59,7 +59,7 @@ def main() -> None:
     settle_encoding()
     err.quiet = False
     try:
-        with warnings.catch_warnings():
+        with ended_by_sigterm(), warnings.catch_warnings():
             warnings.showwarning = _show_warning  # type: ignore[assignment]  # takes any
             app()
     except Blase3dError as error:

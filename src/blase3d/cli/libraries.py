@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..parameters import parameter
 from ..runtime.files import printable
 from . import options
-from .support import err, executor, out, print_json, progress_bars
+from .support import complain, err, executor, out, print_json, progress_bars
 
 if TYPE_CHECKING:
     from ..libraries.grid import Grid
@@ -73,6 +73,8 @@ def fetch(
     cut = None if wave is None else options.parse_range(wave, "--wave")
     if output is not None:
         require_writable_grid(output)
+    elif cut is not None:
+        complain("--wave has no effect without --output: whole spectra are kept in the cache")
     folder = library_server.cache_folder(cache)
     with progress_bars() as progress:
         plan = library_server.make_plan(
@@ -96,7 +98,8 @@ def fetch(
     for labels, reason in done.failed.items():
         err.print(f"failed: {labels}: {reason}", highlight=False)
     if output is not None:
-        nodes = library_server.write_box(done, output, cut)
+        with progress_bars() as progress:
+            nodes = library_server.write_box(done, output, cut, progress)
         out.print(f"{output}: {nodes!r}.", highlight=False)
     if done.failed:
         raise InputError(
@@ -127,7 +130,8 @@ def grid(
     if wave is not None:
         nodes = nodes.cut(*options.parse_range(wave, "--wave"))
     if output is not None:
-        write_grid(nodes, output)
+        with progress_bars() as progress:
+            write_grid(nodes, output, progress)
     _print_grid(nodes, as_json)
 
 

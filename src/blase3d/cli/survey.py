@@ -45,7 +45,7 @@ def run_survey(
         done = _done(results, spectra)
         results.begin(done)
         try:
-            with _ended_by_sigterm(), executor(workers, scheduler) as pool:
+            with executor(workers, scheduler) as pool:
                 _label(spectra, done, labeller, pool, results)
         except (KeyboardInterrupt, SystemExit) as end:
             err.print(f"stopped; the same command continues from {results.path}")
@@ -160,17 +160,3 @@ def _lock(stream: IO[str], output: Path) -> None:
             raise InputError(
                 f"another command is writing {output}; wait for its end, or give another --output."
             ) from None
-
-
-@contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the work as Ctrl-C does: workers are stopped, and results written."""
-
-    def end(number: int, _: Any) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

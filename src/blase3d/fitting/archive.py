@@ -340,8 +340,8 @@ def create_archive(path: str | Path, grid: Grid, recipe: Recipe) -> Archive:
     archive = open_archive(location)
     if archive.recipe != recipe or archive.meta["fingerprint"] != grid.fingerprint():
         raise ArchiveError(
-            f"{path} holds clones of another grid, range or recipe ({archive.recipe.name}); "
-            "choose another name or remove it."
+            f"{path} holds clones of another grid, range or recipe "
+            f"({_differences(archive, grid, recipe)}); choose another name or remove it."
         )
     joint = isinstance(recipe.fit, JointFit)
     if not are_those_of(archive.meta.get("constants"), joint):
@@ -350,6 +350,24 @@ def create_archive(path: str | Path, grid: Grid, recipe: Recipe) -> Archive:
             "version, or choose another name or remove it."
         )
     return archive
+
+
+def _differences(archive: Archive, grid: Grid, recipe: Recipe) -> str:
+    """What an archive was made from, where it differs from a grid and a recipe, in words."""
+    there, now = _facts(archive, archive.recipe), _facts(grid, recipe)
+    names = [name for name in there | now if there.get(name) != now.get(name)]
+    each = (f"{name} {there.get(name)} there, {now.get(name)} now" for name in names)
+    return "; ".join(each) or "labels or spectra differ"
+
+
+def _facts(nodes: Archive | Grid, recipe: Recipe) -> dict[str, object]:
+    """Extent of a grid and settings of a recipe by name."""
+    wave = nodes.wavelength
+    facts: dict[str, object] = {"nodes": len(nodes), "labels": ", ".join(nodes.label_names)}
+    facts |= {"pixels": wave.size, "range": f"{wave[0]:g}–{wave[-1]:g} Å"}
+    for name, value in json.loads(recipe.to_json()).items():
+        facts |= value if isinstance(value, dict) else {name: value}
+    return facts
 
 
 def _location(path: str | Path) -> str | Path:

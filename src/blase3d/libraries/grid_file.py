@@ -36,6 +36,7 @@ from ..runtime.files import (
     to_angstrom,
     to_vacuum,
 )
+from ..runtime.progress import Progress, silent
 from .grid import Grid, NodeArrays, arrays_digest, check_form, check_kind, grid_of
 
 FORMAT = "blase3d-grid"
@@ -232,17 +233,17 @@ def _stored_sums(group: Any, count: int) -> Callable[[int], str] | None:
 # --- writing -----------------------------------------------------------------------------------
 
 
-def write_grid(grid: Grid, path: str | Path) -> None:
+def write_grid(grid: Grid, path: str | Path, progress: Progress = silent) -> None:
     """Write a grid to an .npz or .zarr file, by the ending of its name.
 
     A failure keeps the previous file. Nodes are not checked, so that a bad one does not
-    prevent writing the others.
+    prevent writing the others. `progress` is called with the stage, the nodes done and all.
     """
     path = Path(path)
     require_writable_grid(path)
     write = _write_npz if path.suffix.lower() == ".npz" else _write_zarr
     with replacing(path, _is_grid) as partial:
-        write(grid, partial)
+        write(grid, partial, progress)
 
 
 def require_writable_grid(path: Path) -> None:
@@ -282,7 +283,7 @@ def _has_continuum(grid: Grid) -> bool:
     return grid.read(0)[1] is not None
 
 
-def _write_npz(grid: Grid, path: Path) -> None:
+def _write_npz(grid: Grid, path: Path, progress: Progress) -> None:
     """Write node by node. Continua wait in a temporary file: a zip file takes one member a time."""
     has_continuum = _has_continuum(grid)
     shape = (len(grid), len(grid.wavelength))
@@ -305,6 +306,7 @@ def _write_npz(grid: Grid, path: Path) -> None:
                 member.write(np.ascontiguousarray(flux, dtype="<f4").tobytes())
                 if continuum is not None:
                     waiting.write(np.ascontiguousarray(continuum, dtype="<f4").tobytes())
+                progress("write", i + 1, len(grid))
         if has_continuum:
             waiting.seek(0)
             with _float_member(archive, "continuum", shape) as member:
@@ -320,7 +322,7 @@ def _float_member(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...]) -
         yield member
 
 
-def _write_zarr(grid: Grid, path: Path) -> None:
+def _write_zarr(grid: Grid, path: Path, progress: Progress) -> None:
     import zarr
     from zarr.storage import LocalStore
 
@@ -337,6 +339,7 @@ def _write_zarr(grid: Grid, path: Path) -> None:
         sums = np.zeros((len(grid), 32), dtype=np.uint8)
         for i in range(len(grid)):
             sums[i] = _put(_node(grid, i, has_continuum), i, flux, continuum)
+            progress("write", i + 1, len(grid))
         _create(group, "sha256", sums.shape, "uint8")[:] = sums
         names = list(grid.label_names)
         group.attrs.update({"label_names": names, "meta": _meta(grid), "complete": True})

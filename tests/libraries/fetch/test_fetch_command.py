@@ -137,6 +137,12 @@ def test_command_takes_one_value_for_a_range(run):
     assert "2 spectra in the box" in out
 
 
+def test_command_says_that_a_range_without_output_has_no_effect(run):
+    said = "--wave has no effect without --output"
+    assert said in run("--wave", "9995:10005", "--dry-run").err
+    assert said not in run("--wave", "9995:10005", "--dry-run", "-o", "g.npz").err
+
+
 def test_the_code_of_the_docs_runs(server, monkeypatch, tmp_path):
     page = (Path(__file__).parents[3] / "docs" / "fetch.md").read_text("utf-8")
     (code,) = re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)

@@ -119,7 +119,12 @@ def _is_good(target: Path, check: Check, size: int | None) -> bool:
     return True
 
 
-def write_box(done: Fetched, output: Path, wave: tuple[float, float] | None = None) -> Grid:
+def write_box(
+    done: Fetched,
+    output: Path,
+    wave: tuple[float, float] | None = None,
+    progress: Progress = silent,
+) -> Grid:
     """Write the fetched spectra, cut to `wave` (Å), to the grid file `output`; return the grid."""
     if not done.good:
         raise GridError(f"there is no good spectrum to write to {output}; fetch again.")
@@ -134,5 +139,5 @@ def write_box(done: Fetched, output: Path, wave: tuple[float, float] | None = No
         meta = {**grid.meta, "fixed_labels": {"alpha": float(grid.axes["alpha"][0])}}
         labels, names = grid.labels[:, :3], grid.label_names[:3]
         grid = replace(grid, labels=labels, label_names=names, meta=meta)
-    write_grid(grid, output)
+    write_grid(grid, output, progress)
     return grid
