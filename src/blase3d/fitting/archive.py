@@ -353,7 +353,7 @@ def create_archive(path: str | Path, grid: Grid, recipe: Recipe) -> Archive:
 
 
 def _differences(archive: Archive, grid: Grid, recipe: Recipe) -> str:
-    """What an archive was made from, where it differs from a grid and a recipe, in words."""
+    """Differences of the origin of an archive from a grid and a recipe, in words."""
     there, now = _facts(archive, archive.recipe), _facts(grid, recipe)
     names = [name for name in there | now if there.get(name) != now.get(name)]
     each = (f"{name} {there.get(name)} there, {now.get(name)} now" for name in names)
