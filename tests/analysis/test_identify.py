@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from toy_models import NODEWISE
 
-from blase3d.analysis.identify import UNIDENTIFIED, available, identify, transitions
+from blase3d.analysis.identify import UNIDENTIFIED, available, course_of, identify, transitions
 from blase3d.analysis.identify.layer import (
     _fractions,
     _ionisation,
@@ -188,6 +188,26 @@ def test_the_course_over_the_labels_tells_two_at_one_place_apart():
         odds = one.species
         wrong = f"{false[1]} I"
         assert odds[f"{true[1]} I"] > 2.0 * odds.get(wrong, 0.0)
+
+
+def test_the_course_of_a_line_is_that_of_its_transition():
+    """Relative to the labels, for weak lines as that of their areas; unknown for what is in no
+    list."""
+    weak = (8656.0, "Fe", 1, 4.4, -2.5)
+    model, atoms = model_of_atoms([*ROWS, weak], [(8636.0, -3.0, -6.0)]), atoms_of([*ROWS, weak])
+    places = [near(model, 8656.0), near(model, 8636.0)]
+    iron, unlisted = identify(model, SUN, places, atoms=atoms)
+    nodes = {"teff": np.array([5200.0, 5772.0, 6400.0]), "logg": np.full(3, 4.44)}
+    nodes |= {"feh": np.zeros(3)}
+    found = course_of(iron, SUN, nodes, atoms=atoms)
+    area = [
+        model.lines(**dict(zip(nodes, values, strict=True))).ln_area[model.reference == places[0]]
+        for values in zip(*nodes.values(), strict=True)
+    ]
+    assert found[1] == 0.0
+    np.testing.assert_allclose(found, np.concatenate(area) - area[1], atol=0.1)
+    assert np.ptp(found) > 0.5
+    assert course_of(unlisted, SUN, nodes, atoms=atoms) is None
 
 
 def test_moved_lists_explain_little():
