@@ -523,6 +523,12 @@ def test_pixels_far_narrower_than_lines_are_averaged(errors):
         assert found.error is None
 
 
+def test_a_mean_over_a_gap_is_masked():
+    wavelength = np.concatenate([5000.0 + 0.01 * np.arange(505), 5100.0 + 0.01 * np.arange(495)])
+    found = rebinned(Spectrum(wavelength, np.ones(1000)), 0.36)
+    np.testing.assert_array_equal(np.flatnonzero(found.mask), [50])
+
+
 def test_pixels_as_wide_as_lines_need_stay():
     star = Spectrum(5000.0 + 0.06 * np.arange(100), np.ones(100))
     assert rebinned(star, 0.35) is star
