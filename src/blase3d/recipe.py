@@ -370,8 +370,8 @@ def get_recipe(name: str, **changes: Any) -> Recipe:
         recipe = recipe_from_json(Path(name).read_text(encoding="utf-8", errors="replace"))
     else:
         raise RecipeError(
-            f"got the recipe {name!r}, expected one of {', '.join(RECIPES)} or a JSON file; "
-            "choose one of these."
+            f"got the recipe {name!r}, which is no file, expected one of {', '.join(RECIPES)} or a "
+            "JSON file; choose one of these, or correct the path."
         )
     return recipe.replace(**changes)
 

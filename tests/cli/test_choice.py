@@ -206,13 +206,14 @@ def test_lines_and_validate_take_the_model_of_their_range(words, name, run, tmp_
     assert f"loads {name}.zip" in run(*words).err
 
 
-def test_explore_tells_a_spectrum_from_a_model(folder, monkeypatch):
+def test_explore_tells_a_spectrum_from_a_model(folder, monkeypatch, capsys):
     served = []
     monkeypatch.setattr(
         "blase3d.views.dashboard.explore", lambda model, star, **_: served.append((model, star))
     )
     explore(folder / "star.npz")
     explore(Path("blue"))
+    assert "is being prepared" in capsys.readouterr().err
     (model, star), (named, no_star) = served
     assert len(star) == 2001
     assert model.wavelength[0] > 8498.0 > named.wavelength[0]

@@ -406,7 +406,7 @@ TABLE: dict[str, tuple[Feed, str, int]] = {
     # clone: recipes
     "clone: an unknown recipe": (
         lambda w, t: ["clone", w.grid, "-o", t / "c.zarr", "--recipe", "papre"],
-        "'papre'|default, single, paper",
+        "'papre'|no file|default, single, paper|correct the path",
         1,
     ),
     "clone: a recipe of nothing": (recipe(""), "not JSON", 1),

@@ -150,6 +150,7 @@ def explore(
     star = None if spectrum is None else read_spectrum(spectrum, **reading)
     covered = () if star is None else star.wavelength[[0, -1]]
     chosen = chosen_model(path, *covered)
+    err.print("The dashboard is being prepared.", highlight=False)
     serve(
         load_model(chosen),
         star,
