@@ -55,6 +55,7 @@ from .libre_esprit import LIBRE_ESPRIT, LIBRE_ESPRIT_IMAGE
 from .mwm import MWM
 from .neid import NEID
 from .npz import NPZ, write_npz
+from .nres import NRES
 from .ohp import OHP_SPECTRUM, SOPHIE_E2DS
 from .rave import RAVE
 from .raw import RawSpectrum, sentences, spectrum_of
@@ -80,7 +81,7 @@ READERS = Family(
     GROUP,
     SpectrumError,
     members=(
-        *(NPZ, HPF, CARMENES, NEID, KPF, EPRV, EXPRES, APERO, IGRINS),
+        *(NPZ, HPF, CARMENES, NEID, KPF, EPRV, EXPRES, APERO, IGRINS, NRES),
         *(GAIA_RVS, LIBRE_ESPRIT, LIBRE_ESPRIT_IMAGE, SOPHIE_E2DS, OHP_SPECTRUM),
         *(LAMOST, SDSS, SDSS_IMAGE, SDSS_PLATE, MWM, DESI, APOGEE_STAR, APOGEE_VISIT, GALAH, RAVE),
         *(ESPRESSO_S1D, ESPRESSO_S2D, ESO_PRODUCT, ESO_IMAGE, HARPS_E2DS),
