@@ -201,6 +201,13 @@ def test_chunks_have_slots_for_the_lines_of_a_tile(lines_a_tile, slots):
     assert held.sum() == reference.size
 
 
+@pytest.mark.parametrize("width", [TILE, NODES])
+def test_groups_of_chunks_are_of_one_size(width):
+    for count in np.unique(np.geomspace(1, 3e6, 2000).astype(int)):
+        n_chunks = kernel._n_chunks(np.array([count]), 1, width)
+        assert n_chunks % kernel._at_once(n_chunks, width) == 0
+
+
 def test_chunks_with_more_lines_come_first():
     """So that a loop over the slots of a group can end early."""
     layout = layout_of(LINES.params, WAVELENGTH)

@@ -248,7 +248,7 @@ def _n_chunks(count: NDArray[np.int64], n_slots: int, width: int) -> int:
     tile, rounded up."""
     n_chunks = round_up(max(int((-(-count // n_slots)).sum()), 1), bits=3)
     at_once = _at_once(n_chunks, width)
-    return at_once * -(-n_chunks // at_once)  # a remainder would be compiled separately
+    return at_once * -(-n_chunks // at_once)  # groups are of one size
 
 
 def _at_once(n_chunks: int, width: int) -> int:
