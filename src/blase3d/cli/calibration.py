@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from ..runtime.files import require_other, require_writable
+from ..runtime.files import require_distinct, require_writable
 from . import options
 from .support import complain, out, print_json, progress_bars, write_table
 
@@ -52,9 +52,7 @@ def calibrate(
 
     for path in filter(None, (output, table)):
         require_writable(path)
-    require_other(output, [stars, *([] if table is None else [table])])
-    if table is not None:
-        require_other(table, [stars])
+    require_distinct(stars, output, table)
     model = load_model(model_path)
     known = read_known_stars(stars, model.label_names, folder)
     with progress_bars() as progress:

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from ..errors import Blase3dError, InputError, MissingExtra
 from ..parameters import parameter
-from ..runtime.files import require_other, require_writable
+from ..runtime.files import require_distinct, require_writable
 from ..runtime.progress import silent
 from ..runtime.units import SPEED_OF_LIGHT
 from . import options
@@ -390,10 +390,9 @@ def tune(
     from ..spectra.formats import read_spectrum, require_writable_spectrum, write_spectrum
 
     require_writable(output)
-    require_other(output, [path, *([] if template is None else [template])])
+    require_distinct(path, output, template)
     if template is not None:
         require_writable_spectrum(template)
-        require_other(template, [path])
     constraints = options.fit_constraints(fix, prior, resolution)
     reading = options.parse_reading(medium, columns, unit, source, wavelengths)
     star = read_spectrum(path, **reading)

@@ -12,8 +12,9 @@ import shutil
 import uuid
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +63,12 @@ def no_folder(path: Path) -> bool:
     return False
 
 
-def require_other(path: Path, others: Iterable[Path]) -> None:
-    """Raise `InputError` if an output is one of the other files of the same command."""
-    for other in others:
-        if path.resolve() == other.resolve():
+def require_distinct(*paths: Path | None) -> None:
+    """Raise `InputError` if two files of a command, its outputs last, are the same one."""
+    for other, output in combinations(filter(None, paths), 2):
+        if other.resolve() == output.resolve():
             raise InputError(
-                f"got {other} and the output {path}, expected two files: one would be lost; give "
+                f"got {other} and the output {output}, expected two files: one would be lost; give "
                 "another name."
             )
 

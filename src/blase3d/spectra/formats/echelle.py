@@ -61,15 +61,16 @@ def raw_orders(
     number: ArrayLike | None = None,
     velocity: ArrayLike | None = None,
     resolution: float | None = None,
+    medium: str | None = "vacuum",
     **meta: Any,
 ) -> RawSpectrum:
     """Return the orders of a spectrum, divided by the blaze and in the frame of the barycentre.
 
-    `wavelength` (Å, vacuum, in the frame of the observatory), `flux`, `error`, `mask` (true:
-    ignore) and `blaze` are (orders, pixels). `number` (orders,) is that of each order, `velocity`
-    (km/s) the barycentric correction, one number, (orders,) or (orders, pixels); None if unknown.
-    `resolution` is the nominal one. `blazed`: the blaze is in the flux; unless it is given too,
-    `meta["blaze"]` is then "included".
+    `wavelength` (Å, in the frame of the observatory), `flux`, `error`, `mask` (true: ignore) and
+    `blaze` are (orders, pixels). `number` (orders,) is that of each order, `velocity` (km/s) the
+    barycentric correction, one number, (orders,) or (orders, pixels); None if unknown. `resolution`
+    is the nominal one. `medium` is that of the wavelengths, None if unknown. `blazed`: the blaze is
+    in the flux; unless it is given too, `meta["blaze"]` is then "included".
     `meta` is added to what the headers state, the first of them first.
     """
     masked = np.zeros(flux.shape, bool) if mask is None else mask
@@ -92,7 +93,7 @@ def raw_orders(
     if error is not None:
         arrays["error"] = error
     guessed = () if resolution is None else (f"resolution {resolution:.0f} is the nominal one",)
-    return RawSpectrum(arrays, "vacuum", resolution, meta, guessed)
+    return RawSpectrum(arrays, medium, resolution, meta, guessed)
 
 
 def deblazed(

@@ -13,7 +13,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -128,10 +127,14 @@ def _is_cube(file: SpectrumFile) -> bool:
 def _read_cube(file: SpectrumFile) -> RawSpectrum:
     wavelength, flux = np.moveaxis(np.asarray(file.hdus[0].data, np.float64), 2, 0)
     unit = quantities.likely_unit(wavelength)
-    raw = raw_orders(
-        (file.header,), quantities.angstroms(wavelength, unit), flux, None, blazed=True
+    return raw_orders(
+        (file.header,),
+        quantities.angstroms(wavelength, unit),
+        flux,
+        None,
+        blazed=True,
+        medium=headers.medium(file.header),
     )
-    return replace(raw, medium=headers.medium(file.header))
 
 
 def _is_makee(file: SpectrumFile) -> bool:

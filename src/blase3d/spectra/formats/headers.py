@@ -15,7 +15,7 @@ from ...runtime.arrays import Floats
 from ...runtime.units import SPEED_OF_LIGHT
 
 _WORDS = {
-    "object": ("OBJECT", "OBJNAME", "TARGNAME", "TARGET", "OBJ"),
+    "object": ("OHP TARG NAME", "OBJECT", "OBJNAME", "TARGNAME", "TARGET", "OBJ"),
     "telescope": ("TELESCOP",),
     "instrument": ("INSTRUME", "INSTRUMENT"),
     "date": ("DATE-OBS", "DATE_OBS", "DATEOBS"),

@@ -8,7 +8,6 @@ A table `SPECTRUM` has a row for each order of each fibre that has light: `fiber
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -61,7 +60,7 @@ def _read(file: SpectrumFile) -> RawSpectrum:
 
     velocity = headers.number(header, "BARYCORR")
     masked = "mask" in {name.lower() for name in hdu.columns.names}
-    raw = raw_orders(
+    return raw_orders(
         (header, hdu.header),
         column("wavelength"),
         column("flux"),
@@ -70,8 +69,8 @@ def _read(file: SpectrumFile) -> RawSpectrum:
         blaze=column("blaze"),
         number=column("order").astype(int),
         velocity=None if velocity is None else velocity / 1000.0,
+        medium=headers.medium(header),
     )
-    return replace(raw, medium=headers.medium(header))
 
 
 NRES = SpectrumReader(

@@ -14,7 +14,6 @@ PASP 116, 693.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from . import headers
 from .echelle import has_images, image, is_instrument, raw_orders
@@ -53,8 +52,7 @@ def _correction(file: SpectrumFile) -> float | None:
 
 def _read_orders(file: SpectrumFile) -> RawSpectrum:
     fibre = str(headers.card(file.header, "OHP INS FIBER") or "").upper()
-    star: Any = headers.card(file.header, "OHP TARG NAME")
-    raw = raw_orders(
+    return raw_orders(
         (file.header,),
         image(file, "WAVE_A"),
         image(file, "E2DS_A"),
@@ -63,9 +61,8 @@ def _read_orders(file: SpectrumFile) -> RawSpectrum:
         blazed=True,
         velocity=_correction(file),
         resolution=RESOLUTION.get(fibre),
-        **({} if star is None else {"object": star}),
+        medium="air",
     )
-    return replace(raw, medium="air")
 
 
 SOPHIE_E2DS = SpectrumReader(
