@@ -314,6 +314,7 @@ def test_an_interruption_ends_it_and_the_page_says_so(browser, folder):
     start = f"{heed}; from blase3d.cli import main; main()"
     command = [sys.executable, "-c", start, "explore", folder / "toy.zip", "--no-browser"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+        assert "prepared" in running.stderr.readline()
         said = running.stderr.readline()
         browser.get(re.search(r"http://localhost:\d+/", said)[0])
         bench.wait(browser, bench.SETTLED)
