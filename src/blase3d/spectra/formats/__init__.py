@@ -36,6 +36,7 @@ from .apogee import APOGEE_STAR, APOGEE_VISIT
 from .by_specutils import SPECUTILS
 from .carmenes import CARMENES
 from .columns import ROLES
+from .crires import CRIRES
 from .desi import DESI
 from .e2ds import HARPS_E2DS
 from .echelle_images import ECHELLE_CUBE, ECHELLE_IMAGES, MAKEE, ORDERS_OF_FLUX
@@ -57,6 +58,7 @@ from .neid import NEID
 from .npz import NPZ, write_npz
 from .nres import NRES
 from .ohp import OHP_SPECTRUM, SOPHIE_E2DS
+from .pypeit import PYPEIT, PYPEIT_COADD
 from .rave import RAVE
 from .raw import RawSpectrum, sentences, spectrum_of
 from .reader import GROUP, SpectrumFile, SpectrumReader
@@ -85,7 +87,7 @@ READERS = Family(
         *(GAIA_RVS, LIBRE_ESPRIT, LIBRE_ESPRIT_IMAGE, SOPHIE_E2DS, OHP_SPECTRUM),
         *(LAMOST, SDSS, SDSS_IMAGE, SDSS_PLATE, MWM, DESI, APOGEE_STAR, APOGEE_VISIT, GALAH, RAVE),
         *(ESPRESSO_S1D, ESPRESSO_S2D, ESO_PRODUCT, ESO_IMAGE, HARPS_E2DS),
-        *(SPECMATCH, MAKEE),
+        *(CRIRES, PYPEIT, PYPEIT_COADD, SPECMATCH, MAKEE),
     ),
     fallback=(
         *(VOTABLE, TEXT, ECHELLE_IMAGES, ECHELLE_CUBE),

@@ -23,6 +23,7 @@ from ...runtime.arrays import Bools, Floats
 from ...runtime.units import SPEED_OF_LIGHT
 from . import headers, quantities
 from .columns import in_angstrom
+from .crires import piece_numbers
 from .fits import FITS_IMAGE
 from .instruments import instrument_of, nominal_resolution, usual_medium
 from .raw import RawSpectrum
@@ -130,6 +131,7 @@ def _read_product(file: SpectrumFile) -> RawSpectrum:
     header, roles = hdu.header, _with_data(hdu, _roles(hdu))
     number = hdu.columns.names.index(roles["wavelength"]) + 1
     values = {role: np.ravel(hdu.data[name]) for role, name in roles.items()}
+    values |= _pieces(hdu)
     unit = header.get(f"TUNIT{number}") or "Angstrom"
     meta = headers.describe(file.header, header)
     wavelength, meta = in_barycentre(
@@ -140,12 +142,23 @@ def _read_product(file: SpectrumFile) -> RawSpectrum:
     arrays: dict[str, NDArray[Any]] = {"wavelength": wavelength, **values}
     if "mask" in arrays:
         arrays["mask"] = bad_quality(arrays["mask"], file.header)
+    if "order" in arrays:  # pixels of orders that overlap follow each other by wavelength
+        by = np.argsort(arrays["order"], kind="stable")
+        arrays = {name: column[by] for name, column in arrays.items()}
     stated = headers.resolution(header)
     resolution, guessed = (stated, ()) if stated else resolution_of(file.header, wavelength.size)
     medium = _medium(str(header.get(f"TUCD{number}", "")), roles["wavelength"])
     return RawSpectrum(
         arrays, medium, resolution, meta, guessed, likely_medium=usual_medium(file.header)
     )
+
+
+def _pieces(hdu: fits.BinTableHDU) -> dict[str, NDArray[Any]]:
+    """The echelle orders on each detector, in products of CRIRES+."""
+    if not {"ORDER", "DETEC"} <= set(hdu.columns.names):
+        return {}
+    order, detector = (np.ravel(hdu.data[name]) for name in ("ORDER", "DETEC"))
+    return {"order": piece_numbers(order, detector)}
 
 
 def _with_data(hdu: fits.BinTableHDU, roles: Mapping[str, str]) -> dict[str, str]:
