@@ -344,6 +344,14 @@ def test_every_reason_names_its_spectrum(model):
         calibrate(stars, model)
 
 
+def test_a_medium_is_asked_for_in_the_table(tmp_path):
+    path = tmp_path / "star.csv"
+    path.write_text("wavelength,flux\n5200,1\n5201,1\n")
+    asked = r"star.csv states no medium .*; give it in the column medium of the table of stars \("
+    with pytest.raises(InputError, match=asked):
+        KnownStar("a star", path, {}).read()
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

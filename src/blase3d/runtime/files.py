@@ -27,6 +27,8 @@ from .units import air_to_vacuum
 
 MEDIA = ("air", "vacuum")
 """The media in which a wavelength may be stated."""
+MEDIUM_OPTION = "with --medium air or --medium vacuum"
+"""The options of a medium that most commands have, in messages."""
 
 LARGEST_SPECTRUM = 2**30
 """Bytes of the largest file of one spectrum, unpacked: a hundred times an echelle spectrum."""
@@ -287,9 +289,8 @@ def settle_medium(stated: object, asked: str | None, path: Path, error: type[Inp
     if asked is None:
         found = "states no medium" if stated is None else f"has medium {stated!r}"
         raise error(
-            f"{path} {found} for its wavelengths, expected air or vacuum; give it with "
-            "--medium air or --medium vacuum (medium=... in Python), or in the column `medium` of "
-            "a table of stars."
+            f"{path} {found} for its wavelengths, expected air or vacuum; give it {MEDIUM_OPTION} "
+            "(medium=... in Python)."
         )
     return asked
 

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from astropy.table import Table
 
-from ...errors import InputError
+from ...errors import InputError, SpectrumError
 from ...inference import Options, Prior, infer
 from ...inference.likelihood.likelihood import make_likelihood
 from ...inference.problem import make_problem
 from ...model.model import Model
 from ...parameters import FITTED
-from ...runtime.files import first_line
+from ...runtime.files import MEDIUM_OPTION, first_line
 from ...runtime.units import SPEED_OF_LIGHT
 from ...runtime.with_units import in_difference_unit, in_parameter_unit
 from ...spectra.formats import read_spectrum
@@ -60,9 +60,13 @@ class KnownStar:
 
     def read(self) -> Spectrum:
         """The spectrum."""
-        if isinstance(self.spectrum, (str, Path)):
-            return read_spectrum(self.spectrum, medium=self.medium)
-        return as_spectrum(self.spectrum, self.medium)
+        try:
+            if isinstance(self.spectrum, (str, Path)):
+                return read_spectrum(self.spectrum, medium=self.medium)
+            return as_spectrum(self.spectrum, self.medium)
+        except SpectrumError as fault:  # stars have their media in a table, not by an option
+            said = str(fault).replace(MEDIUM_OPTION, "in the column medium of the table of stars")
+            raise SpectrumError(said) from fault
 
     @property
     def name(self) -> str:
