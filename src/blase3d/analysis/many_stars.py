@@ -195,6 +195,11 @@ class _Part:
     names: list[str]
     arrays: dict[str, NDArray[Any]]
 
+    def single(self) -> Iterator[_Part]:
+        """Each star as a part of its own."""
+        for k, name in enumerate(self.names):
+            yield _Part([name], {key: rows[k : k + 1] for key, rows in self.arrays.items()})
+
 
 def _parts(stack: Stack, done: Collection[str], at_once: int) -> Iterator[_Part]:
     """Yield the stars that are not done, some at once."""
@@ -210,10 +215,20 @@ def _parts(stack: Stack, done: Collection[str], at_once: int) -> Iterator[_Part]
 def _rows(
     parts: Iterator[_Part], model: str, survey: Survey, pool: Executor | None
 ) -> Iterator[Row]:
-    for part, found in run(partial(_rows_of, survey, model), parts, pool):
-        if isinstance(found, InputError):  # its worker died
-            found = [LabelledStar(name, (model,), found).row() for name in part.names]
-        yield from found
+    """Yield the rows of all stars. One star may kill the worker of its part: the stars of a part
+    that is given up are fitted one by one."""
+    task = partial(_rows_of, survey, model)
+    lost: list[_Part] = []
+    for part, found in run(task, parts, pool):
+        if isinstance(found, InputError):
+            lost += part.single()
+        else:
+            yield from found
+    for part, found in run(task, lost, pool):
+        if isinstance(found, InputError):
+            yield LabelledStar(part.names[0], (model,), found).row()
+        else:
+            yield from found
 
 
 def _rows_of(survey: Survey, model: str, part: _Part) -> list[Row]:
