@@ -12,6 +12,7 @@ import os
 import pickle
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -944,6 +945,16 @@ PYTHON: dict[str, tuple[Callable[[World, Path], object], str]] = {
     "infer_many, a name": (
         lambda w, t: next(b3.infer_many("star.npz", b3.load_model(w.model))),
         "one spectrum, 'star.npz'",
+    ),
+    "infer_many, workers": (
+        lambda w, t: next(b3.infer_many([w.star], b3.load_model(w.model), workers="2")),
+        "workers='2', expected a whole number",
+    ),
+    "infer_many, workers and an executor": (
+        lambda w, t: next(
+            b3.infer_many([w.star], b3.load_model(w.model), workers=2, executor=Executor())
+        ),
+        "got an executor and workers=2",
     ),
     "Spectrum, order": (
         lambda w, t: b3.Spectrum([8500.0, 8501.0], [1.0, 1.0], order=[1.0, np.nan]),

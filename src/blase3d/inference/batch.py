@@ -106,8 +106,8 @@ def _pool(executor: Executor | None, workers: int | None) -> Iterator[Executor |
     if workers is None:
         yield executor
         return
-    if executor is not None or workers < 1:
-        raise InputError(f"got workers={workers}, expected a number from 1, and no executor.")
+    if executor is not None:
+        raise InputError(f"got an executor and workers={workers!r}; leave out one of them.")
     pool = LocalPool(workers)
     try:
         _check_start(pool)

@@ -20,6 +20,8 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any, TypeVar
 
+import numpy as np
+
 from ..errors import CloneError, InputError
 from .precision import in_float32
 from .threads import stay_with_one_blas_thread
@@ -37,10 +39,17 @@ class LocalPool(Executor):
     """Processes on this machine, each on one core. A broken pool is replaced.
 
     Processes are spawned, not forked: JAX runs threads, which do not survive a fork.
+
+    Raises
+    ------
+    InputError
+        The number of workers is not a whole one from 1.
     """
 
     def __init__(self, workers: int):
-        self.workers = workers
+        if not isinstance(workers, int | np.integer) or workers < 1:
+            raise InputError(f"got workers={workers!r}, expected a whole number from 1.")
+        self.workers = int(workers)
         self._pool = self._open()
 
     def _open(self) -> ProcessPoolExecutor:
