@@ -196,6 +196,14 @@ def version_2(w: World, t: Path) -> Words:
     return ["build", folder, "-o", t / "out.zip"]
 
 
+def unreadable(w: World, t: Path) -> Words:
+    """An archive whose description is cut short."""
+    clones = copied(w.clones, t / "c.zarr")
+    whole = (clones / "zarr.json").read_bytes()
+    (clones / "zarr.json").write_bytes(whole[: len(whole) // 2])
+    return ["clone", w.grid, "-o", clones, "--recipe", "single", "--workers", "1"]
+
+
 def linked(w: World, t: Path) -> Words:
     """Clones whose nodes are a link to a folder of ours."""
     clones = copied(w.clones, t / "c.zarr")
@@ -422,14 +430,20 @@ TABLE: dict[str, tuple[Feed, str, int]] = {
     # clone: where to
     "clone: over a grid": (
         lambda w, t: ["clone", w.grid, "-o", w.zarr, "--workers", "1"],
-        "has format None|blase3d clone",
+        "grid.zarr exists and is no archive of clones|give another name",
         1,
     ),
     "clone: into a folder of ours": (
         lambda w, t: ["clone", w.grid, "-o", t / "full.npz", "--workers", "1"],
-        "damaged or foreign",
+        "full.npz exists and is no archive of clones|give another name",
         1,
     ),
+    "clone: over a file of ours": (
+        lambda w, t: ["clone", w.grid, "-o", w.model, "--workers", "1"],
+        "no archive of clones|give another name",
+        1,
+    ),
+    "clone: into a damaged archive": (unreadable, "damaged or foreign", 1),
     "clone: to an unknown address": (
         lambda w, t: ["clone", w.grid, "-o", "foo://bar/c", "--workers", "1"],
         "foo://bar/c",
@@ -823,7 +837,11 @@ TABLE: dict[str, tuple[Feed, str, int]] = {
         "no zip archive",
         1,
     ),
-    "demo: a file as folder": (lambda w, t: ["demo", "--out", t / "out.npz"], "out.npz", 1),
+    "demo: a file as folder": (
+        lambda w, t: ["demo", "--out", t / "out.npz"],
+        "out.npz is a file|give another name",
+        1,
+    ),
     "an unknown verb": (lambda w, t: ["nonsense"], "nonsense", 2),
 }
 
@@ -905,7 +923,7 @@ PYTHON: dict[str, tuple[Callable[[World, Path], object], str]] = {
     "Prior": (lambda w, t: b3.Prior(2.0, 1.0), "low < high"),
     "clone": (
         lambda w, t: b3.clone(b3.open_grid(w.grid), t / "full.npz", b3.DEFAULT),
-        "damaged or foreign",
+        "no archive of clones; give another name",
     ),
     "build": (
         lambda w, t: b3.build(b3.open_archive(half(w, t))),

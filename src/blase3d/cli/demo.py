@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from ..runtime.files import make_folder
 from ..runtime.progress import Progress, silent
 from .options import Workers
 from .support import err, executor, out, progress_bars
@@ -47,7 +48,7 @@ def _demo_of_the_models(folder: Path, workers: int) -> None:
     from ..libraries.packaged import STARS
     from ..model.installed import installed_models, packaged_folder
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     models = {m.name: m for m in installed_models() if m.path.parent == packaged_folder()}
     names = [name for name, model in STARS.items() if model in models]
     chosen = [models[STARS[name]] for name in names]
@@ -131,7 +132,7 @@ def run_demo(
     from ..spectra.formats import write_spectrum
     from ..views.report import write_report
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     clones = clone(packaged_grid(LIBRARY), folder / "clones.zarr", DEFAULT, executor, progress)
     model = build(clones, progress)
     save_model(model, folder / "model.zip")

@@ -337,6 +337,8 @@ def create_archive(path: str | Path, grid: Grid, recipe: Recipe) -> Archive:
     location = _location(path)
     if not _exists(location):
         _create(location, grid, recipe)
+    elif _is_foreign(location):
+        raise ArchiveError(f"{path} exists and is no archive of clones; give another name.")
     archive = open_archive(location)
     if archive.recipe != recipe or archive.meta["fingerprint"] != grid.fingerprint():
         raise ArchiveError(
@@ -381,6 +383,17 @@ def _exists(location: str | Path) -> bool:
     try:
         return "format" in zarr.open_group(store_of(location, "r"), mode="r", zarr_format=3).attrs
     except FileNotFoundError:
+        return False
+
+
+def _is_foreign(location: str | Path) -> bool:
+    """Whether what exists is no archive, not even a damaged one."""
+    if isinstance(location, Path) and not (location / "zarr.json").is_file():
+        return True
+    try:
+        group = zarr.open_group(store_of(location, "r"), mode="r", zarr_format=3)
+        return group.attrs.get("format") != FORMAT.name
+    except Exception:  # zarr raises many kinds on damaged files
         return False
 
 

@@ -93,6 +93,13 @@ def require_writable(path: Path, replaceable: Callable[[Path], bool] = no_folder
         raise InputError(f"{path} is a device or the like, expected the name of a file; give one.")
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and its parents, unless it exists; raise `InputError` if it is a file."""
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path} is a file, expected a folder; give another name.")
+    path.mkdir(parents=True, exist_ok=True)
+
+
 @contextmanager
 def replacing(path: Path, replaceable: Callable[[Path], bool] = no_folder) -> Iterator[Path]:
     """Yield a temporary sibling of `path` to write a file or folder to; rename it at the end.

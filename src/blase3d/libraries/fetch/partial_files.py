@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
-from ...runtime.files import replacing
+from ...runtime.files import make_folder, replacing
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def _write_record(path: Path, version: Version, stamp: list[Any]) -> None:
 @contextmanager
 def sole_use(folder: Path) -> Iterator[None]:
     """Keep other processes from downloading into `folder`, where the platform has file locks."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with open(folder / ".lock", "w", encoding="utf-8") as stream:
         if sys.platform != "win32":
             import fcntl

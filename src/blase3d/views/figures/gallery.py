@@ -16,7 +16,7 @@ from ...fitting.archive import Archive, software_versions
 from ...libraries.grid import Grid
 from ...model.model import Model
 from ...runtime.arrays import DEFAULT_FLOATING_POINT
-from ...runtime.files import replacing
+from ...runtime.files import make_folder, replacing
 from ...runtime.progress import Progress, silent
 from ...runtime.seed import check_seed
 from ..style import Drawing, settings
@@ -166,9 +166,7 @@ def draw_figures(
     _check([ending], FORMATS, "format")
     left_out = _too_few_labels(model)
     folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file, expected a folder for the figures; give another.")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     chosen = [name for name in makers if not only or name in only]
     written = []
     for done, name in enumerate(chosen):
