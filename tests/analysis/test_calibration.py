@@ -13,7 +13,13 @@ from astropy.table import Table
 from scipy.signal import fftconvolve
 from toy_models import NODEWISE
 
-from blase3d.analysis.calibration import KnownStar, calibrate, missing_lines, read_known_stars
+from blase3d.analysis.calibration import (
+    KnownStar,
+    _star_list,
+    calibrate,
+    missing_lines,
+    read_known_stars,
+)
 from blase3d.analysis.calibration.block_matrix import BlockMatrix
 from blase3d.analysis.calibration.cells import cells_of, groups_of
 from blase3d.analysis.calibration.changes import Scales, slope_coefficients, with_changes
@@ -342,6 +348,15 @@ def test_every_reason_names_its_spectrum(model):
     stars = [replace(one, fixed={"vsini": -3.0}) for one in stars_of(model)[:2]]
     with pytest.raises(InputError, match=r"star 0: got vsini=-3.*star 1: got vsini=-3"):
         calibrate(stars, model)
+
+
+def test_spectra_in_memory_of_one_star_each_have_a_reason(model):
+    (star,) = stars_of(model)[:1]
+    stars = [replace(star, fixed={"vsini": -value}) for value in (3.0, 4.0)]
+    with pytest.raises(InputError, match=r"star 0 \(1\): got vsini=-3.*star 0 \(2\): got vsini=-4"):
+        calibrate(stars, model)
+    (kept,) = _star_list(stars, {"star 0 (2)": "got vsini=-4"})
+    assert kept["vsini"] == -3.0
 
 
 def test_a_medium_is_asked_for_in_the_table(tmp_path):

@@ -13,6 +13,7 @@ stars that were left out.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -57,7 +58,7 @@ class Calibrated:
     best : CalibrationTrial
         The chosen one.
     left_aside : dict of str
-        Spectra that could not be used, and why.
+        Spectra that could not be used, by file, or star for those in memory, and why.
     proposal : Proposal
         The changes and added lines in full, of which the model has as many as help.
     squares : dict of (M,)
@@ -194,13 +195,13 @@ def _observed(
 ) -> tuple[tuple[Observation, ...], tuple[float, ...], dict[str, str]]:
     """The spectra beside the model, the widths (Å) of their lines, and which were left aside."""
     found, left_aside = [], {}
-    for done, one in enumerate(known):
+    for done, (name, one) in enumerate(_named(known)):
         progress("stars", done, len(known))
         try:
             found.append(observation_of(one, model, options))
         except InputError as failure:
             said = str(failure)
-            left_aside[one.name] = said if one.name in said else f"{one.name}: {said}"
+            left_aside[name] = said if name in said else f"{name}: {said}"
     progress("stars", len(known), len(known))
     names = {one.star for one, _ in found}
     if len(names) < 2:
@@ -210,6 +211,21 @@ def _observed(
         )
     observations, widths = zip(*found, strict=True)
     return of_same_labels(observations), widths, left_aside
+
+
+def _named(known: list[KnownStar]) -> list[tuple[str, KnownStar]]:
+    """The spectra with their names; those in memory have that of their star, with a number where
+    it has several."""
+    of_star = [one.star for one in known if not one.in_file]
+    number: Counter[str] = Counter()
+    named = []
+    for one in known:
+        name = one.name
+        if not one.in_file and of_star.count(name) > 1:
+            number[name] += 1
+            name = f"{name} ({number[name]})"
+        named.append((name, one))
+    return named
 
 
 def _reasons(left_aside: dict[str, str]) -> str:
@@ -247,6 +263,6 @@ def _star_list(known: list[KnownStar], left_aside: dict[str, str]) -> list[dict[
     """Stars and literature as the model notes them: names of files without their folder."""
     return [
         {"star": one.star, "file": Path(one.name).name, "labels": {**one.labels}, **one.fixed}
-        for one in known
-        if one.name not in left_aside
+        for name, one in _named(known)
+        if name not in left_aside
     ]

@@ -61,7 +61,7 @@ class KnownStar:
     def read(self) -> Spectrum:
         """The spectrum."""
         try:
-            if isinstance(self.spectrum, (str, Path)):
+            if self.in_file:
                 return read_spectrum(self.spectrum, medium=self.medium)
             return as_spectrum(self.spectrum, self.medium)
         except SpectrumError as fault:  # stars have their media in a table, not by an option
@@ -69,9 +69,14 @@ class KnownStar:
             raise SpectrumError(said) from fault
 
     @property
+    def in_file(self) -> bool:
+        """Whether the spectrum is read from a file."""
+        return isinstance(self.spectrum, (str, Path))
+
+    @property
     def name(self) -> str:
         """The file, or the name of the star."""
-        return str(self.spectrum) if isinstance(self.spectrum, (str, Path)) else self.star
+        return str(self.spectrum) if self.in_file else self.star
 
 
 def read_known_stars(
