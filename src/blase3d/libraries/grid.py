@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import GridError, LabelError
 from ..parameters import RESERVED
 from ..runtime.arrays import Bools, Floats, Integers
-from ..spectra.spectrum import Spectrum, check_wavelength, read_only
+from ..spectra.spectrum import Spectrum, check_increasing, read_only
 
 NodeArrays = tuple[NDArray[Any], NDArray[Any] | None]
 """Flux and, where the library has it, continuum of one node."""
@@ -67,7 +67,7 @@ class Grid:
         wavelength = np.asarray(self.wavelength, dtype=np.float64)
         if wavelength.ndim != 1:
             raise GridError(f"the grid's wavelength has shape {wavelength.shape}, expected (P,).")
-        check_wavelength(wavelength, GridError, "the grid's wavelengths")
+        check_increasing(wavelength, GridError, "the grid's wavelengths")
         if not SHORTEST <= wavelength[0] < wavelength[-1] <= LONGEST:
             raise GridError(
                 f"the grid has {wavelength.size} wavelengths from {wavelength[0]:g} to "

@@ -31,7 +31,7 @@ from ..recipe import GROUPED, JointFit, Recipe, recipe_from_json
 from ..runtime.arrays import DEFAULT_FLOATING_POINT, Floats, Integers
 from ..runtime.files import replacing
 from ..runtime.zarr_groups import Format, read_array, write_array
-from ..spectra.spectrum import check_wavelength
+from ..spectra.spectrum import check_increasing
 from .evaluate import PcaResidual
 from .grid_basis import DATA_STEP
 from .identity import checksum_of, window_checksum
@@ -309,7 +309,7 @@ def _read_frame(group: zarr.Group) -> dict[str, Any]:
     """Return the fields of a model that its windows share."""
     attributes: dict[str, Any] = dict(group.attrs)
     wavelength = _wavelengths(attributes["wavelength"], read_array(group, "wavelength"))
-    check_wavelength(wavelength, ArchiveError)
+    check_increasing(wavelength, ArchiveError)
     axes = {name: np.asarray(axis) for name, axis in attributes["axes"].items()}
     data_basis = None
     if "own_functions" in group:

@@ -58,7 +58,7 @@ class Spectrum:
     def __post_init__(self) -> None:
         _convert_units(self)
         wavelength = _vector(self.wavelength, "wavelength", None)
-        check_wavelength(wavelength, SpectrumError)
+        check_increasing(wavelength, SpectrumError)
         count = len(wavelength)
         flux = _vector(self.flux, "flux", count)
         error = None if self.error is None else _vector(self.error, "error", count)
@@ -217,7 +217,7 @@ def cut(spectrum: Spectrum, keep: Bools) -> Spectrum:
     return replace(spectrum, **kept)
 
 
-def check_wavelength(
+def check_increasing(
     wavelength: Floats, error: type[Exception], what: str = "the wavelengths"
 ) -> None:
     """Raise `error` unless the wavelengths are finite, positive and strictly increasing."""

@@ -14,7 +14,7 @@ from astropy.io import fits
 from ...errors import GridError
 from ...runtime.arrays import Floats
 from ...runtime.files import first_line
-from ...spectra.spectrum import check_wavelength
+from ...spectra.spectrum import check_increasing
 from ..readers.phoenix import HEADER_KEYS, HEADER_TOLERANCE, WAVE_FILE
 from .listing import Labels
 
@@ -43,7 +43,7 @@ def read_wavelengths(path: Path) -> Floats:
         values = np.asarray(hdus[0].data, dtype=np.float64)
     if values.ndim != 1:
         raise GridError(f"its data have shape {values.shape}, expected (P,)")
-    check_wavelength(values, GridError, f"the wavelengths of {WAVE_FILE}")
+    check_increasing(values, GridError, f"the wavelengths of {WAVE_FILE}")
     return values
 
 
