@@ -28,7 +28,7 @@ from blase3d.views.report.limits import limit_notes
 from blase3d.views.report.misfit import WrongLine, wrong_lines
 from blase3d.views.report.plots import corner_figure, corner_svg, spectrum_svg
 from blase3d.views.report.report_data import make_report_data
-from blase3d.views.report.tables import wrong_table
+from blase3d.views.report.tables import quality, wrong_table
 from blase3d.views.report.viewer_data import kept_pixels, viewer_data
 
 AXES = {"teff": (5500.0, 5750.0, 6000.0), "logg": (4.25, 4.75), "feh": (-0.25, 0.25)}
@@ -194,6 +194,28 @@ def test_flags_are_explained(page):
     assert "logg at a bound" in page.text
     assert page.text.count("the star may lie beyond it") == 1
     assert "What to do:" in page.text
+
+
+def test_rotation_that_is_not_resolved_is_no_fault(model, tmp_path):
+    write_report(tmp_path / "r.html", make_inference(model, ["vsini at a bound"]), model, "star")
+    text = Page((tmp_path / "r.html").read_text(encoding="utf-8")).text
+    assert "No check found a fault" in text
+    assert "no rotation beyond its resolution" in text
+    assert "the star may lie beyond it" not in text
+
+
+def test_errors_that_are_widened_for_one_label_are_not_called_those_of_two():
+    found = advice("errors of other labels widened for logg beyond the library")
+    assert found is not None
+    assert not found.severe
+    assert "two or more" not in found.meaning
+
+
+def test_misfit_by_the_stated_errors_stands_beside_that_of_the_fit(model):
+    inference = replace(make_inference(model), chi2_stated=191.5)
+    assert "Reduced χ² 1.23, 192 by the stated errors alone;" in quality(
+        make_report_data(inference, model)
+    )
 
 
 def test_every_flag_has_its_advice():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Advice:
-    """The explanation of every flag that contains a phrase.
+    """The explanation of every flag that contains a phrase, and none of those before it.
 
     Attributes
     ----------
@@ -27,6 +27,13 @@ class Advice:
 
 _ADVICE = (
     Advice(
+        "errors of other labels widened",
+        False,
+        "a label is held on the edge of the library. The errors of the others include how far it "
+        "would move beyond, to first order.",
+        "Use a library that reaches further; the values themselves may be biased.",
+    ),
+    Advice(
         "beyond the library",
         True,
         "two or more labels lie on edges of the library: the star is of a kind that it does not "
@@ -35,11 +42,12 @@ _ADVICE = (
         "Use a library that includes such stars; do not quote these values.",
     ),
     Advice(
-        "errors of other labels widened",
+        "vsini at a bound",
         False,
-        "a label is held on the edge of the library. The errors of the others include how far it "
-        "would move beyond, to first order.",
-        "Use a library that reaches further; the values themselves may be biased.",
+        "at 0, the spectrum shows no rotation beyond its resolution, and the labels are those "
+        "without rotation. At the largest value, lines are wider than the search allows.",
+        "Nothing at 0. At the largest value, look at the spectrum: it may be of another kind of "
+        "star, or of no star.",
     ),
     Advice(
         "at a bound",

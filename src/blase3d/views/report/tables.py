@@ -107,6 +107,8 @@ def quality(data: ReportData) -> str:
         if np.isfinite(inference.chi2_red)
         else "The spectrum states no errors; they are taken from the residuals"
     )
+    if np.isfinite(inference.chi2_stated):
+        reduced += f", {inference.chi2_stated:.3g} by the stated errors alone"
     masked = f", {inference.n_masked:,} masked" if inference.n_masked else ""
     outliers = int(pixels.outlier.sum())
     less = f", {outliers:,} of them given less weight" if outliers else ""
@@ -152,9 +154,10 @@ def line_tables(data: ReportData, species: Mapping[int, str]) -> str:
         "The share of a line is its fraction of the information about a label, with the other "
         "labels unknown as well: each pixel counts by the square of the change of flux over its "
         "error, divided among the lines in proportion to their changes at the pixel. “Alone” is "
-        "the uncertainty of the label from this fraction of the information only. Depth is the "
-        "central depth of the line alone; the last column is the change of the line's area for "
-        "the given step of the label."
+        "the uncertainty of the label from this fraction of the information only, with the errors "
+        "of pixels as independent. The uncertainties above also include that all pixels of a line "
+        "may be wrong together, so they can be larger. Depth is the central depth of the line "
+        "alone; the last column is the change of the line's area for the given step of the label."
     )
     if species:
         about += " Species are the likeliest by wavelength, strength and dependence on the labels."
