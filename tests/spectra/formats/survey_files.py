@@ -319,3 +319,28 @@ def mwm(path: Path) -> Path:
     full = {name: values[None] for name, values in vectors.items()}
     hdus = [table(name, full if name == "APOGEE/APO" else empty) for name in names]
     return save(path, primary(SDSS_ID=54392544, V_ASTRA="0.6.0"), *hdus)
+
+
+MASTAR = Star(3.6, 1e-4)
+MASTAR_SIGMA = 1.3
+"""Å."""
+
+
+def mastar(path: Path, visits=(("7-1001", 57800), ("7-1002", 57801), ("7-1001", 57900))) -> Path:
+    """mastar-goodspec: a row for each visit; all but the second have five times the flux."""
+    star, count = MASTAR, len(visits)
+    level = np.where(np.arange(count) == 1, 1.0, 5.0)[:, None]
+    columns = {
+        "MANGAID": [name for name, _ in visits],
+        "PLATE": np.full(count, 7957),
+        "MJD": [mjd for _, mjd in visits],
+        "RA": 210.5 + np.arange(count),
+        "HELIOV": np.full(count, -12.5),
+        "WAVE": np.tile(star.wavelength, (count, 1)),
+        "FLUX": np.float32(level * star.flux),
+        "IVAR": star.ivar / level**2,
+        "MASK": np.tile(star.bits(26), (count, 1)),
+        "DISP": np.full((count, 401), MASTAR_SIGMA, np.float32),
+        "PREDISP": np.full((count, 401), 1.1, np.float32),
+    }
+    return save(path, primary(), table("GOODSPEC", columns))

@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.table import Table
 from tests.spectra.formats.truth import (
     AIR,
     ERROR,
@@ -313,9 +314,16 @@ def test_rows_are_orders_unless_they_have_the_same_wavelengths(tmp_path):
     found = read_spectrum(table_of(tmp_path / "t.fits", wave=wave, flux=flux), "vacuum")
     np.testing.assert_array_equal(found.wavelength, WAVE[:400])
     np.testing.assert_array_equal(found.order, np.repeat([0, 1], 200))
-    same = table_of(tmp_path / "t.fits", wave=np.stack([WAVE, WAVE]), flux=np.stack([FLUX, FLUX]))
-    with pytest.raises(SpectrumError, match="table of 2 spectra, expected one"):
-        read_spectrum(same, "vacuum")
+    same = {"wave": np.stack([WAVE, WAVE]), "flux": np.stack([FLUX, 2.0 * FLUX])}
+    path = table_of(tmp_path / "t.fits", **same)
+    with pytest.raises(SpectrumError, match=r"has 2 spectra \(0, 1\); choose one"):
+        read_spectrum(path, "vacuum")
+    np.testing.assert_array_equal(read_spectrum(path, "vacuum", source="1").flux, 2.0 * FLUX)
+    path = tmp_path / "named.fits"
+    Table({**same, "star": ["Vega", "Sirius"]}).write(path)
+    found = read_spectrum(path, "vacuum", source="Vega")
+    np.testing.assert_array_equal(found.flux, FLUX)
+    assert found.meta["object"] == "Vega"
 
 
 def test_tables_of_text_are_read_and_compressed_ones_are_not(tmp_path):

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from astropy.table import Table
+from tests.spectra.formats import survey_files as files
 
 from blase3d.errors import SpectrumError
 from blase3d.runtime.units import air_to_vacuum
-from blase3d.spectra.formats import write_spectrum
+from blase3d.spectra.formats import read_spectrum, write_spectrum
 from blase3d.spectra.formats.many import find_spectra
 from blase3d.spectra.spectrum import Spectrum
 
@@ -210,6 +212,71 @@ def test_a_stack_that_is_cut_short(tmp_path):
     path.write_bytes(content)
     with pytest.raises(SpectrumError):
         [one.read() for one in find_spectra([path]).each()]
+
+
+MASTAR = (("7-1001", 57800), ("7-1002", 57801), ("7-1001", 57900))
+
+
+def test_a_table_of_mastar_is_a_stack(tmp_path, monkeypatch):
+    monkeypatch.setattr("blase3d.spectra.formats.stack._BLOCK", 802)  # two spectra
+    path = files.mastar(tmp_path / "mastar-goodspec.fits", MASTAR)
+    found = find_spectra([path])
+    assert list(found.names) == [f"{name}-7957-{mjd}" for name, mjd in MASTAR]
+    for one in found.each():
+        star, alone = one.read(), read_spectrum(path, source=one.name)
+        np.testing.assert_array_equal(star.flux, alone.flux)
+        np.testing.assert_array_equal(star.error, alone.error)
+        np.testing.assert_array_equal(star.mask, alone.mask)
+        np.testing.assert_array_equal(star.pixel_resolution, alone.pixel_resolution)
+        assert star.meta["frame"] == "star"
+
+
+@pytest.mark.parametrize("kind", ["fits", "npz"])
+def test_one_of_the_spectra_of_a_stack(tmp_path, kind):
+    if kind == "fits":
+        path, name = files.mastar(tmp_path / "stars.fits", MASTAR), "7-1002-7957-57801"
+    else:
+        path, name = write_stack(tmp_path / "stack.npz", medium="vacuum"), "star 3"
+    found = find_spectra([path], {"source": name})
+    assert (found.names, found.collected, found.stack) == ([name], False, None)
+    assert len(levels(found)) == 1
+    with pytest.raises(SpectrumError, match="none is Vega; choose one"):
+        find_spectra([path], {"source": "Vega"})
+
+
+def test_one_of_the_spectra_of_a_file_that_is_larger_than_a_spectrum(tmp_path, monkeypatch):
+    path = files.mastar(tmp_path / "stars.fits", MASTAR)
+    whole = read_spectrum(path, source="7-1002-7957-57801")
+    monkeypatch.setattr("blase3d.spectra.formats.LARGEST_SPECTRUM", 10_000)
+    star = read_spectrum(path, source="7-1002-7957-57801", resolution=1800.0)
+    np.testing.assert_array_equal(star.flux, whole.flux)
+    assert star.resolution == 1800.0
+    with pytest.raises(SpectrumError, match=r"has 3 spectra \(7-1001-7957-57800, .*choose one"):
+        read_spectrum(path)
+
+
+def test_tables_of_mastar_that_are_no_stack(tmp_path):
+    path = files.mastar(tmp_path / "stars.fits", MASTAR)
+    with fits.open(path, mode="update") as hdus:
+        hdus[1].data["WAVE"][1] += 0.5
+    with pytest.raises(SpectrumError, match="rows differ in their wavelengths"):
+        list(find_spectra([path]).each())
+    path.write_bytes(path.read_bytes()[: 3 * 2880])
+    with pytest.raises(SpectrumError):
+        [one.read() for one in find_spectra([path]).each()]
+
+
+def test_a_resolution_of_pixels_in_a_stack(tmp_path):
+    varying = np.full((7, 50), 9000.0) + np.arange(50)
+    varying[2] = np.nan
+    arrays = {**ARRAYS, "pixel_resolution": varying}
+    found = find_spectra(
+        [write_stack(tmp_path / "stack.npz", arrays, medium="vacuum", resolution=7.0)]
+    )
+    stars = [one.read() for one in found.each()]
+    np.testing.assert_array_equal(stars[0].pixel_resolution, varying[0])
+    assert stars[2].pixel_resolution is None
+    assert stars[2].resolution is None
 
 
 def test_changed_files_are_known(folder):

@@ -91,6 +91,14 @@ SAMPLES = {
         meta={"frame": "barycentric", "object": "a star"},
     ),
     "galah-dr4": sample(files.galah_dr4, "galah", files.GALAH, medium="air", resolution=26000.0),
+    "mastar": sample(
+        files.mastar,
+        "mastar",
+        files.MASTAR,
+        options={"source": "7-1002-7957-57801"},
+        resolution=np.median(files.MASTAR.wavelength) / (FWHM_PER_SIGMA * files.MASTAR_SIGMA),
+        meta={"frame": "star", "ra": 211.5, "mjd": 57801.0, "pipeline_rv": -12.5},
+    ),
     "desi": sample(
         files.desi,
         "desi",
@@ -184,6 +192,14 @@ def test_desi_exposures_of_one_target(tmp_path):
     spectrum = read_spectrum(files.desi(tmp_path / "spectra.fits", [7, 7]))
     assert set(spectrum.order) == {0, 1, 2, 3}
     assert len(spectrum) == 4 * 401
+
+
+def test_a_star_of_mastar_with_one_visit_has_its_own_name(tmp_path):
+    visits = (("7-1001", 57800), ("7-1002", 57801))
+    spectrum = read_spectrum(files.mastar(tmp_path / "stars.fits", visits), source="7-1002")
+    same(spectrum, files.MASTAR, files.MASTAR.wavelength, slice(None))
+    varying = spectrum.wavelength / (FWHM_PER_SIGMA * files.MASTAR_SIGMA)
+    np.testing.assert_allclose(spectrum.pixel_resolution, varying, rtol=1e-6)
 
 
 @pytest.mark.parametrize("sigma", [0.9, 1.4])

@@ -53,6 +53,7 @@ from .in_memory import as_spectrum
 from .kpf import KPF
 from .lamost import LAMOST
 from .libre_esprit import LIBRE_ESPRIT, LIBRE_ESPRIT_IMAGE
+from .mastar import MASTAR
 from .mwm import MWM
 from .neid import NEID
 from .npz import NPZ, write_npz
@@ -64,6 +65,7 @@ from .raw import RawSpectrum, sentences, spectrum_of
 from .reader import GROUP, SpectrumFile, SpectrumReader
 from .sdss import SDSS, SDSS_IMAGE, SDSS_PLATE
 from .specmatch import SPECMATCH
+from .stack import is_stack, open_stack
 from .tables import TEXT, write_csv, write_ecsv
 from .votable import VOTABLE
 from .written import FORMAT, VERSION
@@ -85,7 +87,19 @@ READERS = Family(
     members=(
         *(NPZ, HPF, CARMENES, NEID, KPF, EPRV, EXPRES, APERO, IGRINS, NRES),
         *(GAIA_RVS, LIBRE_ESPRIT, LIBRE_ESPRIT_IMAGE, SOPHIE_E2DS, OHP_SPECTRUM),
-        *(LAMOST, SDSS, SDSS_IMAGE, SDSS_PLATE, MWM, DESI, APOGEE_STAR, APOGEE_VISIT, GALAH, RAVE),
+        *(
+            LAMOST,
+            SDSS,
+            SDSS_IMAGE,
+            SDSS_PLATE,
+            MWM,
+            MASTAR,
+            DESI,
+            APOGEE_STAR,
+            APOGEE_VISIT,
+            GALAH,
+            RAVE,
+        ),
         *(ESPRESSO_S1D, ESPRESSO_S2D, ESO_PRODUCT, ESO_IMAGE, HARPS_E2DS),
         *(CRIRES, PYPEIT, PYPEIT_COADD, SPECMATCH, MAKEE),
     ),
@@ -166,6 +180,9 @@ def read_spectrum(
         return as_spectrum(path, medium, resolution, columns=columns, unit=unit)
     path = Path(path)
     require_file(path, SpectrumError)
+    if path.stat().st_size > LARGEST_SPECTRUM and is_stack(path):
+        row = open_stack(path, medium, unit).one(source).raw
+        return spectrum_of(row, str(row.medium), in_unit(resolution, "", "the resolution"))
     check_size(path.stat().st_size, str(path), SpectrumError, LARGEST_SPECTRUM)
     other = None if wavelengths is None else Path(wavelengths)
     with SpectrumFile(path, columns, unit, other, source) as file:

@@ -34,6 +34,11 @@ _SMALL, _LIKELY = 0.3, 5.0
 """Size of errors, at most, relative to the flux or to its noise."""
 _NO_STAR = re.compile(r"(?i)(sky|model|telluric|template|filter|throughput|response|lsf)")
 """Names of tables that are no spectra of a star."""
+_STARS = (
+    *("name", "object", "objname", "star", "starname", "target", "targname"),
+    *("source_id", "targetid", "sobject_id", "obj_id", "object_id", "id"),
+)
+"""Columns that may have the names of spectra."""
 _SIGMA_BAND = re.compile(r"sigma|noise|error")
 _OTHER_BANDS = re.compile(r"sigma|noise|error|sky|background|raw|signal|lamp|flat|arc")
 """Beginnings of BANDID, in lower case."""
@@ -72,11 +77,14 @@ def _read_table(file: SpectrumFile) -> RawSpectrum:
         for name in hdu.columns.names
         if file.columns or name in names or hdu.data[name].shape == shape or _is_wavelength(name)
     }
+    stated = _stated(hdu.header, file.header)
     if len(hdu.data) == 1:
-        columns = _first_row(columns)
-    else:
-        _require_orders(columns[recognised(columns, file)["wavelength"]].values, file)
-    return from_columns(columns, _stated(hdu.header, file.header), file)
+        columns = _row(columns, 0)
+    elif _are_stars(columns[recognised(columns, file)["wavelength"]].values):
+        stars = _names_of_rows(hdu)
+        stated["object"] = file.chosen(stars)
+        columns = _row(columns, stars.index(stated["object"]))
+    return from_columns(columns, stated, file)
 
 
 def _padded(values: Any) -> Any:
@@ -93,20 +101,26 @@ def _is_wavelength(name: str) -> bool:
     return split_name(name)[0] in WAVELENGTH_NAMES
 
 
-def _first_row(columns: Mapping[str, Column]) -> dict[str, Column]:
-    """The vectors in a table of one row."""
-    rows = {name: replace(column, values=column.values[0]) for name, column in columns.items()}
+def _row(columns: Mapping[str, Column], number: int) -> dict[str, Column]:
+    """The vectors in a row of a table."""
+    rows = {name: replace(column, values=column.values[number]) for name, column in columns.items()}
     vectors = {name: column for name, column in rows.items() if np.ndim(column.values) > 0}
     return vectors or dict(columns)
 
 
-def _require_orders(wavelength: Any, file: SpectrumFile) -> None:
-    """Raise `SpectrumError` for rows that are spectra of the same wavelengths."""
-    if wavelength.ndim == 2 and np.array_equal(wavelength[0], wavelength[1], equal_nan=True):
-        raise SpectrumError(
-            f"{file.path} is a table of {len(wavelength)} spectra, expected one; write one of them "
-            "to a file."
-        )
+def _are_stars(wavelength: Any) -> bool:
+    """Whether rows are spectra of the same wavelengths, rather than echelle orders."""
+    return wavelength.ndim == 2 and np.array_equal(wavelength[0], wavelength[1], equal_nan=True)
+
+
+def _names_of_rows(hdu: Any) -> list[str]:
+    """The names of the spectra in the rows, or else their numbers from 0."""
+    columns = {name.lower(): name for name in hdu.columns.names}
+    for column in (columns[name] for name in _STARS if name in columns):
+        names = [str(value).strip() for value in np.asarray(hdu.data[column]).tolist()]
+        if len(set(names)) == len(names):
+            return names
+    return [str(row) for row in range(len(hdu.data))]
 
 
 def _image(file: SpectrumFile) -> Any:

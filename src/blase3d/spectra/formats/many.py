@@ -4,7 +4,7 @@
 - A *list* is a text with the name of a file in each line; `#` begins a comment.
 - A *table* (ECSV, CSV, FITS, VOTable, HDF5 or Parquet) has a column `file`, and optionally `name`,
   `medium`, `resolution`, `unit` and `source` for each spectrum.
-- A *stack* (`stack.py`) has spectra on common pixels in one file.
+- A *stack* (`stack.py`) has spectra on common pixels in one file, such as those of MaStar.
 
 Names of files are relative to the list or table, or else to the current folder.
 """
@@ -128,7 +128,8 @@ def find_spectra(
     given : sequence of paths
         Spectra and folders; or one list, table or stack.
     reading : mapping, optional
-        Arguments of `read_spectrum`; medium and unit are those of a stack that states none.
+        Arguments of `read_spectrum`; medium and unit are those of a stack that states none, and
+        source is one of its spectra.
     reserved : iterable of Path
         Files in folders that are no spectra, such as the table of results.
 
@@ -141,6 +142,9 @@ def find_spectra(
     if len(paths) == 1:
         if is_stack(paths[0]):
             stack = open_stack(paths[0], *((reading or {}).get(key) for key in ("medium", "unit")))
+            if (source := (reading or {}).get("source")) is not None:
+                row = stack.one(str(source))
+                return ManySpectra(lambda: iter([row]), [row.name], paths, False)
             return ManySpectra(stack.rows, stack.names, (stack.path,), True, stack)
         if (found := _listed_files(paths[0])) is not None:
             return _of_files(found, paths[0], collected=True)

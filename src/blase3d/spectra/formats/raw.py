@@ -116,7 +116,8 @@ def _flat(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         columns["order"] = _whole(columns["order"])
     elif wavelength.ndim == 2 and len(wavelength) > 1:
         columns["order"] = np.repeat(np.arange(len(wavelength)), wavelength.shape[1])
-    if columns.get("pixel_resolution", np.zeros(1)).ndim == 0:
+    varying = columns.get("pixel_resolution")
+    if varying is not None and (varying.ndim == 0 or np.isnan(varying).all()):
         del columns["pixel_resolution"]
     return columns
 

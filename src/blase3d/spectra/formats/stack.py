@@ -1,13 +1,15 @@
-"""Stacks of spectra on common pixels, in an .npz file or a Zarr group (version 3).
+"""Stacks of spectra on common pixels: an .npz file, a Zarr group (version 3), a table of MaStar.
 
 They have `wavelength` (P,), `flux` (N, P), `error` (N, P), and optionally `mask` (N, P; true:
-ignore), `name` (N,), `resolution` (one number, or N) and `meta` (JSON, in Zarr an attribute) with
-`medium` and, where known, `resolution` and `wavelength_unit`. Rows are read one block after the
-other, so that the file may be larger than the memory.
+ignore), `name` (N,), `resolution` (one number, or N) or `pixel_resolution` (N, P), and `meta`
+(JSON, in Zarr an attribute) with `medium` and, where known, `resolution` and `wavelength_unit`.
+Tables of MaStar (`mastar.py`) have their own columns. Rows are read one block after the other, so
+that the file may be larger than the memory.
 """
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -16,19 +18,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from astropy.io import fits
 from numpy.typing import NDArray
 
 from ...errors import SpectrumError
 from ...runtime.arrays import Floats
 from ...runtime.files import check_size, first_line, parse_meta, refuse_links, settle_medium
 from ..spectrum import Spectrum
+from . import mastar
 from .columns import in_angstrom
 from .raw import RawSpectrum, spectrum_of
 
 _BLOCK = 2**22
 """Pixels that are read at once."""
-_LARGE = ("flux", "error", "mask")
+_LARGE = ("flux", "error", "mask", "pixel_resolution")
 _HEADERS = (np.lib.format.read_array_header_1_0, np.lib.format.read_array_header_2_0)
+_FIRST_NAMES = 5
+"""Names of spectra that a message lists."""
 _MOST_SMALL = 2**30
 """Bytes of wavelengths or names, at most."""
 
@@ -80,6 +86,18 @@ class Stack:
             for start in range(0, len(self.names), size):
                 span = slice(start, min(start + size, len(self.names)))
                 yield span, {name: rows(span) for name, rows in large.items()}
+
+    def one(self, name: str | None) -> StackRow:
+        """Return the spectrum of a name. Raise `SpectrumError` if there is none."""
+        for row in self.rows() if name in self.names else ():
+            if row.name == name:
+                return row
+        first = ", ".join(self.names[:_FIRST_NAMES])
+        wanted = "" if name is None else f", none is {name}"
+        raise SpectrumError(
+            f"{self.path} has {len(self.names)} spectra ({first}, ...){wanted}; choose one of them "
+            "with --source NAME (source=... in Python)."
+        )
 
     def rows(self) -> Iterator[StackRow]:
         """Yield the spectra."""
@@ -135,6 +153,8 @@ def open_stack(path: Path, medium: str | None = None, unit: str | None = None) -
         stated = (
             arrays.small("resolution") if "resolution" in arrays else meta.pop("resolution", None)
         )
+        if "pixel_resolution" in arrays:
+            stated = None
     resolution = None if stated is None else np.broadcast_to(np.asarray(stated, float), (count,))
     angstrom = in_angstrom(wavelength, unit, path)
     return Stack(path, angstrom, _distinct(names, count, path), resolution, meta, has_errors)
@@ -164,13 +184,20 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[_Npz | _Zarr]:
+def _opened(path: Path) -> Iterator[_Npz | _Zarr | _MaStar]:
     with ExitStack() as opened:
         if path.is_dir():
             refuse_links(path, SpectrumError)
             yield _Zarr(path)
+        elif _is_fits(path):
+            yield _MaStar(path, opened)
         else:
             yield _Npz(opened.enter_context(zipfile.ZipFile(path)), opened)
+
+
+def _is_fits(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(9) == b"SIMPLE  ="
 
 
 class _Npz:
@@ -247,3 +274,39 @@ class _Zarr:
 
     def rows(self, name: str) -> Any:
         return lambda span: np.asarray(self.group[name][span])
+
+
+class _MaStar:
+    """Columns of a table of MaStar, as arrays of a stack."""
+
+    def __init__(self, path: Path, opened: ExitStack):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # rows that are missing are noticed when they are read
+            hdus = opened.enter_context(fits.open(path, memmap=True))
+            self.hdu = mastar.spectra_in(hdus)
+        if self.hdu is None:
+            raise ValueError("the file has no table of MaStar")
+        self.columns = mastar.columns_in(self.hdu)
+
+    def __contains__(self, name: str) -> bool:
+        return name in (*self.columns, "wavelength", "name")
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        pixels = mastar.wavelength_of(self.hdu).shape
+        return pixels if name == "wavelength" else (len(self.hdu.data), *pixels)
+
+    def small(self, name: str) -> NDArray[Any]:
+        if name == "wavelength":
+            return mastar.wavelength_of(self.hdu)
+        return np.array(mastar.names_of(self.hdu))
+
+    def meta(self) -> Any:
+        return {**mastar.META, "medium": "vacuum"}
+
+    def rows(self, name: str) -> Any:
+        def take(span: slice) -> NDArray[Any]:
+            if not mastar.has_common_pixels(self.hdu, span):
+                raise ValueError("rows differ in their wavelengths")
+            return mastar.column_of(self.hdu, name, span)
+
+        return take
