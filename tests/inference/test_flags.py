@@ -79,7 +79,9 @@ def test_two_exposures_that_were_sorted_together_are_one_spectrum(model):
     assert answer.labels["teff"].value == pytest.approx(alone.labels["teff"].value, abs=1.0)
 
 
-@pytest.mark.parametrize(("dilution", "kind"), [(0.1, "shallower"), (-0.15, "deeper")])
+@pytest.mark.parametrize(
+    ("dilution", "kind"), [(0.1, "shallower"), (0.3, "shallower"), (-0.15, "deeper")]
+)
 def test_dilution(model, dilution, kind):
     spectrum = observed(flux_of(model, dilution=dilution), snr=300.0)
     raised(infer(spectrum, model).flags, f"lines {kind} than any labels allow")

@@ -29,7 +29,10 @@ _SIGNIFICANT_DEPTH = 3.5
 scatter overstates the error: the rms amplitude in good stars is 0.9 standard deviations."""
 _WRONG_MODEL, _STRICTER = 1.5, 3.0
 """Scatter of the residuals over the noise from which on the model is wrong, and the factor of the
-threshold of a dilution then: weak lines of a library may be too weak together."""
+threshold of a dilution then: weak lines of a library may be too weak together ..."""
+_MOST_MISFIT = 0.15
+"""... unless the dilution takes away this fraction of the squares of the residuals: errors of lines
+hardly depend on depth alone."""
 _LEAST_DILUTION = 0.015
 """Least fraction of light without lines that is reported: it changes [Fe/H] by about 0.05 dex."""
 _LEAST_RESOLUTION = 0.2
@@ -135,8 +138,13 @@ def _dilution(residuals: Residuals) -> Iterator[_Effect]:
         kind = "shallower" if value > 0.0 else "deeper"
         return f"lines {kind} than any labels allow, as by a dilution of {value:+.2f}"
 
-    threshold = _SIGNIFICANT_DEPTH * (_STRICTER if residuals.misfit > _WRONG_MODEL else 1.0)
-    yield _Effect(1.0 - residuals.flux, flag, _LEAST_DILUTION, 0, threshold)
+    change = 1.0 - residuals.flux
+    (amplitude,) = residuals.amplitudes(change[None])
+    strict = residuals.misfit > _WRONG_MODEL
+    if amplitude is not None and amplitude.share > _MOST_MISFIT:
+        strict = False  # a wrong model is then not needed to explain the misfit
+    threshold = _SIGNIFICANT_DEPTH * (_STRICTER if strict else 1.0)
+    yield _Effect(change, flag, _LEAST_DILUTION, 0, threshold)
 
 
 def _resolution(residuals: Residuals) -> Iterator[_Effect]:

@@ -35,10 +35,12 @@ others: float32 rounding."""
 
 @dataclass(frozen=True, eq=False)
 class Amplitude:
-    """The best amplitude of an effect, with its standard deviation."""
+    """The best amplitude of an effect, with its standard deviation, and the fraction of the squares
+    of the residuals that it takes away."""
 
     value: float
     sigma: float
+    share: float
 
     @property
     def z(self) -> float:
@@ -170,17 +172,18 @@ class Residuals:
         squares, lengths = (np.einsum("nq,nq->n", each, each) for each in (rows, whole))
         known = squares > _INDEPENDENT * lengths
         values = rows @ self.left / np.where(known, squares, 1.0)
-        scatter = (self.left @ self.left - values**2 * squares) / max(
-            self.left.size - len(self.axes), 1
-        )
+        whole_squares = float(self.left @ self.left)
+        taken = values**2 * squares
+        scatter = (whole_squares - taken) / max(self.left.size - len(self.axes), 1)
         segment = np.arange(self.left.size) * _SEGMENTS // self.left.size
         begins = np.flatnonzero(np.diff(segment, prepend=-1))
         scores = np.add.reduceat(rows * (self.left - values[:, None] * rows), begins, axis=1)
         variance = np.maximum(scatter * squares, np.einsum("ns,ns->n", scores, scores))
         sigmas = np.maximum(np.sqrt(variance) / np.where(known, squares, 1.0), 1e-30)
+        shares = taken / max(whole_squares, 1e-30)
         return [
-            Amplitude(float(value), float(sigma)) if one else None
-            for value, sigma, one in zip(values, sigmas, known, strict=True)
+            Amplitude(float(value), float(sigma), float(share)) if one else None
+            for value, sigma, share, one in zip(values, sigmas, shares, known, strict=True)
         ]
 
     def with_effect(self, change: Floats) -> Residuals:

@@ -89,8 +89,9 @@ _ADVICE = (
         True,
         "all lines are shallower or deeper together than those of any star of the library, as with "
         "light of the sky, scattered light or veiling (positive dilution), or too much sky "
-        "subtracted (negative). Lines that are wrong together in the library look alike.",
-        "Free it: --prior dilution=-0.2:0.5, and see whether labels change; check the sky "
+        "subtracted (negative). The amount is to first order, and too small for large ones. Lines "
+        "that are wrong together in the library look alike.",
+        "Free it: --prior dilution=-0.2:0.9, and see whether labels change; check the sky "
         "subtraction.",
     ),
     Advice(
