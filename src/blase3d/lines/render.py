@@ -178,7 +178,8 @@ def _is_smooth(
     distance: NDArray[np.float64], reach: NDArray[np.float64], half: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
     """Whether a polynomial follows the far wing of a line over a tile of half width `half`, at this
-    `distance` from the tile's nearest end (Å).
+    `distance` of its reference from the tile's nearest end (Å). Shifts of lines, which are far
+    smaller but for a few, are neglected.
 
     Through n Chebyshev nodes it is off by less than 2 n ρ⁻ⁿ of the wing at that end, where ρ is
     that of the largest ellipse without the centre of the line (Trefethen 2013, Approximation Theory
