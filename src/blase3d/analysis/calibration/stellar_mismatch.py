@@ -31,7 +31,8 @@ _PRIOR = 2.0
 _LARGEST = 0.5
 """Largest residual that counts, in units of the continuum."""
 _GAP, _STEPS, _NEIGHBOURS = 5.0, 3.0, 9
-"""Distance of pixels, km/s, and in steps of so many neighbours, from which on it is a gap."""
+"""Distance of pixels, km/s, and in steps of so many neighbours, from which on it is a gap: less is
+within the smoothing, while a mean of pixels (`rebinned.py`) may be shorter than that."""
 _BROADENED = 2.0
 """Width of the lines of a spectrum, over the least one of all, beyond which its residuals do not
 show single lines: it is left out."""
