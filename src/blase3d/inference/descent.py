@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -26,7 +26,31 @@ SETTLED = 0.3
 INSIGNIFICANT = 1e-6
 """Relative change of chi-square that is rounding in float32."""
 
-F = TypeVar("F", bound=Curvature)
+
+class _Prediction(Protocol):
+    """A prediction, of one spectrum or of several."""
+
+    @property
+    def theta(self) -> Floats: ...
+
+
+P = TypeVar("P", bound=_Prediction)
+F = TypeVar("F", bound=Curvature, covariant=True)
+
+
+class _Likelihood(Protocol[P, F]):
+    """A likelihood, of one spectrum or of several."""
+
+    @property
+    def problem(self) -> FreeParameters: ...
+    @property
+    def n_used(self) -> int: ...
+    def predicted(self, theta: Floats, /) -> P: ...
+    def fit(self, prediction: P, /) -> F: ...
+    def with_better_lines(self, prediction: P, /) -> Self: ...
+
+
+L = TypeVar("L", bound=_Likelihood)
 M = TypeVar("M", bound=Minimum)
 
 
@@ -42,32 +66,13 @@ class Descent(Generic[F]):
     converged: bool
 
 
-def descend(
-    problem: FreeParameters,
-    fit_at: Callable[[Floats], F],
-    theta: Floats,
-    fit: F,
-    n_used: int,
-    near: float = CONVERGED,
-) -> Descent[F]:
-    """Search a minimum of chi-square in `Coordinates`, within the bounds, until a step is shorter
-    than `near` standard deviations.
+def descend(likelihood: _Likelihood[P, F], start: P, near: float) -> Descent[F]:
+    """Search a minimum of chi-square in `Coordinates`, within the bounds, from the prediction at a
+    start until a step is shorter than `near` standard deviations.
 
     Parameters on a bound against which the gradient pushes them are held there.
-
-    Parameters
-    ----------
-    problem : FreeParameters
-        The free parameters.
-    fit_at : callable
-        Chi-square at θ (K,) with its derivatives.
-    theta, fit
-        The start, and `fit_at` there.
-    n_used : int
-        Number of pixels.
-    near : float
-        Length of the last step.
     """
+    problem, theta, fit = likelihood.problem, start.theta, likelihood.fit(start)
     coordinates = Coordinates(problem)
     chi2 = fit.chi2 + problem.prior_chi2(theta)
     damping, converged = 1e-3, False
@@ -77,10 +82,10 @@ def descend(
         normal, gradient = normal * np.outer(slopes, slopes), gradient * slopes
         held = coordinates.pushed_out(theta, gradient)
         trial, step = coordinates.moved(theta, _damped_step(normal, gradient, held, damping))
-        if step @ normal @ step < near**2 * chi2 / n_used:
+        if step @ normal @ step < near**2 * chi2 / likelihood.n_used:
             converged = True
             break
-        trial_fit = fit_at(trial)
+        trial_fit = likelihood.fit(likelihood.predicted(trial))
         trial_chi2 = trial_fit.chi2 + problem.prior_chi2(trial)
         gain = chi2 - trial_chi2
         if gain > -INSIGNIFICANT * chi2:
@@ -107,6 +112,16 @@ def _damped_step(normal: Floats, gradient: Floats, held: Bools, damping: float) 
     matrix = normal[np.ix_(free, free)] / np.outer(scale, scale) + damping * np.eye(free.sum())
     step[free] = -np.linalg.lstsq(matrix, gradient[free] / scale, rcond=1e-12)[0] / scale
     return step
+
+
+def minima_with_better_lines(
+    minima: Callable[[L, list[Floats]], list[M]], likelihood: L, begin: list[Floats]
+) -> list[M]:
+    """Return the `minima` of a likelihood from some starts θ, the lowest first, with the lines that
+    fit better at the lowest."""
+    found = minima(likelihood, begin)
+    better = likelihood.with_better_lines(found[0].fit.prediction)
+    return found if better is likelihood else minima(better, [one.theta for one in found])
 
 
 def refine(solution: M, again: Callable[[M], M]) -> M:

@@ -16,7 +16,7 @@ from functools import cached_property
 import numpy as np
 
 from ..runtime.arrays import Bools, Floats
-from .descent import CONVERGED, ROUGHLY, descend, refine
+from .descent import CONVERGED, ROUGHLY, descend, minima_with_better_lines, refine
 from .joint_problem import JointProblem, StarWindow
 from .likelihood.likelihood import Fit, Likelihood, Prediction, make_likelihood
 from .methods.least_squares import SCREENINGS
@@ -175,11 +175,8 @@ def minimise(problem: JointProblem) -> list[JointSolution]:
         tuple(make_likelihood(window.problem) for window in problem.windows),
         (1.0,) * len(problem.windows),
     )
-    solutions = _minima(likelihood, joint_starts(problem))
-    better = likelihood.with_better_lines(solutions[0].fit.prediction)
-    if better is not likelihood:
-        solutions = _minima(better, [solution.theta for solution in solutions])
-    return [_refined(solutions[0]), *solutions[1:]]
+    best, *others = minima_with_better_lines(_minima, likelihood, joint_starts(problem))
+    return [_refined(best), *others]
 
 
 def _minima(likelihood: JointLikelihood, begin: list[Floats]) -> list[JointSolution]:
@@ -200,14 +197,7 @@ def _minima(likelihood: JointLikelihood, begin: list[Floats]) -> list[JointSolut
 def _descended(
     likelihood: JointLikelihood, start: JointPrediction, near: float = CONVERGED
 ) -> JointSolution:
-    found = descend(
-        likelihood.problem,
-        lambda theta: likelihood.fit(likelihood.predicted(theta)),
-        start.theta,
-        likelihood.fit(start),
-        likelihood.n_used,
-        near,
-    )
+    found = descend(likelihood, start, near)
     return JointSolution(
         found.theta, likelihood, found.fit, found.chi2, found.at_bound, found.converged
     )

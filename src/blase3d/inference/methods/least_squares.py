@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...runtime.arrays import Floats
-from ..descent import CONVERGED, ROUGHLY, descend, refine
+from ..descent import CONVERGED, ROUGHLY, descend, minima_with_better_lines, refine
 from ..likelihood.likelihood import Likelihood, Prediction
 from ..solution import Solution
 from ..start import starts
@@ -21,12 +21,10 @@ class LeastSquares:
 
     def solve(self, likelihood: Likelihood, seed: int) -> Outcome:
         """Minimise chi-square. Nothing is random."""
-        solutions = _minima(likelihood, starts(likelihood.problem))
-        better = likelihood.with_better_lines(solutions[0].fit.prediction)
-        if better is not likelihood:
-            solutions = _minima(better, [solution.theta for solution in solutions])
-        best = refine(solutions[0], _searched_again)
-        return Outcome([best, *solutions[1:]], best.converged)
+        begin = starts(likelihood.problem)
+        first, *others = minima_with_better_lines(_minima, likelihood, begin)
+        best = refine(first, _searched_again)
+        return Outcome([best, *others], best.converged)
 
 
 def _minima(likelihood: Likelihood, begin: list[Floats]) -> list[Solution]:
@@ -55,12 +53,5 @@ def _searched_again(solution: Solution) -> Solution:
 
 def search(likelihood: Likelihood, start: Prediction, near: float = CONVERGED) -> Solution:
     """Return the minimum of chi-square that a search from a start finds; see `descend`."""
-    found = descend(
-        likelihood.problem,
-        lambda theta: likelihood.fit(likelihood.predicted(theta)),
-        start.theta,
-        likelihood.fit(start),
-        likelihood.n_used,
-        near,
-    )
+    found = descend(likelihood, start, near)
     return Solution(found.theta, likelihood, found.fit, found.chi2, found.at_bound, found.converged)
