@@ -39,7 +39,7 @@ from ..runtime.with_units import in_parameter_unit
 from ..spectra.formats.in_memory import as_spectrum
 from .coordinates import Coordinates
 from .likelihood.data import Data, ForwardForm
-from .likelihood.likelihood import chi2_change, make_likelihood, whitened_residual
+from .likelihood.likelihood import chi2_change, make_likelihood
 from .methods.least_squares import LeastSquares
 from .prior import prior_on
 from .result import Inference
@@ -293,7 +293,6 @@ def _around(best: Solution, stated: Floats) -> _Around:
     inner = np.ix_(free, free)
     plain = (covariance(best, best.scatter) * per_slope)[inner]
     scale[inner] = change_of_scale(plain, (stated * per_slope)[inner])
-    residual = _residual(*likelihood.arguments(best.theta), likelihood.form)
     arrays = (
         problem.lower,
         problem.upper,
@@ -302,14 +301,10 @@ def _around(best: Solution, stated: Floats) -> _Around:
         coordinates.psi(best.theta),
         coordinates.bounds,
         scale,
-        residual,
+        likelihood.residual(best.theta),
         best.scatter,
     )
     return _Around(*(jnp.asarray(array, jnp.float32) for array in arrays))
-
-
-_residual = jax.jit(whitened_residual, static_argnames="form")
-"""The whitened residual, compiled for itself."""
 
 
 def change_of_scale(plain: Floats, stated: Floats) -> Floats:

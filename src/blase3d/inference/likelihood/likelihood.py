@@ -50,9 +50,9 @@ import numpy as np
 from jax import Array
 
 from ...model.evaluate import ForwardModel
-from ...runtime.arrays import Bools, Floats, median, symmetric_inverse
+from ...runtime.arrays import Floats, median, symmetric_inverse
 from ...runtime.units import FWHM_PER_SIGMA, SIGMA_PER_MAD, SPEED_OF_LIGHT
-from ..noise.noise import OUTLIER, Independent, Noise, Whitening, first_noise, noise_at
+from ..noise.noise import OUTLIER, Noise, Whitening, first_noise, noise_at
 from ..problem import Problem
 from .data import Data, ForwardForm, PaddedLayout, form_of, layout_of, make_data, unit_of_flux
 from .error_budget import ErrorArrays, ErrorBudget, without_modes
@@ -157,6 +157,10 @@ class Likelihood:
         """Chi-square at θ alone."""
         return float(_chi2(*self.arguments(theta), self.form))
 
+    def residual(self, theta: Floats) -> Array:
+        """The whitened residual (R,) at θ alone."""
+        return _residual(*self.arguments(theta), self.form)
+
     def arguments(self, theta: Floats) -> tuple[ForwardModel, Data, Array, dict[str, Array]]:
         """Arguments of the compiled functions at θ (K,)."""
         at = jax.device_put(np.maximum(theta, self.problem.floor).astype(np.float32))
@@ -209,13 +213,6 @@ class Likelihood:
         """Absolute residuals of a prediction at the used pixels, in stated errors."""
         spectrum, fit = self.problem.spectrum, self.screened(prediction).fitted(prediction)
         return (np.abs(spectrum.flux - fit.flux) / self.errors.noise.error)[spectrum.good]
-
-    def with_pixel_errors(self, error: Floats, used: Bools) -> Likelihood:
-        """The likelihood with independent errors (Q,) in the unit of the data, and with pixels
-        masked where `used` (Q,) is false."""
-        noise = Independent(self._pad(np.where(used, self.unit, 0.0) / error))
-        arrays = replace(self.errors.arrays, noise=noise)
-        return self._with_errors(replace(self.errors, arrays=arrays))
 
     def error_budget(self, prediction: Prediction) -> ErrorBudget:
         """The errors at a prediction: of pixels, then modes."""
@@ -338,6 +335,10 @@ def whitened_residual(
     flux = predict(forward, data, theta, fixed, form)
     linear, continuum = linear_at(data, flux)
     return linear.whitened(data.errors.whitened((data.flux - flux * continuum)[None]))[0]
+
+
+_residual = jax.jit(whitened_residual, static_argnames="form")
+"""The whitened residual, compiled for itself."""
 
 
 def chi2_change(

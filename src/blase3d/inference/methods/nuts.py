@@ -25,7 +25,7 @@ from ...model.evaluate import ForwardModel
 from ...runtime.arrays import Floats
 from ..coordinates import Coordinates
 from ..likelihood.data import Data, ForwardForm
-from ..likelihood.likelihood import Likelihood, chi2_change, whitened_residual
+from ..likelihood.likelihood import Likelihood, chi2_change
 from ..solution import Solution, covariance, misfit_covariance, normal_equations
 from .least_squares import LeastSquares
 from .method import Outcome
@@ -207,14 +207,10 @@ def _target(solution: Solution) -> _Target:
         np.linalg.cholesky(covariance * np.outer(by_u, by_u)),
         np.array([prior.mean for prior in priors]),
         problem.precision,
-        np.asarray(_residual(*likelihood.arguments(solution.theta), likelihood.form)),
+        np.asarray(likelihood.residual(solution.theta)),
         np.asarray(scatter),
     )
     return _Target(*(jnp.asarray(array, jnp.float32) for array in arrays))
-
-
-_residual = jax.jit(whitened_residual, static_argnames="form")
-"""The whitened residual, compiled for itself."""
 
 
 def _log_density(
