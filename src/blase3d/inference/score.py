@@ -1,8 +1,8 @@
 """Score tests: whether an effect that a fit leaves out would improve it significantly.
 
-The residuals count over the errors of the pixels. With r and x the
-residuals and the change of the flux by an effect, both over the errors and without their components
-along the continuum and the derivatives by the free parameters, the best amplitude of the effect is
+With r and x the residuals and the change of the flux by an effect, both over the errors of the
+pixels and without their components along the continuum and the derivatives by the free parameters,
+the best amplitude of the effect is
 
     a = x·r/x·x,    variance max(s² x·x, Σ (x·l)²)/(x·x)²,
 
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ..runtime.arrays import Bools, Floats, Integers, Singles, as_slice, median, symmetric_inverse
+from ..runtime.arrays import Floats, Integers, Singles, as_slice, median, symmetric_inverse
 from ..runtime.units import SIGMA_PER_MAD
 from .noise.noise import OUTLIER
 from .solution import Solution
@@ -209,7 +209,7 @@ def residuals_of(solution: Solution) -> Residuals:
     basis = np.moveaxis(np.asarray(likelihood.data.basis), 0, 1)
     basis = basis.reshape(-1, likelihood.layout.size)[:, as_slice(index)]
     columns = _columns(basis * (weight * flux), order)
-    slopes = np.asarray(solution.fit.prediction.slopes)[_moving(solution)][:, as_slice(index)]
+    slopes = np.asarray(solution.fit.prediction.slopes)[~solution.at_bound][:, as_slice(index)]
     axes = _orthonormal(_without(columns, order, slopes * (continuum * weight)))
     blank = np.zeros(used.size)
     found = Residuals(
@@ -217,11 +217,6 @@ def residuals_of(solution: Solution) -> Residuals:
     )
     clipped = np.clip(raw, -limit, limit)
     return replace(found, left=found._projected(clipped[None])[0])
-
-
-def _moving(solution: Solution) -> Bools:
-    """Parameters (K,) that are free and not held by a bound."""
-    return ~solution.at_bound
 
 
 def _columns(rows: Floats, order: Integers) -> list[tuple[Floats, Floats]]:

@@ -88,7 +88,8 @@ def table_of_inference(inference: Inference) -> QTable:
     columns |= {
         name: (name, value) for name, value in inference.fixed.items() if name not in columns
     }
-    table = QTable(meta={"format": FORMAT, "version": 1, "model": dict(inference.model_identity)})
+    about = {"format": FORMAT, "version": VERSION, "model": dict(inference.model_identity)}
+    table = QTable(meta=about)
     for column, (name, value) in columns.items():
         unit = parameter(name).table_unit
         unit = "dex" if column.endswith("_sigma") and unit.startswith("dex") else unit

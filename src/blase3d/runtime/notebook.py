@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 
-def html_table(title: str, rows: Mapping[str, str], notes: Iterable[str] = ()) -> str:
-    """Return a table of names and values under a title, with a list of notes below it."""
-    return html_columns(title, (), [(name, text) for name, text in rows.items()], notes)
+def html_table(title: str, rows: Mapping[str, str]) -> str:
+    """Return a table of names and values under a title."""
+    return html_columns(title, (), rows.items())
 
 
 def html_columns(
