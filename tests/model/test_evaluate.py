@@ -179,7 +179,8 @@ def test_directions_end_where_the_rest_is_small(monkeypatch):
     rng = np.random.default_rng(3)
     strong = 1e4 * rng.normal(size=(60, 3)) @ rng.normal(size=(3, 200))
     values = (strong + 1e-3 * rng.normal(size=strong.shape)).astype(np.float32)
-    along, directions = residual._along(values.copy(), 1e-4)
+    # the values themselves are rounded by up to 4e-3, so that a mean square of 1e-4 may be left
+    along, directions = residual._along(values.copy(), 1e-3)
     assert along.shape == (60, 4)
     np.testing.assert_allclose(directions @ directions.T, np.eye(4), atol=1e-5)
     np.testing.assert_allclose(along @ directions, values, atol=0.05)
