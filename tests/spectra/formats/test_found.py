@@ -232,6 +232,58 @@ def test_the_band_of_the_object_is_read(tmp_path):
     np.testing.assert_allclose(star.error, ERROR)
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_seven_bands_of_mike(tmp_path, named):
+    names = ("sky", "object", "noise", "signal-to-noise", "lamp", "flat", "object / flat")
+    bands = (GARBAGE, FLUX, ERROR, FLUX / ERROR, GARBAGE, GARBAGE, GARBAGE)
+    orders = np.stack([np.stack([band[:200], band[-200:]]) for band in bands])
+    cards = {"CTYPE1": "MULTISPE", "WAT0_001": "system=multispec", "INSTRUME": "MIKE-Blue"}
+    step = WAVE[1] - WAVE[0]
+    rows = [
+        f'spec{i + 1} = "{95 - i} {i} 0 {WAVE[k]} {step} 200 0. 1. 2."'
+        for i, k in ((0, 0), (1, 201))
+    ]
+    text = "wtype=multispec " + " ".join(rows)
+    cards |= {f"WAT2_{i + 1:03d}": text[68 * i : 68 * (i + 1)] for i in range(4)}
+    cards |= {f"BANDID{i + 1}": name for i, name in enumerate(names)} if named else {}
+    star = read_spectrum(image(tmp_path / "star.fits", orders, cards), "vacuum")
+    np.testing.assert_allclose(star.flux[star.order == 0], FLUX[:200])
+    np.testing.assert_allclose(star.error[star.order == 1], ERROR[-200:])
+    np.testing.assert_allclose(star.wavelength[star.order == 1], WAVE[-200:])
+    assert ("CarPy" in "".join(star.meta.get("guessed", ()))) == (not named)
+
+
+def test_an_extracted_spectrum_of_jwst(tmp_path):
+    columns = {
+        "WAVELENGTH": WAVE * 1e-4,
+        "FLUX": GARBAGE,
+        "FLUX_ERROR": ERROR,
+        "FLUX_VAR_POISSON": VARIANCE,
+        "SURF_BRIGHT": FLUX * 9.0,
+        "SB_ERROR": ERROR * 9.0,
+        "DQ": MASK * 1,
+        "BACKGROUND": GARBAGE,
+    }
+    hdu = fits.table_to_hdu(Table(columns, units={"WAVELENGTH": "um", "FLUX": "Jy"}))
+    hdu.name = "EXTRACT1D"
+    asdf = fits.table_to_hdu(Table({"ASDF_METADATA": [[1, 2]]}))
+    fits.HDUList([fits.PrimaryHDU(), hdu, asdf]).writeto(tmp_path / "star_x1d.fits")
+    star = right(tmp_path / "star_x1d.fits")
+    assert star.mask[MASK].all()
+    np.testing.assert_allclose(star.error[GOOD], ERROR[GOOD])
+
+
+def test_the_x_shooter_spectral_library_is_at_rest(tmp_path):
+    columns = {"WAVE": WAVE / 10.0, "FLUX": FLUX, "ERR": ERROR, "FLUX_DR": FLUX * 3.0}
+    hdu = fits.table_to_hdu(Table(columns, units={"WAVE": "nm"}))
+    cards = {"XSL_ID": "X0001", "OBJECT": "a star", "REST_COR": True, "REST_VAL": 12.5}
+    hdus = [fits.PrimaryHDU(header=fits.Header(cards)), hdu]
+    fits.HDUList(hdus).writeto(tmp_path / "xsl_spectrum_X0001_merged.fits")
+    star = right(tmp_path / "xsl_spectrum_X0001_merged.fits")
+    np.testing.assert_allclose(star.error, ERROR)
+    assert star.meta["frame"] == "star"
+
+
 @pytest.mark.parametrize("second", [{"dq": MASK * 4}, {"ivar": IVAR * GOOD}])
 def test_bad_pixels_that_a_second_column_knows(tmp_path, second):
     columns = {"wavelength": WAVE, "flux": GARBAGE, "err": ERROR, "mask": 0 * MASK, **second}

@@ -38,6 +38,7 @@ from .carmenes import CARMENES
 from .columns import ROLES
 from .crires import CRIRES
 from .desi import DESI
+from .dragons import DRAGONS
 from .e2ds import HARPS_E2DS
 from .echelle_images import ECHELLE_CUBE, ECHELLE_IMAGES, MAKEE, ORDERS_OF_FLUX
 from .eprv import EPRV
@@ -48,6 +49,7 @@ from .fits import FITS_IMAGE, FITS_TABLE, write_fits
 from .gaia_rvs import GAIA_RVS
 from .galah import GALAH
 from .hpf import HPF
+from .hst import HST
 from .igrins import IGRINS
 from .in_memory import as_spectrum
 from .kpf import KPF
@@ -101,7 +103,7 @@ READERS = Family(
             RAVE,
         ),
         *(ESPRESSO_S1D, ESPRESSO_S2D, ESO_PRODUCT, ESO_IMAGE, HARPS_E2DS),
-        *(CRIRES, PYPEIT, PYPEIT_COADD, SPECMATCH, MAKEE),
+        *(CRIRES, PYPEIT, PYPEIT_COADD, HST, DRAGONS, SPECMATCH, MAKEE),
     ),
     fallback=(
         *(VOTABLE, TEXT, ECHELLE_IMAGES, ECHELLE_CUBE),

@@ -42,6 +42,8 @@ _STARS = (
 _SIGMA_BAND = re.compile(r"sigma|noise|error")
 _OTHER_BANDS = re.compile(r"sigma|noise|error|sky|background|raw|signal|lamp|flat|arc")
 """Beginnings of BANDID, in lower case."""
+_CARPY = 7
+"""Bands of MIKE by CarPy: sky, star, its errors, S/N, lamp, flat field, star by flat field."""
 _GUESS = "a row of the image was taken for the errors, by its size"
 
 
@@ -214,6 +216,11 @@ def _rows(data: Any) -> Floats:
 
 def _read_image(file: SpectrumFile) -> RawSpectrum:
     hdu = _chosen_image(file)
+    if str(headers.card(hdu.header, "FITS-WCS")).upper().startswith("APPROX"):
+        raise SpectrumError(
+            f"{file.path} states that its wavelengths are approximate (FITS-WCS), expected exact "
+            "ones; write the spectrum to a table, as write1DSpectra of DRAGONS does."
+        )
     stated = _stated(hdu.header, file.header)
     if (medium := headers.by_ctype(headers.card(hdu.header, f"CTYPE{_axis(hdu)}"))) is not None:
         stated.setdefault("medium", medium)
@@ -230,13 +237,14 @@ def _planes(hdu: Any, file: SpectrumFile) -> dict[str, Column]:
     """Flux, wavelength and the images of the same shape, by the names of their roles."""
     images = _images(file)
     bands = np.asarray(hdu.data, np.float64)
-    sigma = None
+    flux, error, guess = None, None, ""
     if bands.ndim == 3 and bands.shape[1:] != (1, 1):
-        bands, sigma = _bands(bands, hdu.header)
-    shape = np.squeeze(bands).shape
-    columns = {"flux": Column(np.squeeze(bands), headers.card(hdu.header, "BUNIT"))}
-    if sigma is not None:
-        columns["error"] = Column(np.squeeze(sigma))
+        flux, error, guess = _bands(hdu.header, len(bands))
+    values = np.squeeze(bands if flux is None else bands[flux])
+    shape = values.shape
+    columns = {"flux": Column(values, headers.card(hdu.header, "BUNIT"), guess)}
+    if error is not None:
+        columns["error"] = Column(np.squeeze(bands[error]))
     for role, name in recognised(images, file).items():
         plane = images[name]
         values = np.squeeze(np.asarray(plane.data))
@@ -303,14 +311,17 @@ def _kind(role: str, header: fits.Header) -> str:
     )
 
 
-def _bands(data: Floats, header: fits.Header) -> tuple[Floats, Floats | None]:
-    """The spectrum and its errors, of the bands (bands, rows, pixels) of IRAF's apextract."""
-    names = [str(headers.card(header, f"BANDID{i + 1}") or "").lower() for i in range(len(data))]
+def _bands(header: fits.Header, count: int) -> tuple[int, int | None, str]:
+    """The bands of the spectrum and of its errors, as IRAF's apextract and CarPy write them, and a
+    sentence if they were guessed."""
+    names = [str(headers.card(header, f"BANDID{i + 1}") or "").lower() for i in range(count)]
+    if not any(names) and count == _CARPY:
+        return 1, 2, "of seven bands the second is the star, and the third its errors, as by CarPy"
     sigma = next((i for i, name in enumerate(names) if _SIGMA_BAND.match(name)), None)
-    if sigma is None and len(data) == 4 and not any(names):
+    if sigma is None and count == 4 and not any(names):
         sigma = 3
     flux = next((i for i, name in enumerate(names) if not _OTHER_BANDS.match(name)), 0)
-    return data[flux], None if sigma is None else data[sigma]
+    return flux, sigma, ""
 
 
 def _dispersed(hdu: Any, file: SpectrumFile, shape: tuple[int, ...]) -> dict[str, Column]:

@@ -90,7 +90,10 @@ def describe(*headers: fits.Header) -> dict[str, Any]:
 
 
 def frame(header: fits.Header) -> str | None:
-    """Return the velocity frame by SPECSYS, or None."""
+    """Return the velocity frame by SPECSYS, or by REST_COR of the X-shooter Spectral Library, or
+    None."""
+    if header.get("REST_COR") is True:
+        return "star"
     return _FRAMES.get(str(card(header, "SPECSYS", "SPECSYS1")).upper())
 
 
