@@ -108,7 +108,7 @@ class JointProblem(FreeParameters):
 
 
 def cut_to_models(
-    spectrum: Spectrum, models: Mapping[str, Model], velocity: float = _FASTEST
+    spectrum: Spectrum, models: Mapping[str, Model], velocity: float
 ) -> dict[str, Spectrum]:
     """Return the windows of a spectrum: the pixels that each model covers, by the model's name.
 
