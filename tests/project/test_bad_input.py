@@ -980,6 +980,13 @@ PYTHON: dict[str, tuple[Callable[[World, Path], object], str]] = {
     ),
     "infer, method": (lambda w, t: answer(w, method="magic"), "'magic'"),
     "infer, seed": (lambda w, t: answer(w, seed=-1), "seed -1"),
+    "infer, a seed in words": (
+        lambda w, t: answer(w, seed="1"),
+        "seed '1', expected a whole number",
+    ),
+    "infer, a degree in words": (lambda w, t: answer(w, continuum_degree="3"), "degree '3'"),
+    "infer, half a degree": (lambda w, t: answer(w, continuum_degree=2.5), "degree 2.5"),
+    "infer, draws in words": (lambda w, t: answer(w, draws="200"), "'200' draws"),
     "infer, option": (lambda w, t: answer(w, magic=1), "'magic'"),
     "infer, draws": (lambda w, t: answer(w, draws=0), "0 draws"),
     "infer, fixed": (lambda w, t: answer(w, fixed={"rv": np.nan}), "rv=nan"),

@@ -73,10 +73,12 @@ class Options:
     noise: str = "scaled"
 
     def __post_init__(self) -> None:
-        if self.continuum_degree is not None and not -1 <= self.continuum_degree <= 30:
+        degree = self.continuum_degree
+        whole = isinstance(degree, int | np.integer)
+        if degree is not None and not (whole and -1 <= degree <= 30):
             raise InputError(
-                f"got a continuum of degree {self.continuum_degree}, expected −1 (none) to 30; "
-                "choose one of these."
+                f"got a continuum of degree {degree!r}, expected −1 (none) to 30; choose one of "
+                "these."
             )
         low, high = parameter("limb_darkening").range
         if not low <= self.limb_darkening <= high:

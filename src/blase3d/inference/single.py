@@ -110,9 +110,9 @@ def infer(
 def _check(method: str, seed: int, draws: int, chains: int, options: Mapping[str, Any]) -> None:
     check_settings(method, options)
     check_seed(seed)
-    if min(draws, chains) < 1:
+    if not all(isinstance(count, int | np.integer) and count > 0 for count in (draws, chains)):
         raise InputError(
-            f"got {draws} draws of {chains} chains, expected one or more of each; correct it."
+            f"got {draws!r} draws of {chains!r} chains, expected whole numbers from 1; correct it."
         )
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..errors import InputError
 
 
 def check_seed(seed: int) -> None:
-    """Raise `InputError` unless `seed` lies between 0 and 2**32 - 1."""
-    if not 0 <= seed < 2**32:
-        raise InputError(f"got seed {seed}, expected 0 to {2**32 - 1}; choose another.")
+    """Raise `InputError` unless `seed` is a whole number between 0 and 2**32 - 1."""
+    if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
+        raise InputError(
+            f"got seed {seed!r}, expected a whole number from 0 to {2**32 - 1}; choose another."
+        )
