@@ -5,4 +5,5 @@ tabulated.py    labels to observed flux, tabulated for the instrument
 tabulate.py     makes the table of a model
 starts.py       starts of the searches of many stars, from templates of the table
 searches.py     Levenberg–Marquardt of many stars at once
+products.py     products of residuals and derivatives of many stars
 """
