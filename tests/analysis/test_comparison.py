@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from toy_models import model_of, true_params
 
-from blase3d.analysis.comparison import _correlation_length, compare
+from blase3d.analysis.comparison import _correlation_length, _edges, compare
 from blase3d.errors import InputError
+from blase3d.inference.result import Estimate
 from blase3d.libraries.toy import WAVELENGTH, toy_grid
 from blase3d.spectra.spectrum import Spectrum
 
@@ -64,6 +66,14 @@ def test_an_edge_that_another_model_goes_beyond_is_named():
     found = compare(hot, {"narrow": TRUE, "wide": WIDER}, **SETTINGS)
     assert found.best.name == "wide"
     assert any("teff is on the edge of narrow" in w and "wide" in w for w in found.warnings)
+
+
+def test_a_label_whose_error_reaches_an_edge_is_not_said_to_be_on_it():
+    low, high = TRUE.bounds["teff"]
+    answer = SimpleNamespace(labels={"teff": Estimate.normal(high - 50.0, 30.0)})
+    candidate = SimpleNamespace(name="narrow", answer=answer)
+    (warning,) = _edges(candidate, {"narrow": TRUE, "wide": WIDER})
+    assert warning.startswith(f"teff is within 2 sigma of the edge of narrow ({low:g} to {high:g})")
 
 
 def test_what_none_fits_is_said_to_be_so():

@@ -760,6 +760,11 @@ TABLE: dict[str, tuple[Feed, str, int]] = {
         1,
     ),
     "lines: less than one": (lambda w, t: ["lines", w.model, "--count", "0"], "one or more", 1),
+    "lines: near no line of the model": (
+        lambda w, t: ["lines", w.model, "--near", "5000"],
+        "got lines near 5000 Å, outside the model",
+        1,
+    ),
     "lines: near NaN": (lambda w, t: ["lines", w.model, "--near", "nan"], "near nan", 1),
     "figures: a file as folder": (
         lambda w, t: ["figures", w.model, "-o", t / "out.npz"],

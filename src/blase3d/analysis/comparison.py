@@ -259,13 +259,14 @@ def _edges(candidate: RankedModel, models: Mapping[str, Model]) -> list[str]:
         beyond = estimate.value - margin <= low, estimate.value + margin >= high
         if low == high or not any(beyond):
             continue
+        where = "on" if estimate.value in (low, high) else f"within {_NEAR:g} sigma of"
         for other, model in models.items():
             if other == candidate.name or label not in model.bounds:
                 continue
             wider = model.bounds[label][0] < low, model.bounds[label][1] > high
             if (beyond[0] and wider[0]) or (beyond[1] and wider[1]):
                 found.append(
-                    f"{label} is on the edge of {candidate.name} ({low:g} to {high:g}); "
+                    f"{label} is {where} the edge of {candidate.name} ({low:g} to {high:g}); "
                     f"{other} continues there ({model.bounds[label][0]:g} to "
                     f"{model.bounds[label][1]:g})"
                 )

@@ -76,7 +76,7 @@ def line_table(
     Raises
     ------
     InputError
-        `count` or `near` is not positive.
+        `count` or `near` is not positive, or the model does not reach `near`.
     LabelError
         Labels are missing, unknown or outside the library.
     """
@@ -84,6 +84,12 @@ def line_table(
         raise InputError(f"got a count of {count} lines, expected one or more; correct it.")
     if near is not None and not 0.0 < near < np.inf:
         raise InputError(f"got lines near {near:g} Å, expected a positive wavelength; correct it.")
+    low, high = model.wavelength[[0, -1]]
+    if near is not None and not low <= near <= high:
+        raise InputError(
+            f"got lines near {near:g} Å, outside the model ({low:.0f} to {high:.0f} Å in vacuum); "
+            "choose a wavelength inside, or another model."
+        )
     found = line_information(model, labels)
     main = main_components(found.lines)
     heads = np.unique(main)
