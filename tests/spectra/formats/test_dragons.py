@@ -45,9 +45,9 @@ def text(axis):
     return buffer.getvalue().decode("ascii").splitlines()
 
 
-def exact(version, axis):
+def exact(version, axis, changed=("", "")):
     """The table with the wavelengths."""
-    lines = text(axis)
+    lines = [line.replace(*changed) for line in text(axis)]
     column = fits.Column("gWCS", f"A{max(map(len, lines))}", array=lines, ascii=True)
     return fits.TableHDU.from_columns([column], name="WCS", ver=version)
 
@@ -89,6 +89,25 @@ def test_one_of_several_spectra_is_chosen(tmp_path):
         read_spectrum(path)
     star = read_spectrum(path, **options)
     np.testing.assert_allclose(star.error, ERROR)
+
+
+@pytest.mark.parametrize(
+    "amplitude",
+    [
+        "!!python/object/apply:os.mkdir [{}]",
+        "!core/ndarray-1.1.0 {{source: 'file://{}', datatype: float64, shape: [1]}}",
+        "{{$ref: 'file://{}'}}",
+    ],
+)
+def test_nothing_is_executed_or_taken_from_elsewhere(tmp_path, amplitude):
+    mark = tmp_path / "mark"
+    path = save(tmp_path / "star.fits")
+    changed = ("amplitude: 400.0", f"amplitude: {amplitude.format(mark)}")
+    with fits.open(path, mode="update") as hdus:
+        hdus["WCS"] = exact(1, "WAVE", changed)
+    with pytest.raises(SpectrumError, match=r"star\.fits"):
+        read_spectrum(path)
+    assert not mark.exists()
 
 
 def test_an_approximation_alone_is_refused(tmp_path):

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
+from ...errors import SpectrumError
 from . import headers
 from .columns import in_angstrom
 from .quantities import to_error
@@ -24,6 +25,8 @@ from .reader import SpectrumFile, SpectrumReader
 
 _TEXT = "gWCS"
 """The column with the lines of the ASDF text."""
+_ELSEWHERE = ("source:", "$ref")
+"""Words of ASDF for content of other files, which DRAGONS does not write."""
 
 
 def _spectra(file: SpectrumFile) -> dict[str, dict[str, Any]]:
@@ -63,6 +66,8 @@ def _wavelengths(table: Any, pixels: int) -> tuple[Any, str, str]:
     import asdf  # specutils needs it, with gwcs; takes seconds
 
     text = "\n".join(str(line) for line in table.data[_TEXT])
+    if any(word in text for word in _ELSEWHERE):
+        raise SpectrumError("the wavelengths are in another file; expected them in this one.")
     with asdf.open(io.BytesIO(text.encode())) as file:
         wcs = file["wcs"]
         values = wcs(np.arange(float(pixels)), with_bounding_box=False)
