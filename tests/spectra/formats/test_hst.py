@@ -79,7 +79,7 @@ def echelle(folder):
 
 def cos(folder):
     path = save(folder / "lb4q01010_x1d.fits", "COS", spectrum())
-    return path, {"medium": "vacuum"}, expected("hst", meta={**META, "instrument": "COS"})
+    return path, {}, expected("hst", meta={**META, "instrument": "COS"})
 
 
 SAMPLES = {"STIS": stis, "STIS, orders": echelle, "COS": cos}

@@ -2,8 +2,9 @@
 
 A table `SCI` has a row of vectors for each echelle order (SPORDER) or segment: WAVELENGTH, FLUX,
 ERROR, and DQ, of whose bits SDQFLAGS in the header has the serious ones. A file of several
-exposures has a table for each. HELCORR says whether wavelengths are heliocentric. Those of STIS are
-in vacuum (STIS Instrument Handbook, section 13.2: https://hst-docs.stsci.edu/stisihb).
+exposures has a table for each. HELCORR says whether wavelengths are heliocentric. They are in
+vacuum (https://hst-docs.stsci.edu: STIS Instrument Handbook, section 13.2; COS Instrument Handbook,
+section 1.5).
 """
 
 from __future__ import annotations
@@ -19,15 +20,14 @@ from .reader import SpectrumFile, SpectrumReader
 from .survey import column_names
 
 _COLUMNS = {"wavelength", "flux", "error", "dq"}
-_MEDIA = {"STIS": "vacuum", "COS": None}
-"""Medium by instrument; None: to be asked for."""
+_INSTRUMENTS = ("STIS", "COS")
 
 
 def _tables(file: SpectrumFile) -> dict[str, Any]:
     """The tables of exposures, by their numbers from 1."""
     if not file.is_fits or headers.card(file.header, "TELESCOP") != "HST":
         return {}
-    if headers.card(file.header, "INSTRUME") not in _MEDIA:
+    if headers.card(file.header, "INSTRUME") not in _INSTRUMENTS:
         return {}
     found = [hdu for hdu in file.hdus if column_names(hdu) >= _COLUMNS]
     return {str(number): hdu for number, hdu in enumerate(found, 1)}
@@ -46,7 +46,7 @@ def _read(file: SpectrumFile) -> RawSpectrum:
     meta = headers.describe(file.header, hdu.header)
     done = headers.card(file.header, "HELCORR") == "COMPLETE"
     meta["frame"] = "heliocentric" if done else "observatory"
-    return RawSpectrum(arrays, _MEDIA[meta["instrument"]], None, meta)
+    return RawSpectrum(arrays, "vacuum", None, meta)
 
 
 def _serious(*cards: fits.Header) -> int:
