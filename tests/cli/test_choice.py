@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from blase3d.analysis.selection import select
 from blase3d.cli.joint import write_reports
 from blase3d.cli.lines import explore
 from blase3d.errors import InputError
+from blase3d.inference.result import WindowFit
 from blase3d.libraries import write_grid
 from blase3d.libraries.toy import toy_grid, toy_spectrum
 from blase3d.model import installed
@@ -227,10 +227,25 @@ def test_a_model_is_recognised(folder):
     assert not is_model("absent")
 
 
+def two_windows():
+    """A joint answer whose windows have no flags of their own."""
+    fit = replace(answer_of({"logg": 3.0}), seconds=0.0)
+    windows = tuple(WindowFit("star.fits", name, fit) for name in "ab")
+    return replace(answer_of({"logg": 3.0}, ("logg at a bound",)), windows=windows)
+
+
+def test_reports_of_windows_have_the_flags_of_the_star(monkeypatch, tmp_path):
+    fits = []
+    monkeypatch.setattr("blase3d.views.report.write_report", lambda _, fit, *__: fits.append(fit))
+    answer = two_windows()
+    write_reports(answer, {"a": None, "b": None}, tmp_path / "star.html")
+    assert [fit.flags for fit in fits] == [("logg at a bound",)] * 2
+    assert [fit.seconds for fit in fits] == [answer.seconds] * 2
+
+
 def test_reports_of_windows_are_named(monkeypatch, tmp_path, capsys):
     written = []
     monkeypatch.setattr("blase3d.views.report.write_report", lambda path, *_: written.append(path))
-    windows = [SimpleNamespace(spectrum="star.fits", model=name, fit=None) for name in "ab"]
-    write_reports(SimpleNamespace(windows=windows), {"a": None, "b": None}, tmp_path / "star.html")
+    write_reports(two_windows(), {"a": None, "b": None}, tmp_path / "star.html")
     assert written == [tmp_path / "star-1.html", tmp_path / "star-2.html"]
     assert "report of star.fits (b):" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,13 +63,17 @@ def _covering(stars: dict[str, Spectrum], settings: dict[str, Any]) -> list[Path
 
 
 def write_reports(answer: Inference, models: dict[str, Model], report: Path) -> None:
-    """Write a report of each window, and name the files on stderr."""
+    """Write a report of each window, and name the files on stderr.
+
+    Labels are those of all windows, and so are the flags.
+    """
     from ..views.report import write_report
 
     for number, window in enumerate(answer.windows, 1):
         path = report.with_stem(f"{report.stem}-{number}")
         title, command = f"{window.spectrum} ({window.model})", shlex.join(sys.argv)
-        write_report(path, window.fit, models[window.model], title, command)
+        fit = replace(window.fit, flags=answer.flags, seconds=answer.seconds)
+        write_report(path, fit, models[window.model], title, command)
         err.print(f"report of {title}: {path}", highlight=False)
 
 

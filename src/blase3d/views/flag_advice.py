@@ -126,7 +126,8 @@ _ADVICE = (
         "times too large",
         False,
         "the residuals are much smaller than the stated errors: these may be those of another "
-        "binning, or variances. The stated uncertainties of the labels are too large.",
+        "binning, or variances. Uncertainties of the labels by noise are too large, and labels of "
+        "a calibrated model may be biased: it hardly sees wrong lines behind such errors.",
         "Correct the errors, or leave them out; they are then estimated from the residuals.",
     ),
     Advice(
