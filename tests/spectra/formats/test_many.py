@@ -160,7 +160,8 @@ def write_stack(path: Path, arrays=ARRAYS, **meta) -> Path:
     group = zarr.create_group(path, attributes={"meta": meta})
     for name, values in arrays.items():
         text = values.dtype.kind == "U"  # of any length, as Zarr version 3 specifies it
-        group.create_array(name, data=values.astype(np.dtypes.StringDType()) if text else values)
+        dtype = np.dtypes.StringDType() if text else values.dtype
+        group.create_array(name, shape=values.shape, dtype=dtype)[:] = values.astype(dtype)
     return path
 
 
