@@ -160,6 +160,13 @@ def test_padding_and_dead_pixels_are_found(model):
         assert abs(found.value - STAR[name]) < 4.0 * found.sigma
 
 
+def test_one_dead_pixel_is_one(model):
+    spectrum = observed(flux_of(model))
+    flux = spectrum.flux.copy()
+    flux[500] = 0.0
+    raised(infer(replace(spectrum, flux=flux), model).flags, "1 pixel without data masked")
+
+
 def test_a_large_misfit_is_a_poor_fit_by_the_stated_errors(model):
     """As of a fringe of 7 %."""
     spectrum = observed(

@@ -5,6 +5,8 @@ import hashlib
 import importlib.util
 import json
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 from toy_models import model_of, true_params
 
 import blase3d.inference.flags as flag_sources
+import blase3d.views.report
 from blase3d.inference import Options
 from blase3d.inference.plots import DATA, MODEL, Section
 from blase3d.inference.result import Estimate, Inference
@@ -40,6 +43,7 @@ FOUND = {
 TRUTH = {"teff": 5620.0, "logg": 4.4, "feh": 0.1, "rv": 12.0}
 HOSTILE = "<script>alert('x')</script> & \"star\".npz"
 TOOLS = Path(__file__).parents[2] / "tools"
+VIEWER = Path(blase3d.views.report.__file__).with_name("viewer.js")
 VOID = {"meta", "img", "br", "link", "hr"}
 EVIL = "</script><script>alert(1)</script>"
 
@@ -194,6 +198,18 @@ def test_flags_are_explained(page):
     assert "logg at a bound" in page.text
     assert page.text.count("the star may lie beyond it") == 1
     assert "What to do:" in page.text
+
+
+def test_ticks_of_the_viewer_have_the_digits_that_they_need():
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("needs node")
+    source = VIEWER.read_text(encoding="utf-8")
+    (ticks,) = re.findall(r"^  const ticks = .*?^  };$", source, re.MULTILINE | re.DOTALL)
+    ranges = [[5151, 6502], [0, 140], [0, 14], [0, 1.2]]
+    ask = f"console.log(JSON.stringify({ranges}.map((range) => ticks(range, 6)[1][1])))"
+    done = subprocess.run([node, "-e", ticks + ask], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == ["5500", "25", "2.5", "0.2"]
 
 
 def test_rotation_that_is_not_resolved_is_no_fault(model, tmp_path):

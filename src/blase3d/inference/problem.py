@@ -392,7 +392,9 @@ def _without_padding(spectrum: Spectrum) -> tuple[Spectrum, tuple[str, ...]]:
     if not empty.any():
         return spectrum, ()
     _check_count((spectrum.good & ~empty).sum(), "have data")
-    notice = f"{int(empty.sum())} pixels without data masked: zeros, repeated values or fillers"
+    count = int(empty.sum())
+    pixels = "1 pixel" if count == 1 else f"{count} pixels"
+    notice = f"{pixels} without data masked: zeros, repeated values or fillers"
     return replace(spectrum, mask=spectrum.mask | empty), (notice,)
 
 

@@ -54,7 +54,8 @@ _ADVICE = (
         True,
         "the best value lies on the edge of the range that the library or the prior allows: the "
         "star may lie beyond it, and the value has no uncertainty.",
-        "Use a library that reaches further, or widen the prior; do not quote this value.",
+        "Use a library that reaches further, or widen the prior; do not quote this value. A joint "
+        "fit has the range that all its models have: try those that reach further alone (--model).",
     ),
     Advice(
         "not converged",
