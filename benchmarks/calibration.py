@@ -7,9 +7,10 @@
 inferred, with default settings, by the model as it is and as the other stars calibrate it. Printed
 are the errors against the literature, their mean and scatter over dwarfs and subgiants from 4800 to
 6500 K, each star counted once, the range of the Sun over spectrographs, and the share of the labels
-within their intervals; with `--sections N`, of N windows of each spectrum, and with `--range`,
-between two wavelengths. What the other stars teach follows from the sums of all of them; with
-`--again`, they are calibrated again without the star, which takes several times as long.
+within their intervals; with `--sections N`, of N windows of each spectrum, with `--range`, between
+two wavelengths, and with `--snr`, with noise added. What the other stars teach follows from the
+sums of all of them; with `--again`, they are calibrated again without the star, which takes several
+times as long.
 
 `simulated` takes stars from the model with lines changed at random by known amounts, labels of the
 literature with errors, and noise. It compares changes found with true ones for lines of several
@@ -60,6 +61,7 @@ def main() -> None:
     parser.add_argument("--table", type=Path, default=STARS, help="stars of known labels")
     parser.add_argument("--sections", type=int, default=1, help="windows of each spectrum")
     parser.add_argument("--range", type=float, nargs=2, help="Å in vacuum; only these pixels")
+    parser.add_argument("--snr", type=float, help="of a pixel at the median flux; noise is added")
     parser.add_argument("--again", action="store_true", help="calibrate again without each star")
     parser.add_argument("--save", type=Path, help="calibrated model")
     parser.add_argument("--stars", type=int, default=6, help="simulated stars")
@@ -74,7 +76,8 @@ def main() -> None:
         found = calibrate(known, model)
         limits = args.range or tuple(model.wavelength[[0, -1]])
         taught = partial(calibrated_again, known, found) if args.again else found.model_without
-        rows = [*left_out(known, found, cache(taught), limits, args.sections)]
+        windows = partial(windows_of, limits, args.sections, args.snr)
+        rows = [*left_out(known, found, cache(taught), windows)]
         print_real(rows, model.label_names)
     else:
         known, truth = simulated(model, args.stars, args.seed)
@@ -106,10 +109,9 @@ def left_out(
     known: list[KnownStar],
     found: Calibrated,
     without: Callable[[str], b3.Model],
-    limits: tuple[float, float],
-    sections: int,
+    windows: Callable[[b3.Spectrum], Iterator[b3.Spectrum]],
 ) -> list[dict[str, Any]]:
-    """Labels of every section of the spectra by the model as it is, and as the other stars
+    """Labels of every window of the spectra by the model as it is, and as the other stars
     calibrate it."""
     rows = []
     for one in known:
@@ -117,13 +119,13 @@ def left_out(
             continue
         models = found.model.uncalibrated(), without(one.star)
         given = {"resolution": one.fixed["resolution"]} if "resolution" in one.fixed else {}
-        for section in sections_of(one.read(), limits, sections):
-            answers = [b3.infer(section, model, fixed=given) for model in models]
+        for window in windows(one.read()):
+            answers = [b3.infer(window, model, fixed=given) for model in models]
             rows.append(
                 {
                     "star": one.star,
                     "file": Path(one.name).name,
-                    "range": section.wavelength[[0, -1]].tolist(),
+                    "range": window.wavelength[[0, -1]].tolist(),
                     "literature": one.labels,
                     "before": {n: (e.value, e.sigma) for n, e in answers[0].labels.items()},
                     "after": {n: (e.value, e.sigma) for n, e in answers[1].labels.items()},
@@ -132,14 +134,26 @@ def left_out(
     return rows
 
 
-def sections_of(
-    spectrum: b3.Spectrum, limits: tuple[float, float], count: int
+def windows_of(
+    limits: tuple[float, float], count: int, snr: float | None, spectrum: b3.Spectrum
 ) -> Iterator[b3.Spectrum]:
     """The spectrum in windows between two wavelengths; those of few pixels are left out."""
     for low, high in pairwise(np.linspace(*limits, count + 1)):
         inside = (spectrum.wavelength >= low) & (spectrum.wavelength <= high)
         if (inside & spectrum.good).sum() > FEWEST:
-            yield cut(spectrum, inside)
+            window = cut(spectrum, inside)
+            yield window if snr is None else noisy(window, snr)
+
+
+def noisy(spectrum: b3.Spectrum, snr: float) -> b3.Spectrum:
+    """The spectrum with photon noise added, as much as it has less than this S/N asks for."""
+    level = np.median(spectrum.flux[spectrum.good])
+    error = level / snr * np.sqrt(np.clip(spectrum.flux / level, 0.05, 2.0))
+    stated = np.zeros(error.size) if spectrum.error is None else spectrum.error
+    stated = np.where(spectrum.good, stated, 0.0)
+    more = np.sqrt(np.clip(error**2 - stated**2, 0.0, None))
+    flux = spectrum.flux + more * np.random.default_rng(1).normal(size=more.size)
+    return replace(spectrum, flux=flux, error=np.maximum(error, stated))
 
 
 def print_real(rows: list[dict[str, Any]], names: tuple[str, ...]) -> None:
