@@ -62,6 +62,14 @@ def test_help_and_errors_reach_any_terminal(encoding: str, flat: Path) -> None:
     assert done.stderr.startswith("blase3d: ")
 
 
+def test_warnings_to_developers_are_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    from blase3d.cli import _show_warning
+
+    _show_warning("of a library", DeprecationWarning, "numcodecs.py", 1)
+    _show_warning("of a spectrum", UserWarning, "reader.py", 1)
+    assert capsys.readouterr().err == "warning: of a spectrum\n"
+
+
 def test_a_backend_of_a_notebook_is_not_needed() -> None:
     code = "from blase3d.cli.support import settle_environment as s; s(); import matplotlib.pyplot"
     environment = {**os.environ, "MPLBACKEND": "module://no_such_notebook.backend"}

@@ -74,6 +74,8 @@ def main() -> None:
     sys.exit(1)
 
 
-def _show_warning(message: Warning | str, *_: Any) -> None:
-    """Print a warning on one line, without the place in the code."""
-    err.print(f"warning: {message}", style="yellow", highlight=False)
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
+    """Print a warning on one line, without the place in the code; none to developers, which some
+    libraries let through."""
+    if not issubclass(category, DeprecationWarning):
+        err.print(f"warning: {message}", style="yellow", highlight=False)
