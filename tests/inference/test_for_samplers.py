@@ -98,6 +98,7 @@ def test_another_star_needs_no_compilation(likelihood, model):
         _ = compiled[0].best
 
 
+@pytest.mark.lowest
 def test_in_float64_it_is_the_same(likelihood, double):
     near = {**likelihood.best, "teff": likelihood.best["teff"] + 40.0}
     value, slopes = jax.jit(jax.value_and_grad(likelihood))(

@@ -175,7 +175,7 @@ class LogLikelihood:
         return _relative(*self._arrays, theta, self._form)
 
 
-# by hand: `drop_fields` of `register_dataclass` does not work in JAX 0.5
+# by hand: `drop_fields` of `register_dataclass` does not work in JAX 0.8
 jax.tree_util.register_pytree_node(
     LogLikelihood,
     lambda one: ((one._arrays,), one._form),

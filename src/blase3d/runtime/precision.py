@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
-from importlib import import_module
 from typing import Any, ParamSpec, TypeVar
 
 Arguments = ParamSpec("Arguments")
@@ -28,6 +27,4 @@ def _without_x64() -> AbstractContextManager[Any]:
     jax: Any = sys.modules.get("jax")
     if jax is None or not jax.config.jax_enable_x64:
         return nullcontext()
-    if hasattr(jax, "enable_x64"):
-        return jax.enable_x64(False)
-    return import_module("jax.experimental").disable_x64()  # JAX before 0.8
+    return jax.enable_x64(False)
