@@ -24,7 +24,8 @@ def image(path, data, cards, *planes):
 
 
 def table(path, columns, *others):
-    hdus = [fits.table_to_hdu(Table(columns, units={"wavelength": "Angstrom"})), *others]
+    units = {name: "Angstrom" for name in ("wavelength",) if name in columns}
+    hdus = [fits.table_to_hdu(Table(columns, units=units)), *others]
     fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(path)
     return path
 

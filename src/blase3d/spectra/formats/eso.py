@@ -100,7 +100,7 @@ def resolution_of(header: fits.Header, pixels: int) -> tuple[float | None, tuple
 def _product(file: SpectrumFile) -> Any:
     """The first table of one row that says which of its columns are wavelength and flux."""
     for hdu in file.hdus[1:]:
-        if isinstance(hdu, fits.BinTableHDU) and hdu.header["NAXIS2"] == 1 and _described(hdu):
+        if isinstance(hdu, fits.BinTableHDU) and hdu.header.get("NAXIS2") == 1 and _described(hdu):
             return hdu
     return None
 
