@@ -18,6 +18,7 @@ from astropy.io import fits
 from ...runtime.arrays import Bools
 from .echelle import raw_orders
 from .headers import card
+from .quantities import angstroms
 from .raw import RawSpectrum
 from .reader import SpectrumFile, SpectrumReader
 
@@ -27,8 +28,6 @@ _DETECTOR = re.compile(r"CHIP(\d)\.INT1")
 _COLUMN = re.compile(r"(\d\d)_(\d\d)_SPEC")
 _PIXELS, _EDGE = 2048, 5
 """Pixels of a detector, and those at either edge that the pipeline calls bad."""
-_ANGSTROM = 10.0
-"""Å in a nm."""
 
 
 def _spectra(file: SpectrumFile) -> list[tuple[Any, int, int, int]]:
@@ -58,7 +57,7 @@ def _read(file: SpectrumFile) -> RawSpectrum:
     resolution = RESOLUTION.get(str(card(file.header, "ESO INS SLIT1 ID")))
     return raw_orders(
         (file.header,),
-        _ANGSTROM * wavelength,
+        angstroms(wavelength, "nm"),
         flux,
         error,
         mask=np.broadcast_to(_at_edges(flux.shape[1]), flux.shape),

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from astropy.io import fits
 
 from . import headers, quantities
 from .raw import RawSpectrum
 from .reader import SpectrumFile, SpectrumReader
-from .survey import column_names
+from .survey import column_names, table_columns
 
 _COLUMNS = {"wavelength", "flux", "error", "dq"}
 _INSTRUMENTS = ("STIS", "COS")
@@ -36,13 +35,11 @@ def _tables(file: SpectrumFile) -> dict[str, Any]:
 def _read(file: SpectrumFile) -> RawSpectrum:
     tables = _tables(file)
     hdu = tables[file.chosen(list(tables))]
-    names = {name.lower(): name for name in hdu.columns.names}
-    arrays = {name: np.asarray(hdu.data[names[name]]) for name in ("wavelength", "flux", "error")}
-    arrays["mask"] = quantities.bits(hdu.data[names["dq"]], _serious(hdu.header, file.header))
-    if len(hdu.data) == 1:
-        arrays = {name: values[0] for name, values in arrays.items()}
-    elif "sporder" in names:
-        arrays["order"] = np.asarray(hdu.data[names["sporder"]])
+    columns = table_columns(hdu)
+    arrays = {name: columns[name] for name in ("wavelength", "flux", "error")}
+    arrays["mask"] = quantities.bits(columns["dq"], _serious(hdu.header, file.header))
+    if len(hdu.data) > 1 and "sporder" in columns:
+        arrays["order"] = columns["sporder"]
     meta = headers.describe(file.header, hdu.header)
     done = headers.card(file.header, "HELCORR") == "COMPLETE"
     meta["frame"] = "heliocentric" if done else "observatory"

@@ -57,6 +57,8 @@ _ALWAYS_UNPACKED = 2**26
 """Bytes that any compressed file may unpack to."""
 _BLOCK = 2880
 """Bytes of a block of a FITS file."""
+FITS_BEGINS = b"SIMPLE  ="
+"""The first bytes of a FITS file."""
 _FIRST_NAMES = 5
 """Names of spectra that a message lists."""
 _CONTROL = bytes(set(range(32)) - set(b"\t\n\r\f\x1a"))
@@ -140,7 +142,7 @@ class SpectrumFile:
     @property
     def is_fits(self) -> bool:
         """Whether the content is that of a FITS file."""
-        return self._head.startswith(b"SIMPLE  =")
+        return self._head.startswith(FITS_BEGINS)
 
     @property
     def is_zip(self) -> bool:
@@ -219,16 +221,7 @@ class SpectrumFile:
         Raise `SpectrumError` if there are several and the user chose none of them.
         """
         self.has_several = True
-        if self.source in names:
-            return str(self.source)
-        if len(names) == 1 and self.source is None:
-            return names[0]
-        first = ", ".join(names[:_FIRST_NAMES]) + (", ..." if len(names) > _FIRST_NAMES else "")
-        wanted = "" if self.source is None else f", none is {self.source}"
-        raise SpectrumError(
-            f"{self.path} has {len(names)} spectra ({first}){wanted}; choose one of them with "
-            "--source NAME (source=... in Python)."
-        )
+        return chosen_name(self.path, names, self.source)
 
     @cached_property
     def hdus(self) -> fits.HDUList:
@@ -283,6 +276,23 @@ class SpectrumFile:
 _STALE = "the checksum in the header is not that of the data, as in files changed after writing"
 _DAMAGE = "(?s).*(truncated|corrupt).*"
 """Warnings of astropy that mean a damaged file."""
+
+
+def chosen_name(path: Path, names: Sequence[str], source: str | None) -> str:
+    """Return the name of the spectrum to read, among those of a file, by what the user chose.
+
+    Raise `SpectrumError` if there are several and the user chose none of them.
+    """
+    if source in names:
+        return str(source)
+    if len(names) == 1 and source is None:
+        return names[0]
+    first = ", ".join(names[:_FIRST_NAMES]) + (", ..." if len(names) > _FIRST_NAMES else "")
+    wanted = "" if source is None else f", none is {source}"
+    raise SpectrumError(
+        f"{path} has {len(names)} spectra ({first}){wanted}; choose one of them with "
+        "--source NAME (source=... in Python)."
+    )
 
 
 def _is_own(hdu: Any) -> bool:

@@ -28,13 +28,12 @@ from ..spectrum import Spectrum
 from . import mastar
 from .columns import in_angstrom
 from .raw import RawSpectrum, spectrum_of
+from .reader import FITS_BEGINS, chosen_name
 
 _BLOCK = 2**22
 """Pixels that are read at once."""
 _LARGE = ("flux", "error", "mask", "pixel_resolution")
 _HEADERS = (np.lib.format.read_array_header_1_0, np.lib.format.read_array_header_2_0)
-_FIRST_NAMES = 5
-"""Names of spectra that a message lists."""
 _MOST_SMALL = 2**30
 """Bytes of wavelengths or names, at most."""
 
@@ -89,15 +88,8 @@ class Stack:
 
     def one(self, name: str | None) -> StackRow:
         """Return the spectrum of a name. Raise `SpectrumError` if there is none."""
-        for row in self.rows() if name in self.names else ():
-            if row.name == name:
-                return row
-        first = ", ".join(self.names[:_FIRST_NAMES])
-        wanted = "" if name is None else f", none is {name}"
-        raise SpectrumError(
-            f"{self.path} has {len(self.names)} spectra ({first}, ...){wanted}; choose one of them "
-            "with --source NAME (source=... in Python)."
-        )
+        chosen = chosen_name(self.path, self.names, name)
+        return next(row for row in self.rows() if row.name == chosen)
 
     def rows(self) -> Iterator[StackRow]:
         """Yield the spectra."""
@@ -197,7 +189,7 @@ def _opened(path: Path) -> Iterator[_Npz | _Zarr | _MaStar]:
 
 def _is_fits(path: Path) -> bool:
     with path.open("rb") as stream:
-        return stream.read(9) == b"SIMPLE  ="
+        return stream.read(len(FITS_BEGINS)) == FITS_BEGINS
 
 
 class _Npz:
