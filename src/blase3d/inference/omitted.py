@@ -139,12 +139,16 @@ def _dilution(residuals: Residuals) -> Iterator[_Effect]:
         return f"lines {kind} than any labels allow, as by a dilution of {value:+.2f}"
 
     change = 1.0 - residuals.flux
-    (amplitude,) = residuals.amplitudes(change[None])
-    strict = residuals.misfit > _WRONG_MODEL
-    if amplitude is not None and amplitude.share > _MOST_MISFIT:
-        strict = False  # a wrong model is then not needed to explain the misfit
+    strict = residuals.misfit > _WRONG_MODEL and not _explains(residuals, change)
     threshold = _SIGNIFICANT_DEPTH * (_STRICTER if strict else 1.0)
     yield _Effect(change, flag, _LEAST_DILUTION, 0, threshold)
+
+
+def _explains(residuals: Residuals, change: Floats) -> bool:
+    """Whether a change of the flux takes away so much of the misfit that no wrong model is needed
+    to explain it."""
+    (amplitude,) = residuals.amplitudes(change[None])
+    return amplitude is not None and amplitude.share > _MOST_MISFIT
 
 
 def _resolution(residuals: Residuals) -> Iterator[_Effect]:

@@ -216,12 +216,12 @@ def _observed(
 def _named(known: list[KnownStar]) -> list[tuple[str, KnownStar]]:
     """The spectra with their names; those in memory have that of their star, with a number where
     it has several."""
-    of_star = [one.star for one in known if not one.in_file]
+    of_star = Counter(one.star for one in known if not one.in_file)
     number: Counter[str] = Counter()
     named = []
     for one in known:
         name = one.name
-        if not one.in_file and of_star.count(name) > 1:
+        if not one.in_file and of_star[name] > 1:
             number[name] += 1
             name = f"{name} ({number[name]})"
         named.append((name, one))
