@@ -16,7 +16,8 @@ times as long.
 literature with errors, and noise. It compares changes found with true ones for lines of several
 depths, their errors with those stated, and the labels of the stars left out. With `--wrong N`, the
 model that is calibrated is without N of the lines, and has N others that no star shows: printed is
-how many are found, with which wavelengths and strengths, and how much the others are weakened.
+how many are found, with which wavelengths and strengths, and how much the others are weakened. With
+`--change 0`, no line is wrong, and what is gained is chance.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="calibrate again without each star")
     parser.add_argument("--save", type=Path, help="calibrated model")
     parser.add_argument("--stars", type=int, default=6, help="simulated stars")
+    parser.add_argument("--change", type=float, default=1.0, help="factor of changes of lines")
     parser.add_argument("--wrong", type=int, default=0, help="lines left out, and lines too many")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path)
@@ -80,7 +82,7 @@ def main() -> None:
         rows = [*left_out(known, found, cache(taught), windows)]
         print_real(rows, model.label_names)
     else:
-        known, truth = simulated(model, args.stars, args.seed)
+        known, truth = simulated(model, args.stars, args.seed, args.change)
         wrong, lost, spurious = with_wrong_lines(model, args.wrong, args.seed)
         found = calibrate(known, wrong)
         rows = recovered(found, truth, model)
@@ -206,10 +208,13 @@ def errors_by_star(rows: list[dict[str, Any]], name: str, when: str) -> dict[str
     return errors
 
 
-def simulated(model: b3.Model, count: int, seed: int) -> tuple[list[KnownStar], np.ndarray]:
-    """Stars of changed lines, and the changes (C, 3) in ln, km/s and ln."""
+def simulated(
+    model: b3.Model, count: int, seed: int, change: float
+) -> tuple[list[KnownStar], np.ndarray]:
+    """Stars of changed lines, and the changes (C, 3) in ln, km/s and ln: random, times `change`."""
     rng = np.random.default_rng(seed)
-    truth = rng.standard_t(4, size=(model.reference.size, 3)) * np.array([0.2, 0.15, 0.05])
+    typical = change * np.array([0.2, 0.15, 0.05])
+    truth = rng.standard_t(4, size=(model.reference.size, 3)) * typical
     middle = {name: 0.5 * (low + high) for name, (low, high) in model.bounds.items()}
     truth = truth[main_components(model.lines(**middle))]  # components change together
     changed = with_changes(model, in_angstroms(truth, model))
