@@ -11,13 +11,17 @@ from toy_models import model_of
 
 from blase3d.inference import infer
 from blase3d.inference.likelihood.likelihood import correlated_pixels, make_likelihood
-from blase3d.inference.noise.mismatch import mismatch_error
+from blase3d.inference.noise.jitter import Jitter
+from blase3d.inference.noise.mismatch import PixelMismatch, mismatch_error, pixels_of_a_line
+from blase3d.inference.noise.noise import first_noise, noise_at
+from blase3d.inference.noise.scaled import Scaled
 from blase3d.inference.problem import make_problem
 from blase3d.libraries.toy import toy_grid
 from blase3d.model.line_calibration import LineCalibration
 from blase3d.model.mismatch import Mismatch, knots_of
 from blase3d.model.model_file import load_model, save_model
 from blase3d.runtime.precision import in_float32
+from blase3d.runtime.units import SPEED_OF_LIGHT
 from blase3d.spectra.spectrum import Spectrum
 
 RNG = np.random.default_rng(2)
@@ -42,11 +46,11 @@ def calibrated(model, variance):
     return replace(model, calibration=calibration)
 
 
-def star_of(model, absorbed, seed=3):
-    """A star of the model with more absorption, in units of the continuum."""
+def star_of(model, absorbed, seed=3, noise=1e-3):
+    """A star of the model with more absorption and noise, in units of the continuum."""
     flux = np.asarray(model.flux(**TRUTH, rv=12.0, resolution=RESOLUTION), np.float64)
-    flux = flux - absorbed + np.random.default_rng(seed).normal(0.0, 1e-3, flux.size)
-    return Spectrum(model.wavelength, flux, np.full(flux.size, 1e-3), resolution=RESOLUTION)
+    flux = flux - absorbed + np.random.default_rng(seed).normal(0.0, noise, flux.size)
+    return Spectrum(model.wavelength, flux, np.full(flux.size, noise), resolution=RESOLUTION)
 
 
 def missing(model):
@@ -121,6 +125,59 @@ def test_lines_missing_in_the_library_bias_labels_less(model):
         sigma = answer.labels["feh"].sigma
     assert off["known"] < 0.5 * off["plain"]
     assert off["known"] < 3.0 * sigma
+
+
+def test_noise_does_not_hide_that_lines_are_missing(model):
+    """Lines are wrong in all of their pixels alike: with noise of twice the size of the errors that
+    they leave in single pixels, labels by pixels that count as independent are off by as much as
+    without a known mismatch."""
+    absorbed, variance = missing(model)
+    off = {"plain": [], "known": []}
+    for seed in range(3):
+        star = star_of(model, absorbed, seed, noise=0.02)
+        for name, one in {"plain": model, "known": calibrated(model, variance)}.items():
+            feh = infer(star, one, fixed={"vsini": 0.0}).labels["feh"]
+            off[name].append(feh.value - TRUTH["feh"])
+    assert abs(np.mean(off["known"])) < 0.5 * abs(np.mean(off["plain"]))
+
+
+def test_pixels_of_a_line_are_those_of_its_profile():
+    wavelength = 6000.0 * np.exp(np.arange(400) * 0.7 / SPEED_OF_LIGHT)
+    velocity = 0.7 * (np.arange(400) - 200)
+    profile = np.exp(-0.5 * (velocity / np.hypot(6.0, 2.5)) ** 2)
+    expected = np.sum(profile**2) ** 2 / np.sum(profile**4)
+    np.testing.assert_allclose(pixels_of_a_line(wavelength, 6.0), expected, rtol=1e-3)
+
+
+def test_pixels_wider_than_a_line_are_not_alike():
+    wavelength = 6000.0 * np.exp(np.arange(100) * 70.0 / SPEED_OF_LIGHT)
+    np.testing.assert_array_equal(pixels_of_a_line(wavelength, 10.0), 1.0)
+
+
+def test_gaps_between_orders_do_not_count():
+    order = 6000.0 * np.exp(np.arange(100) * 1.0 / SPEED_OF_LIGHT)
+    both = pixels_of_a_line(np.concatenate([order, order - 20.0]), 3.0)
+    np.testing.assert_allclose(both, np.tile(pixels_of_a_line(order, 3.0), 2), rtol=0.01)
+
+
+@pytest.mark.parametrize("noise_model", [Scaled(), Jitter()])
+@pytest.mark.parametrize("stated", [True, False])
+def test_chi_square_is_as_expected_where_pixels_are_alike(stated, noise_model):
+    """White noise and a mismatch that is the same over eight pixels."""
+    variance = np.repeat(10.0 ** RNG.uniform(-5.0, -3.0, COUNT // 8), 8)
+    left = RNG.normal(0.0, NOISE, COUNT) + np.repeat(RNG.normal(size=COUNT // 8), 8) * variance**0.5
+    error = np.full(COUNT, NOISE) if stated else None
+    spectrum = Spectrum(np.linspace(6000.0, 6300.0, COUNT), 1.0 + left, error)
+    level, mismatch = np.ones(COUNT), PixelMismatch(variance, np.full(COUNT, 8.0))
+    noise = noise_at(
+        noise_model, first_noise(spectrum, 1.0), level, level, robust=False, mismatch=mismatch
+    )
+    np.testing.assert_allclose(noise.counted(level) ** 2, NOISE**2 + 8.0 * variance, rtol=0.5)
+    chi2 = np.sum((left * noise.weight(level)) ** 2)
+    assert chi2 / (noise.independent * COUNT) == pytest.approx(1.0, abs=0.1)
+    # all pixels of a line as one have the variance that is stated of them
+    of_lines = (left * noise.weight(level)).reshape(-1, 8).sum(axis=1) / np.sqrt(8.0)
+    assert np.mean(of_lines**2) == pytest.approx(1.0, abs=0.2)
 
 
 def test_a_star_of_the_library_is_inferred_as_without(model):

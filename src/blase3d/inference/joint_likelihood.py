@@ -63,6 +63,12 @@ class JointLikelihood:
         terms = sum(one.problem.continuum_terms for one in self.problem.windows)
         return max(self.n_used - terms - len(self.problem.free), 1)
 
+    @property
+    def independent_in_lines(self) -> float:
+        """Share of the information on lines that is of independent pixels, in the mean."""
+        shares = [one.independent_in_lines for one in self.windows]
+        return float(np.average(shares, weights=[one.n_used for one in self.windows]))
+
     def predicted(self, theta: Floats) -> JointPrediction:
         """The prediction at θ (K,)."""
         pairs = zip(self.windows, self.problem.windows, strict=True)

@@ -204,7 +204,7 @@ def record_of(
         fixed=dict(problem.fixed),
         names=problem.names,
         covariance=covariance,
-        chi2_red=best.fit.chi2 / likelihood.freedom() if noise.stated else np.nan,
+        chi2_red=likelihood.reduced(best.fit.chi2) if noise.stated else np.nan,
         method="gradient",
         seconds=0.0,
         flags=(),

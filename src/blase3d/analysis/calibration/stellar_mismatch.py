@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter1d, median_filter
 
-from ...inference.noise.mismatch import mismatch_error
+from ...inference.noise.mismatch import mismatch_error, mismatch_of_pixels
 from ...model.mismatch import STEP, Mismatch, knots_of
 from ...model.model import Model
 from ...runtime.arrays import Bools, Floats
@@ -82,11 +82,12 @@ class Residual:
         return np.interp(at, ln, values[order]), known
 
     def weight(self, mismatch: Mismatch) -> Floats:
-        """Inverse variances (Q,) of the pixels, in units of the computation."""
-        variance = mismatch.at(self.observation.rest_wavelength())
-        used = np.ones(variance.size, bool)
-        error = mismatch_error(self.left, self.noise, variance, used)
-        return 1.0 / (self.noise**2 + error**2) / self.level**2
+        """Inverse variances (Q,) that pixels count with, in units of the computation."""
+        one = self.observation
+        known = mismatch_of_pixels(mismatch, one.wavelength, one.parameters())
+        used = np.ones(self.left.size, bool)
+        error = mismatch_error(self.left, self.noise, known.variance, used)
+        return 1.0 / (self.noise**2 + known.alike * error**2) / self.level**2
 
 
 def residual_of(observation: Observation, model: Model) -> Residual:

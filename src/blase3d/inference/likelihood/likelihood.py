@@ -27,7 +27,9 @@ be far beyond their prior where the library is incomplete, and would change the 
 Where lines are wrong, neighbouring pixels are wrong together, and c of them count as one. If the
 mismatch with stars is known, the modes are divided by √c too. c is estimated as the covariance of θ
 is (`solution.misfit_covariance`): with z_p r_p the contribution of a pixel to Zᵀr, it is the sum of
-(Σ z_p r_p)² over segments, over that of (z_p r_p)² over pixels; one for white noise.
+(Σ z_p r_p)² over segments, over that of (z_p r_p)² over pixels; one for white noise. Errors e
+already count the mismatch once for every pixel of a line (`noise/mismatch.py`): c is multiplied by
+the share of the variances that is of single pixels.
 
 So the amplitudes a are measured from all pixels, and θ is corrected for the modes. But real model
 errors are not spanned by these modes, and the better the data, the less such a correction can be
@@ -51,7 +53,8 @@ from jax import Array
 
 from ...model.evaluate import ForwardModel
 from ...runtime.arrays import Floats, median, symmetric_inverse
-from ...runtime.units import FWHM_PER_SIGMA, SIGMA_PER_MAD, SPEED_OF_LIGHT
+from ...runtime.units import SIGMA_PER_MAD
+from ..noise.mismatch import PixelMismatch, mismatch_of_pixels
 from ..noise.noise import OUTLIER, Noise, Whitening, first_noise, noise_at
 from ..problem import Problem
 from .data import Data, ForwardForm, PaddedLayout, form_of, layout_of, make_data, unit_of_flux
@@ -181,15 +184,24 @@ class Likelihood:
         terms = len(self.problem.free) + self.problem.continuum_terms
         return max(self.n_used - terms, 1)
 
+    @property
+    def independent_in_lines(self) -> float:
+        """Share of the information on lines that is of independent pixels."""
+        return self.errors.noise.independent_in_lines
+
+    def reduced(self, chi2: float) -> float:
+        """Chi-square over its expectation."""
+        return chi2 / (self.freedom() * self.errors.noise.independent)
+
     def refined(self, prediction: Prediction) -> Likelihood:
         """The likelihood with all errors estimated at a prediction."""
         return self._with_errors(self.error_budget(prediction))
 
     def screened(self, prediction: Prediction) -> Likelihood:
         """The likelihood with less weight for the outliers of a prediction; the errors stay."""
-        fit = self.fitted(prediction)
+        fit, before = self.fitted(prediction), self.errors.noise
         noise = self._noise_at(prediction.theta, fit)
-        noise = replace(self.errors.noise, robust=noise.robust, mismatch=noise.mismatch)
+        noise = replace(noise, factor=before.factor, jitter=before.jitter)
         return self._with_noise(noise, self._whitening(noise, fit.continuum))
 
     def with_better_lines(self, prediction: Prediction) -> Likelihood:
@@ -219,14 +231,19 @@ class Likelihood:
         fit = self.fitted(prediction)
         noise = self._noise_at(prediction.theta, fit)
         whitening = self._whitening(noise, fit.continuum)
-        chi2 = self._with_noise(noise, whitening).fit(prediction).chi2
-        scatter = max(chi2 / self.freedom(), 1.0)
+        fitted = self._with_noise(noise, whitening)
+        scatter = max(fitted.reduced(fitted.fit(prediction).chi2), 1.0)
         count = len(self.problem.model.error_modes)
         arrays = without_modes(whitening, count, self.layout.size)
-        return ErrorBudget(noise, *self._with_modes(arrays, prediction, fit, scatter))
+        return ErrorBudget(noise, *self._with_modes(noise, arrays, prediction, fit, scatter))
 
     def _with_modes(
-        self, arrays: ErrorArrays, prediction: Prediction, fit: FittedFlux, scatter: float
+        self,
+        noise: Noise,
+        arrays: ErrorArrays,
+        prediction: Prediction,
+        fit: FittedFlux,
+        scatter: float,
     ) -> tuple[Floats, ErrorArrays]:
         """The model covariance (K, K), and the errors with the error modes at a prediction; the
         variances of the pixels are `scatter` times those of `arrays`."""
@@ -242,6 +259,7 @@ class Likelihood:
             observed,
             self._pad(fit.continuum / self.unit),
             scatter,
+            noise.independent_in_lines,
             self.problem.calibrated,
         )
         products, correlated = (np.asarray(each, np.float64) for each in found[2:])
@@ -249,7 +267,7 @@ class Likelihood:
         return covariance, replace(arrays, modes=found[0], gram=found[1])
 
     def _noise_at(self, theta: Floats, fit: FittedFlux) -> Noise:
-        options, mismatch = self.problem.options, mismatch_variance(self.problem, theta)
+        options, mismatch = self.problem.options, mismatch_at(self.problem, theta)
         noise = self.errors.noise
         return noise_at(
             options.noise_model, noise, fit.flux, fit.continuum, options.robust, mismatch
@@ -294,16 +312,13 @@ def make_likelihood(problem: Problem) -> Likelihood:
     )
 
 
-def mismatch_variance(problem: Problem, theta: Floats) -> Floats | None:
-    """Return the variance (Q,) by which the model differs from real stars at the pixels of a
-    problem, in units of the continuum, with the parameters θ (K,); None if it is not known."""
+def mismatch_at(problem: Problem, theta: Floats) -> PixelMismatch | None:
+    """Return the mismatch of the model with real stars at the pixels of a problem, with the
+    parameters θ (K,); None if it is not known."""
     mismatch = problem.model.mismatch
     if mismatch is None:
         return None
-    values = problem.parameters(theta)
-    rest = problem.spectrum.wavelength / (1.0 + values.get("rv", 0.0) / SPEED_OF_LIGHT)
-    width = SPEED_OF_LIGHT / FWHM_PER_SIGMA / values.get("resolution", np.inf)
-    return mismatch.at(rest, float(np.hypot(width, values.get("vsini", 0.0) / 2.0)))
+    return mismatch_of_pixels(mismatch, problem.spectrum.wavelength, problem.parameters(theta))
 
 
 # --- compiled ----------------------------------------------------------------------------------
@@ -389,12 +404,14 @@ def _whitened_modes(
     modes: Array,
     continuum: Array,
     scatter: float,
+    independent: float,
     calibrated: bool,
 ) -> tuple[Array, Array, Array, Array]:
     """Whitened error modes (E, O·Q), their products, those (K + E, K + E) of slopes and modes
     without the continuum, and the number of pixels that count as one.
 
-    The variances of the pixels are `scatter` times those of the data.
+    The variances of the pixels are `scatter` times those of the data, in which pixels that are
+    alike already count less: a share of them is `independent`.
     """
     linear, _ = linear_at(data, flux)
     rows = data.errors.whitened(jnp.concatenate([slopes, modes]) * continuum)
@@ -402,7 +419,7 @@ def _whitened_modes(
     correlated = jnp.ones(())
     if calibrated:
         left = data.errors.whitened((data.flux - flux * continuum)[None])[0]
-        correlated = correlated_pixels(found, left)
+        correlated = jnp.maximum(correlated_pixels(found, left) * independent, 1.0)
     found /= jnp.sqrt(scatter * correlated)
     return found, _gram(found), products, correlated
 

@@ -3,19 +3,67 @@
 A calibrated model knows at which wavelengths it differs from real stars, and by how much
 (`model/mismatch.py`): with variance v. A star differs by κ v, with κ from its residuals: zero for a
 spectrum that the model computed, and for one whose noise is all that there is.
+
+A wrong line is wrong in all of its n pixels alike. Their mean has the variance σ²/n + κ v, where σ²
+is that of the noise, as if they were independent and each had the variance σ² + n κ v.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 
+from ...model.mismatch import Mismatch
 from ...runtime.arrays import Bools, Floats, medians
-from ...runtime.units import SIGMA_PER_MAD
+from ...runtime.units import FWHM_PER_SIGMA, SIGMA_PER_MAD, SPEED_OF_LIGHT
 
 _BINS = 10
 """Bins of pixels of similar mismatch, by whose scatter κ is found ..."""
 _FEWEST = 20
 """... and pixels of each, at least."""
+_LINE = 2.5
+"""Standard deviation of the profile of a narrow line, km/s."""
+
+
+@dataclass(frozen=True, eq=False)
+class PixelMismatch:
+    """Mismatch with real stars at the pixels of a spectrum.
+
+    Attributes
+    ----------
+    variance : (Q,)
+        Of other stars, in units of the continuum squared.
+    alike : (Q,)
+        Number of pixels that have it in common.
+    """
+
+    variance: Floats
+    alike: Floats
+
+
+def mismatch_of_pixels(
+    mismatch: Mismatch, wavelength: Floats, parameters: Mapping[str, float]
+) -> PixelMismatch:
+    """Return the mismatch at pixels of observed wavelengths (Q,), in Å, of a star with the
+    parameters `rv`, `vsini` (km/s) and `resolution`."""
+    rest = wavelength / (1.0 + parameters.get("rv", 0.0) / SPEED_OF_LIGHT)
+    width = SPEED_OF_LIGHT / FWHM_PER_SIGMA / parameters.get("resolution", np.inf)
+    width = float(np.hypot(width, parameters.get("vsini", 0.0) / 2.0))
+    return PixelMismatch(mismatch.at(rest, width), pixels_of_a_line(wavelength, width))
+
+
+def pixels_of_a_line(wavelength: Floats, width: float) -> Floats:
+    """Return the number of pixels (Q,) of a line at wavelengths (Q,), at least one.
+
+    `width` is the standard deviation, km/s, of all that broadens a narrow line. The number is that
+    of a Gaussian profile p, (Σ p²)²/Σ p⁴ = √(2π) standard deviations.
+    """
+    step = np.abs(np.diff(np.log(wavelength)))
+    step = np.minimum(np.append(step, step[-1:]), np.append(step[:1], step))  # not between orders
+    covered = np.sqrt(2.0 * np.pi) * np.hypot(width, _LINE) / SPEED_OF_LIGHT
+    return np.maximum(covered / np.maximum(step, 1e-12), 1.0)
 
 
 def mismatch_error(left: Floats, noise: Floats, variance: Floats, used: Bools) -> Floats:

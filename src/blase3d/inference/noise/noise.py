@@ -19,7 +19,7 @@ from jax import Array
 from ...runtime.arrays import Bools, Floats, median
 from ...runtime.units import SIGMA_PER_MAD
 from ...spectra.spectrum import Spectrum
-from .mismatch import mismatch_error
+from .mismatch import PixelMismatch, mismatch_error
 
 OUTLIER = 5.0
 """Distance beyond which a pixel is an outlier, in typical deviations."""
@@ -50,6 +50,12 @@ class Noise:
         Additional error, in units of the continuum.
     mismatch : (Q,) or float
         Error of the model beside real stars (`mismatch.py`), in units of the continuum.
+    alike : (Q,) or float
+        Number of pixels that have the mismatch in common: so many times its variance counts.
+    independent : float
+        Expectation of chi-square over the number of pixels: one where none are alike.
+    independent_in_lines : float
+        The same with pixels weighted by their information on the strengths of lines.
     """
 
     spectrum: Spectrum
@@ -58,6 +64,9 @@ class Noise:
     factor: float = 1.0
     jitter: float = 0.0
     mismatch: Floats | float = 0.0
+    alike: Floats | float = 1.0
+    independent: float = 1.0
+    independent_in_lines: float = 1.0
 
     @property
     def stated(self) -> bool:
@@ -75,9 +84,14 @@ class Noise:
         # a root of squares takes a tenth of the time of np.hypot
         return np.asarray(np.sqrt((self.error * self.factor) ** 2 + relative * continuum**2))
 
+    def counted(self, continuum: Floats) -> Floats:
+        """Errors (Q,) that pixels count with, as if all were independent."""
+        common = (self.alike - 1.0) * np.square(self.mismatch * continuum)
+        return np.asarray(np.sqrt(self.total(continuum) ** 2 + common))
+
     def weight(self, continuum: Floats) -> Floats:
-        """Inverse errors (Q,), reduced for outliers."""
-        return np.sqrt(self.robust) / self.total(continuum)
+        """Inverse of these errors (Q,), reduced for outliers."""
+        return np.sqrt(self.robust) / self.counted(continuum)
 
     @property
     def n_outliers(self) -> int:
@@ -144,18 +158,18 @@ def noise_at(
     flux: Floats,
     continuum: Floats,
     robust: bool = True,
-    variance: Floats | None = None,
+    mismatch: PixelMismatch | None = None,
 ) -> Noise:
     """Return the noise at a fitted flux (Q,) with its continuum (Q,), in the unit of the data.
 
     Without stated errors, the scatter of the pixels is their error under every noise model.
-    `variance` (Q,) is that of the mismatch of the model with real stars, where it is known.
+    `mismatch` is that of the model with real stars, where it is known.
     """
     used = noise.used
     left = np.where(used, noise.spectrum.flux - flux, 0.0)
     noise = replace(noise, factor=1.0, jitter=0.0)
-    if variance is not None:
-        noise = _with_mismatch(noise, left, continuum, variance)
+    if mismatch is not None:
+        noise = _with_mismatch(noise, left, continuum, mismatch)
     error = noise.total(continuum)
     ratio = left / error
     level = np.abs(continuum) / error
@@ -169,15 +183,26 @@ def noise_at(
         weights = (limit / np.maximum(np.abs(ratio), limit)) ** 2
     noise = replace(noise, robust=weights)
     if noise.stated:
-        return model.estimate(noise, ratio, level)
-    if variance is not None:
+        noise = model.estimate(noise, ratio, level)
+    if mismatch is not None:
+        return _with_shares(noise, flux, continuum)
+    if noise.stated:
         return noise
     scatter = float(np.sqrt(np.mean((weights * ratio**2)[used])))
     return replace(noise, factor=max(scatter, smallest))
 
 
-def _with_mismatch(noise: Noise, left: Floats, continuum: Floats, variance: Floats) -> Noise:
-    """The noise with the mismatch of a variance (Q,), from residuals `left` (Q,).
+def _with_shares(noise: Noise, flux: Floats, continuum: Floats) -> Noise:
+    """The noise with the shares of its pixels that are independent, at a fitted flux (Q,)."""
+    used, counted = noise.used, noise.counted(continuum)
+    share = np.square(noise.total(continuum) / counted)[used]
+    information = np.square((continuum - flux) / counted)[used] + 1e-30
+    in_lines = float(share @ information / information.sum())
+    return replace(noise, independent=float(share.mean()), independent_in_lines=in_lines)
+
+
+def _with_mismatch(noise: Noise, left: Floats, continuum: Floats, mismatch: PixelMismatch) -> Noise:
+    """The noise with a mismatch, from residuals `left` (Q,).
 
     Without stated errors, that of the noise is the scatter between neighbouring pixels.
     """
@@ -190,4 +215,5 @@ def _with_mismatch(noise: Noise, left: Floats, continuum: Floats, variance: Floa
         smallest = _SMALLEST * typical / float(noise.error[0])
         noise = replace(noise, factor=max(scatter, smallest))
     error = noise.factor * noise.error / level
-    return replace(noise, mismatch=mismatch_error(left / level, error, variance, used))
+    found = mismatch_error(left / level, error, mismatch.variance, used)
+    return replace(noise, mismatch=found, alike=mismatch.alike)

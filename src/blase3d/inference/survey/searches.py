@@ -38,10 +38,11 @@ from ..likelihood.likelihood import (
     Likelihood,
     Prediction,
     correlated_pixels,
-    mismatch_variance,
+    mismatch_at,
     model_covariance_of,
 )
 from ..methods.least_squares import SCREENINGS
+from ..noise.mismatch import PixelMismatch
 from ..noise.noise import Independent, first_noise, noise_at
 from ..problem import Problem
 from ..solution import Solution, normal_equations
@@ -222,7 +223,7 @@ class ManyLikelihoods:
             noise, continuum = self._noise_at(searches, mismatch)
             kept = np.empty(len(noise), object)
             kept[:] = [
-                replace(old, robust=new.robust, mismatch=new.mismatch)
+                replace(new, factor=old.factor, jitter=old.jitter)
                 for old, new in zip(searches.noise, noise, strict=True)
             ]
             searches = self._with_noise(searches, kept, continuum)
@@ -239,10 +240,13 @@ class ManyLikelihoods:
         modes, gram, products, correlated = self._call(
             _with_modes, given, searches, self.with_modes
         )
+        shares = np.array([one.independent_in_lines for one in noise])
+        correlated = np.maximum(correlated * shares, 1.0)
         if not self.problem.calibrated:
             correlated = np.ones_like(correlated)
         chi2 = products[:, 0, 0]
-        scatter = np.maximum(chi2 / self.freedom[searches.star], 1.0)
+        expected = self.freedom[searches.star] * [one.independent for one in noise]
+        scatter = np.maximum(chi2 / expected, 1.0)
         larger = (scatter * correlated).astype(np.float32)[:, None, None]
         scaled = products[:, 1:, 1:].astype(np.float64) / scatter[:, None, None]
         covariances = [
@@ -258,13 +262,13 @@ class ManyLikelihoods:
             )
         )
 
-    def _mismatch(self, searches: Searches) -> list[Floats | None]:
-        """Variance (Q,) of the mismatch with real stars at θ of each search, where it is known."""
+    def _mismatch(self, searches: Searches) -> list[PixelMismatch | None]:
+        """Mismatch with real stars at θ of each search, where it is known."""
         pairs = zip(searches.star, searches.theta, strict=True)
-        return [mismatch_variance(self.problems[star], theta) for star, theta in pairs]
+        return [mismatch_at(self.problems[star], theta) for star, theta in pairs]
 
     def _noise_at(
-        self, searches: Searches, mismatch: list[Floats | None]
+        self, searches: Searches, mismatch: list[PixelMismatch | None]
     ) -> tuple[NDArray[np.object_], Singles]:
         """Noise of each search at its prediction, with its mismatch, and the continuum (N, Q)."""
         flux, continuum = self.fitted(searches)
