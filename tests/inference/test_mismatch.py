@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter1d
-from toy_models import model_of
+from toy_models import model_of, with_mismatch
 
 from blase3d.inference import infer
 from blase3d.inference.likelihood.likelihood import correlated_pixels, make_likelihood
@@ -17,7 +17,6 @@ from blase3d.inference.noise.noise import first_noise, noise_at
 from blase3d.inference.noise.scaled import Scaled
 from blase3d.inference.problem import make_problem
 from blase3d.libraries.toy import toy_grid
-from blase3d.model.line_calibration import LineCalibration
 from blase3d.model.mismatch import Mismatch, knots_of
 from blase3d.model.model_file import load_model, save_model
 from blase3d.runtime.precision import in_float32
@@ -35,15 +34,6 @@ TRUTH = {"teff": 5700.0, "logg": 4.3, "feh": -0.1}
 @pytest.fixture(scope="module")
 def model():
     return model_of(toy_grid())
-
-
-def calibrated(model, variance):
-    """The model, with the lines of its library, and a mismatch at the knots."""
-    count = len(model.reference)
-    mismatch = Mismatch(model.wavelength[[0, -1]], variance.astype(np.float32))
-    zeros = np.zeros((count, 3), np.float32)
-    calibration = LineCalibration(zeros, zeros, np.zeros(count, np.int32), mismatch)
-    return replace(model, calibration=calibration)
 
 
 def star_of(model, absorbed, seed=3, noise=1e-3):
@@ -119,7 +109,7 @@ def test_lines_missing_in_the_library_bias_labels_less(model):
     absorbed, variance = missing(model)
     star = star_of(model, absorbed)
     off = {}
-    for name, one in {"plain": model, "known": calibrated(model, variance)}.items():
+    for name, one in {"plain": model, "known": with_mismatch(model, variance)}.items():
         answer = infer(star, one, fixed={"vsini": 0.0})
         off[name] = abs(answer.labels["feh"].value - TRUTH["feh"])
         sigma = answer.labels["feh"].sigma
@@ -135,7 +125,7 @@ def test_noise_does_not_hide_that_lines_are_missing(model):
     off = {"plain": [], "known": []}
     for seed in range(3):
         star = star_of(model, absorbed, seed, noise=0.02)
-        for name, one in {"plain": model, "known": calibrated(model, variance)}.items():
+        for name, one in {"plain": model, "known": with_mismatch(model, variance)}.items():
             feh = infer(star, one, fixed={"vsini": 0.0}).labels["feh"]
             off[name].append(feh.value - TRUTH["feh"])
     assert abs(np.mean(off["known"])) < 0.5 * abs(np.mean(off["plain"]))
@@ -184,7 +174,7 @@ def test_a_star_of_the_library_is_inferred_as_without(model):
     _, variance = missing(model)
     star = star_of(model, 0.0)
     answers = [
-        infer(star, one, fixed={"vsini": 0.0}) for one in (model, calibrated(model, variance))
+        infer(star, one, fixed={"vsini": 0.0}) for one in (model, with_mismatch(model, variance))
     ]
     for name, estimate in answers[0].labels.items():
         other = answers[1].labels[name]
@@ -206,7 +196,7 @@ def test_modes_count_less_where_lines_are_wrong(model):
     absorbed, variance = missing(model)
     white = RNG.normal(size=(8, model.wavelength.size))
     modes = np.float32(1e-3 * gaussian_filter1d(white, 6.0, axis=1))  # as smooth as lines
-    known = replace(calibrated(model, variance), error_modes=modes)
+    known = replace(with_mismatch(model, variance), error_modes=modes)
     found = {}
     for name, star in {"library": star_of(model, 0.0), "real": star_of(model, absorbed)}.items():
         problem = make_problem(star, known, fixed={"vsini": 0.0, "rv": 12.0})
@@ -220,7 +210,7 @@ def test_modes_count_less_where_lines_are_wrong(model):
 
 def test_a_model_file_keeps_its_mismatch(model, tmp_path):
     _, variance = missing(model)
-    known = calibrated(model, variance)
+    known = with_mismatch(model, variance)
     save_model(known, tmp_path / "model.zip")
     found = load_model(tmp_path / "model.zip").calibration.mismatch
     np.testing.assert_allclose(np.sqrt(found.variance), np.sqrt(variance), atol=6e-5)

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from toy_models import model_of
+from scipy.ndimage import gaussian_filter1d
+from toy_models import model_of, with_mismatch
 
 import blase3d as b3
 from blase3d.errors import Blase3dError, InputError
@@ -19,6 +20,7 @@ from blase3d.inference.survey import survey as together
 from blase3d.inference.survey.tabulated import fluxes_with_slopes, tabulated_flux
 from blase3d.libraries.toy import WAVELENGTH, toy_grid
 from blase3d.model.interpolation import make_interpolation
+from blase3d.model.mismatch import knots_of
 from blase3d.recipe import PAPER
 from blase3d.spectra.continuum import chebyshev_basis
 
@@ -106,6 +108,21 @@ def test_answers_are_those_of_infer(model, survey, monkeypatch):
         survey.infer(flux, error), one_by_one(model, flux, error), strict=True
     ):
         assert_same(found, expected)
+
+
+def test_a_mismatch_with_stars_counts_as_in_infer(model):
+    """The red end of the spectrum is known to differ from stars, as it does."""
+
+    def variance(at):
+        return 1e-7 + 1e-3 * ((at - WAVELENGTH[0]) / np.ptp(WAVELENGTH)) ** 4
+
+    known = with_mismatch(model, variance(np.exp(knots_of(WAVELENGTH))))
+    flux, error = stars(model, 3, seed=4)
+    lines = gaussian_filter1d(np.random.default_rng(5).normal(size=PIXELS.size), 2.0)
+    flux[:2] *= 1.0 + 2.0 * np.sqrt(variance(PIXELS)) * lines
+    survey = b3.Survey(known, PIXELS, resolution=RESOLUTION, medium="vacuum")
+    for found, one in zip(survey.infer(flux, error), one_by_one(known, flux, error), strict=True):
+        assert_same(found, one)
 
 
 def test_masked_pixels_do_not_count(model, survey):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from blase3d.libraries.toy import LINES, toy_grid, toy_lines
 from blase3d.model.evaluate import PcaResidual
+from blase3d.model.line_calibration import LineCalibration
 from blase3d.model.line_grid import LineGrid
+from blase3d.model.mismatch import Mismatch
 from blase3d.model.model import Model
 from blase3d.model.residual import node_steps, scale_number, scale_of
 from blase3d.recipe import DEFAULT, SINGLE
@@ -66,3 +70,12 @@ def model_of(grid, params=None, rest=None, meta=None, recipe=NODEWISE, rates=Non
         residual,
         cross_derivatives=rates or {},
     )
+
+
+def with_mismatch(model, variance):
+    """Return a model with the lines of its library, and a mismatch with stars at the knots."""
+    count = len(model.reference)
+    mismatch = Mismatch(model.wavelength[[0, -1]], variance.astype(np.float32))
+    zeros = np.zeros((count, 3), np.float32)
+    calibration = LineCalibration(zeros, zeros, np.zeros(count, np.int32), mismatch)
+    return replace(model, calibration=calibration)
