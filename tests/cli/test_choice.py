@@ -14,13 +14,13 @@ from quick_survey import answer_of
 from toy_models import model_of, true_params
 
 from blase3d.analysis.many_stars import Labeller
-from blase3d.analysis.selection import select
+from blase3d.analysis.selection import infer_by_chosen, select
 from blase3d.cli.joint import write_reports
 from blase3d.cli.lines import explore
 from blase3d.errors import InputError
-from blase3d.inference.result import WindowFit
+from blase3d.inference.result import Estimate, WindowFit
 from blase3d.libraries import write_grid
-from blase3d.libraries.toy import toy_grid, toy_spectrum
+from blase3d.libraries.toy import AXES, toy_grid, toy_spectrum
 from blase3d.model import installed
 from blase3d.model.installed import InstalledModel, is_model, model_covering
 from blase3d.model.model_file import save_model
@@ -34,6 +34,12 @@ LABELS = [word for name, value in TRUTH.items() for word in (f"--{name}", str(va
 
 def described(name: str, low: float, high: float) -> InstalledModel:
     return InstalledModel(name, Path(f"{name}.zip"), "toy", (low, high), {}, 0, {}, ())
+
+
+def noisy(exact: Spectrum) -> Spectrum:
+    error = exact.flux / 300
+    flux = exact.flux + error * np.random.default_rng(3).normal(size=len(exact))
+    return Spectrum(exact.wavelength, flux, error, resolution=1e6)
 
 
 BLUE, RED = described("blue", 8480.0, 8498.0), described("red", 8499.0, 8520.0)
@@ -51,10 +57,7 @@ def folder(tmp_path_factory):
         save_model(model_of(window, meta=META), folder / "models" / f"{name}.zip")
     strong = true_params(grid) + np.array([0.0, 0.5, 0.0, 0.0])
     save_model(model_of(windows["blue"], strong, meta=META), folder / "wrong.zip")
-    exact = toy_spectrum(**TRUTH)
-    error = exact.flux / 300
-    flux = exact.flux + error * np.random.default_rng(3).normal(size=len(exact))
-    star = Spectrum(exact.wavelength, flux, error, resolution=1e6)
+    star = noisy(toy_spectrum(**TRUTH))
     write_spectrum(star, folder / "star.npz")
     write_spectrum(replace(star, wavelength=star.wavelength - 4000.0), folder / "far.npz")
     return folder
@@ -120,6 +123,45 @@ def test_of_two_models_of_one_window_the_better_is_taken(folder):
     assert "wrong not taken: odds of 0" in found.reasons[-1]
 
 
+# --- by labels ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def wide_and_narrow():
+    """Models of two windows: red, and blue for dwarfs alone."""
+    whole, dwarfs = toy_grid(), toy_grid({**AXES, "logg": (4.5, 5.0)})
+    return {
+        "red": model_of(whole.cut(8499.0, 8520.0), meta=META),
+        "blue": model_of(dwarfs.cut(8480.0, 8498.0), meta=META),
+    }
+
+
+@pytest.mark.parametrize(("logg", "by"), [(4.15, ("red",)), (4.7, ("red", "blue"))])
+def test_a_star_beyond_the_labels_of_a_model_is_inferred_without_it(wide_and_narrow, logg, by):
+    star = noisy(toy_spectrum(**{**TRUTH, "logg": logg}))
+    found = infer_by_chosen({"star": star}, wide_and_narrow, {"fixed": {"vsini": 0.0}})
+    assert tuple(found.models) == by
+    assert len(found.answer.windows or by[:1]) == len(by)
+    estimate = found.answer.labels["logg"]
+    assert abs(estimate.value - logg) < 4.0 * estimate.sigma
+    if "blue" not in by:
+        (reason,) = found.reasons
+        assert reason.startswith("blue not taken: logg 4.")
+        assert reason.endswith("is beyond its 4.5 to 5")
+
+
+def test_a_model_is_kept_where_the_others_find_the_star_within_it(wide_and_narrow, monkeypatch):
+    """Wrong lines may drive a joint fit to the bound of one model."""
+    bound, inside = answer_of({"logg": 4.5}), answer_of({"logg": 4.6})
+    bound = replace(bound, labels={"logg": Estimate.normal(4.5, np.nan)})
+    monkeypatch.setattr("blase3d.analysis.selection.infer_joint", lambda *_, **__: bound)
+    monkeypatch.setattr("blase3d.analysis.selection.infer", lambda *_, **__: inside)
+    found = infer_by_chosen({"star": noisy(toy_spectrum(**TRUTH))}, wide_and_narrow, {})
+    assert tuple(found.models) == ("red", "blue")
+    assert found.answer is bound
+    assert not found.reasons
+
+
 # --- the commands ------------------------------------------------------------------------------
 
 
@@ -138,7 +180,7 @@ def test_infer_takes_all_windows_and_names_their_models(folder, run, tmp_path):
 
 
 def test_methods_of_one_model_take_the_window_of_most_pixels(folder, monkeypatch):
-    monkeypatch.setattr("blase3d.analysis.many_stars.infer", lambda star, model, **_: model)
+    monkeypatch.setattr("blase3d.analysis.selection.infer", lambda star, model, **_: model)
     label = Labeller(None, installed.installed_models(), {}, {"method": "posterior"})
     star = label(NamedFile("star", folder / "star.npz"))
     assert star.models == ("red",)
@@ -147,7 +189,7 @@ def test_methods_of_one_model_take_the_window_of_most_pixels(folder, monkeypatch
 
 def test_many_spectra_are_read_once_and_models_listed_once(folder, run, tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr("blase3d.analysis.many_stars.infer_joint", lambda *_, **__: answer_of({}))
+    monkeypatch.setattr("blase3d.analysis.selection.infer_joint", lambda *_, **__: answer_of({}))
     for module, name in (
         ("blase3d.spectra.formats.many", "read_spectrum"),
         ("blase3d.model.installed", "installed_models"),

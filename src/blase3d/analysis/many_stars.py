@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from ..errors import Blase3dError, InputError
-from ..inference import infer, infer_joint
+from ..inference import infer
 from ..inference.batch import SentModel, attempt, observed
 from ..inference.result import Inference
 from ..inference.table import Row, flat_row
@@ -24,7 +24,7 @@ from ..runtime.executor import run
 from ..runtime.progress import Progress, silent
 from ..spectra.formats.stack import Stack
 from ..spectra.spectrum import Spectrum
-from .selection import loaded_model, select
+from .selection import infer_by_chosen, loaded_model, select
 
 if TYPE_CHECKING:
     from ..inference.survey.survey import Survey
@@ -130,13 +130,11 @@ class Labeller:
             reasons += (f"{taken[0].name} alone is used, not {unused}",)
             taken = taken[:1]
         models = {one.name: loaded_model(one.path) for one in taken}
-        first, *others = models.values()
-        if others:
-            stars = {entry.name: star}
-            answer = attempt(lambda: infer_joint(stars, models, common=(), **self.settings))
-        else:
-            answer = attempt(lambda: self._inferred(star, first))
-        return LabelledStar(entry.name, tuple(models), answer, reasons)
+        labelled = attempt(lambda: infer_by_chosen({entry.name: star}, models, self.settings))
+        if isinstance(labelled, Blase3dError):
+            return LabelledStar(entry.name, tuple(models), labelled, reasons)
+        by, reasons = tuple(labelled.models), reasons + labelled.reasons
+        return LabelledStar(entry.name, by, labelled.answer, reasons)
 
 
 def fitted_together(

@@ -1,4 +1,5 @@
-"""Choice of installed models for a spectrum: by coverage, and by evidence where they overlap."""
+"""Choice of installed models for a spectrum: by coverage, by evidence where they overlap, and by
+their labels where a star lies beyond those of one."""
 
 from __future__ import annotations
 
@@ -10,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import Blase3dError, InputError
+from ..inference import infer, infer_joint
 from ..inference.joint_problem import window_of
 from ..inference.problem import FEWEST_PIXELS
+from ..inference.result import Inference
 from ..model.installed import InstalledModel, no_model
 from ..model.model import Model
 from ..model.model_file import load_model
@@ -78,6 +81,103 @@ def select(
         f"{model.coverage}: {covered[model.name].sum()} of {usable} usable pixels" for model in left
     ]
     return Selection(tuple(left), (*taken, *dropped))
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """The answer for one star, by models that were chosen.
+
+    Attributes
+    ----------
+    answer : Inference
+        The answer.
+    models : dict of Model
+        Models that it is by, of those that were chosen.
+    reasons : tuple of str
+        Why it is not by others of them.
+    """
+
+    answer: Inference
+    models: Mapping[str, Model]
+    reasons: tuple[str, ...] = ()
+
+
+def infer_by_chosen(
+    stars: Mapping[str, Spectrum],
+    models: Mapping[str, Model],
+    settings: Mapping[str, Any],
+    common: Sequence[str] = (),
+) -> Labelled:
+    """Infer one star by all models that were chosen for it, or by those whose labels reach it.
+
+    All models together have the labels that each of them has. A star that ends on a bound which
+    not all of them have is inferred once more, by those that reach further. If they find it beyond
+    that bound, theirs is the answer.
+
+    Parameters
+    ----------
+    stars : mapping
+        Spectra of the star by name.
+    models : mapping
+        Models by name, each of which covers some range of some spectrum.
+    settings : mapping
+        Arguments of `infer`.
+    common : sequence of str
+        As for `infer_joint`.
+
+    Raises
+    ------
+    InputError
+        As for `infer` and `infer_joint`.
+    """
+    found = Labelled(_by_all(stars, models, settings, common), models)
+    beyond = _beyond(found)
+    wider = {name: model for name, model in models.items() if name not in beyond}
+    if not beyond or not wider:
+        return found
+    try:
+        again = _by_all(stars, wider, settings, common)
+    except Blase3dError:  # a spectrum that none of them covers
+        return found
+    reasons = []
+    for name, label in beyond.items():
+        low, high = models[name].bounds[label]
+        value = again.labels[label].value
+        if low <= value <= high:
+            return found
+        reasons.append(
+            f"{name} not taken: {label} {value:.4g} is beyond its {low:.4g} to {high:.4g}"
+        )
+    return Labelled(again, wider, tuple(reasons))
+
+
+def _by_all(
+    stars: Mapping[str, Spectrum],
+    models: Mapping[str, Model],
+    settings: Mapping[str, Any],
+    common: Sequence[str],
+) -> Inference:
+    if len(stars) == len(models) == 1:
+        (star,), (model,) = stars.values(), models.values()
+        return infer(star, model, **settings)
+    return infer_joint(stars, models, common=common, **settings)
+
+
+def _beyond(found: Labelled) -> dict[str, str]:
+    """Models on whose bound a star ended, and the label, where others reach further."""
+    beyond = {}
+    for label, one in found.answer.labels.items():
+        having = {n: m.bounds[label] for n, m in found.models.items() if label in m.bounds}
+        if np.isfinite(one.sigma) or len(having) < 2:
+            continue
+        lowest = min(low for low, _ in having.values())
+        highest = max(high for _, high in having.values())
+        rounding = 1e-6 * (highest - lowest)
+        for name, (low, high) in having.items():
+            below = lowest < low and one.value <= low + rounding
+            if below or (highest > high and one.value >= high - rounding):
+                beyond[name] = label
+    return beyond
 
 
 def _has_window(spectrum: Spectrum, model: InstalledModel) -> bool:
