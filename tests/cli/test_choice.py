@@ -280,7 +280,7 @@ def test_reports_of_windows_have_the_flags_of_the_star(monkeypatch, tmp_path):
     fits = []
     monkeypatch.setattr("blase3d.views.report.write_report", lambda _, fit, *__: fits.append(fit))
     answer = two_windows()
-    write_reports(answer, {"a": None, "b": None}, tmp_path / "star.html")
+    write_reports(answer, {"a": None, "b": None}, "star", tmp_path / "star.html")
     assert [fit.flags for fit in fits] == [("logg at a bound",)] * 2
     assert [fit.seconds for fit in fits] == [answer.seconds] * 2
 
@@ -288,6 +288,6 @@ def test_reports_of_windows_have_the_flags_of_the_star(monkeypatch, tmp_path):
 def test_reports_of_windows_are_named(monkeypatch, tmp_path, capsys):
     written = []
     monkeypatch.setattr("blase3d.views.report.write_report", lambda path, *_: written.append(path))
-    write_reports(two_windows(), {"a": None, "b": None}, tmp_path / "star.html")
+    write_reports(two_windows(), {"a": None, "b": None}, "star", tmp_path / "star.html")
     assert written == [tmp_path / "star-1.html", tmp_path / "star-2.html"]
     assert "report of star.fits (b):" in capsys.readouterr().err

@@ -30,8 +30,10 @@ def infer_one_star(
 ) -> list[dict[str, Any]]:
     """Infer one star from all spectra and models: one row, as in the JSON output.
 
-    A report is written for each window: `star-1.html` and so on for `star.html`.
+    Without models, the installed ones that cover the spectra are taken, as for one spectrum. A
+    report is written for each window: `star-1.html` and so on for `star.html`.
     """
+    from ..analysis.selection import infer_by_chosen
     from ..inference import infer_joint
     from ..model.model_file import load_model
     from ..spectra.formats import read_spectrum
@@ -44,11 +46,17 @@ def infer_one_star(
         paths = model_names(model_paths or _covering(stars, settings))
         models = {name: load_model(path) for name, path in paths.items()}
         shared = tuple(name.strip() for name in common.split(",") if name.strip())
-        answer = infer_joint(stars, models, common=shared, **settings)
+        if model_paths:
+            answer = infer_joint(stars, models, common=shared, **settings)
+        else:
+            found = infer_by_chosen(stars, models, settings, shared)
+            answer, models = found.answer, dict(found.models)
+            for reason in found.reasons:
+                err.print(f"{name}: {reason}", highlight=False)
     except Blase3dError as error:
         return [{"spectrum": name, "error": str(error)}]
     if report is not None:
-        write_reports(answer, models, report)
+        write_reports(answer, models, name, report)
     return [{"spectrum": name, "model": ", ".join(models), **answer.to_dict()}]
 
 
@@ -62,13 +70,17 @@ def _covering(stars: dict[str, Spectrum], settings: dict[str, Any]) -> list[Path
     return list(dict.fromkeys(model.path for models in found for model in models))
 
 
-def write_reports(answer: Inference, models: dict[str, Model], report: Path) -> None:
-    """Write a report of each window, and name the files on stderr.
+def write_reports(answer: Inference, models: dict[str, Model], name: str, report: Path) -> None:
+    """Write the report of a star, or one of each of its windows, and name the files of these on
+    stderr.
 
     Labels are those of all windows, and so are the flags.
     """
-    from ..views.report import write_report
+    from ..views.report import write_report  # loads Matplotlib
 
+    if not answer.windows:
+        (model,) = models.values()
+        write_report(report, answer, model, name, shlex.join(sys.argv))
     for number, window in enumerate(answer.windows, 1):
         path = report.with_stem(f"{report.stem}-{number}")
         title, command = f"{window.spectrum} ({window.model})", shlex.join(sys.argv)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from concurrent.futures import Executor
 from contextlib import nullcontext
 from functools import partial
@@ -31,8 +29,6 @@ from .survey import run_survey
 if TYPE_CHECKING:
     from ..analysis.many_stars import LabelledStar, Labeller
     from ..analysis.tuning import Tuned
-    from ..inference.result import Inference
-    from ..model.model import Model
     from ..spectra.formats.many import ManySpectra
 
 _TEFF_GUESS = 500.0
@@ -298,24 +294,13 @@ def _infer_spectra(
             if isinstance(star.answer, MissingExtra):  # all spectra miss it
                 raise star.answer
             if report is not None and isinstance(star.answer, Inference):
-                _write_report(star.answer, labeller.models(star), star.name, report)
+                write_reports(star.answer, labeller.models(star), star.name, report)
             progress("infer", len(rows), total)
     return [rows[index] for index in sorted(rows)]
 
 
 def _label_numbered(labeller: Labeller, numbered: tuple[int, Any]) -> LabelledStar:
     return labeller(numbered[1])
-
-
-def _write_report(answer: Inference, models: dict[str, Model], name: str, report: Path) -> None:
-    """Write the report of a star, or of each of its windows."""
-    from ..views.report import write_report  # loads Matplotlib
-
-    if answer.windows:
-        write_reports(answer, models, report)
-    else:
-        (model,) = models.values()
-        write_report(report, answer, model, name, shlex.join(sys.argv))
 
 
 def _write_rows(rows: list[dict[str, Any]], output: Path) -> None:
