@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -150,16 +151,48 @@ def test_a_star_beyond_the_labels_of_a_model_is_inferred_without_it(wide_and_nar
         assert reason.endswith("is beyond its 4.5 to 5")
 
 
-def test_a_model_is_kept_where_the_others_find_the_star_within_it(wide_and_narrow, monkeypatch):
+WIDE = {"logg": (0.0, 5.0), "feh": (-2.5, 0.5)}
+NARROW = {"logg": (3.0, 5.0), "feh": (-1.0, 0.5)}
+
+
+def by_wide_alone(monkeypatch, labels):
+    """The answer for a star that ends on two bounds of a narrow model, and by a wide one alone has
+    these labels, or an error."""
+
+    def alone(*_, **__):
+        if isinstance(labels, InputError):
+            raise labels
+        return answer_of(labels)
+
+    on_bounds = {name: Estimate.normal(low, np.nan) for name, (low, _) in NARROW.items()}
+    both = replace(answer_of({}), labels=on_bounds)
+    monkeypatch.setattr("blase3d.analysis.selection.infer_joint", lambda *_, **__: both)
+    monkeypatch.setattr("blase3d.analysis.selection.infer", alone)
+    models = {"wide": SimpleNamespace(bounds=WIDE), "narrow": SimpleNamespace(bounds=NARROW)}
+    return both, infer_by_chosen({"star": toy_spectrum(**TRUTH)}, models, {})
+
+
+def test_a_model_is_kept_where_the_others_find_the_star_within_it(monkeypatch):
     """Wrong lines may drive a joint fit to the bound of one model."""
-    bound, inside = answer_of({"logg": 4.5}), answer_of({"logg": 4.6})
-    bound = replace(bound, labels={"logg": Estimate.normal(4.5, np.nan)})
-    monkeypatch.setattr("blase3d.analysis.selection.infer_joint", lambda *_, **__: bound)
-    monkeypatch.setattr("blase3d.analysis.selection.infer", lambda *_, **__: inside)
-    found = infer_by_chosen({"star": noisy(toy_spectrum(**TRUTH))}, wide_and_narrow, {})
-    assert tuple(found.models) == ("red", "blue")
-    assert found.answer is bound
+    both, found = by_wide_alone(monkeypatch, {"logg": 3.5, "feh": -0.5})
+    assert tuple(found.models) == ("wide", "narrow")
+    assert found.answer is both
     assert not found.reasons
+
+
+def test_one_label_beyond_a_model_is_enough(monkeypatch):
+    _, found = by_wide_alone(monkeypatch, {"logg": 1.6, "feh": -0.5})
+    assert tuple(found.models) == ("wide",)
+    assert found.answer.labels["logg"].value == 1.6
+    assert found.reasons == ("narrow not taken: logg 1.6 is beyond its 3 to 5",)
+
+
+def test_the_answer_by_all_models_stays_where_that_without_one_fails(monkeypatch):
+    both, found = by_wide_alone(monkeypatch, InputError("wide covers no pixel."))
+    assert found.answer is both
+    assert found.reasons == (
+        "narrow taken, on whose bound the star is: without, wide covers no pixel.",
+    )
 
 
 # --- the commands ------------------------------------------------------------------------------

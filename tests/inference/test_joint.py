@@ -12,7 +12,7 @@ from toy_models import model_of, true_params
 
 import blase3d as b3
 from blase3d.errors import InputError
-from blase3d.inference.joint_likelihood import minimise
+from blase3d.inference.joint_likelihood import JointLikelihood, minimise
 from blase3d.inference.joint_problem import cut_to_models, make_joint_problem
 from blase3d.inference.solution import covariance
 from blase3d.libraries.toy import toy_grid
@@ -243,3 +243,12 @@ def test_the_command(whole, halves, tmp_path, run):
     failed = run("infer", spectra[0], "--joint", *models, "--json")
     assert failed.status == 1
     assert "right covers" in json.loads(failed.out)[0]["error"]
+
+
+def test_windows_count_by_their_information_in_the_share_of_independent_pixels():
+    shares = [SimpleNamespace(independent_in_lines=lambda _, share=x: share) for x in (0.2, 1.0)]
+    columns = SimpleNamespace(windows=[SimpleNamespace(columns=np.array([0]))] * 2)
+    parts = tuple(SimpleNamespace(normal=np.array([[x]])) for x in (2.0, 3.0))
+    fit = SimpleNamespace(normal=np.array([[4.0]]), windows=parts)
+    likelihood = JointLikelihood(columns, tuple(shares), (2.0, 1.0))
+    assert likelihood.independent_in_lines(fit) == pytest.approx(0.25 * 0.2 + 0.75)

@@ -4,7 +4,7 @@ their labels where a star lies beyond those of one."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ def infer_by_chosen(
     stars: Mapping[str, Spectrum],
     models: Mapping[str, Model],
     settings: Mapping[str, Any],
-    common: Sequence[str] = (),
+    common: Sequence[str] | None = None,
 ) -> Labelled:
     """Infer one star by all models that were chosen for it, or by those whose labels reach it.
 
@@ -122,8 +122,8 @@ def infer_by_chosen(
         Models by name, each of which covers some range of some spectrum.
     settings : mapping
         Arguments of `infer`.
-    common : sequence of str
-        As for `infer_joint`.
+    common : sequence of str, optional
+        As for `infer_joint`. None: `infer` is enough for one spectrum and one model.
 
     Raises
     ------
@@ -137,17 +137,17 @@ def infer_by_chosen(
         return found
     try:
         again = _by_all(stars, wider, settings, common)
-    except Blase3dError:  # a spectrum that none of them covers
-        return found
+    except Blase3dError as error:  # such as of a spectrum that none of them covers
+        kept = f"{', '.join(beyond)} taken, on whose bound the star is: without, {error}"
+        return replace(found, reasons=(kept,))
     reasons = []
-    for name, label in beyond.items():
-        low, high = models[name].bounds[label]
-        value = again.labels[label].value
-        if low <= value <= high:
+    for name, labels in beyond.items():
+        outside = [label for label in labels if _is_outside(again, label, models[name])]
+        if not outside:
             return found
-        reasons.append(
-            f"{name} not taken: {label} {value:.4g} is beyond its {low:.4g} to {high:.4g}"
-        )
+        value, (low, high) = again.labels[outside[0]].value, models[name].bounds[outside[0]]
+        words = f"{outside[0]} {value:.4g} is beyond its {low:.4g} to {high:.4g}"
+        reasons.append(f"{name} not taken: {words}")
     return Labelled(again, wider, tuple(reasons))
 
 
@@ -155,17 +155,17 @@ def _by_all(
     stars: Mapping[str, Spectrum],
     models: Mapping[str, Model],
     settings: Mapping[str, Any],
-    common: Sequence[str],
+    common: Sequence[str] | None,
 ) -> Inference:
-    if len(stars) == len(models) == 1:
+    if common is None and len(stars) == len(models) == 1:
         (star,), (model,) = stars.values(), models.values()
         return infer(star, model, **settings)
-    return infer_joint(stars, models, common=common, **settings)
+    return infer_joint(stars, models, common=common or (), **settings)
 
 
-def _beyond(found: Labelled) -> dict[str, str]:
-    """Models on whose bound a star ended, and the label, where others reach further."""
-    beyond = {}
+def _beyond(found: Labelled) -> dict[str, list[str]]:
+    """Models on whose bounds a star ended where others reach further, and these labels."""
+    beyond: dict[str, list[str]] = {}
     for label, one in found.answer.labels.items():
         having = {n: m.bounds[label] for n, m in found.models.items() if label in m.bounds}
         if np.isfinite(one.sigma) or len(having) < 2:
@@ -176,8 +176,14 @@ def _beyond(found: Labelled) -> dict[str, str]:
         for name, (low, high) in having.items():
             below = lowest < low and one.value <= low + rounding
             if below or (highest > high and one.value >= high - rounding):
-                beyond[name] = label
+                beyond.setdefault(name, []).append(label)
     return beyond
+
+
+def _is_outside(answer: Inference, label: str, model: Model) -> bool:
+    """Whether an answer has a label that a model does not reach."""
+    low, high = model.bounds[label]
+    return label in answer.labels and not low <= answer.labels[label].value <= high
 
 
 def _has_window(spectrum: Spectrum, model: InstalledModel) -> bool:

@@ -179,7 +179,7 @@ def is_ambiguous(best: Minimum, others: Sequence[Minimum], sigma: Floats) -> boo
     known = sigma > 0.0  # not for parameters on a bound
     lowest = min((solution.chi2 for solution in others), default=0.0)
     for other in others:
-        reduced = max(other.chi2 / best.likelihood.freedom(), 1e-30)
+        reduced = other.likelihood.reduced(other.chi2)
         distance = np.max(np.abs(other.theta - best.theta)[known] / sigma[known], initial=0.0)
         if distance > _DISTINCT and other.chi2 <= lowest + _WORSE * max(reduced, 1.0):
             return bool(_chi2_at(best, other) < best.fit.chi2 + _WORSE * best.scatter)

@@ -58,16 +58,21 @@ class JointLikelihood:
         """Number of pixels that are not masked."""
         return sum(one.n_used for one in self.windows)
 
-    def freedom(self) -> int:
-        """Degrees of freedom: pixels minus free parameters."""
-        terms = sum(one.problem.continuum_terms for one in self.problem.windows)
-        return max(self.n_used - terms - len(self.problem.free), 1)
+    def independent_in_lines(self, fit: SummedFit) -> float:
+        """Share of the information on lines that is of independent pixels, in the mean over the
+        windows by their information on θ at a fit."""
+        total = np.maximum(np.diag(fit.normal), 1e-300)
+        parts = zip(self.windows, self.problem.windows, fit.windows, self.scatter, strict=True)
+        shares, information = [], []
+        for one, window, of_window, scatter in parts:
+            shares.append(one.independent_in_lines(of_window))
+            of_all = np.diag(of_window.normal) / scatter / total[window.columns]
+            information.append(float(of_all.sum()))
+        return float(np.average(shares, weights=np.maximum(information, 1e-300)))
 
-    @property
-    def independent_in_lines(self) -> float:
-        """Share of the information on lines that is of independent pixels, in the mean."""
-        shares = [one.independent_in_lines for one in self.windows]
-        return float(np.average(shares, weights=[one.n_used for one in self.windows]))
+    def reduced(self, chi2: float) -> float:
+        """Chi-square over its expectation."""
+        return chi2 / sum(one.expected_chi2 for one in self.windows)
 
     def predicted(self, theta: Floats) -> JointPrediction:
         """The prediction at θ (K,)."""

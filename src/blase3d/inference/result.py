@@ -87,7 +87,7 @@ class Inference:
     covariance : (K, K)
         Covariance of the free parameters, in their units.
     chi2_red : float
-        Reduced chi-square; NaN if the spectrum states no errors.
+        Chi-square over its expectation, with all errors; NaN if the spectrum states none.
     method : str
         Name of the method.
     seconds : float

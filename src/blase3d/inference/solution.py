@@ -47,9 +47,8 @@ class Curvature(Protocol):
 class _Judge(Protocol):
     """A likelihood, of one spectrum or of several."""
 
-    @property
-    def independent_in_lines(self) -> float: ...
-    def freedom(self) -> int: ...
+    def independent_in_lines(self, fit: Any, /) -> float: ...
+    def reduced(self, chi2: float) -> float: ...
     def fit(self, prediction: Any, /) -> Curvature: ...
 
 
@@ -212,8 +211,8 @@ def misfit_covariance(solution: Minimum, scatter: float) -> Floats:
     This is not seen in the scatter of one star: the covariance is multiplied by 1 + (f² − 1) w²,
     with f from `_common_errors` and w the fraction of it that is due to wrong lines. w is
     continuous, and zero if the scatter between segments is that of white noise and of the error
-    that the model states of itself. A mismatch with stars is counted once for every pixel of a
-    line, but is not white noise: of H⁻¹, only the share of independent pixels is.
+    that the model states of itself. The variance of a mismatch with stars counts as many times
+    as a line has pixels, and is not white noise: of H⁻¹, only the share of independent pixels is.
     """
     plain = covariance(solution, scatter)
     scores = solution.fit.scores / scatter
@@ -229,7 +228,7 @@ def misfit_covariance(solution: Minimum, scatter: float) -> Floats:
     larger = np.sqrt(np.maximum(np.diag(plain) / np.maximum(np.diag(average), 1e-300), 1.0))
     average = average * np.outer(larger, larger)
     expected = 1.0 + _CHANCE * np.sqrt(2.0 / (count * free))
-    expected = expected * solution.likelihood.independent_in_lines
+    expected = expected * solution.likelihood.independent_in_lines(solution.fit)
     expected += _share_of_model(solution, plain)
     wrong = max(1.0 - expected / ratio, 0.0)
     common = _common_errors(solution.problem)

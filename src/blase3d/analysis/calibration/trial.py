@@ -12,10 +12,9 @@ _TYPICAL = {"teff": 70.0, "logg": 0.1, "feh": 0.06}
 _OTHER = 0.06
 CLEARER = 0.1
 """Fraction by which the residuals of stars left out have to fall for lines to be changed. In
-simulated stars they fall by 15 to 55 % where lines are wrong, and by 0.1 % at most by chance."""
+simulated stars they fall by 17 to 64 % where lines are wrong, and by 0.1 % at most by chance."""
 WORTHWHILE = 0.03
-"""Fraction by which label errors have to fall too: less is chance with the few stars of known
-labels."""
+"""Fraction by which label errors have to fall too. With few stars, 4 % may be chance."""
 
 
 @dataclass(frozen=True)

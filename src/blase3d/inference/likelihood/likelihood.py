@@ -27,9 +27,9 @@ be far beyond their prior where the library is incomplete, and would change the 
 Where lines are wrong, neighbouring pixels are wrong together, and c of them count as one. If the
 mismatch with stars is known, the modes are divided by √c too. c is estimated as the covariance of θ
 is (`solution.misfit_covariance`): with z_p r_p the contribution of a pixel to Zᵀr, it is the sum of
-(Σ z_p r_p)² over segments, over that of (z_p r_p)² over pixels; one for white noise. Errors e
-already count the mismatch once for every pixel of a line (`noise/mismatch.py`): c is multiplied by
-the share of the variances that is of single pixels.
+(Σ z_p r_p)² over segments, over that of (z_p r_p)² over pixels; one for white noise. The
+variance of the mismatch with stars, which is the same over a line, already counts as many times as
+that has pixels (`noise/mismatch.py`): c is multiplied by the share of e² that is of single pixels.
 
 So the amplitudes a are measured from all pixels, and θ is corrected for the modes. But real model
 errors are not spanned by these modes, and the better the data, the less such a correction can be
@@ -55,7 +55,7 @@ from ...model.evaluate import ForwardModel
 from ...runtime.arrays import Floats, median, symmetric_inverse
 from ...runtime.units import SIGMA_PER_MAD
 from ..noise.mismatch import PixelMismatch, mismatch_of_pixels
-from ..noise.noise import OUTLIER, Noise, Whitening, first_noise, noise_at
+from ..noise.noise import OUTLIER, Noise, Whitening, first_noise, noise_at, with_shares
 from ..problem import Problem
 from .data import Data, ForwardForm, PaddedLayout, form_of, layout_of, make_data, unit_of_flux
 from .error_budget import ErrorArrays, ErrorBudget, without_modes
@@ -184,14 +184,18 @@ class Likelihood:
         terms = len(self.problem.free) + self.problem.continuum_terms
         return max(self.n_used - terms, 1)
 
-    @property
-    def independent_in_lines(self) -> float:
+    def independent_in_lines(self, fit: Fit) -> float:
         """Share of the information on lines that is of independent pixels."""
         return self.errors.noise.independent_in_lines
 
+    @property
+    def expected_chi2(self) -> float:
+        """Expectation of chi-square with the errors of the likelihood."""
+        return self.freedom() * self.errors.noise.independent
+
     def reduced(self, chi2: float) -> float:
         """Chi-square over its expectation."""
-        return chi2 / (self.freedom() * self.errors.noise.independent)
+        return chi2 / self.expected_chi2
 
     def refined(self, prediction: Prediction) -> Likelihood:
         """The likelihood with all errors estimated at a prediction."""
@@ -202,6 +206,7 @@ class Likelihood:
         fit, before = self.fitted(prediction), self.errors.noise
         noise = self._noise_at(prediction.theta, fit)
         noise = replace(noise, factor=before.factor, jitter=before.jitter)
+        noise = with_shares(noise, fit.flux, fit.continuum)
         return self._with_noise(noise, self._whitening(noise, fit.continuum))
 
     def with_better_lines(self, prediction: Prediction) -> Likelihood:

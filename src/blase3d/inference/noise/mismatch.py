@@ -55,15 +55,16 @@ def mismatch_of_pixels(
 
 
 def pixels_of_a_line(wavelength: Floats, width: float) -> Floats:
-    """Return the number of pixels (Q,) of a line at wavelengths (Q,), at least one.
+    """Return the number of pixels (Q,) of a line at increasing wavelengths (Q,), at least one.
 
     `width` is the standard deviation, km/s, of all that broadens a narrow line. The number is that
-    of a Gaussian profile p, (Σ p²)²/Σ p⁴ = √(2π) standard deviations.
+    of a Gaussian profile p, (Σ p²)²/Σ p⁴ = √(2π) standard deviations. Where orders overlap, the
+    pixels of both are of the same line.
     """
-    step = np.abs(np.diff(np.log(wavelength)))
-    step = np.minimum(np.append(step, step[-1:]), np.append(step[:1], step))  # not between orders
-    covered = np.sqrt(2.0 * np.pi) * np.hypot(width, _LINE) / SPEED_OF_LIGHT
-    return np.maximum(covered / np.maximum(step, 1e-12), 1.0)
+    ln, number = np.log(wavelength), np.arange(float(wavelength.size))
+    half = 0.5 * np.sqrt(2.0 * np.pi) * np.hypot(width, _LINE) / SPEED_OF_LIGHT
+    found = np.interp(ln + half, ln, number) - np.interp(ln - half, ln, number)
+    return np.asarray(np.maximum(found, 1.0))
 
 
 def mismatch_error(left: Floats, noise: Floats, variance: Floats, used: Bools) -> Floats:

@@ -185,15 +185,18 @@ def noise_at(
     if noise.stated:
         noise = model.estimate(noise, ratio, level)
     if mismatch is not None:
-        return _with_shares(noise, flux, continuum)
+        return with_shares(noise, flux, continuum)
     if noise.stated:
         return noise
     scatter = float(np.sqrt(np.mean((weights * ratio**2)[used])))
     return replace(noise, factor=max(scatter, smallest))
 
 
-def _with_shares(noise: Noise, flux: Floats, continuum: Floats) -> Noise:
-    """The noise with the shares of its pixels that are independent, at a fitted flux (Q,)."""
+def with_shares(noise: Noise, flux: Floats, continuum: Floats) -> Noise:
+    """Return the noise with the shares of its pixels that count as independent, at a fitted flux
+    (Q,) with its continuum (Q,)."""
+    if isinstance(noise.alike, float):
+        return noise
     used, counted = noise.used, noise.counted(continuum)
     share = np.square(noise.total(continuum) / counted)[used]
     information = np.square((continuum - flux) / counted)[used] + 1e-30

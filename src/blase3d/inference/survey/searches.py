@@ -223,8 +223,8 @@ class ManyLikelihoods:
             noise, continuum = self._noise_at(searches, mismatch)
             kept = np.empty(len(noise), object)
             kept[:] = [
-                replace(new, factor=old.factor, jitter=old.jitter)
-                for old, new in zip(searches.noise, noise, strict=True)
+                replace(new, factor=old.factor, jitter=old.jitter)  # shares are not used before
+                for old, new in zip(searches.noise, noise, strict=True)  # errors are refined
             ]
             searches = self._with_noise(searches, kept, continuum)
         return self.again(searches)
