@@ -253,6 +253,14 @@ def test_quantities_without_errors_do_not_change(of_few):
     assert min(strength, shift) > 0.1
 
 
+def test_of_equal_label_errors_the_smaller_residuals_count():
+    trials = tuple(
+        CalibrationTrial(times, (LeftOut("a", {"teff": teff}, {"teff": (5700.0, 0.0)}, misfit),))
+        for times, teff, misfit in ((0.0, 5770.0, 1.0), (0.5, 5750.0, 0.8), (1.0, 5750.01, 0.4))
+    )
+    assert best_of(trials).times == 1.0
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("offsets", "misfits", "chosen"),
