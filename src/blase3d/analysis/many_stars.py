@@ -23,7 +23,6 @@ from ..model.model import Model
 from ..runtime.executor import run
 from ..runtime.progress import Progress, silent
 from ..spectra.formats.stack import Stack
-from ..spectra.spectrum import Spectrum
 from .selection import infer_by_chosen, loaded_model, select
 
 if TYPE_CHECKING:
@@ -110,15 +109,12 @@ class Labeller:
             found = attempt(lambda: self._by_coverage(entry))
             return found if isinstance(found, LabelledStar) else LabelledStar(entry.name, (), found)
         name, sent = self.given
-        answer = attempt(lambda: self._inferred(observed(entry, self.reading), sent.model))
+        answer = attempt(lambda: infer(observed(entry, self.reading), sent.model, **self.settings))
         return LabelledStar(entry.name, (name,), answer)
 
     def row(self, entry: Any) -> Row:
         """Return the labels of a star as the row of a table, which is small."""
         return self(entry).row()
-
-    def _inferred(self, star: Spectrum, model: Model) -> Inference:
-        return infer(star, model, **self.settings)
 
     def _by_coverage(self, entry: Any) -> LabelledStar:
         """Label a star by the models that cover its spectrum. Methods but `gradient` take one."""

@@ -78,12 +78,13 @@ def write_reports(answer: Inference, models: dict[str, Model], name: str, report
     """
     from ..views.report import write_report  # loads Matplotlib
 
+    command = shlex.join(sys.argv)
     if not answer.windows:
         (model,) = models.values()
-        write_report(report, answer, model, name, shlex.join(sys.argv))
+        write_report(report, answer, model, name, command)
     for number, window in enumerate(answer.windows, 1):
         path = report.with_stem(f"{report.stem}-{number}")
-        title, command = f"{window.spectrum} ({window.model})", shlex.join(sys.argv)
+        title = f"{window.spectrum} ({window.model})"
         fit = replace(window.fit, flags=answer.flags, seconds=answer.seconds)
         write_report(path, fit, models[window.model], title, command)
         err.print(f"report of {title}: {path}", highlight=False)

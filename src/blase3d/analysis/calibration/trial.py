@@ -12,7 +12,7 @@ _TYPICAL = {"teff": 70.0, "logg": 0.1, "feh": 0.06}
 _OTHER = 0.06
 _DIGITS = 3
 """Decimals of label errors in which trials are compared: 0.07 K."""
-CLEARER = 0.1
+_CLEARER = 0.1
 """Fraction by which the residuals of stars left out have to fall for lines to be changed. In
 simulated stars they fall by 17 to 64 % where lines are wrong, and by 0.1 % at most by chance."""
 WORTHWHILE = 0.03
@@ -98,7 +98,7 @@ def least_of(trials: tuple[CalibrationTrial, ...]) -> CalibrationTrial:
     """Return the trial of least label errors among no change and those that fit clearly better; of
     equal ones, that of least residuals."""
     unchanged = unchanged_of(trials)
-    clearer = [one for one in trials if one.misfit <= (1.0 - CLEARER) * unchanged.misfit]
+    clearer = [one for one in trials if one.misfit <= (1.0 - _CLEARER) * unchanged.misfit]
     return min([unchanged, *clearer], key=lambda one: (round(one.label_error, _DIGITS), one.misfit))
 
 

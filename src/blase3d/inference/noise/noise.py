@@ -184,17 +184,15 @@ def noise_at(
     noise = replace(noise, robust=weights)
     if noise.stated:
         noise = model.estimate(noise, ratio, level)
-    if mismatch is not None:
-        return with_shares(noise, flux, continuum)
-    if noise.stated:
-        return noise
-    scatter = float(np.sqrt(np.mean((weights * ratio**2)[used])))
-    return replace(noise, factor=max(scatter, smallest))
+    elif mismatch is None:
+        scatter = float(np.sqrt(np.mean((weights * ratio**2)[used])))
+        noise = replace(noise, factor=max(scatter, smallest))
+    return with_shares(noise, flux, continuum)
 
 
 def with_shares(noise: Noise, flux: Floats, continuum: Floats) -> Noise:
     """Return the noise with the shares of its pixels that count as independent, at a fitted flux
-    (Q,) with its continuum (Q,)."""
+    (Q,) with its continuum (Q,); the same noise, if no mismatch is known."""
     if isinstance(noise.alike, float):
         return noise
     used, counted = noise.used, noise.counted(continuum)
