@@ -14,6 +14,7 @@ from toy_models import model_of
 
 from blase3d.errors import InputError, MissingExtra, SpectrumError
 from blase3d.inference import Prior, infer, infer_many
+from blase3d.inference import start as start_of_fit
 from blase3d.inference.likelihood import forward, likelihood
 from blase3d.inference.likelihood.likelihood import make_likelihood
 from blase3d.inference.methods import nuts
@@ -24,6 +25,7 @@ from blase3d.inference.solution import covariance, misfit_covariance
 from blase3d.inference.start import starts
 from blase3d.libraries.toy import WAVELENGTH, toy_grid
 from blase3d.recipe import PAPER
+from blase3d.runtime import kept, traces
 from blase3d.runtime.precision import in_float32
 from blase3d.runtime.units import SPEED_OF_LIGHT
 from blase3d.spectra.formats import write_spectrum
@@ -77,6 +79,30 @@ def test_a_moving_rotating_star(model):
     assert 0.9 < answer.chi2_red < 1.1
     assert set(answer.nuisance) == {"rv", "vsini"}
     assert answer.fixed == {"resolution": 40_000.0, "vmac": 0.0, "dilution": 0.0}
+
+
+def test_functions_of_an_inference_are_traced_in_the_first_process_alone(
+    doubtful, monkeypatch, tmp_path
+):
+    monkeypatch.delenv(kept.VARIABLE, raising=False)
+    monkeypatch.setenv("BLASE3D_CACHE", str(tmp_path))
+    functions = (
+        *(forward._star_with_slopes, forward._observed_with_slopes, start_of_fit._weights),
+        *(likelihood.segment_products, likelihood.fitted_arrays),
+        *(likelihood._whitened_modes, likelihood._observed_modes),
+    )
+    observed, answers = star(doubtful, wavelength=INNER[200:600]), []
+    for _ in range(2):
+        for function in functions:
+            monkeypatch.setattr(function, "_known", {})
+        answers.append(infer(observed, doubtful))
+        assert all(function._known for function in functions)
+        assert len(list((tmp_path / "traces").iterdir())) == len(functions)
+        for function in functions:
+            monkeypatch.setattr(function, "_function", None)  # cannot be traced again
+    first, second = answers
+    assert second.labels == first.labels
+    np.testing.assert_array_equal(second.flux, first.flux)
 
 
 @pytest.mark.x64
@@ -192,7 +218,8 @@ def test_similar_spectra_share_one_compilation(model):
 
 
 def compilations():
-    compiled = likelihood.segment_products, forward._star_with_slopes, forward._observed_with_slopes
+    traced = likelihood.segment_products, forward._star_with_slopes, forward._observed_with_slopes
+    compiled = (found for function in traced for found in function._known.values())
     return sum(function._cache_size() for function in compiled)
 
 

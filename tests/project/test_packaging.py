@@ -14,8 +14,12 @@ import blase3d
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 RECIPE = (ROOT / "recipe" / "recipe.yaml").read_text("utf-8")
-CONDA = {"astropy": "astropy-base", "matplotlib": "matplotlib-base"}
-"""Names on conda-forge of packages without what is optional there."""
+CONDA = {
+    "astropy": "astropy-base",
+    "flatbuffers": "python-flatbuffers",
+    "matplotlib": "matplotlib-base",
+}
+"""Names on conda-forge: of packages without what is optional there, and of a Python package."""
 
 
 def test_the_version_of_the_package_is_that_of_its_metadata():

@@ -21,6 +21,7 @@ from scipy.ndimage import minimum_filter
 from ..model.interpolation import Interpolation
 from ..parameters import parameter
 from ..runtime.arrays import Floats, Integers, Singles, median
+from ..runtime.traces import traced_once
 from ..runtime.units import FWHM_PER_SIGMA, SIGMA_PER_MAD, SPEED_OF_LIGHT
 from ..spectra.continuum import chebyshev_basis
 from .problem import FreeParameters, Problem
@@ -216,7 +217,7 @@ class Scan:
         """
         departure = _observed(self.templates, self.binned, self.problem, first, slice(None))
         interpolation = self.templates.interpolation
-        weights = np.asarray(_weights(interpolation, points.astype(np.float32)))
+        weights = np.asarray(_weights(interpolation, jax.device_put(points.astype(np.float32))))
         degree = self.problem.options.degree
         chi2 = _chi2(self.binned, weights @ departure, degree)
         if self.problem.spectrum.error is None:
@@ -290,7 +291,7 @@ def lattice_starts(
     return [_theta(problem, point, first) for point in minima]
 
 
-@jax.jit
+@traced_once()
 def _weights(interpolation: Interpolation, points: Array) -> Array:
     return jax.vmap(interpolation.weights)(points)
 

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .arrays import Singles
 from .files import replacing, user_cache_folder
 
 VARIABLE = "BLASE3D_COMPILED"
@@ -33,8 +32,8 @@ def is_keeping() -> bool:
 
 
 def kept_arrays(
-    folder: str, inputs: Iterable[NDArray[Any]], compute: Callable[[], Sequence[Singles]]
-) -> list[Singles]:
+    folder: str, inputs: Iterable[NDArray[Any]], compute: Callable[[], Sequence[NDArray[Any]]]
+) -> list[NDArray[Any]]:
     """Return `compute()`, or what an earlier process computed from the same inputs.
 
     Parameters
@@ -51,7 +50,7 @@ def kept_arrays(
     path = user_cache_folder() / folder / f"{_digest(inputs)}.npz"
     with suppress(*_DAMAGE):  # also where there is none
         with path.open("rb") as stored, np.load(stored, allow_pickle=False) as file:
-            found: list[Singles] = [file[name] for name in file.files]
+            found = [file[name] for name in file.files]
         os.utime(path)
         return found
     found = list(compute())

@@ -11,6 +11,7 @@ from jax import Array
 
 from ...model.evaluate import ForwardModel, evaluate
 from ...model.instrument import Broadening, apply_instrument
+from ...runtime.traces import traced_once
 from .data import Data, ForwardForm
 
 
@@ -55,7 +56,7 @@ def predict_with_slopes(
     return _observed_with_slopes(forward, data, star, slopes, theta, fixed, form)
 
 
-@partial(jax.jit, static_argnames="form")
+@traced_once(static="form")
 def _star_with_slopes(
     forward: ForwardModel, theta: Array, fixed: dict[str, Array], form: ForwardForm
 ) -> tuple[Array, Array]:
@@ -73,7 +74,7 @@ def _star_with_slopes(
     return star, slopes.at[jnp.asarray(rows)].set(of_labels)
 
 
-@partial(jax.jit, static_argnames="form")
+@traced_once(static="form")
 def _observed_with_slopes(
     forward: ForwardModel,
     data: Data,

@@ -53,6 +53,7 @@ from jax import Array
 
 from ...model.evaluate import ForwardModel
 from ...runtime.arrays import Floats, median, symmetric_inverse
+from ...runtime.traces import traced_once
 from ...runtime.units import SIGMA_PER_MAD
 from ..noise.mismatch import PixelMismatch, mismatch_of_pixels
 from ..noise.noise import OUTLIER, Noise, Whitening, first_noise, noise_at, with_shares
@@ -329,7 +330,7 @@ def mismatch_at(problem: Problem, theta: Floats) -> PixelMismatch | None:
 # --- compiled ----------------------------------------------------------------------------------
 
 
-@jax.jit
+@traced_once()
 def segment_products(data: Data, flux: Array, slopes: Array) -> Array:
     """Products (S, 1 + K, 1 + K) of whitened residual and Jacobian with each other, of each of S
     segments."""
@@ -341,7 +342,7 @@ def segment_products(data: Data, flux: Array, slopes: Array) -> Array:
     return jnp.einsum("ipn,jpn->pij", segments, segments, precision="highest")
 
 
-@jax.jit
+@traced_once()
 def fitted_arrays(data: Data, flux: Array) -> tuple[Array, Array]:
     """A flux (O·Q,) with its best continuum, and the continuum."""
     _, continuum = linear_at(data, flux)
@@ -401,7 +402,7 @@ def correlated_pixels(modes: Array, left: Array) -> Array:
     return jnp.maximum(jnp.sum(sums**2) / jnp.maximum(jnp.sum(products**2), 1e-30), 1.0)
 
 
-@partial(jax.jit, static_argnames="calibrated")
+@traced_once(static="calibrated")
 def _whitened_modes(
     data: Data,
     flux: Array,
@@ -451,7 +452,7 @@ def _gram(modes: Array) -> Array:
     return jnp.matmul(modes, modes.T, precision="highest")
 
 
-@partial(jax.jit, static_argnames="form")
+@traced_once(static="form")
 def _observed_modes(
     modes: Array,
     forward: ForwardModel,
