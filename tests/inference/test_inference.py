@@ -25,7 +25,7 @@ from blase3d.inference.solution import covariance, misfit_covariance
 from blase3d.inference.start import starts
 from blase3d.libraries.toy import WAVELENGTH, toy_grid
 from blase3d.recipe import PAPER
-from blase3d.runtime import kept, traces
+from blase3d.runtime import kept
 from blase3d.runtime.precision import in_float32
 from blase3d.runtime.units import SPEED_OF_LIGHT
 from blase3d.spectra.formats import write_spectrum

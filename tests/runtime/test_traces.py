@@ -71,10 +71,12 @@ def test_traced_in_the_first_process_alone(function):
 
 
 def test_numbers_and_elements_are_no_part_of_a_trace(function):
-    function.in_a_process()(RECORD, 1.0)
-    total, _ = function.in_a_process()(Record(RECORD.values + 1.0, 2), 3.0)
-    np.testing.assert_array_equal(total, [3.0, 12.0, 27.0, 48.0])
-    assert len(function.traced) == 1
+    for scale in (float, np.float32):
+        function.traced.clear()
+        function.in_a_process()(RECORD, scale(1.0))
+        total, _ = function.in_a_process()(Record(RECORD.values + 1.0, 2), scale(3.0))
+        np.testing.assert_array_equal(total, [3.0, 12.0, 27.0, 48.0])
+        assert len(function.traced) == 1
 
 
 @pytest.mark.parametrize(
@@ -83,11 +85,12 @@ def test_numbers_and_elements_are_no_part_of_a_trace(function):
         {"record": Record(jnp.arange(5.0), 2)},
         {"record": Record(jnp.arange(4), 2)},
         {"record": Record(RECORD.values, 3)},
+        {"record": Record(RECORD.values, np.int64(3))},
         {"scale": 2},
         {"scale": jnp.ones(1)},
         {"form": Form(("teff",))},
     ],
-    ids=["shape", "type", "meta", "number", "array", "static"],
+    ids=["shape", "type", "meta", "meta of NumPy", "number", "array", "static"],
 )
 def test_other_arguments_have_traces_of_their_own(function, other):
     arguments = {"record": RECORD, "scale": 2.0, "form": Form(())}

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import fields, is_dataclass
 from functools import update_wrapper
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic
 
 import jax
 import jax.export
@@ -15,9 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .kept import is_keeping, kept_arrays
-
-Arguments = ParamSpec("Arguments")
-Returned = TypeVar("Returned")
+from .precision import Arguments, Returned
 
 _CONFIG: Any = jax.config
 _SETTINGS = ("jax_enable_x64", "jax_default_matmul_precision", "jax_numpy_dtype_promotion")
@@ -101,7 +99,7 @@ def _versions() -> tuple[str, ...]:
 
 
 def _kind(leaf: Any) -> Hashable:
-    """What the compiled code depends on: type and shape of an array, and where it is."""
+    """Type and shape of an array, and where it is: compiled code depends on them."""
     if isinstance(leaf, jax.Array):
         return leaf.aval, leaf.sharding
     return type(leaf), np.shape(leaf), getattr(leaf, "dtype", None)
@@ -121,7 +119,8 @@ def _exported(function: Any, leaves: list[Any]) -> NDArray[np.uint8]:
 
 def _described_argument(value: Any) -> str:
     """A text for an argument: numbers differ from call to call, as elements of arrays do."""
-    return type(value).__name__ if isinstance(value, int | float) else _described(value)
+    number = isinstance(value, int | float | np.generic)
+    return type(value).__name__ if number else _described(value)
 
 
 def _described(value: Any) -> str:
@@ -132,11 +131,11 @@ def _described(value: Any) -> str:
     TypeError
         The value is of a kind whose text might be that of another.
     """
-    if value is None or isinstance(value, str | bool | int | float):
+    if value is None or isinstance(value, str | int | float | np.generic):
         return repr(value)
     if isinstance(value, jax.Array):
         return str(value.aval) + "w" * value.weak_type
-    if isinstance(value, np.ndarray | np.generic):
+    if isinstance(value, np.ndarray):
         return f"{value.dtype}{value.shape}"
     if isinstance(value, tuple | list):
         return f"{type(value).__name__}({', '.join(map(_described, value))})"
