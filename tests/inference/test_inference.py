@@ -22,8 +22,9 @@ from blase3d.inference.methods.least_squares import LeastSquares
 from blase3d.inference.methods.nuts import effective_draws, split_r_hat
 from blase3d.inference.problem import Options, make_problem
 from blase3d.inference.solution import covariance, misfit_covariance
-from blase3d.inference.start import starts
+from blase3d.inference.start import scan_of, starts
 from blase3d.libraries.toy import WAVELENGTH, toy_grid
+from blase3d.model.model_file import load_model
 from blase3d.recipe import PAPER
 from blase3d.runtime import kept
 from blase3d.runtime.precision import in_float32
@@ -288,6 +289,21 @@ def test_the_scan_starts_near_the_truth(model):
     found = dict(zip(problem.names, first, strict=True))
     assert abs(found["teff"] - TRUTH["teff"]) < 400
     assert abs(found["rv"] - OBSERVED["rv"]) < 3.0
+
+
+@pytest.mark.parametrize("rv", [-12.0, 60.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_velocity_is_found_where_the_strongest_lines_are_masked(rv, seed):
+    """They are not in the spectrum, and are not sought in its weak lines."""
+    model, pixels = load_model("rvs"), np.arange(8440.0, 8725.0, 0.3)
+    labels = {"teff": 6200.0, "logg": 4.2, "feh": -1.0, "alpha": 0.2}
+    flux = np.asarray(model.flux(**labels, wavelength=pixels, rv=rv, resolution=11_500.0))
+    noise = np.random.default_rng(seed).normal(scale=0.025, size=pixels.size)
+    triplet = np.array([8500.36, 8544.44, 8664.52]) * (1.0 + rv / SPEED_OF_LIGHT)
+    masked = np.abs(pixels[:, None] - triplet).min(axis=1) < 5.0
+    error = np.full(pixels.size, 0.025)
+    given = Spectrum(pixels, flux + noise, error, masked, resolution=11_500.0)
+    assert abs(scan_of(make_problem(given, model)).first["rv"] - rv) < 15.0
 
 
 # Orders, outliers, jitter, telluric bands

@@ -47,6 +47,9 @@ PIXELS_PER_DEGREE = 20
 """Pixels for each degree of the smooth level, at least."""
 DARK = 0.05
 """Smallest smooth level, in units of the median flux: lower values are replaced by that."""
+LEAST_VARIANCE = 1e-4
+"""Variance of a template over the pixels of a spectrum, relative to the largest at any velocity:
+where it is less, next to no line is left to compare."""
 RANGE = 0.5
 """Fluxes are clipped to this far below zero and above one, in units of the smooth level."""
 
@@ -148,20 +151,30 @@ def _smooth_level(wavelength: Floats, flux: Floats, problem: Problem) -> Floats:
 def _velocity(
     problem: Problem, templates: Templates, binned: _BinnedSpectrum, allowed: Integers
 ) -> float:
-    """Velocity (km/s) at the highest cross-correlation with any of the allowed templates."""
+    """Velocity (km/s) at which a multiple of any of the allowed templates fits best.
+
+    The residual falls by C²/E, with the covariance C of spectrum and template and the variance E of
+    the template, both over the bins of the spectrum (Zucker 2003, MNRAS 342, 1291). E depends on
+    the velocity: strong lines may be masked, or beyond the ends.
+    """
     prior = problem.free["rv"]
-    rows = templates.departure[evenly_chosen(allowed)]
-    rows = rows - rows.mean(axis=1, keepdims=True)
-    size = np.linalg.norm(rows, axis=1)
-    length = next_fast_len(2 * rows.shape[1], real=True)
+    rows = templates.departure[evenly_chosen(allowed)].astype(np.float64)
     count = rows.shape[1]
+    length = next_fast_len(2 * count, real=True)
     total = np.bincount(binned.position, binned.weight, count)
     absorbed = np.bincount(binned.position, binned.weight * (binned.flux - 1.0), count)
-    departure = absorbed / np.where(total > 0.0, total, 1.0)
+    seen = total > 0.0
+    departure = absorbed / np.where(seen, total, 1.0)
+    departure[seen] -= departure[seen].mean()
+
+    def correlated(data: Floats, rows: Floats) -> Floats:
+        return irfft(rfft(data, length) * np.conj(rfft(rows, length)), length)
+
+    found = seen.astype(np.float64)
+    variance = correlated(found, rows**2) - correlated(found, rows) ** 2 / found.sum()
+    least = LEAST_VARIANCE * variance.max(axis=1, keepdims=True) + 1e-30
+    correlation = correlated(departure, rows) / np.sqrt(np.maximum(variance, least))
     velocity = np.fft.fftfreq(length, 1.0 / (length * templates.step))
-    transformed = rfft(departure, length)
-    correlation = irfft(transformed * np.conj(rfft(rows, length)), length)
-    correlation /= np.where(size > 0.0, size, 1.0)[:, None]
     shift = SPEED_OF_LIGHT * np.expm1(velocity / SPEED_OF_LIGHT)
     inside = (shift >= prior.low) & (shift <= prior.high)
     if not inside.any():

@@ -35,6 +35,7 @@ from ..start import (
     CLIP,
     CLIPPINGS,
     DARK,
+    LEAST_VARIANCE,
     PIXELS_PER_DEGREE,
     RANGE,
     LabelLattice,
@@ -80,7 +81,7 @@ class StartTemplates:
     few : (T,)
         Indices of some of the templates, by which the broadening is found.
     sharp : (T, M)
-        These without rotation, minus their means, over their norms.
+        These without rotation.
     step : float
         Width of the steps, km/s.
     """
@@ -110,8 +111,6 @@ def start_templates(table: Tabulated, problem: Problem) -> StartTemplates:
     narrow = {name: max(parameter(name).floor, 0.0) for name in trials[0] if name == "vsini"}
     few = evenly_chosen(np.arange(len(points)))
     sharp = _depths(grid, problem, form, points[few], {**trials[0], **narrow})[:, :count]
-    sharp = sharp - sharp.mean(axis=1, keepdims=True)
-    size = np.linalg.norm(sharp, axis=1, keepdims=True)
     rows = np.stack([depth, depth**2])
     components = principal_components(rows.reshape(-1, count), _UNEXPLAINED)
     depth, square = np.pad(rows @ components.T, ((0, 0), (0, 0), (0, 0), (1, 0)))
@@ -123,7 +122,7 @@ def start_templates(table: Tabulated, problem: Problem) -> StartTemplates:
         depth,
         square,
         few,
-        sharp / np.where(size > 0, size, 1),
+        sharp,
         step,
     )
 
@@ -270,7 +269,7 @@ def _polynomials(problem: Problem, count: int) -> Singles:
 def _velocities(
     templates: StartTemplates, departure: Singles, weight: Singles, position: Floats
 ) -> Floats:
-    """Velocities (N,), km/s, at the highest cross-correlation with any of the sharp templates."""
+    """Velocities (N,), km/s, at which a multiple of any of the sharp templates fits best."""
     prior, step = templates.problem.free["rv"], templates.step
     count = templates.sharp.shape[1]
     far = min(int(max(abs(prior.low), abs(prior.high)) / step) + 2, count - 1)
@@ -287,11 +286,12 @@ def _velocities(
 
 @jax.jit
 def _best_lags(sharp: Array, departure: Array, weight: Array, bins: Array, inside: Array) -> Array:
-    """Lags (N,), in steps, of the highest cross-correlation, of lags from −m to m (2 m + 1,) those
-    that are `inside`.
+    """Lags (N,), in steps, at which a multiple of any template fits best, of lags from −m to m
+    (2 m + 1,) those that are `inside`.
 
-    Blocks of the templates are compared with longer ones of the data, and only the sums of their
-    transforms are transformed back.
+    As in `inference/start.py`, with the variance of the templates over the bins of all spectra: it
+    is found once. Blocks of the templates are compared with longer ones of the data, and only the
+    sums of their transforms are transformed back.
     """
     count, far = sharp.shape[1], inside.size // 2
     length = next_fast_len(max(8 * far, 256), real=True)
@@ -301,14 +301,23 @@ def _best_lags(sharp: Array, departure: Array, weight: Array, bins: Array, insid
     def binned(rows: Array) -> Array:
         return jax.vmap(lambda row: jnp.zeros(count).at[bins].add(row))(rows)
 
+    def correlated(rows: Array, patterns: Array) -> Array:
+        padded = jnp.pad(rows, ((0, 0), (far, length)))
+        data = jnp.fft.rfft(padded[:, begins[:, None] + np.arange(length)])
+        padded = jnp.pad(patterns, ((0, 0), (0, length)))
+        template = jnp.fft.rfft(padded[:, begins[:, None] + np.arange(block)], length)
+        product = jnp.einsum("nbf,tbf->ntf", data, jnp.conj(template), precision="highest")
+        return jnp.fft.irfft(product, length)[..., : inside.size]
+
     total = binned(weight)
-    mean = binned(weight * departure) / jnp.where(total > 0.0, total, 1.0)
-    padded = jnp.pad(-mean, ((0, 0), (far, length)))
-    data = jnp.fft.rfft(padded[:, begins[:, None] + np.arange(length)])
-    padded = jnp.pad(sharp, ((0, 0), (0, length)))
-    template = jnp.fft.rfft(padded[:, begins[:, None] + np.arange(block)], length)
-    product = jnp.einsum("nbf,tbf->ntf", data, jnp.conj(template), precision="highest")
-    correlation = jnp.fft.irfft(product, length)[..., : inside.size]
+    seen = total > 0.0
+    depth = binned(weight * -departure) / jnp.where(seen, total, 1.0)
+    level = depth.sum(axis=1) / jnp.maximum(seen.sum(axis=1), 1)
+    depth = jnp.where(seen, depth - level[:, None], 0.0)
+    every = jnp.zeros((1, count)).at[0, bins].set(1.0)
+    variance = correlated(every, sharp**2) - correlated(every, sharp) ** 2 / every.sum()
+    least = LEAST_VARIANCE * variance.max(axis=-1, keepdims=True) + 1e-30
+    correlation = correlated(depth, sharp) / jnp.sqrt(jnp.maximum(variance, least))
 
     def one(correlation: Array) -> Array:
         best = jnp.argmax(jnp.where(inside, correlation, -jnp.inf))
