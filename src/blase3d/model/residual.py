@@ -9,7 +9,7 @@ Nodes are weighted so that all reach the same rms error, the one that was asked 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import TypeVar
 
@@ -48,6 +48,8 @@ _EXACT = 1000
 """Largest number of nodes whose products are decomposed, which takes its cube in time."""
 _BLOCK = 256
 """Directions that are added at once to those that span the spectra of more nodes."""
+_COMPONENTS = 64
+"""Components whose amplitudes are completed at once."""
 _OUTSIDE = 0.05
 """Fraction of the variance of components that are left out, outside of these directions."""
 
@@ -78,8 +80,17 @@ def make_residual(
             break
         weight *= (errors / np.exp(np.mean(np.log(errors)))) ** _PACE
         goal *= np.clip(0.5 * (1.0 + _TIGHT) * allowed / worst, 0.5, 1.5)
-    in_box = _whole_steps(complete @ np.asarray(best.nodes), node_steps(np.asarray(best.pixels)))
-    return PcaResidual(jnp.asarray(in_box), best.pixels, best.scale)
+    return replace(best, nodes=jnp.asarray(_in_box(best, complete)))
+
+
+def _in_box(residual: PcaResidual, complete: Completion | Floats) -> Singles:
+    """The amplitudes in the full box (box, R), some components after the other."""
+    nodes, steps = np.asarray(residual.nodes), node_steps(np.asarray(residual.pixels))
+    parts = [
+        _whole_steps(complete @ nodes[:, some], steps[some])
+        for some in row_blocks(max(len(steps), 1), _COMPONENTS)
+    ]
+    return np.concatenate(parts, axis=1)
 
 
 def node_steps(pixels: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -137,9 +148,12 @@ class _Remainder:
             vectors[rows] = (self.values[rows] * weight[rows, None]) @ along
         return eigenvalues, vectors
 
-    def summed(self, factors: Floats) -> Singles:
-        """Return sums of the rows times `factors` (N, R), at the pixels, (R, P)."""
-        sums = factors.T.astype(np.float32) @ self.values
+    def summed(self, vectors: NDArray[np.floating], weight: Floats) -> Singles:
+        """Return sums of the rows times `vectors` (N, R) and `weight` (N,), (R, P)."""
+        blocks = row_blocks(len(vectors), _EXACT)
+        factors = ((vectors[rows] * weight[rows, None]).astype(np.float32) for rows in blocks)
+        pairs = zip(factors, blocks, strict=True)
+        sums = _sum(factor.T @ self.values[rows] for factor, rows in pairs)
         return np.asarray(sums if self.directions is None else sums @ self.directions)
 
 
@@ -211,14 +225,14 @@ def _coded_components(remainder: _Remainder, weight: Floats, goal: float) -> Pca
     enough = _left(eigenvalues, vectors) <= _TRUNCATION * goal**2 * n_pixels
     count = int(np.argmax(enough)) if enough.any() else eigenvalues.size
     vectors = vectors[:, :count]
-    pixels = remainder.summed(vectors * weight[:, None]) / np.sqrt(n_nodes)
+    pixels = remainder.summed(vectors, weight) / np.sqrt(n_nodes)
     variance = (1.0 - _TRUNCATION) * goal**2 / (1.0 + _NODE_STEP**2)
     scale = scale_of(scale_number(np.sqrt(12.0 * variance / max(count, 1)) / remainder.slope))
     whole = np.round(pixels / (scale * remainder.slope))
-    nodes = vectors * np.sqrt(n_nodes) / weight[:, None]
-    return PcaResidual(
-        jnp.asarray(_whole_steps(nodes, node_steps(whole))), jnp.asarray(whole), jnp.asarray(scale)
-    )
+    nodes, steps = np.empty(vectors.shape, np.float32), node_steps(whole)
+    for rows in row_blocks(n_nodes, _EXACT):
+        nodes[rows] = _whole_steps(vectors[rows] * np.sqrt(n_nodes) / weight[rows, None], steps)
+    return PcaResidual(jnp.asarray(nodes), jnp.asarray(whole), jnp.asarray(scale))
 
 
 def _left(eigenvalues: Floats, vectors: NDArray[np.floating]) -> Floats:
