@@ -16,6 +16,9 @@ hot stars, and the Paschen series. With t = 5040 K/Teff, g = log g − 4.5, z = 
 
 where s(x) = ln(1 + eˣ), and the flux is B(λ, Teff) (1 + a slow wave) / (1 + Σ area V). Outside
 the windows it is the continuum.
+
+With --narrow, the files of the mock have the pixels of the windows alone, so that a library of
+every node of PHOENIX (`--shape full`) fits on a disk.
 """
 
 from __future__ import annotations
@@ -63,6 +66,12 @@ SHAPES: dict[str, tuple[tuple[float, ...], ...]] = {
         (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0),
         (-4.0, -3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0),
         (0.0, 0.2, 0.4),
+    ),
+    "full": (
+        (*range(2300, 7001, 100), *range(7200, 12001, 200)),
+        tuple(np.arange(0.0, 6.1, 0.5).tolist()),
+        (-4.0, -3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0),
+        (-0.2, 0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2),
     ),
 }
 HOLES = {(7200.0, 2.0, -0.5, 0.0), (8600.0, 4.5, -0.5, 0.0)}
@@ -222,7 +231,7 @@ def taken_pixels(wave: np.ndarray, fraction: float) -> slice:
     first, stop = np.searchsorted(wave, RANGE)
     if fraction >= 1.0:
         return slice(int(first), int(stop))
-    count = max(round(fraction * (stop - first) / WINDOW), 2) * WINDOW
+    count = max(round(fraction * (stop - first) / WINDOW), 1) * WINDOW
     start = np.clip(np.searchsorted(wave, MIDDLE) - count // 2, first, stop - count)
     return slice(int(start), int(start + count))
 
@@ -239,10 +248,12 @@ def nodes_of(shape: str) -> list[Node]:
 
 
 def inside_edges(teff: float, logg: float, feh: float, alpha: float) -> bool:
-    """Alpha varies from [Fe/H] −3 to 0 only; the hotter a star, the fewer low gravities it has;
-    the most metals come with no low gravity, the fewest not with the highest."""
-    enhanced = alpha == 0.0 or -3.0 <= feh <= 0.0
-    stable = logg >= max((teff - 5000.0) / 500.0, 2.0 if feh == 1.0 else 0.0)
+    """Alpha varies from 3500 to 8000 K and from [Fe/H] −3 to 0 only; the hotter a star, the fewer
+    low gravities it has; the most metals come with no low gravity, the fewest not with the
+    highest."""
+    enhanced = alpha == 0.0 or (-3.0 <= feh <= 0.0 and 3500.0 <= teff <= 8000.0)
+    lowest = min((teff - 5000.0) / 500.0, 4.0)
+    stable = logg >= max(lowest, 2.0 if feh == 1.0 else 0.0)
     return enhanced and stable and (feh, logg) != (-4.0, 6.0)
 
 
@@ -253,7 +264,7 @@ def star_of(shape: str) -> dict[str, float]:
 
 
 def write_mock(
-    root: Path, folder: Path, shape: str, fraction: float, snr: float
+    root: Path, folder: Path, shape: str, fraction: float, narrow: bool, snr: float
 ) -> dict[str, float]:
     """Write the mock below `root`, and the star with noise into a folder; the numbers of both."""
     from astropy.io import fits
@@ -265,6 +276,8 @@ def write_mock(
 
     wave, nodes = library_pixels(), nodes_of(shape)
     pixels = taken_pixels(wave, fraction)
+    if narrow:
+        wave, pixels = wave[pixels], slice(0, pixels.stop - pixels.start)
     painter, counts = Painter(wave[pixels], nodes), []
     clear = lru_cache(maxsize=1)(partial(continuum, wave))
     root.mkdir(parents=True, exist_ok=True)
@@ -365,7 +378,7 @@ def stages(run: Run, args: argparse.Namespace) -> dict[str, dict[str, object]]:
     """All stages, from the server to the star."""
     folder = run.folder
     root, cache = folder / "server", folder / "cache"
-    mock = (write_mock, root, folder, args.shape, args.fraction, args.snr)
+    mock = (write_mock, root, folder, args.shape, args.fraction, args.narrow, args.snr)
     facts = run.done("mock", lambda: aside(*mock))
     rows: dict[str, dict[str, object]] = {"mock": facts}
     rows["fetch"] = run.done("fetch", lambda: fetched(root, cache))
@@ -417,6 +430,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shape", choices=SHAPES, default="paper")
     parser.add_argument("--fraction", type=float, default=1.0, help="of the windows")
+    parser.add_argument("--narrow", action="store_true", help="no pixels beside the windows")
     parser.add_argument("--recipe", default="default", help="as of blase3d clone")
     parser.add_argument("--snr", type=float, default=200.0)
     parser.add_argument("--workers", type=int, default=1)
