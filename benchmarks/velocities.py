@@ -5,8 +5,8 @@
 Stars of a model have random labels, velocities within 150 km/s, v sin i of 2, 10 or 40 km/s and S/N
 of 6 to 100. The search for labels starts at the velocity that is measured here, by comparison with
 templates; it seldom recovers where that is off by more than a line's width. The table has the
-fraction of such stars: off by more than 5 km/s, half of v sin i, and 0.3 times the standard
-deviation of the line spread.
+fraction of such stars: off by more than the largest of 5 km/s, half of v sin i, and 0.3 times the
+standard deviation of the line spread.
 """
 
 from __future__ import annotations

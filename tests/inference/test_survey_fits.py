@@ -85,14 +85,18 @@ def test_the_tabulated_flux_is_that_of_the_model(survey):
 
 
 @pytest.mark.parametrize("lag", [-41, 0, 17])
-def test_a_velocity_is_found_where_the_strongest_line_is_not_in_the_spectrum(lag):
+@pytest.mark.parametrize("masked", ["beyond the end", "in all", "in one"])
+def test_a_velocity_is_found_where_the_strongest_line_is_not_in_the_spectrum(lag, masked):
     """It is not sought in the weak lines that are there."""
     step, depths = np.arange(600.0), {120: 0.9, 280: 0.1, 331: 0.1, 400: 0.1, 425: 0.05}
     sharp = sum(depth * np.exp(-0.5 * ((step - at) / 2.0) ** 2) for at, depth in depths.items())
-    bins = np.arange(200, 550)
+    bins = np.arange(200 if masked == "beyond the end" else 0, 550)
     rng = np.random.default_rng(4)
-    departure = -sharp[bins - lag] + rng.normal(scale=0.01, size=(3, bins.size))
-    rows = sharp[None].astype(np.float32), departure.astype(np.float32), np.ones_like(departure)
+    departure = -sharp[np.maximum(bins - lag, 0)] + rng.normal(scale=0.01, size=(3, bins.size))
+    weight = np.ones(departure.shape, np.float32)
+    weight[: 1 if masked == "in one" else 3, np.abs(bins - lag - 120) < 30] = 0.0
+    used = weight[:1] if masked == "in all" else weight
+    rows = sharp[None].astype(np.float32), departure.astype(np.float32), weight, used
     found = starts._best_lags(*rows, bins, np.ones(2 * 150 + 1, bool))
     np.testing.assert_allclose(found, lag, atol=0.5)
 

@@ -4,6 +4,7 @@ tracing its functions than on running them."""
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import fields, is_dataclass
 from functools import update_wrapper
@@ -11,12 +12,17 @@ from typing import Any, Generic
 
 import jax
 import jax.export
+import jaxlib
 import numpy as np
 from numpy.typing import NDArray
 
 from .kept import is_keeping, kept_arrays
 from .precision import Arguments, Returned
 
+_LOG = logging.getLogger(__name__)
+
+_PACKAGE = __name__.partition(".")[0]
+"""Records of other code are not known by their names: that code may change."""
 _CONFIG: Any = jax.config
 _SETTINGS = ("jax_enable_x64", "jax_default_matmul_precision", "jax_numpy_dtype_promotion")
 """Settings of JAX that change a trace."""
@@ -31,7 +37,9 @@ class TracedOnce(Generic[Arguments, Returned]):
     ----------
     function : callable
         Arrays, and records and dicts of arrays, to an array or a tuple of arrays. What it does
-        follows from its arguments and from the code of this package.
+        follows from its arguments and from the code of this package; with a record of other code,
+        no trace is kept. Numbers may be arguments; in records and dicts they should be arrays,
+        since traces for each value of a number there are apart.
     static : str or None
         The argument that is no array: a record of texts and numbers.
     """
@@ -80,6 +88,7 @@ class TracedOnce(Generic[Arguments, Returned]):
             (stored,) = kept_arrays("traces", inputs, lambda: [_exported(plain, leaves)])
             return jax.jit(jax.export.deserialize(bytearray(stored)).call)
         except Exception:  # what cannot be kept can still be run
+            _LOG.debug("no trace of %s is kept", self._name, exc_info=True)
             return plain
 
 
@@ -95,7 +104,7 @@ def _settings() -> tuple[object, ...]:
 
 
 def _versions() -> tuple[str, ...]:
-    return jax.__version__, jax.lib.__version__, jax.default_backend()
+    return jax.__version__, jaxlib.__version__, jax.export.default_export_platform()
 
 
 def _kind(leaf: Any) -> Hashable:
@@ -141,7 +150,7 @@ def _described(value: Any) -> str:
         return f"{type(value).__name__}({', '.join(map(_described, value))})"
     if isinstance(value, dict):
         return f"{{{', '.join(f'{key!r}: {_described(value[key])}' for key in sorted(value))}}}"
-    if is_dataclass(value):
+    if is_dataclass(value) and type(value).__module__.partition(".")[0] == _PACKAGE:
         parts = (f"{x.name}={_described(getattr(value, x.name))}" for x in fields(value))
         return f"{type(value).__qualname__}({', '.join(parts)})"
     raise TypeError(f"a trace of {type(value).__name__} is not kept")

@@ -54,6 +54,9 @@ _DEGREE = 3
 """Degree of the continuum, at most: the flux is over a smooth level of the full degree."""
 _AT_ONCE = 16
 """Stars, and templates, of one compiled call."""
+_ALIKE = 0.01
+"""Pixels of a star that are masked, but not in all stars, at most, for velocities to be found as if
+there were none: they hold little of any line."""
 _RIDGE = 1e-6
 """Added to the products of the continuum, relative to their size: float32 rounding."""
 _UNEXPLAINED = 3e-4
@@ -279,19 +282,25 @@ def _velocities(
     if not inside.any():
         return np.full(len(departure), 0.5 * (prior.low + prior.high))
     bins = np.clip(np.rint(position), 0, count - 1).astype(np.int32)
-    lags = np.asarray(_best_lags(templates.sharp, departure, weight, bins, inside))
+    used = weight > 0.0
+    any_of_all = used.any(axis=0)
+    alike = float(np.mean(any_of_all & ~used, axis=1).max()) <= _ALIKE
+    common = np.asarray(any_of_all[None] if alike else used, np.float32)
+    lags = np.asarray(_best_lags(templates.sharp, departure, weight, common, bins, inside))
     found = SPEED_OF_LIGHT * np.expm1(lags * step / SPEED_OF_LIGHT)
     return np.asarray(np.clip(found, prior.low, prior.high))
 
 
 @jax.jit
-def _best_lags(sharp: Array, departure: Array, weight: Array, bins: Array, inside: Array) -> Array:
+def _best_lags(
+    sharp: Array, departure: Array, weight: Array, used: Array, bins: Array, inside: Array
+) -> Array:
     """Lags (N,), in steps, at which a multiple of any template fits best, of lags from −m to m
     (2 m + 1,) those that are `inside`.
 
-    As in `inference/start.py`, with the variance of the templates over the bins of all spectra: it
-    is found once. Blocks of the templates are compared with longer ones of the data, and only the
-    sums of their transforms are transformed back.
+    As in `inference/start.py`, with the variance of the templates over the pixels that are `used`,
+    (N, P), or (1, P) for all spectra. Blocks of the templates are compared with longer ones of the
+    data, and only the sums of their transforms are transformed back.
     """
     count, far = sharp.shape[1], inside.size // 2
     length = next_fast_len(max(8 * far, 256), real=True)
@@ -314,8 +323,9 @@ def _best_lags(sharp: Array, departure: Array, weight: Array, bins: Array, insid
     depth = binned(weight * -departure) / jnp.where(seen, total, 1.0)
     level = depth.sum(axis=1) / jnp.maximum(seen.sum(axis=1), 1)
     depth = jnp.where(seen, depth - level[:, None], 0.0)
-    every = jnp.zeros((1, count)).at[0, bins].set(1.0)
-    variance = correlated(every, sharp**2) - correlated(every, sharp) ** 2 / every.sum()
+    found = (binned(used) > 0.0).astype(jnp.float32)
+    number = jnp.maximum(found.sum(axis=1), 1.0)[:, None, None]
+    variance = correlated(found, sharp**2) - correlated(found, sharp) ** 2 / number
     least = LEAST_VARIANCE * variance.max(axis=-1, keepdims=True) + 1e-30
     correlation = correlated(depth, sharp) / jnp.sqrt(jnp.maximum(variance, least))
 
