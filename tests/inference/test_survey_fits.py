@@ -101,6 +101,15 @@ def test_a_velocity_is_found_where_the_strongest_line_is_not_in_the_spectrum(lag
     np.testing.assert_allclose(found, lag, atol=0.5)
 
 
+def test_pixels_of_each_star_count_where_many_are_masked():
+    weight = np.ones((3, 200), np.float32)
+    weight[:, :50] = 0.0
+    weight[1, 60] = 0.0
+    np.testing.assert_array_equal(starts._used_by_each(weight)[0], np.arange(200) >= 50)
+    weight[1, 60:70] = 0.0
+    np.testing.assert_array_equal(starts._used_by_each(weight), weight > 0.0)
+
+
 def test_slopes_are_the_derivatives_of_the_flux(survey):
     form = ForwardForm(("teff", "logg", "rv", "vsini"), tuple(AXES), (), False)
     fixed = {"feh": jnp.float32(-0.2), "resolution": jnp.float32(RESOLUTION)}

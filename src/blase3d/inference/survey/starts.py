@@ -282,13 +282,18 @@ def _velocities(
     if not inside.any():
         return np.full(len(departure), 0.5 * (prior.low + prior.high))
     bins = np.clip(np.rint(position), 0, count - 1).astype(np.int32)
-    used = weight > 0.0
-    any_of_all = used.any(axis=0)
-    alike = float(np.mean(any_of_all & ~used, axis=1).max()) <= _ALIKE
-    common = np.asarray(any_of_all[None] if alike else used, np.float32)
-    lags = np.asarray(_best_lags(templates.sharp, departure, weight, common, bins, inside))
+    used = _used_by_each(weight).astype(np.float32)
+    lags = np.asarray(_best_lags(templates.sharp, departure, weight, used, bins, inside))
     found = SPEED_OF_LIGHT * np.expm1(lags * step / SPEED_OF_LIGHT)
     return np.asarray(np.clip(found, prior.low, prior.high))
+
+
+def _used_by_each(weight: Singles) -> Bools:
+    """Whether pixels have a weight (N, P): those of each spectrum, or (1, P) if they are alike."""
+    used: Bools = np.greater(weight, 0.0)
+    of_any = np.any(used, axis=0, keepdims=True)
+    alike = np.mean(of_any & ~used, axis=1).max() <= _ALIKE
+    return of_any if alike else used
 
 
 @jax.jit
