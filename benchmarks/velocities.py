@@ -45,9 +45,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     model, rng = b3.load_model(args.model), np.random.default_rng(args.seed)
+    strongest = strongest_lines(model)
     failed: dict[str, list[bool]] = {}
     for _ in track(range(args.stars), "stars", console=Console(stderr=True)):
-        for case, wrong in of_one_star(model, args.resolution, rng):
+        for case, wrong in of_one_star(model, strongest, args.resolution, rng):
             failed.setdefault(case, []).append(wrong)
     rows = {case: float(np.mean(found)) for case, found in failed.items()}
     table = Table("pixels", "wrong", title=f"{args.stars} stars of {args.model}")
@@ -59,7 +60,7 @@ def main() -> None:
 
 
 def of_one_star(
-    model: b3.Model, resolution: float, rng: np.random.Generator
+    model: b3.Model, strongest: Floats, resolution: float, rng: np.random.Generator
 ) -> Iterator[tuple[str, bool]]:
     """Whether the first velocity of a random star is wrong, in each case."""
     low, high = model.wavelength[[0, -1]] * [1.0006, 0.9994]
@@ -71,7 +72,7 @@ def of_one_star(
     flux = np.asarray(model.flux(**labels, wavelength=wave, **effects), np.float64)
     observed = flux + noise * rng.normal(size=wave.size)
     enough = max(5.0, 0.5 * vsini, 0.3 * SPEED_OF_LIGHT / resolution / FWHM_PER_SIGMA)
-    for case, kept in selections(model, wave, rv, rng).items():
+    for case, kept in selections(strongest, wave, rv, rng).items():
         values = observed[kept] + (flux[kept] * _slow_wave(wave[kept]) if case == WAVY else 0.0)
         error = np.full(values.size, noise)
         star = b3.Spectrum(wave[kept], values, error, resolution=resolution)
@@ -83,11 +84,11 @@ WAVY = "all, with a continuum of 4 % off"
 
 
 def selections(
-    model: b3.Model, wave: Floats, rv: float, rng: np.random.Generator
+    strongest: Floats, wave: Floats, rv: float, rng: np.random.Generator
 ) -> dict[str, Bools]:
     """Pixels (P,) that are there, by case."""
     every, shifted = np.ones(wave.size, bool), 1.0 + rv / SPEED_OF_LIGHT
-    distance = np.abs(wave[:, None] - _strongest(model) * shifted).min(axis=1)
+    distance = np.abs(wave[:, None] - strongest * shifted).min(axis=1)
     span = float(rng.choice([30.0, 60.0]))
     first = rng.uniform(wave[0], wave[-1] - span)
     blocks = rng.random(int(np.ptp(wave) / 3.0) + 1) < 0.5
@@ -101,7 +102,7 @@ def selections(
     }
 
 
-def _strongest(model: b3.Model) -> Floats:
+def strongest_lines(model: b3.Model) -> Floats:
     """Centres of the strongest lines, Å, in the middle of the labels."""
     middle = {name: float(np.median(axis)) for name, axis in model.axes.items()}
     depth = 1.0 - np.asarray(model.flux(**middle, resolution=5_000.0), np.float64)

@@ -51,7 +51,7 @@ def test_other_inputs_have_results_of_their_own(computed, other):
 
 def test_what_other_code_computed_is_not_used(computed, monkeypatch):
     obtain(computed, 1.0)
-    monkeypatch.setattr(kept, "_code", lambda: b"of another version")
+    monkeypatch.setattr(kept, "digest_of_code", lambda: b"of another version")
     obtain(computed, 1.0)
     assert len(computed) == 2
 

@@ -120,7 +120,7 @@ def test_settings_of_jax_are_part_of_a_trace(function):
 
 def test_other_code_has_a_trace_of_its_own(function, monkeypatch):
     function.in_a_process()(RECORD, 1.0)
-    monkeypatch.setattr(kept, "_code", lambda: b"of another version")
+    monkeypatch.setattr(kept, "digest_of_code", lambda: b"of another version")
     function.in_a_process()(RECORD, 1.0)
     assert len(function.traced) == 2
 

@@ -150,10 +150,10 @@ class _Remainder:
 
     def summed(self, vectors: NDArray[np.floating], weight: Floats) -> Singles:
         """Return sums of the rows times `vectors` (N, R) and `weight` (N,), (R, P)."""
-        blocks = row_blocks(len(vectors), _EXACT)
-        factors = ((vectors[rows] * weight[rows, None]).astype(np.float32) for rows in blocks)
-        pairs = zip(factors, blocks, strict=True)
-        sums = _sum(factor.T @ self.values[rows] for factor, rows in pairs)
+        sums = _sum(
+            (vectors[rows] * weight[rows, None]).astype(np.float32).T @ self.values[rows]
+            for rows in row_blocks(len(vectors), _EXACT)
+        )
         return np.asarray(sums if self.directions is None else sums @ self.directions)
 
 

@@ -78,7 +78,7 @@ def _last_use(path: Path) -> float:
 
 
 def _digest(inputs: Iterable[NDArray[Any]]) -> str:
-    total = hashlib.sha256(_code())
+    total = hashlib.sha256(digest_of_code())
     for values in inputs:
         plain = np.ascontiguousarray(values)
         total.update(f"{plain.dtype}{plain.shape}".encode())
@@ -87,12 +87,9 @@ def _digest(inputs: Iterable[NDArray[Any]]) -> str:
 
 
 @cache
-def _code() -> bytes:
-    """A digest of the code of this package: what another version computed may differ."""
+def digest_of_code() -> bytes:
+    """Return a digest of the code of this package: what another version computed may differ."""
     total = hashlib.sha256()
     for path in sorted(Path(__file__).parents[1].rglob("*.py")):
         total.update(path.read_bytes())
     return total.digest()
-
-
-_code()  # now: files may be edited while the code that was imported runs on

@@ -16,7 +16,7 @@ import jaxlib
 import numpy as np
 from numpy.typing import NDArray
 
-from .kept import is_keeping, kept_arrays
+from .kept import digest_of_code, is_keeping, kept_arrays
 from .precision import Arguments, Returned
 
 _LOG = logging.getLogger(__name__)
@@ -26,6 +26,8 @@ _PACKAGE = __name__.partition(".")[0]
 _CONFIG: Any = jax.config
 _SETTINGS = ("jax_enable_x64", "jax_default_matmul_precision", "jax_numpy_dtype_promotion")
 """Settings of JAX that change a trace."""
+
+digest_of_code()  # now: files may be edited while the code that was imported runs on
 
 
 class TracedOnce(Generic[Arguments, Returned]):
@@ -63,14 +65,13 @@ class TracedOnce(Generic[Arguments, Returned]):
             return self._compiled(*args, **named)
         key = tree, tuple(map(_kind, leaves)), tuple(static.values()), _settings()
         if key not in self._known:
-            self._known[key] = self._traced(arguments, static)
+            self._known[key] = self._traced(arguments, static, leaves, tree)
         return self._known[key](*leaves)
 
     def _traced(
-        self, arguments: Mapping[str, Any], static: Mapping[str, Any]
+        self, arguments: Mapping[str, Any], static: Mapping[str, Any], leaves: list[Any], tree: Any
     ) -> Callable[..., Returned]:
         """The function of the leaves of arguments: of an earlier trace if there is one."""
-        leaves, tree = jax.tree.flatten(arguments)
 
         def of_leaves(*leaves: Any) -> Returned:
             return self._function(**jax.tree.unflatten(tree, leaves), **static)
