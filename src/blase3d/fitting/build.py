@@ -145,7 +145,8 @@ def _lines(archive: Archive, nodes: BuildNodes) -> tuple[LineGrid, Floats]:
     if isinstance(recipe.fit, JointFit):
         fits = WindowFits(archive)
         lines = fits.lines(recipe.fit.rounds).rounded()
-        return lines, rounded(nodes.complete @ fits.data_basis)
+        data_basis = nodes.complete @ fits.data_basis
+        return lines, rounded(data_basis)
     reference, tables = _line_tables([archive.clone(int(i)).lines for i in nodes.index], recipe)
     box = (nodes.complete @ tables).astype(np.float32)
     base = np.zeros((reference.size, 4), np.float32)

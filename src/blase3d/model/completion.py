@@ -17,29 +17,30 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial, reduce
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import splu
 
-from ..runtime.arrays import Bools, Floats, Integers
+from ..runtime.arrays import Bools, Floats, Integers, Singles
 
 _LOG = logging.getLogger(__name__)
 _FACTORED = 10_000
 """Largest number of missing nodes whose equations are factored."""
 _AT_ONCE = 1 << 21
 """Largest number of values in the box that are completed at once."""
-_RESIDUE, _STEPS = 1e-10, 1000
-"""Relative residue of the equations at which gradients end, and their largest number."""
+_RESIDUE, _SINGLE, _STEPS = 1e-10, 1e-7, 1000
+"""Relative residue of the equations at which gradients end, that for values in single precision,
+and the largest number of gradients."""
 _POSITIVE_DEFINITE: Mapping[str, Any] = {
     "permc_spec": "MMD_AT_PLUS_A",
     "diag_pivot_thresh": 0.0,
     "options": {"SymmetricMode": True},
 }
 """Options of SuperLU for such a matrix. Pivots off the diagonal would spoil the order."""
-Solve = Callable[[Floats], Floats]
+Values = TypeVar("Values", Floats, Singles)
+Solve = Callable[[Floats, float], Floats]
 _Box = tuple[tuple[int, int], ...]
 """First index, and the one after the last, along every axis."""
 
@@ -50,7 +51,7 @@ class Completion:
 
     The values at missing nodes minimise the squared second differences along all labels, in units
     of the mean spacing. Those at the N nodes stay as they are. Time and memory follow the number of
-    nodes.
+    nodes. Values in single precision are completed in it.
 
     Attributes
     ----------
@@ -61,7 +62,7 @@ class Completion:
     known : (box − N, N)
         Sparse: minus the right side of the normal equations, from values at the nodes.
     solve : callable
-        Solves them, for (box − N, M).
+        Solves them, for (box − N, M), to a relative residue.
     """
 
     present: Integers
@@ -80,15 +81,27 @@ class Completion:
         known = (holes.T @ rough[:, present]).tocsr()
         return cls(present, missing, known, _solver(axes, missing, holes.T @ holes))
 
-    def __matmul__(self, values: NDArray[np.floating]) -> Floats:
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Nodes of the box, and N."""
+        return self.present.size + self.missing.size, self.present.size
+
+    def __matmul__(self, values: Values) -> Values:
         flat = values.reshape(len(values), -1)
-        box = np.empty((self.present.size + self.missing.size, flat.shape[1]))
+        single = values.dtype == np.float32
+        box = np.empty((self.shape[0], flat.shape[1]), np.float32 if single else np.float64)
         box[self.present] = flat
-        step = max(_AT_ONCE // len(box), 1)
+        step = columns_at_once(len(box))
         for first in range(0, flat.shape[1], step):
             some = slice(first, first + step)
-            box[self.missing, some] = self.solve(-(self.known @ box[self.present, some]))
+            wanted = -(self.known @ flat[:, some].astype(np.float64))
+            box[self.missing, some] = self.solve(wanted, _SINGLE if single else _RESIDUE)
         return box.reshape(len(box), *values.shape[1:])
+
+
+def columns_at_once(box: int) -> int:
+    """Return the number of columns of values in a box of this size that are completed at once."""
+    return max(_AT_ONCE // box, 1)
 
 
 def fill_holes(axes: Sequence[Floats], index: Integers) -> Floats:
@@ -116,17 +129,23 @@ def roughness(axes: Sequence[Floats], slope: float = 1e-2) -> sparse.csr_array:
 def _solver(axes: Sequence[Floats], missing: Integers, normal: sparse.csc_array) -> Solve:
     """Return the solver of the normal equations at missing nodes, whose numbers are given."""
     if not missing.size:
-        return np.copy
+        return lambda wanted, _: wanted
     if missing.size <= _FACTORED:
-        return splu(normal.tocsc(), **_POSITIVE_DEFINITE).solve
+        factors = splu(normal.tocsc(), **_POSITIVE_DEFINITE)
+        return lambda wanted, _: factors.solve(wanted)
     return partial(_descend, normal.tocsr(), _inverse_within_boxes(axes, missing))
 
 
-def _descend(normal: sparse.csr_array, precondition: Solve, wanted: Floats) -> Floats:
+def _descend(
+    normal: sparse.csr_array,
+    precondition: Callable[[Floats], Floats],
+    wanted: Floats,
+    residue: float,
+) -> Floats:
     """Solve `normal` @ x = `wanted` (missing, M) by preconditioned conjugate gradients."""
     tiny = np.finfo(float).tiny
     found, rest = np.zeros_like(wanted), wanted.copy()
-    enough = _RESIDUE**2 * _products(wanted, wanted)
+    enough = residue**2 * _products(wanted, wanted)
     direction, last = np.zeros_like(wanted), np.ones(wanted.shape[1])
     for _ in range(_STEPS):
         if np.all(_products(rest, rest) <= enough):
@@ -150,36 +169,40 @@ def _products(one: Floats, other: Floats) -> Floats:
     return np.einsum("nm,nm->m", one, other)
 
 
-def _inverse_within_boxes(axes: Sequence[Floats], missing: Integers) -> Solve:
-    """Return the sum of the inverses of the normal matrix within boxes of missing nodes."""
+def _inverse_within_boxes(axes: Sequence[Floats], missing: Integers) -> Callable[[Floats], Floats]:
+    """Return the sum of the inverses of the normal matrix within boxes of missing nodes, in single
+    precision: steps change with it, but not the solution."""
     shape = tuple(len(axis) for axis in axes)
     holes = np.zeros(math.prod(shape), bool)
     holes[missing] = True
     squares = [(rough.T @ rough).toarray() for rough in (roughness([axis]) for axis in axes)]
 
     @cache
-    def along(k: int, first: int, stop: int) -> tuple[Floats, Floats]:
-        return np.linalg.eigh(squares[k][first:stop, first:stop])
+    def along(k: int, first: int, stop: int) -> tuple[Floats, Singles]:
+        values, vectors = np.linalg.eigh(squares[k][first:stop, first:stop])
+        return values, vectors.astype(np.float32)
 
     parts = []
     for box in _boxes(holes.reshape(shape)):
         values, vectors = zip(*(along(k, *ends) for k, ends in enumerate(box)), strict=True)
         inside = tuple(slice(*ends) for ends in box)
-        parts.append((inside, reduce(np.add.outer, values)[..., None], vectors))
+        inverses = 1.0 / reduce(np.add.outer, values)[..., None]
+        parts.append((inside, inverses.astype(np.float32), vectors))
 
     def inverse(wanted: Floats) -> Floats:
-        here, found = (np.zeros((holes.size, wanted.shape[1])) for _ in range(2))
-        here[missing] = wanted
+        here, found = (np.zeros((holes.size, wanted.shape[1]), np.float32) for _ in range(2))
+        size = np.maximum(np.sqrt(_products(wanted, wanted)), np.finfo(float).tiny)
+        here[missing] = wanted / size
         boxed, sums = (values.reshape(*shape, -1) for values in (here, found))
-        for inside, eigenvalues, vectors in parts:
-            projected = _along_axes([v.T for v in vectors], boxed[inside]) / eigenvalues
+        for inside, inverses, vectors in parts:
+            projected = _along_axes([v.T for v in vectors], boxed[inside]) * inverses
             sums[inside] += _along_axes(vectors, projected)
-        return found[missing]
+        return found[missing].astype(np.float64) * size
 
     return inverse
 
 
-def _along_axes(matrices: Sequence[Floats], values: Floats) -> Floats:
+def _along_axes(matrices: Sequence[Singles], values: Singles) -> Singles:
     """Return values (..., M) multiplied by a matrix along every axis but the last."""
     shape = values.shape
     for k, matrix in enumerate(matrices):

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..runtime.arrays import Floats, Singles
 from ..runtime.rows import Rows, empty_rows, read_blocks, row_blocks
-from .completion import Completion
+from .completion import Completion, columns_at_once
 from .evaluate import PcaResidual, flux_of_opacity_root, flux_slope, opacity_root
 
 Matrix = TypeVar("Matrix", Floats, Singles)
@@ -30,26 +30,26 @@ DARKEST = 1e-4
 _SAMPLE, _SAMPLED = 4000, 1 << 23
 """Largest number of pixels by which changes of spectra between the nodes are judged, and of values
 there at all nodes."""
-_TRUNCATION = 0.3
+_TRUNCATION = 0.5
 """Fraction of the allowed variance for components that are left out. Rounding has the rest."""
 _NODE_STEP = 0.5
 """Effect on the flux of rounding the nodes, relative to that of rounding the pixels."""
 _SCALE_STEP = 0.05
 """Step of the ln of the scale of the pixels."""
 _LEAST_WEIGHT = 1e-3
-"""Least weight of a pixel, relative to the largest."""
-_BALANCING, _TRIALS = 3, 12
+"""Least weight of a pixel or a node, relative to the largest."""
+_BALANCING, _TRIALS = 2, 6
 """Least number of rounds that weight the nodes, and largest number of rounds."""
-_TIGHT = 0.95
+_TIGHT = 0.9
 """Least error of the worst node, relative to the allowed one."""
 _PACE = 0.7
 """Power of a node's error, relative to that of the others, by which its weight grows."""
+_GAIN = 0.35
+"""Fraction of the ln of the worst node's error, relative to the others, that new weights take."""
 _EXACT = 1000
 """Largest number of nodes whose products are decomposed, which takes its cube in time."""
 _BLOCK = 256
 """Directions that are added at once to those that span the spectra of more nodes."""
-_COMPONENTS = 64
-"""Components whose amplitudes are completed at once."""
 _OUTSIDE = 0.05
 """Fraction of the variance of components that are left out, outside of these directions."""
 
@@ -69,7 +69,7 @@ def make_residual(
         rms error of the flux at the worst node, in units of the continuum.
     """
     remainder = _remainder(lines, flux, allowed)
-    weight, goal, least = np.ones(len(flux)), allowed, np.inf
+    weight, goal, least = remainder.effect, allowed, np.inf
     for trial in range(_TRIALS):
         residual = _coded_components(remainder, weight, goal)
         errors = np.maximum(residual_errors(lines, flux, residual), 1e-9)
@@ -78,8 +78,10 @@ def make_residual(
             least, best = worst, residual
         if trial >= _BALANCING and _TIGHT * allowed <= worst <= allowed:
             break
-        weight *= (errors / np.exp(np.mean(np.log(errors)))) ** _PACE
-        goal *= np.clip(0.5 * (1.0 + _TIGHT) * allowed / worst, 0.5, 1.5)
+        excess = errors / np.exp(np.mean(np.log(errors)))
+        weight = weight * excess**_PACE
+        expected = worst / excess.max() ** _GAIN
+        goal *= np.clip(0.5 * (1.0 + _TIGHT) * allowed / expected, 0.5, 1.5)
     return replace(best, nodes=jnp.asarray(_in_box(best, complete)))
 
 
@@ -88,7 +90,7 @@ def _in_box(residual: PcaResidual, complete: Completion | Floats) -> Singles:
     nodes, steps = np.asarray(residual.nodes), node_steps(np.asarray(residual.pixels))
     parts = [
         _whole_steps(complete @ nodes[:, some], steps[some])
-        for some in row_blocks(max(len(steps), 1), _COMPONENTS)
+        for some in row_blocks(max(len(steps), 1), columns_at_once(complete.shape[0]))
     ]
     return np.concatenate(parts, axis=1)
 
@@ -123,12 +125,14 @@ def scale_of(number: NDArray[np.int64]) -> NDArray[np.float32]:
 class _Remainder:
     """Spectra less lines, in S times `slope` (P,), which is dF/dS, rms over the nodes.
 
-    Of few nodes: `values` (N, P), and `square` (N, N), the products of their rows. Of many:
-    `values` (N, K) along `directions` (K, P), which leave a negligible rest.
+    `effect` (N,) is dF/dS of a node in units of it, rms over the pixels. Of few nodes: `values`
+    (N, P), and `square` (N, N), the products of their rows. Of many: `values` (N, K) along
+    `directions` (K, P), which leave a negligible rest.
     """
 
     values: Singles
     slope: Singles
+    effect: Floats
     square: Floats | None
     directions: Singles | None
 
@@ -160,7 +164,7 @@ class _Remainder:
 def _remainder(lines: Rows, flux: Rows, allowed: float) -> _Remainder:
     few, blocks = len(flux) <= _EXACT, row_blocks(len(flux))
     values = np.empty(flux.shape, np.float32) if few else empty_rows(*flux.shape)
-    total = np.zeros(flux.shape[1])
+    total, effect = np.zeros(flux.shape[1]), np.empty(len(flux))
     for rows in blocks:
         difference, slope = _difference(jnp.asarray(flux[rows]), jnp.asarray(lines[rows]))
         values[rows] = np.asarray(difference)
@@ -168,12 +172,15 @@ def _remainder(lines: Rows, flux: Rows, allowed: float) -> _Remainder:
     rms = np.sqrt(total)
     weight = np.maximum(rms, _LEAST_WEIGHT * rms.max()).astype(np.float32)
     for rows in blocks:
+        _, slope = _difference(jnp.asarray(flux[rows]), jnp.asarray(lines[rows]))
+        effect[rows] = np.sqrt(np.mean((np.asarray(slope) / weight) ** 2, axis=1))
         values[rows] *= weight
+    effect = np.maximum(effect, _LEAST_WEIGHT * effect.max())
     if few:
         whole = values[:]
-        return _Remainder(whole, weight, (whole @ whole.T).astype(np.float64), None)
+        return _Remainder(whole, weight, effect, (whole @ whole.T).astype(np.float64), None)
     along, directions = _along(values, _OUTSIDE * _TRUNCATION * allowed**2)
-    return _Remainder(along, weight, None, directions)
+    return _Remainder(along, weight, effect, None, directions)
 
 
 def _along(values: Rows, allowed: float) -> tuple[Singles, Singles]:
