@@ -6,6 +6,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from blase3d.model import completion
 from blase3d.model.completion import Completion, fill_holes, roughness
@@ -130,12 +131,15 @@ def test_boxes_cover_the_holes_and_nothing_else():
     np.testing.assert_array_equal(covered, holes)
 
 
-def test_the_inverse_within_a_box_is_that_of_the_normal_matrix():
+@pytest.mark.parametrize("small", [0, 64])
+def test_the_inverse_within_a_box_is_that_of_the_normal_matrix(small, monkeypatch):
+    monkeypatch.setattr(completion, "_SMALL", small)
     axes = [np.array(axis) for axis in AXES]
     holes = np.zeros((6, 3, 2), bool)
     holes[2:5, 1:, 1] = True
     missing = np.flatnonzero(holes)
-    rough = roughness(axes)[:, missing].toarray()
-    inverse = completion._inverse_within_boxes(axes, missing)
-    exact = np.linalg.inv(rough.T @ rough)
+    rough = roughness(axes)[:, missing]
+    normal = sparse.csr_array(rough.T @ rough)
+    inverse = completion._inverse_within_boxes(axes, missing, normal)
+    exact = np.linalg.inv(normal.toarray())
     np.testing.assert_allclose(inverse(np.eye(6)), exact, rtol=2e-6)  # in single precision

@@ -55,7 +55,7 @@ from ..runtime.rows import Rows, empty_rows
 from ..runtime.zarr_groups import read_array, write_array
 from .archive import Archive, flux_rows
 
-_METHOD = 2
+_METHOD = 3
 """Number of the method: windows that were built by another one are built again."""
 
 

@@ -28,6 +28,8 @@ from ..runtime.arrays import Bools, Floats, Integers, Singles
 _LOG = logging.getLogger(__name__)
 _FACTORED = 10_000
 """Largest number of missing nodes whose equations are factored."""
+_SMALL = 64
+"""Largest number of nodes of a box whose inverse is stored."""
 _AT_ONCE = 1 << 21
 """Largest number of values in the box that are completed at once."""
 _RESIDUE, _SINGLE, _STEPS = 1e-10, 1e-7, 1000
@@ -133,7 +135,8 @@ def _solver(axes: Sequence[Floats], missing: Integers, normal: sparse.csc_array)
     if missing.size <= _FACTORED:
         factors = splu(normal.tocsc(), **_POSITIVE_DEFINITE)
         return lambda wanted, _: factors.solve(wanted)
-    return partial(_descend, normal.tocsr(), _inverse_within_boxes(axes, missing))
+    normal = normal.tocsr()
+    return partial(_descend, normal, _inverse_within_boxes(axes, missing, normal))
 
 
 def _descend(
@@ -169,12 +172,15 @@ def _products(one: Floats, other: Floats) -> Floats:
     return np.einsum("nm,nm->m", one, other)
 
 
-def _inverse_within_boxes(axes: Sequence[Floats], missing: Integers) -> Callable[[Floats], Floats]:
+def _inverse_within_boxes(
+    axes: Sequence[Floats], missing: Integers, normal: sparse.csr_array
+) -> Callable[[Floats], Floats]:
     """Return the sum of the inverses of the normal matrix within boxes of missing nodes, in single
     precision: steps change with it, but not the solution."""
     shape = tuple(len(axis) for axis in axes)
-    holes = np.zeros(math.prod(shape), bool)
-    holes[missing] = True
+    place = np.full(math.prod(shape), -1)
+    place[missing] = np.arange(missing.size)
+    place = place.reshape(shape)
     squares = [(rough.T @ rough).toarray() for rough in (roughness([axis]) for axis in axes)]
 
     @cache
@@ -182,24 +188,39 @@ def _inverse_within_boxes(axes: Sequence[Floats], missing: Integers) -> Callable
         values, vectors = np.linalg.eigh(squares[k][first:stop, first:stop])
         return values, vectors.astype(np.float32)
 
-    parts = []
-    for box in _boxes(holes.reshape(shape)):
-        values, vectors = zip(*(along(k, *ends) for k, ends in enumerate(box)), strict=True)
+    large, small = [], []
+    for box in _boxes(place >= 0):
         inside = tuple(slice(*ends) for ends in box)
+        if place[inside].size <= _SMALL:
+            small.append(place[inside].ravel())
+            continue
+        values, vectors = zip(*(along(k, *ends) for k, ends in enumerate(box)), strict=True)
         inverses = 1.0 / reduce(np.add.outer, values)[..., None]
-        parts.append((inside, inverses.astype(np.float32), vectors))
+        large.append((inside, inverses.astype(np.float32), vectors))
+    within_small = _inverse_of_blocks(normal, small)
 
     def inverse(wanted: Floats) -> Floats:
-        here, found = (np.zeros((holes.size, wanted.shape[1]), np.float32) for _ in range(2))
+        here, found = (np.zeros((place.size, wanted.shape[1]), np.float32) for _ in range(2))
         size = np.maximum(np.sqrt(_products(wanted, wanted)), np.finfo(float).tiny)
         here[missing] = wanted / size
         boxed, sums = (values.reshape(*shape, -1) for values in (here, found))
-        for inside, inverses, vectors in parts:
+        for inside, inverses, vectors in large:
             projected = _along_axes([v.T for v in vectors], boxed[inside]) * inverses
             sums[inside] += _along_axes(vectors, projected)
-        return found[missing].astype(np.float64) * size
+        return found[missing].astype(np.float64) * size + within_small @ wanted
 
     return inverse
+
+
+def _inverse_of_blocks(normal: sparse.csr_array, blocks: Sequence[Integers]) -> sparse.csr_array:
+    """Return the sum of the inverses of a matrix within blocks of few rows and columns."""
+    entries = [np.zeros((3, 0))]
+    for rows in blocks:
+        values = np.linalg.inv(normal[np.ix_(rows, rows)].toarray())
+        at = np.broadcast_arrays(rows[:, None], rows, values)
+        entries.append(np.stack([part.ravel() for part in at]))
+    first, second, values = np.concatenate(entries, axis=1)
+    return sparse.csr_array((values, (first.astype(int), second.astype(int))), normal.shape)
 
 
 def _along_axes(matrices: Sequence[Singles], values: Singles) -> Singles:
