@@ -30,7 +30,7 @@ DARKEST = 1e-4
 _SAMPLE, _SAMPLED = 4000, 1 << 23
 """Largest number of pixels by which changes of spectra between the nodes are judged, and of values
 there at all nodes."""
-_TRUNCATION = 0.5
+_TRUNCATION = 0.3
 """Fraction of the allowed variance for components that are left out. Rounding has the rest."""
 _NODE_STEP = 0.5
 """Effect on the flux of rounding the nodes, relative to that of rounding the pixels."""
@@ -38,14 +38,15 @@ _SCALE_STEP = 0.05
 """Step of the ln of the scale of the pixels."""
 _LEAST_WEIGHT = 1e-3
 """Least weight of a pixel or a node, relative to the largest."""
-_BALANCING, _TRIALS = 2, 6
+_BALANCING, _TRIALS = 2, 8
 """Least number of rounds that weight the nodes, and largest number of rounds."""
 _TIGHT = 0.9
 """Least error of the worst node, relative to the allowed one."""
 _PACE = 0.7
 """Power of a node's error, relative to that of the others, by which its weight grows."""
-_GAIN = 0.35
-"""Fraction of the ln of the worst node's error, relative to the others, that new weights take."""
+_GAIN = 0.2
+"""Fraction of the ln of the worst node's error, relative to the others, that the first new weights
+take away."""
 _EXACT = 1000
 """Largest number of nodes whose products are decomposed, which takes its cube in time."""
 _BLOCK = 256
@@ -80,7 +81,7 @@ def make_residual(
             break
         excess = errors / np.exp(np.mean(np.log(errors)))
         weight = weight * excess**_PACE
-        expected = worst / excess.max() ** _GAIN
+        expected = worst / excess.max() ** (_GAIN if trial < _BALANCING else 0.0)
         goal *= np.clip(0.5 * (1.0 + _TIGHT) * allowed / expected, 0.5, 1.5)
     return replace(best, nodes=jnp.asarray(_in_box(best, complete)))
 
