@@ -6,6 +6,7 @@ Where `<!-- not run: why -->` stands above, they are compiled or parsed only.
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import runpy
@@ -285,6 +286,25 @@ def test_every_public_name_has_its_place_on_the_page_of_names():
 def test_every_flag_is_on_the_page_of_troubleshooting():
     page = PAGES["docs/troubleshooting.md"]
     assert [one.phrase for one in _ADVICE if f"`{one.phrase}`" not in page] == []
+
+
+def test_messages_on_the_page_of_troubleshooting_are_those_of_the_package():
+    section = PAGES["docs/troubleshooting.md"].partition("\n## Messages\n")[2].partition("\n## ")[0]
+    listed = re.findall(r"^\| `([^`]+)` \|", section, re.M)
+    texts = "\n".join(constants())
+    assert len(listed) > 30
+    assert [message for message in listed if message not in texts] == []
+
+
+def constants():
+    """Texts of the package, those with values as well, with … for each value."""
+    for path in (ROOT / "src" / "blase3d").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = (getattr(part, "value", None) for part in node.values)
+                yield "".join(part if isinstance(part, str) else "…" for part in parts)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
 
 
 @pytest.mark.parametrize("page", PAGES)
