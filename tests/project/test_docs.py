@@ -296,6 +296,12 @@ def test_messages_on_the_page_of_troubleshooting_are_those_of_the_package():
     assert [message for message in listed if message not in texts] == []
 
 
+def test_terms_of_the_glossary_are_in_order():
+    terms = re.findall(r"^\*\*(.+)\*\*\n: ", PAGES["docs/glossary.md"], re.M)
+    assert len(terms) > 90
+    assert terms == sorted(set(terms), key=str.casefold)
+
+
 def constants():
     """Texts of the package, those with values as well, with … for each value."""
     for path in (ROOT / "src" / "blase3d").rglob("*.py"):
