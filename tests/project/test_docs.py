@@ -333,6 +333,17 @@ def test_notebooks_show_the_outputs_of_their_code():
     assert stale(NOTEBOOKS) == [], "run make tutorials"
 
 
+def test_continuous_integration_executes_the_notebooks_with_their_extras():
+    extras = {
+        extra
+        for path in NOTEBOOKS
+        for extra in re.findall(r"pip install 'blase3d\[(\w+)\]'", path.read_text("utf-8"))
+    }
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8")
+    found = re.search(r"'\.\[(.*)\]' && python tools/run_tutorials\.py --all", workflow)
+    assert {*extras, "docs"} <= set(found[1].split(","))
+
+
 def test_changed_code_makes_a_notebook_stale(tmp_path):
     cells = [{"cell_type": "code", "source": ["1 + 1"]}]
     notebook = {"cells": cells, "metadata": {}}
