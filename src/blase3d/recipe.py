@@ -15,7 +15,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from functools import wraps
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_type_hints
 
 from .errors import RecipeError
+from .runtime.moved import warn_of_former
 
 Composition = Literal["opacity", "sum", "product"]
 """Composition rule: `opacity`, 1/(1 + Σ aV), the flux of an atmosphere of steep linear source
@@ -317,7 +317,7 @@ class Recipe(_Checked):
             A setting that the recipe does not have, or a value that it cannot have.
         """
         for name in settings.keys() & _FORMER.keys():
-            _warn(f"the setting {name} is now {_FORMER[name]}", stacklevel=3)
+            warn_of_former(f"the setting {name} is now {_FORMER[name]}")
         return _changed(self, settings)
 
     def to_json(self) -> str:
@@ -528,23 +528,19 @@ def _former_setting(recipe: Recipe, name: str) -> Any:
     if name not in _FORMER_NAMES:
         raise AttributeError(f"'Recipe' object has no attribute {name!r}")
     if name == "catalogue":
-        _warn(f"recipe.{name} is now the type of recipe.fit")
+        warn_of_former(f"recipe.{name} is now the type of recipe.fit", stacklevel=3)
         return "joint" if isinstance(recipe.fit, JointFit) else "equality"
     setting = _FORMER.get(name, name)
     if setting == "interpolation":
-        _warn(f"recipe.{name} is now recipe.{setting}")
+        warn_of_former(f"recipe.{name} is now recipe.{setting}", stacklevel=3)
         return recipe.interpolation
     group = _GROUP_OF[setting]
-    _warn(f"recipe.{name} is now recipe.{group}.{setting}")
+    warn_of_former(f"recipe.{name} is now recipe.{group}.{setting}", stacklevel=3)
     kept = getattr(recipe, group)
     return getattr(kept, setting) if hasattr(kept, setting) else getattr(_OTHER[kept.kind], setting)
 
 
 _OTHER = {"single": JointFit(), "joint": SingleFit()}
-
-
-def _warn(message: str, stacklevel: int = 4) -> None:
-    warnings.warn(message, DeprecationWarning, stacklevel=stacklevel)
 
 
 def _accepting_former(init: Callable[..., None]) -> Callable[..., None]:
@@ -557,7 +553,7 @@ def _accepting_former(init: Callable[..., None]) -> Callable[..., None]:
             former["residual"] = settings.pop("residual")
         init(self, *args, **settings)
         if former:
-            _warn(
+            warn_of_former(
                 f"Recipe(..., {', '.join(former)}) takes groups of settings now: "
                 "use recipe.replace(...) or get_recipe(name, ...)"
             )

@@ -6,6 +6,7 @@ Where `<!-- not run: why -->` stands above, they are compiled or parsed only.
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import runpy
@@ -287,6 +288,31 @@ def test_every_flag_is_on_the_page_of_troubleshooting():
     assert [one.phrase for one in _ADVICE if f"`{one.phrase}`" not in page] == []
 
 
+def test_messages_on_the_page_of_troubleshooting_are_those_of_the_package():
+    section = PAGES["docs/troubleshooting.md"].partition("\n## Messages\n")[2].partition("\n## ")[0]
+    listed = re.findall(r"^\| `([^`]+)` \|", section, re.M)
+    texts = "\n".join(constants())
+    assert len(listed) > 30
+    assert [message for message in listed if message not in texts] == []
+
+
+def test_terms_of_the_glossary_are_in_order():
+    terms = re.findall(r"^\*\*(.+)\*\*\n: ", PAGES["docs/glossary.md"], re.M)
+    assert len(terms) > 90
+    assert terms == sorted(set(terms), key=str.casefold)
+
+
+def constants():
+    """Texts of the package, those with values as well, with … for each value."""
+    for path in (ROOT / "src" / "blase3d").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = (getattr(part, "value", None) for part in node.values)
+                yield "".join(part if isinstance(part, str) else "…" for part in parts)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere_in_the_repository(page):
     for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", PAGES[page]):
@@ -305,6 +331,17 @@ def test_files_named_in_contributing_exist():
 
 def test_notebooks_show_the_outputs_of_their_code():
     assert stale(NOTEBOOKS) == [], "run make tutorials"
+
+
+def test_continuous_integration_executes_the_notebooks_with_their_extras():
+    extras = {
+        extra
+        for path in NOTEBOOKS
+        for extra in re.findall(r"pip install 'blase3d\[(\w+)\]'", path.read_text("utf-8"))
+    }
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8")
+    found = re.search(r"'\.\[(.*)\]' && python tools/run_tutorials\.py --all", workflow)
+    assert {*extras, "docs"} <= set(found[1].split(","))
 
 
 def test_changed_code_makes_a_notebook_stale(tmp_path):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import warnings
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
 import blase3d
-from blase3d.runtime.moved import _MOVED
+from blase3d.runtime.moved import _MOVED, REMOVED_IN, warn_of_former
 
 DOCUMENTED = """
 archive: Archive open_archive
@@ -83,6 +85,24 @@ def test_the_warning_names_the_line_that_imports() -> None:
     code = "import warnings; warnings.simplefilter('default')\nfrom blase3d.grid import Grid"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "<string>:2: DeprecationWarning: blase3d.grid has moved" in done.stderr
+
+
+def test_every_warning_of_a_former_name_states_the_version_that_removes_it() -> None:
+    """A version that is still to come: once it is there, former names are to be gone."""
+    home = Path(blase3d.__file__).parent
+    made = re.compile(r"warn\([^)]*DeprecationWarning", re.DOTALL)
+    warning = [
+        path.relative_to(home).as_posix()
+        for path in home.rglob("*.py")
+        if made.search(path.read_text("utf-8"))
+    ]
+    assert warning == ["runtime/moved.py"]
+    with pytest.warns(DeprecationWarning, match=rf"a is b\. Version {re.escape(REMOVED_IN)} no"):
+        warn_of_former("a is b")
+    removed, now = (
+        [int(n) for n in text.split(".")[:2]] for text in (REMOVED_IN, blase3d.__version__)
+    )
+    assert removed > now
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
 from ..errors import GridError
 from ..runtime.arrays import DEFAULT_FLOATING_POINT
 from ..runtime.families import Family
+from ..runtime.moved import warn_of_former
 from .grid import Grid
 from .grid_file import read_npz, read_zarr, require_writable_grid, write_grid
 from .reader import GROUP, LibraryReader
@@ -73,5 +73,5 @@ def __getattr__(name: str) -> Any:
     if name not in _RENAMED:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     new = _RENAMED[name]
-    warnings.warn(f"{name} is now {new}; import {new}.", DeprecationWarning, stacklevel=2)
+    warn_of_former(f"{name} is now {new}; import {new}")
     return globals()[new]

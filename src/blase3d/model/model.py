@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -22,6 +21,7 @@ from ..lines.lines import Lines
 from ..parameters import FITTED, LIMB_DARKENING, parameter
 from ..recipe import Recipe
 from ..runtime.arrays import DEFAULT_FLOATING_POINT
+from ..runtime.moved import warn_of_former
 from ..runtime.notebook import html_table
 from ..runtime.precision import in_float32
 from ..runtime.units import SPEED_OF_LIGHT
@@ -58,7 +58,7 @@ def _renamed(old: str, new: str) -> property:
     """An attribute of `Model` under its former name."""
 
     def get(model: Model) -> Any:
-        warnings.warn(f"Model.{old} is now Model.{new}", DeprecationWarning, stacklevel=2)
+        warn_of_former(f"Model.{old} is now Model.{new}")
         return getattr(model, new)
 
     return property(get, doc=f"The former name of `{new}`.")

@@ -1,4 +1,4 @@
-"""Modules that have moved since the last version keep their old paths for one more version.
+"""Former names, and modules that have moved, work for one more version.
 
 Importing an old path gives the module of the new one, with a DeprecationWarning that names it.
 """
@@ -14,6 +14,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 _PACKAGE = "blase3d."
+REMOVED_IN = "0.3"
+"""Version that removes all former names and paths."""
 
 _MOVED = {
     "archive": "fitting.archive",
@@ -54,8 +56,20 @@ class _MovedFinder(MetaPathFinder, Loader):
         old = module.__name__
         new = _new_path(old)
         assert new is not None
-        warnings.warn(f"{old} has moved; import {new}.", DeprecationWarning, stacklevel=2)
+        warn_of_former(f"{old} has moved; import {new}")
         sys.modules[old] = import_module(new)
+
+
+def warn_of_former(message: str, stacklevel: int = 2) -> None:
+    """Give the DeprecationWarning of a former name, with the version that removes it.
+
+    `message` states the new name, and `stacklevel` is that of the caller, as of `warnings.warn`.
+    """
+    warnings.warn(
+        f"{message}. Version {REMOVED_IN} no longer takes the old form.",
+        DeprecationWarning,
+        stacklevel=stacklevel + 1,
+    )
 
 
 def _new_path(name: str) -> str | None:

@@ -6,7 +6,6 @@ stay the same. `formats` reads and writes files.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import wraps
@@ -17,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import SpectrumError
 from ..runtime.arrays import Bools, Floats, Integers
+from ..runtime.moved import warn_of_former
 from ..runtime.notebook import html_table
 from ..runtime.with_units import has_unit, in_unit
 
@@ -189,8 +189,7 @@ def _convert_units(spectrum: Spectrum) -> None:
 
 
 def _warn_of_old_name() -> None:
-    message = "Spectrum.resolving is now Spectrum.pixel_resolution; use that name."
-    warnings.warn(message, DeprecationWarning, stacklevel=3)
+    warn_of_former("Spectrum.resolving is now Spectrum.pixel_resolution; use that", stacklevel=3)
 
 
 def _with_old_name(init: Callable[..., None]) -> Callable[..., None]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
@@ -18,6 +17,7 @@ from ...model.model import Model
 from ...parameters import parameter
 from ...runtime.arrays import DEFAULT_FLOATING_POINT
 from ...runtime.files import replacing
+from ...runtime.moved import warn_of_former
 from ...spectra.spectrum import Spectrum
 from .limits import limit_notes
 from .misfit import WrongLine, wrong_lines
@@ -66,11 +66,9 @@ def write_report(
         Identifies the lines; by default `identify`, if its extra is installed.
     """
     if spectrum is not None:
-        warnings.warn(
+        warn_of_former(
             "write_report no longer needs spectrum=, since the answer keeps orders and masked "
-            "pixels; leave it out.",
-            DeprecationWarning,
-            stacklevel=2,
+            "pixels; leave it out"
         )
     data = make_report_data(inference, model)
     wrong = wrong_lines(data)
