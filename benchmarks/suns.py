@@ -1,0 +1,151 @@
+"""How alike are spectra of the Sun, and how far do their labels differ because of it?
+
+    python benchmarks/suns.py --model vis --json suns.json
+
+The depth of the lines in each sharp spectrum of the Sun in `stars.ecsv` is compared with that in
+the first one, without any model. In windows of 10 Å, both at a resolution of 20,000, a spectrum is
+(a + b λ) (1 − s (1 − R)), with R the first one. The table has the median of s over the windows.
+Scattered light makes all lines shallower by the same factor, s < 1. Labels follow as they are, and
+with the dilution 1 − s held, by the model calibrated on all other stars. That takes minutes; a
+model in a file that was calibrated so takes its place with --calibrated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from scipy.ndimage import gaussian_filter1d
+
+import blase3d as b3
+from blase3d.runtime.units import FWHM_PER_SIGMA, SPEED_OF_LIGHT
+from blase3d.spectra.telluric import in_bands
+from stars import COMPARED, TABLE, Star, Subject, read_stars
+
+Floats = NDArray[np.float64]
+RESOLUTION, WINDOW = 20_000.0, 10.0
+"""Resolution at which spectra are compared, and width (Å) of the windows."""
+STEP = 1.0 / SPEED_OF_LIGHT
+"""Step of ln λ: 1 km/s."""
+SHIFTS = np.arange(-8.0, 8.1, 0.5) * STEP
+"""Changes of ln λ that are tried in each window."""
+EMPTY = 0.03
+"""Standard deviation of the flux of the first spectrum, below which a window has too few lines."""
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", type=Path, default=Path("vis"), help="name or file")
+    parser.add_argument("--calibrated", type=Path, help="a model calibrated without the Sun")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    suns = [star for star in read_stars(TABLE) if star.name == "Sun" and sharp(star.spectrum)]
+    if args.calibrated:
+        model = b3.load_model(args.calibrated)
+    else:
+        model = Subject(args.model, TABLE).without("Sun")
+    rows = list(compared(suns, model))
+    table = Table("spectrum", "windows", "depth of lines", "labels", "with that dilution")
+    for row in rows:
+        depth = f"{row['depth']:.3f} ± {row['depth_error']:.3f}"
+        labels = (in_words(row[name]) for name in ("labels", "diluted"))
+        table.add_row(str(row["spectrum"]), str(row["windows"]), depth, *labels)
+    ranges = (in_words(spread([row[name] for row in rows])) for name in ("labels", "diluted"))
+    table.add_row("largest − smallest", "", "", *ranges)
+    Console(width=130).print(table)
+    if args.json:
+        args.json.write_text(json.dumps(rows, indent=1))
+
+
+def sharp(spectrum: b3.Spectrum) -> bool:
+    """Whether its pixels sample lines at twice the resolution of the comparison."""
+    steps = np.diff(spectrum.wavelength) / spectrum.wavelength[1:]
+    return bool(np.median(steps) < 0.25 / RESOLUTION)
+
+
+def compared(suns: list[Star], model: b3.Model) -> Iterator[dict[str, object]]:
+    """Depth of the lines, and labels, of each spectrum."""
+    low, high = model.wavelength[[0, -1]]
+    (first,) = pieces(suns[0].spectrum, low, high)
+    for sun in suns:
+        depths = [d for piece in pieces(sun.spectrum, low, high) for d in depths_of(piece, first)]
+        depth = float(np.median(depths))
+        dilution = {"dilution": 1.0 - depth}
+        yield {
+            "spectrum": sun.path.stem,
+            "windows": len(depths),
+            "depth": depth,
+            "depth_error": float(1.25 * np.std(depths) / np.sqrt(len(depths))),  # of a median
+            "labels": labels_of(b3.infer(sun.spectrum, model, fixed=sun.fixed)),
+            "diluted": labels_of(b3.infer(sun.spectrum, model, fixed=sun.fixed | dilution)),
+        }
+
+
+def pieces(spectrum: b3.Spectrum, low: float, high: float) -> Iterator[tuple[Floats, Floats]]:
+    """ln λ in even steps and the flux at the resolution of the comparison, of every order; without
+    flux where pixels are missing or a telluric band lies."""
+    order = np.zeros(len(spectrum)) if spectrum.order is None else spectrum.order
+    inside = spectrum.good & (spectrum.wavelength > low) & (spectrum.wavelength < high)
+    for k in np.unique(order[inside]):
+        here = inside & (order == k)
+        wave, flux = spectrum.wavelength[here], spectrum.flux[here]
+        if wave[-1] - wave[0] < WINDOW:
+            continue
+        even = np.arange(np.log(wave[0]), np.log(wave[-1]), STEP)
+        after = np.minimum(np.searchsorted(wave, np.exp(even)), wave.size - 1)
+        far = wave[after] - wave[np.maximum(after - 1, 0)] > 5.0 * np.median(np.diff(wave))
+        sigma = 1.0 / RESOLUTION / FWHM_PER_SIGMA / STEP
+        smooth = gaussian_filter1d(np.interp(even, np.log(wave), flux), sigma)
+        yield even, np.where(far | in_bands(np.exp(even)), np.nan, smooth)
+
+
+def depths_of(piece: tuple[Floats, Floats], first: tuple[Floats, Floats]) -> Iterator[float]:
+    """The factor s of each window."""
+    even, flux = piece
+    size = WINDOW / np.exp(even.mean())
+    for start in np.arange(even[0] + SHIFTS[-1], even[-1] - size - SHIFTS[-1], size):
+        some = (even >= start) & (even < start + size)
+        fits = [fit_of(even[some], flux[some], first, shift) for shift in SHIFTS]
+        _, depth = min(fits)
+        if np.isfinite(depth):
+            yield depth
+
+
+def fit_of(
+    even: Floats, flux: Floats, first: tuple[Floats, Floats], shift: float
+) -> tuple[float, float]:
+    """Squares that a fit leaves, and its s; infinite where it says nothing."""
+    other = np.interp(even + shift, *first, left=np.nan, right=np.nan)
+    if not np.isfinite(flux + other).all() or other.std() < EMPTY:
+        return np.inf, np.inf
+    slope = np.linspace(-1.0, 1.0, even.size)
+    terms = np.stack([np.ones_like(slope), slope, other], axis=1)
+    factors, squares, *_ = np.linalg.lstsq(terms, flux, rcond=None)
+    return float(squares.sum()), float(factors[2] / (factors[0] + factors[2]))
+
+
+def labels_of(found: b3.Inference) -> dict[str, float]:
+    """The labels that are compared."""
+    return {name: found.labels[name].value for name in COMPARED if name in found.labels}
+
+
+def spread(labels: list[dict[str, float]]) -> dict[str, float]:
+    """Largest minus smallest of each label."""
+    return {name: float(np.ptp([one[name] for one in labels])) for name in labels[0]}
+
+
+def in_words(labels: dict[str, float]) -> str:
+    """Labels with their decimals."""
+    decimals = {name: count + 1 if count else 0 for name, count in COMPARED.items()}
+    return " / ".join(f"{value:.{decimals[name]}f}" for name, value in labels.items())
+
+
+if __name__ == "__main__":
+    main()
