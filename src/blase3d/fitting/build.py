@@ -148,7 +148,7 @@ def _lines(archive: Archive, nodes: BuildNodes) -> tuple[LineGrid, Floats]:
         data_basis = nodes.complete @ fits.data_basis
         return lines, rounded(data_basis)
     reference, tables = _line_tables([archive.clone(int(i)).lines for i in nodes.index], recipe)
-    box = (nodes.complete @ tables).astype(np.float32)
+    box = (nodes.complete @ tables.astype(np.float64)).astype(np.float32)
     base = np.zeros((reference.size, 4), np.float32)
     shape = box[:, :, [0, 2, 3]]
     lines = LineGrid(reference, base, box[:, :, 1], shape, profile=recipe.profile)

@@ -8,6 +8,7 @@ Nodes are weighted so that all reach the same rms error, the one that was asked 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -24,6 +25,7 @@ from ..runtime.rows import Rows, empty_rows, read_blocks, row_blocks
 from .completion import Completion, columns_at_once
 from .evaluate import PcaResidual, flux_of_opacity_root, flux_slope, opacity_root
 
+_LOG = logging.getLogger(__name__)
 Matrix = TypeVar("Matrix", Floats, Singles)
 DARKEST = 1e-4
 """Least flux of a node, so that its opacity is finite."""
@@ -37,7 +39,7 @@ _NODE_STEP = 0.5
 _SCALE_STEP = 0.05
 """Step of the ln of the scale of the pixels."""
 _LEAST_WEIGHT = 1e-3
-"""Least weight of a pixel or a node, relative to the largest."""
+"""Least weight of a pixel, and first one of a node, relative to the largest."""
 _BALANCING, _TRIALS = 2, 8
 """Least number of rounds that weight the nodes, and largest number of rounds."""
 _TIGHT = 0.9
@@ -65,7 +67,7 @@ def make_residual(
     lines, flux : (N, P)
         Flux of the lines at the nodes, and the spectra, in units of the continuum.
     complete : (box, N)
-        From values at the nodes to values in the full box (`interpolation.Completion`).
+        From values at the nodes to values in the full box (`completion.Completion`).
     allowed : float
         rms error of the flux at the worst node, in units of the continuum.
     """
@@ -83,6 +85,8 @@ def make_residual(
         weight = weight * excess**_PACE
         expected = worst / excess.max() ** (_GAIN if trial < _BALANCING else 0.0)
         goal *= np.clip(0.5 * (1.0 + _TIGHT) * allowed / expected, 0.5, 1.5)
+    if least > allowed:
+        _LOG.warning("the error of the worst node is %.1e, not %.1e", least, allowed)
     return replace(best, nodes=jnp.asarray(_in_box(best, complete)))
 
 
@@ -167,14 +171,14 @@ def _remainder(lines: Rows, flux: Rows, allowed: float) -> _Remainder:
     values = np.empty(flux.shape, np.float32) if few else empty_rows(*flux.shape)
     total, effect = np.zeros(flux.shape[1]), np.empty(len(flux))
     for rows in blocks:
-        difference, slope = _difference(jnp.asarray(flux[rows]), jnp.asarray(lines[rows]))
-        values[rows] = np.asarray(difference)
-        total += np.sum(np.asarray(slope, np.float64) ** 2, axis=0) / len(flux)
+        wanted = jnp.asarray(flux[rows])
+        values[rows] = np.asarray(_difference(wanted, jnp.asarray(lines[rows])))
+        total += np.sum(np.asarray(_slope(wanted), np.float64) ** 2, axis=0) / len(flux)
     rms = np.sqrt(total)
     weight = np.maximum(rms, _LEAST_WEIGHT * rms.max()).astype(np.float32)
     for rows in blocks:
-        _, slope = _difference(jnp.asarray(flux[rows]), jnp.asarray(lines[rows]))
-        effect[rows] = np.sqrt(np.mean((np.asarray(slope) / weight) ** 2, axis=1))
+        slope = np.asarray(_slope(jnp.asarray(flux[rows])))
+        effect[rows] = np.sqrt(np.mean((slope / weight) ** 2, axis=1))
         values[rows] *= weight
     effect = np.maximum(effect, _LEAST_WEIGHT * effect.max())
     if few:
@@ -220,10 +224,15 @@ def _largest_square(rows: Singles) -> float:
 
 
 @jax.jit
-def _difference(wanted: Array, rendered: Array) -> tuple[Array, Array]:
-    """S of a flux less S of the rendered one, and dF/dS."""
-    value = opacity_root(jnp.maximum(wanted, DARKEST))
-    return value - opacity_root(rendered), flux_slope(value)
+def _difference(wanted: Array, rendered: Array) -> Array:
+    """S of a flux less S of the rendered one."""
+    return opacity_root(jnp.maximum(wanted, DARKEST)) - opacity_root(rendered)
+
+
+@jax.jit
+def _slope(wanted: Array) -> Array:
+    """dF/dS of a flux."""
+    return flux_slope(opacity_root(jnp.maximum(wanted, DARKEST)))
 
 
 def _coded_components(remainder: _Remainder, weight: Floats, goal: float) -> PcaResidual:
