@@ -65,9 +65,9 @@ def main() -> None:
         args.json.write_text(json.dumps(rows, indent=1))
 
 
-def cost(shape: tuple[int, ...]) -> tuple[int, int, float, float, float]:
+def cost(shape: tuple[int, ...]) -> tuple[int, int, float, float, float, float]:
     """Nodes of a box, those that are missing, CPU seconds of its equations and of 20 values at each
-    node, and the largest memory of the process, MB."""
+    node, in double and in single precision, and the largest memory of the process, MB."""
     axes = [np.arange(count, dtype=float) for count in shape]
     index = np.array(list(product(*map(range, shape))))
     teff, logg, feh, alpha = index.T
@@ -77,10 +77,14 @@ def cost(shape: tuple[int, ...]) -> tuple[int, int, float, float, float]:
     start = time.process_time()
     completion = Completion.of(axes, index[here])
     made = time.process_time()
-    _ = completion @ np.random.default_rng(1).normal(size=(here.sum(), 20))
+    values = np.random.default_rng(1).normal(size=(here.sum(), 20))
+    _ = completion @ values
     found = time.process_time()
+    _ = completion @ values.astype(np.float32)
+    single = time.process_time()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return len(here), int((~here).sum()), made - start, found - made, peak
+    seconds = made - start, found - made, single - found
+    return len(here), int((~here).sum()), *seconds, peak
 
 
 def holed(grid: Grid, args: argparse.Namespace) -> Grid:
