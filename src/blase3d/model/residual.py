@@ -42,8 +42,9 @@ _LEAST_WEIGHT = 1e-3
 """Least weight of a pixel, and first one of a node, relative to the largest."""
 _BALANCING, _TRIALS = 2, 8
 """Least number of rounds that weight the nodes, and largest number of rounds."""
-_TIGHT = 0.9
-"""Least error of the worst node, relative to the allowed one."""
+_TIGHT, _TIGHT_OF_MANY = 0.9, 0.8
+"""Least error of the worst node, relative to the allowed one; and of many nodes, of which a round
+takes long."""
 _PACE = 0.7
 """Power of a node's error, relative to that of the others, by which its weight grows."""
 _GAIN = 0.2
@@ -72,6 +73,7 @@ def make_residual(
         rms error of the flux at the worst node, in units of the continuum.
     """
     remainder = _remainder(lines, flux, allowed)
+    tight = (_TIGHT_OF_MANY if remainder.square is None else _TIGHT) * allowed
     weight, goal, least = remainder.effect, allowed, np.inf
     for trial in range(_TRIALS):
         residual = _coded_components(remainder, weight, goal)
@@ -79,12 +81,12 @@ def make_residual(
         worst = float(errors.max())
         if not worst > max(allowed, least):  # the last of the good ones, or the least of the others
             least, best = worst, residual
-        if trial >= _BALANCING and _TIGHT * allowed <= worst <= allowed:
+        if trial >= _BALANCING and tight <= worst <= allowed:
             break
         excess = errors / np.exp(np.mean(np.log(errors)))
         weight = weight * excess**_PACE
         expected = worst / excess.max() ** (_GAIN if trial < _BALANCING else 0.0)
-        goal *= np.clip(0.5 * (1.0 + _TIGHT) * allowed / expected, 0.5, 1.5)
+        goal *= np.clip(0.5 * (tight + allowed) / expected, 0.5, 1.5)
     if least > allowed:
         _LOG.warning("the error of the worst node is %.1e, not %.1e", least, allowed)
     return replace(best, nodes=jnp.asarray(_in_box(best, complete)))
