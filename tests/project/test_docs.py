@@ -303,9 +303,13 @@ def test_terms_of_the_glossary_are_in_order():
 
 
 def constants():
-    """Texts of the package, those with values as well, with … for each value."""
+    """Texts of the package without docstrings, those with values as well, with … for each value."""
     for path in (ROOT / "src" / "blase3d").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+        docstrings = {node.value for node in nodes if isinstance(node, ast.Expr)}
+        for node in nodes:
+            if node in docstrings:
+                continue
             if isinstance(node, ast.JoinedStr):
                 parts = (getattr(part, "value", None) for part in node.values)
                 yield "".join(part if isinstance(part, str) else "…" for part in parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -90,11 +91,10 @@ def test_the_warning_names_the_line_that_imports() -> None:
 def test_every_warning_of_a_former_name_states_the_version_that_removes_it() -> None:
     """A version that is still to come: once it is there, former names are to be gone."""
     home = Path(blase3d.__file__).parent
-    made = re.compile(r"warn\([^)]*DeprecationWarning", re.DOTALL)
     warning = [
         path.relative_to(home).as_posix()
         for path in home.rglob("*.py")
-        if made.search(path.read_text("utf-8"))
+        if warns_of_deprecation(path.read_text("utf-8"))
     ]
     assert warning == ["runtime/moved.py"]
     with pytest.warns(DeprecationWarning, match=rf"a is b\. Version {re.escape(REMOVED_IN)} no"):
@@ -103,6 +103,28 @@ def test_every_warning_of_a_former_name_states_the_version_that_removes_it() -> 
         [int(n) for n in text.split(".")[:2]] for text in (REMOVED_IN, blase3d.__version__)
     )
     assert removed > now
+
+
+def warns_of_deprecation(code: str) -> bool:
+    """Whether a call of `warn` in some code names `DeprecationWarning`."""
+    calls = (node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call))
+    return any(
+        ast.unparse(call.func).endswith("warn")
+        and any(
+            isinstance(one, ast.Name) and one.id == "DeprecationWarning"
+            for one in (*call.args, *(keyword.value for keyword in call.keywords))
+        )
+        for call in calls
+    )
+
+
+def test_a_warning_is_found_whatever_its_message() -> None:
+    for code in (
+        "warnings.warn('f() is g()', DeprecationWarning, stacklevel=2)",
+        "warn(message(), category=DeprecationWarning)",
+    ):
+        assert warns_of_deprecation(code)
+    assert not warns_of_deprecation("warn('a')\nfilterwarnings('ignore', DeprecationWarning)")
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
