@@ -17,13 +17,13 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial, reduce
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import splu
 
-from ..runtime.arrays import Bools, Floats, Integers, Singles
+from ..runtime.arrays import Bools, Floats, Integers, Singles, Values
 
 _LOG = logging.getLogger(__name__)
 _FACTORED = 10_000
@@ -41,7 +41,6 @@ _POSITIVE_DEFINITE: Mapping[str, Any] = {
     "options": {"SymmetricMode": True},
 }
 """Options of SuperLU for such a matrix. Pivots off the diagonal would spoil the order."""
-Values = TypeVar("Values", Floats, Singles)
 Solve = Callable[[Floats, float], Floats]
 _Box = tuple[tuple[int, int], ...]
 """First index, and the one after the last, along every axis."""
@@ -219,13 +218,11 @@ def _inverse_within_boxes(
 
 def _inverse_of_blocks(normal: sparse.csr_array, blocks: Sequence[Integers]) -> sparse.csr_array:
     """Return the sum of the inverses of a matrix within blocks of few rows and columns."""
-    entries = [np.zeros((3, 0))]
-    for rows in blocks:
-        values = np.linalg.inv(normal[np.ix_(rows, rows)].toarray())
-        at = np.broadcast_arrays(rows[:, None], rows, values)
-        entries.append(np.stack([part.ravel() for part in at]))
-    first, second, values = np.concatenate(entries, axis=1)
-    return sparse.csr_array((values, (first.astype(int), second.astype(int))), normal.shape)
+    if not blocks:
+        return sparse.csr_array(normal.shape)
+    inverses = [np.linalg.inv(normal[np.ix_(rows, rows)].toarray()) for rows in blocks]
+    chosen = sparse.eye_array(normal.shape[0], format="csr")[np.concatenate(blocks)]
+    return sparse.csr_array(chosen.T @ sparse.block_diag(inverses) @ chosen)
 
 
 def _along_axes(matrices: Sequence[Singles], values: Singles) -> Singles:

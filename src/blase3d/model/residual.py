@@ -12,7 +12,6 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -20,13 +19,12 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from ..runtime.arrays import Floats, Singles
+from ..runtime.arrays import Floats, Singles, Values
 from ..runtime.rows import Rows, empty_rows, read_blocks, row_blocks
 from .completion import Completion, columns_at_once
 from .evaluate import PcaResidual, flux_of_opacity_root, flux_slope, opacity_root
 
 _LOG = logging.getLogger(__name__)
-Matrix = TypeVar("Matrix", Floats, Singles)
 DARKEST = 1e-4
 """Least flux of a node, so that its opacity is finite."""
 _SAMPLE, _SAMPLED = 4000, 1 << 23
@@ -216,7 +214,7 @@ def _along(values: Rows, allowed: float) -> tuple[Singles, Singles]:
     return np.concatenate(along, axis=1), np.concatenate(directions)
 
 
-def _sum(matrices: Iterator[Matrix]) -> Matrix:
+def _sum(matrices: Iterator[Values]) -> Values:
     return reduce(np.add, matrices)
 
 

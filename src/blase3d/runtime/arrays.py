@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,6 +11,8 @@ Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 Integers = NDArray[np.int64]
+Values = TypeVar("Values", Floats, Singles)
+"""Values of either precision, the same in and out of a function."""
 
 DEFAULT_FLOATING_POINT = np.errstate(divide="warn", over="warn", under="ignore", invalid="warn")
 """Decorator: NumPy treats floating-point errors as it does by default, whatever the caller has set.
