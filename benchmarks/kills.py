@@ -114,7 +114,7 @@ def groups(archive: Archive) -> list[str]:
         if archive.window(int(path.name), int(path.parent.name)) is not None
     ]
     built = [f"{path.parent.name}/{path.name}" for path in archive.path.glob("built/*/[0-9]*")]
-    return nodes + fits + [f"built/{name}" for name in built if archive.built(name) is not None]
+    return nodes + fits + [f"built/{name}" for name in built if archive.has_built(name)]
 
 
 def run(stage: Stage, folder: Path, workers: int) -> float:

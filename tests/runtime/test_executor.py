@@ -284,7 +284,7 @@ def windows_built(archive):
     """Files of the windows that have been built, with when they were written, but for the error
     modes, which are written when all are there."""
     groups = [path for path in archive.path.glob("built/*/*") if path.name.isdigit()]
-    done = [path for path in groups if archive.built(f"{path.parent.name}/{path.name}") is not None]
+    done = [path for path in groups if archive.has_built(f"{path.parent.name}/{path.name}")]
     return {
         file: (file.stat().st_mtime_ns, file.read_bytes())
         for path in done

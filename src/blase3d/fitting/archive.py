@@ -34,7 +34,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from types import EllipsisType
 from typing import Any
 
 import numpy as np
@@ -50,7 +49,14 @@ from ..runtime.arrays import Floats, Integers
 from ..runtime.files import plain
 from ..runtime.progress import Progress, silent
 from ..runtime.rows import Rows, empty_rows
-from ..runtime.zarr_groups import Format, read_array, store_of, write_array
+from ..runtime.zarr_groups import (
+    ColumnBlocks,
+    Format,
+    check_whole,
+    read_array,
+    store_of,
+    write_array,
+)
 from .constants import are_those_of, constants
 from .single_node import Clone
 
@@ -192,7 +198,9 @@ class Archive:
         """Write why node i could not be cloned: `build` treats it as a hole of the grid."""
         self._write(f"nodes/{i}", {}, failed=reason)
 
-    def _write(self, name: str, arrays: Mapping[str, NDArray[Any]], **attributes: Any) -> None:
+    def _write(
+        self, name: str, arrays: Mapping[str, NDArray[Any] | ColumnBlocks], **attributes: Any
+    ) -> None:
         """Write the arrays of a group, then its attributes with their checksum, in one step: it
         counts as done only once it has these. Damaged metadata are removed first."""
         try:
@@ -249,24 +257,28 @@ class Archive:
         except ArchiveError:
             return None
 
-    def built(self, name: str) -> zarr.Group | None:
-        """Return the group of a window that has been built, or None."""
-        group: zarr.Group
+    def has_built(self, name: str) -> bool:
+        """Whether a window has been built, and is undamaged."""
         group, attributes = self._group_of(f"built/{name}")
         try:
-            for array in attributes["forms"]:
-                _read(group, attributes, array)
+            for array, form in attributes["forms"].items():
+                check_whole(group, array, form)
         except (ArchiveError, KeyError):
-            return None
+            return False
+        return True
+
+    def built(self, name: str) -> zarr.Group:
+        """Return the group of a window that has been built."""
+        group: zarr.Group = self._group[f"built/{name}"]  # type: ignore[assignment]
         return group
 
     @contextmanager
     def open_built(self, name: str, number: int) -> Iterator[zarr.Group]:
         """Open the group of a window of the model of this name."""
         with FORMAT.reading(self.path):
-            yield self._group[f"built/{name}/{number}"]  # type: ignore[misc]
+            yield self.built(f"{name}/{number}")
 
-    def write_built(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+    def write_built(self, name: str, arrays: Mapping[str, NDArray[Any] | ColumnBlocks]) -> None:
         """Write a window that has been built."""
         self._write(f"built/{name}", arrays)
 
@@ -304,7 +316,7 @@ def _read(
     group: zarr.Group,
     attributes: Mapping[str, Any],
     name: str,
-    pixels: slice | EllipsisType = ...,
+    pixels: slice = slice(None),
 ) -> NDArray[Any]:
     """Return an array, or some of its pixels, in the form given by the attributes of its group."""
     if "sum" in attributes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial, reduce
@@ -22,10 +22,9 @@ import zarr
 from jax import Array
 from numpy.typing import NDArray
 
-from ..errors import ArchiveError, InputError
+from ..errors import ArchiveError
 from ..lines.render import Layout, optical_depth, round_up, transmitted
 from ..model.completion import Completion
-from ..model.evaluate import AnyResidual
 from ..model.grid_basis import functions_with_residual
 from ..model.identity import checksum_of, window_checksum
 from ..model.interpolation import box_number, coordinates
@@ -35,24 +34,25 @@ from ..model.interpolation_error import (
     modes_of,
     strongest_modes,
 )
-from ..model.line_grid import largest_reach, line_grid_layout
+from ..model.line_grid import LineGrid, largest_reach, line_grid_layout
 from ..model.model import Model
 from ..model.model_file import (
     ERROR_STEP,
     from_steps,
     in_steps,
     model_of_windows,
+    residual_arrays,
     window_arrays,
     window_index,
 )
 from ..model.model_windows import cut_pixels, line_bounds
-from ..model.residual import make_residual, residual_errors
+from ..model.residual import Components, make_components
 from ..recipe import Composition
 from ..runtime.arrays import Floats, Integers
 from ..runtime.executor import from_here, run
 from ..runtime.progress import Progress, silent
 from ..runtime.rows import Rows, empty_rows
-from ..runtime.zarr_groups import read_array, write_array
+from ..runtime.zarr_groups import ColumnBlocks, read_array, write_array
 from .archive import Archive, flux_rows
 
 _METHOD = 3
@@ -103,11 +103,12 @@ def _completion(
 
 @dataclass(frozen=True, eq=False)
 class _Task:
-    """Work of one window: the model of its pixels and of the lines that reach them, without a
-    residual, and the archive with the spectra of the nodes."""
+    """Work of one window, which is `name` in the archive with the spectra of the nodes: the model
+    of its pixels and of the lines that reach them, without a residual, and its own lines."""
 
-    number: int
+    name: str
     model: Model
+    lines: LineGrid
     nodes: BuildNodes
     archive: Archive
     pixels: slice
@@ -115,10 +116,11 @@ class _Task:
 
 @dataclass(frozen=True, eq=False)
 class _Built:
-    """The residual of a window; the squared misfits of the nodes, summed over its pixels, (2, N),
-    with the residual and without; and draws of the error between the nodes, (D, P)."""
+    """The residual of a window in the box; the squared misfits of the nodes, summed over its
+    pixels, (2, N), with the residual and without; and draws of the error between the nodes,
+    (D, P)."""
 
-    residual: AnyResidual | None
+    residual: Components | None
     squares: Floats
     draws: NDArray[np.floating[Any]]
 
@@ -127,21 +129,21 @@ def _build(model: Model, nodes: BuildNodes, flux: Rows, progress: Progress = sil
     """Build a window from its lines and the spectra (N, P)."""
     spectra = enumerate(_line_spectra(model, nodes.place, "check", progress))
     squares = np.array([[_square(row - flux[n : n + 1])] * 2 for n, row in spectra]).T
-    if model.recipe.residual is not None:
+    residual, recipe = None, model.recipe
+    if recipe.residual is not None:
         data_count = 0 if model.data_basis is None else model.data_basis.shape[1]
-        count = functions_with_residual(model.line_grid, model.recipe, data_count)
-        smooth = replace(model, line_grid=model.line_grid.smoothed(count))
+        count = functions_with_residual(model.line_grid, recipe, data_count)
+        model = replace(model, line_grid=model.line_grid.smoothed(count))
         lines = empty_rows(*flux.shape)
-        for n, row in enumerate(_line_spectra(smooth, nodes.place, "residual", progress)):
+        for n, row in enumerate(_line_spectra(model, nodes.place, "residual", progress)):
             lines[n : n + 1] = row
-        residual = make_residual(lines, flux, nodes.complete, model.recipe.residual.tolerance)
-        errors = residual_errors(lines, flux, residual.of_nodes(nodes.place))
+        at_nodes, errors = make_components(lines, flux, recipe.residual.tolerance)
         squares[0] = errors**2 * flux.shape[1]
-        model = replace(model, residual=residual)
+        residual = at_nodes.completed(nodes.complete)
     progress("error model", 0, 1)
-    draws = error_draws(model, model.meta["error_shares"])
+    draws = error_draws(model, model.meta["error_shares"], residual)
     progress("error model", 1, 1)
-    return _Built(model.residual, squares, draws)
+    return _Built(residual, squares, draws)
 
 
 def _square(difference: NDArray[np.float32]) -> float:
@@ -171,7 +173,7 @@ def build_at_once(frame: Model, nodes: BuildNodes, flux: Rows, progress: Progres
     return replace(
         frame,
         meta=_with_errors(frame, built.squares),
-        residual=built.residual,
+        residual=None if built.residual is None else built.residual.in_memory,
         error_modes=make_error_modes(built.draws),
     )
 
@@ -195,18 +197,16 @@ def build_by_windows(
     `frame` has its lines, `bounds` (W + 1,) are those of the windows, in pixels.
     """
     name, total = _name(frame, nodes, bounds), bounds.size - 1
-    done = sum(archive.built(f"{name}/{k}") is not None for k in range(total))
+    left = [k for k in range(total) if not archive.has_built(f"{name}/{k}")]
+    done = total - len(left)
     progress("windows", done, total)
-    for task, built in run(_build_aside, _tasks(archive, frame, nodes, bounds, name), executor):
-        if isinstance(built, InputError):
+    tasks = _tasks(archive, frame, nodes, bounds, name, from_here(left))
+    for task, failure in run(_build_aside, tasks, executor):
+        if failure is not None:
             low, high = task.model.wavelength[[0, -1]]
-            raise ArchiveError(f"the window from {low:.0f} to {high:.0f} Å: {built}")
-        if archive.built(f"{name}/{task.number}") is None:  # another process may have built it
-            arrays = _stored(frame, bounds, task.number, built)
-            archive.write_built(f"{name}/{task.number}", arrays)
+            raise ArchiveError(f"the window from {low:.0f} to {high:.0f} Å: {failure}")
         done += 1
         progress("windows", done, total)
-        del built  # the next window needs the memory
     return _assembled(archive, frame, bounds, name)
 
 
@@ -217,7 +217,7 @@ def _name(frame: Model, nodes: BuildNodes, bounds: Integers) -> str:
         _METHOD,
         bounds.tolist(),
         nodes.index.tolist(),
-        checksum_of(frame, [window_checksum(frame)]),
+        checksum_of(frame, [window_checksum(frame.line_grid, [])]),
         None if data is None else data.tolist(),
         frame.meta["error_shares"],
     ]
@@ -225,49 +225,55 @@ def _name(frame: Model, nodes: BuildNodes, bounds: Integers) -> str:
 
 
 def _tasks(
-    archive: Archive, frame: Model, nodes: BuildNodes, bounds: Integers, name: str
+    archive: Archive,
+    frame: Model,
+    nodes: BuildNodes,
+    bounds: Integers,
+    name: str,
+    numbers: Sequence[int],
 ) -> Iterator[_Task]:
-    """Yield the windows that have not been built; their lines are as many as those of others, so
-    that windows share compiled code."""
+    """Yield the windows of these numbers; their lines are as many as those of others, so that
+    windows share compiled code."""
     reach = largest_reach(frame.line_grid, frame.basis, frame.recipe)
     bare = replace(frame, meta={"error_shares": frame.meta["error_shares"]})
-    for k in from_here(list(range(bounds.size - 1))):
-        if archive.built(f"{name}/{k}") is not None:
-            continue
+    lines = line_bounds(frame.reference, frame.wavelength, bounds)
+    for k in numbers:
         pixels = slice(*bounds[k : k + 2].tolist())
         model = cut_pixels(bare, pixels, reach)
-        lines = model.line_grid.padded(round_up(len(model.line_grid)))
-        yield _Task(k, replace(model, line_grid=lines), nodes, archive, pixels)
+        padded = model.line_grid.padded(round_up(len(model.line_grid)))
+        own = frame.line_grid.take(np.arange(*lines[k : k + 2]))
+        yield _Task(f"{name}/{k}", replace(model, line_grid=padded), own, nodes, archive, pixels)
 
 
-def _build_aside(task: _Task) -> _Built:
-    """Build a window in any process, without arrays of JAX in the result."""
+def _build_aside(task: _Task) -> None:
+    """Build a window in any process, which writes it to the archive."""
+    if task.archive.has_built(task.name):  # by another command
+        return
     flux = flux_rows(task.archive, task.nodes.index, task.pixels)
     built = _build(task.model, task.nodes, flux)
-    return replace(built, residual=jax.tree.map(np.asarray, built.residual))
+    task.archive.write_built(task.name, _stored(task, built))
 
 
-def _stored(frame: Model, bounds: Integers, number: int, built: _Built) -> dict[str, NDArray[Any]]:
+def _stored(task: _Task, built: _Built) -> dict[str, NDArray[Any] | ColumnBlocks]:
     """Return the arrays of a window in the archive: those in a model file, and what remains to be
     put together."""
-    pixels = slice(*bounds[number : number + 2].tolist())
-    lines = line_bounds(frame.reference, frame.wavelength, bounds)
-    window = replace(
-        frame,
-        wavelength=frame.wavelength[pixels],
-        line_grid=frame.line_grid.take(np.arange(*lines[number : number + 2])),
-        residual=built.residual,
-    )
-    checksum = np.frombuffer(bytes.fromhex(window_checksum(window)), np.uint8)
-    arrays = window_arrays(window)
+    residual = [] if built.residual is None else [built.residual]
+    checksum = bytes.fromhex(window_checksum(task.lines, residual))
+    arrays = window_arrays(replace(task.model, line_grid=task.lines))
     del arrays["error_modes"]  # they follow from all windows
-    draws = in_steps(built.draws, ERROR_STEP)
-    return {**arrays, "squares": built.squares, "draws": draws, "checksum": checksum}
+    for components in residual:
+        arrays |= residual_arrays(components)
+    return {
+        **arrays,
+        "squares": built.squares,
+        "draws": in_steps(built.draws, ERROR_STEP),
+        "checksum": np.frombuffer(checksum, np.uint8),
+    }
 
 
 def _assembled(archive: Archive, frame: Model, bounds: Integers, name: str) -> Model:
     """Return the model of windows that are all in the archive."""
-    groups = [_built_group(archive, f"{name}/{k}") for k in range(bounds.size - 1)]
+    groups = [archive.built(f"{name}/{k}") for k in range(bounds.size - 1)]
     squares = np.sum([read_array(group, "squares") for group in groups], axis=0)
     checksums = [read_array(group, "checksum").tobytes().hex() for group in groups]
     vectors = strongest_modes(reduce(np.add, map(_products, groups)))
@@ -282,13 +288,6 @@ def _assembled(archive: Archive, frame: Model, bounds: Integers, name: str) -> M
         window_index(frame, bounds, checksums),
         partial(archive.open_built, name),
     )
-
-
-def _built_group(archive: Archive, name: str) -> zarr.Group:
-    group = archive.built(name)
-    if group is None:
-        raise ArchiveError(f"{archive.path} has a damaged window; run blase3d build again.")
-    return group
 
 
 def _products(group: zarr.Group) -> Floats:

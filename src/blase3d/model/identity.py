@@ -10,11 +10,16 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from ..runtime.rows import row_blocks
+from .line_grid import LineGrid
 from .model import Model, library_name
 from .model_windows import pixel_bounds, windows_in
+from .residual import Components, components_of
 
 _WAVELENGTH_STEP = 1e-7
 """Resolution of wavelengths in model files, Å."""
+_AT_ONCE = 1 << 18
+"""Amplitudes that are summed at once."""
 
 
 def model_checksum(model: Model) -> str:
@@ -34,48 +39,65 @@ def _checksum(model: Model) -> str:
     if model.stored is not None:
         return model.stored.checksum
     if pixel_bounds(model).size > 2:
-        return checksum_of(model, map(window_checksum, windows_in(model)))
-    return _digest(model, [_whole_wavelength(model), model.reference, *_content(model)])
+        windows = windows_in(model)
+        return checksum_of(
+            model, (window_checksum(one.line_grid, components_of(one.residual)) for one in windows)
+        )
+    total = _begun(model)
+    _add_content(total, model.line_grid, components_of(model.residual))
+    return _ended(total, model)
 
 
 def checksum_of(model: Model, windows: Iterable[str]) -> str:
     """Return the checksum of a model from those of its windows."""
-    header = _digest(model, [_whole_wavelength(model), model.reference])
+    header = _ended(_begun(model), model)
     return hashlib.sha256("".join([header, *windows]).encode()).hexdigest()
 
 
-def window_checksum(window: Model) -> str:
+def window_checksum(lines: LineGrid, residual: Iterable[Components]) -> str:
     """Return the checksum of the lines and the residual of a window."""
     total = hashlib.sha256()
-    _add(total, _content(window))
-    return total.hexdigest()
+    _add_content(total, lines, residual)
+    return str(total.hexdigest())
 
 
 def _whole_wavelength(model: Model) -> NDArray[np.int64]:
     return np.round(model.wavelength / _WAVELENGTH_STEP).astype(np.int64)
 
 
-def _content(model: Model) -> list[Any]:
-    lines, residual = model.line_grid, model.residual
-    arrays: list[Any] = [lines.base, lines.area, lines.shape]
-    for window in () if residual is None else residual.windows:
-        arrays += [window.nodes, window.pixels, window.scale]
-    return arrays
-
-
-def _digest(model: Model, arrays: list[Any]) -> str:
+def _begun(model: Model) -> Any:
+    """The checksum of what a model is before its lines."""
     total = hashlib.sha256(model.recipe.to_json().encode())
     for name in model.axes:
         total.update(name.encode())
-    _add(total, [*arrays, *model.axes.values()])
-    return total.hexdigest()
+    _add(total, _whole_wavelength(model), model.reference)
+    return total
 
 
-def _add(total: Any, arrays: Iterable[Any]) -> None:
-    for values in arrays:
-        plain = np.ascontiguousarray(np.asarray(values)) + 0  # no negative zeros
-        total.update(f"{plain.shape}".encode())
-        total.update(plain.astype(plain.dtype.newbyteorder("<")).tobytes())
+def _ended(total: Any, model: Model) -> str:
+    _add(total, *model.axes.values())
+    return str(total.hexdigest())
+
+
+def _add_content(total: Any, lines: LineGrid, residual: Iterable[Components]) -> None:
+    _add(total, lines.base, lines.area, lines.shape)
+    for part in residual:
+        count, box = part.amplitudes.shape
+        total.update(f"{(box, count)}".encode())
+        for nodes in row_blocks(box, max(_AT_ONCE // max(count, 1), 1)):
+            _add_values(total, part.amplitudes[:, nodes].T)
+        _add(total, part.pixels, part.scale)
+
+
+def _add(total: Any, *arrays: Any) -> None:
+    for values in map(np.asarray, arrays):
+        total.update(f"{values.shape}".encode())
+        _add_values(total, values)
+
+
+def _add_values(total: Any, values: NDArray[Any]) -> None:
+    plain = np.ascontiguousarray(values) + 0  # no negative zeros
+    total.update(plain.astype(plain.dtype.newbyteorder("<")).tobytes())
 
 
 def identity(model: Model) -> dict[str, Any]:

@@ -23,12 +23,15 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from numpy.typing import NDArray
 
-from .evaluate import evaluate, flux_of_opacity_root
+from ..runtime.rows import row_blocks
+from .evaluate import ForwardModel, PcaResidual, add_residual, evaluate, flux_of_opacity_root
 from .interpolation import (
     LOGARITHMIC,
     SHORT,
+    Interpolation,
     best_degree,
     coordinates,
     lowered_degree,
@@ -36,41 +39,68 @@ from .interpolation import (
     spline_through,
 )
 from .model import Model
+from .residual import Components
 
 _MODES = 12
 """Components that are kept."""
 _CELLS = 200
 """Largest number of cells in whose middle the error is evaluated."""
+_COMPONENTS = 64
+"""Components whose amplitudes are in memory at a time."""
 _UNKNOWN, _CROSS = 1.0, 2.0
 """Shares along labels of few values, without and with a cross derivative. With half of the latter,
 [Fe/H] of held-out cool dwarfs leaves its 95 % interval too often (`benchmarks/inference.py`)."""
 
 
-def error_draws(model: Model, shares: dict[str, float]) -> NDArray[np.float32]:
+def error_draws(
+    model: Model, shares: dict[str, float], residual: Components | None = None
+) -> NDArray[np.float32]:
     """Return draws (D, P) of the error between the nodes, whose products are its covariance.
 
-    `shares` are those of `error_shares`; a label without one adds no error.
+    Parameters
+    ----------
+    model : Model
+        The lines to which the residual is added.
+    shares : dict
+        Those of `error_shares`; a label without one adds no error.
+    residual : Components, optional
+        In the box.
 
     Transitions are left out, as they are where the shares are measured. So the error includes what
     a transition changes between the nodes, which stars need not follow as the library does.
     """
     if not shares:
         return np.empty((0, model.wavelength.size), np.float32)
-    by_splines, *lowered = (
-        replace(
-            model.forward,
-            interpolation=make_interpolation(model.axes, "spline", model.cross_derivatives, name),
-        )
+    splines = [
+        make_interpolation(model.axes, "spline", model.cross_derivatives, name)
         for name in (None, *shares)
-    )
-    cells = _middles(model)
+    ]
+    cells = jnp.asarray(_middles(model), jnp.float32)
+    best, *lowered = (_flux_in(cells, one, model.forward, residual) for one in splines)
     draws = np.empty((len(cells), len(shares), model.wavelength.size), np.float32)
-    for labels, of_cell in zip(jnp.asarray(cells, jnp.float32), draws, strict=True):
-        best = np.asarray(_evaluate(by_splines, labels))
-        for share, other, draw in zip(shares.values(), lowered, of_cell, strict=True):
-            draw[:] = share * (best - np.asarray(_evaluate(other, labels)))
+    for of_cell, of_best, *others in zip(draws, best, *lowered, strict=True):
+        for share, other, draw in zip(shares.values(), others, of_cell, strict=True):
+            draw[:] = share * (of_best - other)
     draws /= np.sqrt(len(cells))
     return draws.reshape(-1, model.wavelength.size)
+
+
+def _flux_in(
+    cells: Array, interpolation: Interpolation, forward: ForwardModel, residual: Components | None
+) -> Iterator[NDArray[np.float32]]:
+    """Yield the flux (P,) at labels in cells, (cells, L), by an interpolation."""
+    forward = replace(forward, interpolation=interpolation)
+    if residual is None:
+        yield from (np.asarray(_evaluate(forward, labels)) for labels in cells)
+        return
+    weights = np.asarray(_weights(interpolation, cells))
+    amplitudes = np.empty((len(cells), len(residual.amplitudes)), np.float32)
+    for some in row_blocks(len(residual.amplitudes), _COMPONENTS):
+        amplitudes[:, some] = weights @ residual.amplitudes[some].T
+    pixels, scale = jnp.asarray(residual.pixels), jnp.asarray(residual.scale)
+    for labels, here in zip(cells, amplitudes[:, None], strict=True):
+        in_cell = PcaResidual(jnp.asarray(here), pixels, scale)
+        yield np.asarray(_with_residual(forward, labels, in_cell))
 
 
 def strongest_modes(products: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -90,6 +120,19 @@ def make_error_modes(draws: NDArray[np.floating]) -> NDArray[np.float32]:
 def modes_of(draws: NDArray[np.floating], vectors: NDArray[np.floating]) -> NDArray[np.float32]:
     """Return the modes (K, P) of draws (D, P)."""
     return (vectors.T @ draws).astype(np.float32)
+
+
+@jax.jit
+def _weights(interpolation: Interpolation, labels: Array) -> Array:
+    """Weights of the nodes of the box, (..., box), at labels (..., L)."""
+    return jax.vmap(interpolation.weights)(labels)
+
+
+@jax.jit
+def _with_residual(forward: ForwardModel, labels: Array, residual: PcaResidual) -> Array:
+    """The flux (P,) of lines at labels (L,), corrected by a residual of one node."""
+    lines = evaluate(forward, labels)
+    return add_residual(replace(forward, residual=residual), lines, jnp.ones(1))
 
 
 _evaluate = jax.jit(evaluate)

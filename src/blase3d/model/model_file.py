@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ArchiveError
 from ..recipe import GROUPED, JointFit, Recipe, recipe_from_json
-from ..runtime.arrays import DEFAULT_FLOATING_POINT, Floats, Integers
+from ..runtime.arrays import DEFAULT_FLOATING_POINT, Floats, Integers, aligned_empty
 from ..runtime.files import replacing
-from ..runtime.zarr_groups import Format, read_array, write_array
+from ..runtime.rows import read_blocks, row_blocks
+from ..runtime.zarr_groups import (
+    ColumnBlocks,
+    Format,
+    read_array,
+    read_columns,
+    read_in_blocks,
+    write_array,
+)
 from ..spectra.spectrum import check_increasing
+from .completion import columns_at_once
 from .evaluate import PcaResidual
 from .grid_basis import DATA_STEP
 from .identity import checksum_of, window_checksum
@@ -40,8 +49,15 @@ from .line_calibration import LineCalibration
 from .line_grid import LineGrid, steps
 from .mismatch import Mismatch
 from .model import Model
-from .model_windows import StoredWindows, line_bounds, line_ends, pixel_bounds, windows_in
-from .residual import node_steps, scale_number, scale_of
+from .model_windows import (
+    OpenWindow,
+    StoredWindows,
+    line_bounds,
+    line_ends,
+    pixel_bounds,
+    windows_in,
+)
+from .residual import Components, components_of, node_steps, scale_number, scale_of
 
 FORMAT = Format("blase3d-model", 3, 7, "blase3d build")
 """Version 3 has no cross derivatives, versions before 5 have no data-driven basis functions, those
@@ -54,9 +70,16 @@ _MISMATCH_STEP = 1e-4
 """Step of the mismatch with stars, as a standard deviation in units of the continuum."""
 _CALIBRATION = ("changes", "sigma", "stars")
 """Fields of a calibration that are arrays over the lines."""
+_AT_ONCE = 4096
+"""Rows of an array that are checked at once."""
+_OF_WINDOW = (
+    *("base", "area", "shape", "error_modes"),
+    *("residual_nodes", "residual_pixels", "residual_scale"),
+    *(f"calibration_{name}" for name in (*_CALIBRATION, "added", "area")),
+    *("mismatch_ends", "mismatch_deviation"),
+)
+"""Arrays of a window, of which it has some."""
 _NO_MODES = np.empty((0, 0), np.float32)
-OpenWindow = Callable[[int], AbstractContextManager[zarr.Group]]
-"""Opens the group of a window by its number."""
 
 
 @DEFAULT_FLOATING_POINT
@@ -77,17 +100,23 @@ def save_model(model: Model, path: str | Path) -> None:
         if pixel_bounds(model).size == 2:
             _write_arrays(group, window_arrays(model))
             return
-        checksums = []
-        for k, window in enumerate(windows_in(model)):
-            _write_arrays(group.create_group(f"window_{k}"), window_arrays(window))
-            checksums.append(window_checksum(window))
-        index = window_index(model, pixel_bounds(model), checksums)
+        stored = model.stored
+        index = _copy_windows(group, stored) if stored else _write_windows(group, model)
         group.create_group("windows", attributes=index)
 
 
-def _write_arrays(group: zarr.Group, arrays: Mapping[str, NDArray[Any]]) -> None:
+def _write_arrays(group: zarr.Group, arrays: Mapping[str, NDArray[Any] | ColumnBlocks]) -> None:
     for name, values in arrays.items():
         write_array(group, name, values)
+
+
+def _write_windows(group: zarr.Group, model: Model) -> dict[str, Any]:
+    """Write the windows of a model in memory, and return its `window_index`."""
+    checksums = []
+    for k, window in enumerate(windows_in(model)):
+        _write_arrays(group.create_group(f"window_{k}"), window_arrays(window))
+        checksums.append(window_checksum(window.line_grid, components_of(window.residual)))
+    return window_index(model, pixel_bounds(model), checksums)
 
 
 def _attributes(model: Model) -> dict[str, Any]:
@@ -105,16 +134,25 @@ def _attributes(model: Model) -> dict[str, Any]:
     }
 
 
+def _copy_windows(group: zarr.Group, stored: StoredWindows) -> dict[str, Any]:
+    """Write the windows of a model that are elsewhere on disk; return what is stored of them."""
+    for k in range(stored.pixels.size - 1):
+        target = group.create_group(f"window_{k}")
+        with stored.open(k) as window:
+            for name in filter(window.__contains__, _OF_WINDOW):
+                write_array(target, name, read_in_blocks(window, name))
+    return _index(stored.checksum, stored.pixels, stored.lines, stored.ends)
+
+
 def window_index(model: Model, pixels: Integers, checksums: Iterable[str]) -> dict[str, Any]:
     """Return what is stored of the windows of a model, of these bounds in pixels and checksums."""
     lines = line_bounds(model.reference, model.wavelength, pixels)
-    ends = line_ends(model, lines) if model.stored is None else model.stored.ends
-    return {
-        "checksum": checksum_of(model, checksums),
-        "pixels": pixels.tolist(),
-        "lines": lines.tolist(),
-        "ends": ends.tolist(),
-    }
+    return _index(checksum_of(model, checksums), pixels, lines, line_ends(model, lines))
+
+
+def _index(checksum: str, pixels: Integers, lines: Integers, ends: Floats) -> dict[str, Any]:
+    bounds = {"pixels": pixels, "lines": lines, "ends": ends}
+    return {"checksum": checksum, **{name: values.tolist() for name, values in bounds.items()}}
 
 
 def _frame_arrays(model: Model) -> dict[str, NDArray[Any]]:
@@ -129,10 +167,10 @@ def _frame_arrays(model: Model) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def window_arrays(window: Model) -> dict[str, NDArray[Any]]:
+def window_arrays(window: Model) -> dict[str, NDArray[Any] | ColumnBlocks]:
     """Return the arrays of a window, or of a model that has one, as they are stored."""
-    lines, residual, known = window.line_grid, window.residual, window.calibration
-    arrays = {}
+    lines, known = window.line_grid, window.calibration
+    arrays: dict[str, NDArray[Any] | ColumnBlocks] = {}
     if known is not None:
         lines = known.applied(lines, -1.0)  # so that it can be left out on reading
         arrays = {f"calibration_{name}": getattr(known, name) for name in _CALIBRATION}
@@ -149,14 +187,38 @@ def window_arrays(window: Model) -> dict[str, NDArray[Any]]:
         values = np.asarray(getattr(lines, name), np.float32)
         arrays[name] = values if step is None else in_steps(values, step)
     arrays["error_modes"] = in_steps(window.error_modes, ERROR_STEP)
-    if residual is not None:
-        (components,) = residual.windows
-        pixels = np.asarray(components.pixels)
-        nodes = in_steps(np.asarray(components.nodes), node_steps(pixels))
-        scale = _folded(scale_number(np.asarray(components.scale)))
-        arrays |= {"residual_nodes": nodes, "residual_pixels": in_steps(pixels, 1.0)}
-        arrays["residual_scale"] = scale
+    for components in components_of(window.residual):
+        arrays |= residual_arrays(components)
     return arrays
+
+
+def residual_arrays(residual: Components) -> dict[str, NDArray[Any] | ColumnBlocks]:
+    """Return the arrays of the residual of a window in the box, as they are stored."""
+    amplitudes, steps = residual.amplitudes, node_steps(residual.pixels)
+
+    def nodes(some: slice) -> NDArray[np.unsignedinteger]:
+        return in_steps(amplitudes[some].T, steps[some])
+
+    def pixels(some: slice) -> NDArray[np.unsignedinteger]:
+        return in_steps(residual.pixels[:, some], 1.0)
+
+    count, box = amplitudes.shape
+    return {
+        "residual_nodes": _whole_columns(nodes, (box, count)),
+        "residual_pixels": _whole_columns(pixels, residual.pixels.shape),
+        "residual_scale": _folded(scale_number(residual.scale)),
+    }
+
+
+def _whole_columns(
+    in_blocks: Callable[[slice], NDArray[np.unsignedinteger]], shape: tuple[int, int]
+) -> ColumnBlocks:
+    """Whole numbers in the smallest type that holds those of all columns; `in_blocks` returns some
+    columns."""
+    step = columns_at_once(shape[0])
+    blocks = row_blocks(shape[1], step)
+    kind = np.result_type(np.uint8, *(in_blocks(some).dtype for some in blocks))
+    return ColumnBlocks(shape, kind, step, (in_blocks(some).astype(kind) for some in blocks))
 
 
 def _cross_derivatives_name(axes: Mapping[str, Any], label: str) -> str:
@@ -274,7 +336,8 @@ def model_of_windows(
     if ends.shape != (pixels.size - 1, 2) or lines.size != pixels.size:
         raise ValueError("the windows have no ends")
     read = partial(_read_stored, frame, reference, pixels, lines, open_window)
-    stored = StoredWindows(pixels, lines, ends, reference, str(index["checksum"]), read)
+    checksum = str(index["checksum"])
+    stored = StoredWindows(pixels, lines, ends, reference, checksum, open_window, read)
     return Model.of_windows(frame, stored)
 
 
@@ -432,7 +495,7 @@ def _check(model: Model) -> None:
     for values, shape in expected:
         if np.shape(values) != shape:
             raise ValueError(f"an array has the shape {np.shape(values)} instead of {shape}")
-        if not np.isfinite(values).all():
+        if not all(np.isfinite(some).all() for some in read_blocks(np.asarray(values), _AT_ONCE)):
             raise ValueError("an array has values that are not finite")
 
 
@@ -443,7 +506,16 @@ def _wavelengths(first: list[int], bends: NDArray[np.unsignedinteger]) -> NDArra
 
 
 def _read_residual(group: zarr.Group) -> PcaResidual:
-    pixels = from_steps(read_array(group, "residual_pixels"), 1.0)
-    nodes = from_steps(read_array(group, "residual_nodes"), node_steps(pixels))
+    columns = read_columns(group, "residual_pixels")
+    pixels = _from_columns(columns, np.ones(columns.shape[1]))
+    nodes = _from_columns(read_columns(group, "residual_nodes"), node_steps(pixels))
     scale = scale_of(_unfolded(read_array(group, "residual_scale")))
     return PcaResidual(*jax.device_put((nodes, pixels, scale)))
+
+
+def _from_columns(columns: ColumnBlocks, steps: Floats) -> NDArray[np.float32]:
+    """Return the values of columns in whole numbers of their steps."""
+    values = aligned_empty(columns.shape)
+    for some, block in columns:
+        values[:, some] = from_steps(block, steps[some])
+    return values

@@ -7,6 +7,7 @@ the error modes of its pixels. A small model has one window.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -20,10 +21,13 @@ from .line_calibration import LineCalibration
 from .line_grid import joined, largest_reach
 
 if TYPE_CHECKING:
+    import zarr
+
     from .model import Model
 
 WINDOW = 1 << 14
 """Pixels of a window: a chunk of a spectrum in an archive of clones."""
+OpenWindow = Callable[[int], AbstractContextManager["zarr.Group"]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +44,8 @@ class StoredWindows:
         Wavelengths that name the lines of the model, Å.
     checksum : str
         Of the model (`identity.model_checksum`).
+    open : callable
+        A context with the group of a window, by its number.
     read : callable
         Returns a window by its number, as a model of its pixels and lines; with False, its lines
         alone.
@@ -50,6 +56,7 @@ class StoredWindows:
     ends: Floats
     reference: Floats
     checksum: str
+    open: OpenWindow
     read: Callable[[int, bool], Model]
 
 
@@ -92,9 +99,6 @@ def line_ends(model: Model, lines: Integers) -> Floats:
 def windows_in(model: Model) -> Iterator[Model]:
     """Yield the windows of a model, each as a model of its pixels and lines."""
     pixels = pixel_bounds(model)
-    if model.stored is not None:
-        yield from (model.stored.read(k, True) for k in range(pixels.size - 1))
-        return
     lines = line_bounds(model.reference, model.wavelength, pixels)
     for k in range(pixels.size - 1):
         yield _taken(model, slice(*pixels[k : k + 2]), np.arange(*lines[k : k + 2]))

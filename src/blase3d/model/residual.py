@@ -20,9 +20,9 @@ from jax import Array
 from numpy.typing import NDArray
 
 from ..runtime.arrays import Floats, Singles, Values
-from ..runtime.rows import Rows, empty_rows, read_blocks, row_blocks
+from ..runtime.rows import Rows, empty_rows, joined_columns, read_blocks, row_blocks
 from .completion import Completion, columns_at_once
-from .evaluate import PcaResidual, flux_of_opacity_root, flux_slope, opacity_root
+from .evaluate import AnyResidual, PcaResidual, flux_of_opacity_root, flux_slope, opacity_root
 
 _LOG = logging.getLogger(__name__)
 DARKEST = 1e-4
@@ -48,12 +48,57 @@ _PACE = 0.7
 _GAIN = 0.2
 """Fraction of the ln of the worst node's error, relative to the others, that the first new weights
 take away."""
+_LEAST_ERROR = 1e-9
+"""Error that counts for weights where there is none."""
 _EXACT = 1000
 """Largest number of nodes whose products are decomposed, which takes its cube in time."""
 _BLOCK = 256
 """Directions that are added at once to those that span the spectra of more nodes."""
 _OUTSIDE = 0.05
 """Fraction of the variance of components that are left out, outside of these directions."""
+
+
+@dataclass(frozen=True, eq=False)
+class Components:
+    """A `PcaResidual` of which some amplitudes are in memory at a time.
+
+    Attributes
+    ----------
+    amplitudes : (R, N)
+        Of R components at N nodes, or at those of the box.
+    pixels, scale : (R, P), (P,)
+        As in `PcaResidual`.
+    """
+
+    amplitudes: Rows
+    pixels: Singles
+    scale: Singles
+
+    @classmethod
+    def of(cls, residual: PcaResidual) -> Components:
+        """Return the components of a residual in memory."""
+        nodes, pixels, scale = map(np.asarray, (residual.nodes, residual.pixels, residual.scale))
+        return cls(nodes.T, pixels, scale)
+
+    @property
+    def in_memory(self) -> PcaResidual:
+        """The residual with all amplitudes in memory."""
+        nodes = np.ascontiguousarray(self.amplitudes[:].T)
+        return PcaResidual(*map(jnp.asarray, (nodes, self.pixels, self.scale)))
+
+    def completed(self, complete: Completion | Floats) -> Components:
+        """Return the components in the box; `complete` (box, N) is as in `make_residual`."""
+        steps, box = node_steps(self.pixels), complete.shape[0]
+        amplitudes = empty_rows(steps.size, box)
+        for some in row_blocks(steps.size, columns_at_once(box)):
+            values = complete @ np.ascontiguousarray(self.amplitudes[some].T)
+            amplitudes[some] = _whole_steps(values, steps[some]).T
+        return replace(self, amplitudes=amplitudes)
+
+
+def components_of(residual: AnyResidual | None) -> list[Components]:
+    """Return the components of a residual in memory, of every window."""
+    return [] if residual is None else [Components.of(window) for window in residual.windows]
 
 
 def make_residual(
@@ -70,40 +115,41 @@ def make_residual(
     allowed : float
         rms error of the flux at the worst node, in units of the continuum.
     """
+    components, _ = make_components(lines, flux, allowed)
+    return components.completed(complete).in_memory
+
+
+def make_components(lines: Rows, flux: Rows, allowed: float) -> tuple[Components, Floats]:
+    """Return the components of `make_residual`, with their amplitudes at the nodes, and the rms
+    error of every node, (N,)."""
     remainder = _remainder(lines, flux, allowed)
     tight = (_TIGHT_OF_MANY if remainder.square is None else _TIGHT) * allowed
     weight, goal, least = remainder.effect, allowed, np.inf
     for trial in range(_TRIALS):
         residual = _coded_components(remainder, weight, goal)
-        errors = np.maximum(residual_errors(lines, flux, residual), 1e-9)
+        errors = residual_errors(lines, flux, residual)
         worst = float(errors.max())
         if not worst > max(allowed, least):  # the last of the good ones, or the least of the others
-            least, best = worst, residual
+            least, best = worst, (residual, errors)
         if trial >= _BALANCING and tight <= worst <= allowed:
             break
+        errors = np.maximum(errors, _LEAST_ERROR)
         excess = errors / np.exp(np.mean(np.log(errors)))
         weight = weight * excess**_PACE
-        expected = worst / excess.max() ** (_GAIN if trial < _BALANCING else 0.0)
+        expected = max(worst, _LEAST_ERROR) / excess.max() ** (_GAIN if trial < _BALANCING else 0.0)
         goal *= np.clip(0.5 * (tight + allowed) / expected, 0.5, 1.5)
     if least > allowed:
         _LOG.warning("the error of the worst node is %.1e, not %.1e", least, allowed)
-    return replace(best, nodes=jnp.asarray(_in_box(best, complete)))
-
-
-def _in_box(residual: PcaResidual, complete: Completion | Floats) -> Singles:
-    """The amplitudes in the full box (box, R), some components after the other."""
-    nodes, steps = np.asarray(residual.nodes), node_steps(np.asarray(residual.pixels))
-    parts = [
-        _whole_steps(complete @ nodes[:, some], steps[some])
-        for some in row_blocks(max(len(steps), 1), columns_at_once(complete.shape[0]))
-    ]
-    return np.concatenate(parts, axis=1)
+    return best
 
 
 def node_steps(pixels: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the steps (R,) of the amplitudes at the nodes, from `pixels` (R, P): the stronger a
     component, the finer."""
-    return _NODE_STEP / np.maximum(np.sqrt(np.mean(pixels.astype(np.float64) ** 2, axis=1)), 1.0)
+    squares = np.empty(len(pixels))
+    for rows in row_blocks(len(pixels), _BLOCK):
+        squares[rows] = np.mean(pixels[rows].astype(np.float64) ** 2, axis=1)
+    return _NODE_STEP / np.maximum(np.sqrt(squares), 1.0)
 
 
 def opacity_roots(flux: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -135,32 +181,33 @@ class _Remainder:
     `directions` (K, P), which leave a negligible rest.
     """
 
-    values: Singles
+    values: Rows
     slope: Singles
     effect: Floats
     square: Floats | None
     directions: Singles | None
 
-    def eigenvectors(self, weight: Floats) -> tuple[Floats, NDArray[np.floating]]:
+    def eigenvectors(self, weight: Floats) -> tuple[Floats, Rows]:
         """Return eigenvalues (K,) and eigenvectors (N, K) of the products of the rows times
         `weight` (N,), in decreasing order."""
         if self.square is not None:
-            eigenvalues, vectors = np.linalg.eigh(self.square * np.outer(weight, weight))
-            return np.maximum(eigenvalues[::-1], 0.0), vectors[:, ::-1]
+            eigenvalues, exact = np.linalg.eigh(self.square * np.outer(weight, weight))
+            return np.maximum(eigenvalues[::-1], 0.0), exact[:, ::-1]
         blocks = row_blocks(len(self.values), _BLOCK)
         weighted = (self.values[rows] * weight[rows, None] for rows in blocks)
         eigenvalues, along = np.linalg.eigh(_sum(rows.T @ rows for rows in weighted))
         eigenvalues = np.maximum(eigenvalues[::-1], 1e-14 * eigenvalues[-1] + 1e-300)
         along = along[:, ::-1] / np.sqrt(eigenvalues)
-        vectors = np.empty_like(self.values)
+        vectors = empty_rows(*self.values.shape)
         for rows in blocks:
             vectors[rows] = (self.values[rows] * weight[rows, None]) @ along
         return eigenvalues, vectors
 
-    def summed(self, vectors: NDArray[np.floating], weight: Floats) -> Singles:
-        """Return sums of the rows times `vectors` (N, R) and `weight` (N,), (R, P)."""
+    def summed(self, vectors: Rows, count: int, weight: Floats) -> Singles:
+        """Return sums of the rows times the first `count` of `vectors` (N, K) and `weight` (N,),
+        (`count`, P)."""
         sums = _sum(
-            (vectors[rows] * weight[rows, None]).astype(np.float32).T @ self.values[rows]
+            (vectors[rows][:, :count] * weight[rows, None]).astype(np.float32).T @ self.values[rows]
             for rows in row_blocks(len(vectors), _EXACT)
         )
         return np.asarray(sums if self.directions is None else sums @ self.directions)
@@ -188,7 +235,7 @@ def _remainder(lines: Rows, flux: Rows, allowed: float) -> _Remainder:
     return _Remainder(along, weight, effect, None, directions)
 
 
-def _along(values: Rows, allowed: float) -> tuple[Singles, Singles]:
+def _along(values: Rows, allowed: float) -> tuple[Rows, Singles]:
     """Return values (N, P) along directions that leave at most the mean square `allowed` of any
     row, (N, K), and the directions (K, P).
 
@@ -198,7 +245,8 @@ def _along(values: Rows, allowed: float) -> tuple[Singles, Singles]:
     """
     rng, (n_rows, n_pixels) = np.random.default_rng(0), values.shape
     most = min(values.shape)
-    along, directions = [np.empty((n_rows, 0), np.float32)], [np.empty((0, n_pixels), np.float32)]
+    along: list[Rows] = []
+    directions = [np.empty((0, n_pixels), np.float32)]
     for first in range(0, most, _BLOCK):
         if max(map(_largest_square, read_blocks(values))) <= allowed * n_pixels:
             break
@@ -207,11 +255,14 @@ def _along(values: Rows, allowed: float) -> tuple[Singles, Singles]:
         block = np.linalg.qr(block.T)[0]
         block = _sum(some.T @ (some @ block) for some in read_blocks(values, _BLOCK))
         block = np.linalg.qr(block)[0].T
-        along.append(np.concatenate([some @ block.T for some in read_blocks(values, _BLOCK)]))
+        found = empty_rows(n_rows, len(block))
+        for rows in row_blocks(n_rows, _BLOCK):
+            found[rows] = values[rows] @ block.T
         for rows in row_blocks(n_rows):
-            values[rows] -= along[-1][rows] @ block
+            values[rows] -= found[rows] @ block
+        along.append(found)
         directions.append(block)
-    return np.concatenate(along, axis=1), np.concatenate(directions)
+    return joined_columns(along, n_rows), np.concatenate(directions)
 
 
 def _sum(matrices: Iterator[Values]) -> Values:
@@ -235,24 +286,24 @@ def _slope(wanted: Array) -> Array:
     return flux_slope(opacity_root(jnp.maximum(wanted, DARKEST)))
 
 
-def _coded_components(remainder: _Remainder, weight: Floats, goal: float) -> PcaResidual:
+def _coded_components(remainder: _Remainder, weight: Floats, goal: float) -> Components:
     """The rounded components that leave about the error `goal` at nodes of weight 1."""
     n_nodes, n_pixels = weight.size, remainder.slope.size
     eigenvalues, vectors = remainder.eigenvectors(weight)
     enough = _left(eigenvalues, vectors) <= _TRUNCATION * goal**2 * n_pixels
     count = int(np.argmax(enough)) if enough.any() else eigenvalues.size
-    vectors = vectors[:, :count]
-    pixels = remainder.summed(vectors, weight) / np.sqrt(n_nodes)
+    pixels = remainder.summed(vectors, count, weight) / np.sqrt(n_nodes)
     variance = (1.0 - _TRUNCATION) * goal**2 / (1.0 + _NODE_STEP**2)
     scale = scale_of(scale_number(np.sqrt(12.0 * variance / max(count, 1)) / remainder.slope))
     whole = np.round(pixels / (scale * remainder.slope))
-    nodes, steps = np.empty(vectors.shape, np.float32), node_steps(whole)
+    amplitudes, steps = empty_rows(count, n_nodes), node_steps(whole)
     for rows in row_blocks(n_nodes, _EXACT):
-        nodes[rows] = _whole_steps(vectors[rows] * np.sqrt(n_nodes) / weight[rows, None], steps)
-    return PcaResidual(jnp.asarray(nodes), jnp.asarray(whole), jnp.asarray(scale))
+        nodes = vectors[rows][:, :count] * np.sqrt(n_nodes) / weight[rows, None]
+        amplitudes[:, rows] = _whole_steps(nodes, steps).T
+    return Components(amplitudes, whole.astype(np.float32), scale)
 
 
-def _left(eigenvalues: Floats, vectors: NDArray[np.floating]) -> Floats:
+def _left(eigenvalues: Floats, vectors: Rows) -> Floats:
     """Return the squares that are left of the worst node by the first components, none to all,
     (components + 1,)."""
     worst = np.zeros(eigenvalues.size + 1)
@@ -268,11 +319,12 @@ def _whole_steps(nodes: NDArray[np.floating], steps: NDArray[np.float64]) -> NDA
     return (np.round(nodes / steps) * steps).astype(np.float32)
 
 
-def residual_errors(lines: Rows, flux: Rows, residual: PcaResidual) -> Floats:
-    """Return the rms error of lines and residual (N, R) at every node, (N,)."""
-    errors = np.empty(len(flux))
+def residual_errors(lines: Rows, flux: Rows, residual: Components) -> Floats:
+    """Return the rms error of lines and residual at every node, (N,)."""
+    errors, pixels = np.empty(len(flux)), jnp.asarray(residual.pixels)
     for rows in row_blocks(len(flux)):
-        change = (residual.nodes[rows] @ residual.pixels) * residual.scale
+        nodes = np.ascontiguousarray(residual.amplitudes[:, rows].T)
+        change = (jnp.asarray(nodes) @ pixels) * residual.scale
         model = flux_of_opacity_root(opacity_root(jnp.asarray(lines[rows])) + change)
         errors[rows] = np.sqrt(np.mean((np.asarray(model) - flux[rows]) ** 2, axis=1))
     return errors

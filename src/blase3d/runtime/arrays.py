@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TypeVar
 
 import numpy as np
@@ -14,11 +15,22 @@ Integers = NDArray[np.int64]
 Values = TypeVar("Values", Floats, Singles)
 """Values of either precision, the same in and out of a function."""
 
+_ALIGNMENT = 64
+"""Bytes of which the addresses of arrays that JAX does not copy are multiples."""
 DEFAULT_FLOATING_POINT = np.errstate(divide="warn", over="warn", under="ignore", invalid="warn")
 """Decorator: NumPy treats floating-point errors as it does by default, whatever the caller has set.
 
 After `np.seterr(all="raise")` the wing of any line would underflow with an exception.
 """
+
+
+def aligned_empty(shape: tuple[int, ...]) -> Singles:
+    """Return an array that is not filled yet, at an address with which `jax.device_put` on a CPU
+    need not copy it."""
+    size = math.prod(shape) * np.dtype(np.float32).itemsize
+    room = np.empty(size + _ALIGNMENT, np.uint8)
+    first = -room.ctypes.data % _ALIGNMENT
+    return room[first : first + size].view(np.float32).reshape(shape)
 
 
 def median(values: Floats) -> float:

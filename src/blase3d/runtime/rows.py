@@ -7,7 +7,7 @@ environment variable TMPDIR states the folder.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -18,10 +18,13 @@ from .arrays import Singles
 IN_MEMORY = 1 << 22
 """Largest number of values that are in memory: 16 MB."""
 _AT_ONCE = 32
+_ALL = slice(None)
+Slices = slice | tuple[slice, slice]
+"""Some rows, or some rows and some columns."""
 
 
 class Rows(Protocol):
-    """N rows of P values, which are read and written by slices."""
+    """N rows of P values, which are read and written by slices of rows, or of rows and columns."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -29,9 +32,9 @@ class Rows(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, rows: slice, /) -> Singles: ...
+    def __getitem__(self, part: Slices, /) -> Singles: ...
 
-    def __setitem__(self, rows: slice, values: Singles, /) -> None: ...
+    def __setitem__(self, part: Slices, values: Singles, /) -> None: ...
 
 
 class RowsOnDisk:
@@ -39,7 +42,7 @@ class RowsOnDisk:
 
     def __init__(self, count: int, columns: int):
         self.shape = count, columns
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (as long as the rows)
+        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (as long as the rows)
 
     def __del__(self) -> None:
         self._file.close()
@@ -47,19 +50,40 @@ class RowsOnDisk:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, rows: slice) -> Singles:
-        count = self._go_to(rows)
-        return np.fromfile(self._file, np.float32, count * self.shape[1]).reshape(count, -1)
+    def __getitem__(self, part: Slices) -> Singles:
+        rows, columns = self._ranges(part)
+        if len(columns) == self.shape[1]:
+            self._go_to(rows.start, 0)
+            values = np.fromfile(self._file, np.float32, len(rows) * len(columns))
+            return values.reshape(len(rows), len(columns))
+        values = np.empty((len(rows), len(columns)), np.float32)
+        for row, found in zip(rows, values, strict=True):
+            self._go_to(row, columns.start)
+            self._file.readinto(found.data)
+        return values
 
-    def __setitem__(self, rows: slice, values: Singles) -> None:
-        whole = np.broadcast_to(values, (self._go_to(rows), self.shape[1]))
-        np.asarray(whole, np.float32).tofile(self._file)
+    def __setitem__(self, part: Slices, values: Singles) -> None:
+        rows, columns = self._ranges(part)
+        whole = np.broadcast_to(values, (len(rows), len(columns)))
+        whole = np.ascontiguousarray(whole, np.float32)
+        if len(columns) == self.shape[1]:
+            self._go_to(rows.start, 0)
+            whole.tofile(self._file)
+            return
+        for row, written in zip(rows, whole, strict=True):
+            self._go_to(row, columns.start)
+            self._file.write(written.data)
 
-    def _go_to(self, rows: slice) -> int:
-        """Go to the first of some rows in the file, and return their number."""
-        first, stop, _ = rows.indices(len(self))
-        self._file.seek(first * self.shape[1] * np.dtype(np.float32).itemsize)
-        return stop - first
+    def _ranges(self, part: Slices) -> tuple[range, range]:
+        """The numbers of the rows and columns of a part."""
+        rows, columns = part if isinstance(part, tuple) else (part, _ALL)
+        n_rows, n_columns = self.shape
+        return range(*rows.indices(n_rows)), range(*columns.indices(n_columns))
+
+    def _go_to(self, row: int, column: int) -> None:
+        """Go to a value in the file."""
+        place = row * self.shape[1] + column
+        self._file.seek(place * np.dtype(np.float32).itemsize)
 
 
 def empty_rows(count: int, columns: int) -> Rows:
@@ -67,6 +91,14 @@ def empty_rows(count: int, columns: int) -> Rows:
     if count * columns <= IN_MEMORY:
         return np.empty((count, columns), np.float32)
     return RowsOnDisk(count, columns)
+
+
+def joined_columns(parts: Sequence[Rows], count: int) -> Rows:
+    """Return the columns of several matrices of `count` rows, one after the other."""
+    joined = empty_rows(count, sum(part.shape[1] for part in parts))
+    for rows in row_blocks(count) if parts else ():
+        joined[rows] = np.concatenate([part[rows] for part in parts], axis=1)
+    return joined
 
 
 def row_blocks(count: int, size: int = _AT_ONCE) -> list[slice]:

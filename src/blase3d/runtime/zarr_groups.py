@@ -7,11 +7,10 @@ run, no link is followed, and no more is read than the file can hold.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import EllipsisType
 from typing import Any, Literal
 
 import numpy as np
@@ -21,11 +20,13 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 from ..errors import ArchiveError, MissingExtra
 from .files import check_array, check_size, check_version, first_line, refuse_links
+from .rows import row_blocks
 
 Form = list[Any]
 """Shape and dtype of an array, as JSON keeps them."""
 _MOST_UNPACKED = 100
 """Largest ratio of unpacked to packed size of a zip file; ours do not compress by zip."""
+_ALL = slice(None)
 _COMPRESSOR = BloscCodec(cname="zstd", clevel=7, shuffle="bitshuffle")
 
 
@@ -119,13 +120,72 @@ def _refuse_hostile(path: str | Path) -> None:
         check_size(declared, str(path), ArchiveError, _MOST_UNPACKED * path.stat().st_size)
 
 
+@dataclass(frozen=True, eq=False)
+class ColumnBlocks:
+    """A matrix of which some columns are in memory at a time.
+
+    Attributes
+    ----------
+    shape : (int, int)
+    dtype : dtype
+    step : int
+        ColumnBlocks of a block, and of a chunk on disk.
+    blocks : iterable of (N, step)
+        The blocks in order, which can be read once. The last may be narrower.
+    """
+
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    step: int
+    blocks: Iterable[NDArray[Any]]
+
+    def __iter__(self) -> Iterator[tuple[slice, NDArray[Any]]]:
+        """Yield slices of columns, with these."""
+        return zip(row_blocks(self.shape[1], self.step), self.blocks, strict=True)
+
+
 def read_array(
-    group: zarr.Group, name: str, part: slice | EllipsisType = ..., form: Form | None = None
+    group: zarr.Group, name: str, part: slice = _ALL, form: Form | None = None
 ) -> NDArray[Any]:
-    """Read an array, or a slice of it.
+    """Read an array, or some of its rows.
 
     Damage is detected by the checksums of its chunks and, where it is known, by its `form`.
     """
+    with _checked(group, name, form) as array:
+        return np.asarray(array[part] if array.ndim else array[...])
+
+
+def read_columns(group: zarr.Group, name: str, form: Form | None = None) -> ColumnBlocks:
+    """Read a matrix by the columns of its chunks; damage is detected as by `read_array`."""
+    with _checked(group, name, form) as array:
+        step = array.chunks[1]
+
+    def blocks() -> Iterator[NDArray[Any]]:
+        with _checked(group, name, form) as array:
+            for some in row_blocks(array.shape[1], step):
+                yield np.asarray(array[:, some])
+
+    return ColumnBlocks(array.shape, array.dtype, step, blocks())
+
+
+def read_in_blocks(
+    group: zarr.Group, name: str, form: Form | None = None
+) -> NDArray[Any] | ColumnBlocks:
+    """Read a matrix as `ColumnBlocks`, another array whole."""
+    with _checked(group, name, form) as array:
+        matrix = array.ndim == 2
+    return read_columns(group, name, form) if matrix else read_array(group, name, form=form)
+
+
+def check_whole(group: zarr.Group, name: str, form: Form) -> None:
+    """Raise ArchiveError if any part of an array is damaged."""
+    for _ in read_in_blocks(group, name, form):
+        pass
+
+
+@contextmanager
+def _checked(group: zarr.Group, name: str, form: Form | None) -> Iterator[Any]:
+    """An array that is complete and of its form; what fails on reading it is an ArchiveError."""
     where = f"the array {name} of {group.store_path}"
     try:
         array: Any = group[name]
@@ -136,7 +196,7 @@ def read_array(
         check_array(array, where, ArchiveError)
         if array.size and array.nchunks_initialized < array.nchunks:
             raise ArchiveError(f"{where} is incomplete; make it again.")
-        return np.asarray(array[part])
+        yield array
     except ArchiveError:
         raise
     except KeyError:
@@ -148,24 +208,32 @@ def read_array(
 
 
 def write_array(
-    group: zarr.Group, name: str, values: NDArray[Any], chunk: int | None = None
+    group: zarr.Group, name: str, values: NDArray[Any] | ColumnBlocks, chunk: int | None = None
 ) -> Form:
-    """Write an array as one chunk, or in chunks of `chunk` rows; return its form.
+    """Write an array as one chunk, in chunks of `chunk` rows, or in those of its columns; return
+    its form.
 
     Chunks are compressed, then given a checksum. An existing array is overwritten, not removed:
     another process may be reading it, or writing the same.
     """
-    rows = values.shape[:1] if chunk is None else (min(chunk, len(values)),)
+    chunks = list(values.shape)
+    if isinstance(values, ColumnBlocks):
+        chunks[1] = min(values.step, chunks[1])
+    elif chunk is not None:
+        chunks[0] = min(chunk, chunks[0])
     array = _array_of(
         group,
         name,
         shape=values.shape,
-        chunks=tuple(max(n, 1) for n in (*rows, *values.shape[1:])),
+        chunks=tuple(max(n, 1) for n in chunks),
         dtype=values.dtype,
         compressors=[_COMPRESSOR, Crc32cCodec()],
         config={"write_empty_chunks": True},
     )
-    if values.size:
+    if isinstance(values, ColumnBlocks):
+        for some, block in values:
+            array[:, some] = block
+    elif values.size:
         array[...] = values
     return [*values.shape, str(values.dtype)]
 
