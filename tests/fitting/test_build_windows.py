@@ -15,7 +15,7 @@ from blase3d.fitting import build_windows
 from blase3d.fitting.archive import Archive, open_archive
 from blase3d.fitting.build import build
 from blase3d.fitting.clone_grid import clone
-from blase3d.model import model, model_windows
+from blase3d.model import model, model_file, model_windows
 from blase3d.model.identity import model_checksum
 from blase3d.model.model_file import load_model, save_model
 
@@ -85,6 +85,19 @@ def test_a_cut_reads_its_windows(clones, narrow, reads, monkeypatch, tmp_path):
     assert "line_grid" not in vars(stored)
     everything = load_model(tmp_path / "m.zip")
     np.testing.assert_allclose(flux, everything.flux(**LABELS)[20:120], atol=1e-6)
+
+
+def test_windows_are_copied_to_a_file_as_they_are(clones, narrow, monkeypatch, tmp_path):
+    """Amplitudes of every node of PHOENIX, as numbers of 32 bits, would be 0.7 GB a window."""
+    built = build(clones)
+    with monkeypatch.context() as patch:
+        patch.setattr(model_file, "_read_window", None)
+        save_model(built, tmp_path / "one.zip")
+        save_model(load_model(tmp_path / "one.zip"), tmp_path / "two.zip")
+    for name in ("one.zip", "two.zip"):
+        again = load_model(tmp_path / name)
+        assert model_checksum(again) == model_checksum(replace(built))
+        np.testing.assert_array_equal(again.flux(**LABELS), built.flux(**LABELS))
 
 
 def test_a_build_that_was_interrupted_builds_the_other_windows(

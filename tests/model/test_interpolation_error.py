@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,9 +11,11 @@ from scipy.interpolate import make_interp_spline
 from toy_models import model_of
 
 from blase3d.libraries.toy import toy_grid
+from blase3d.model import interpolation_error
 from blase3d.model.evaluate import evaluate, flux_of_opacity_root, opacity_root
-from blase3d.model.interpolation import coordinates
+from blase3d.model.interpolation import coordinates, make_interpolation
 from blase3d.model.interpolation_error import error_draws, error_shares, make_error_modes
+from blase3d.model.residual import Components
 from blase3d.model.short_axes import fit_cross_derivatives
 
 pytestmark = pytest.mark.long
@@ -103,6 +107,23 @@ def test_modes_have_the_variance_of_the_differences(model):
     assert whole.shape[1] == model.wavelength.size
     np.testing.assert_allclose((half**2).sum(axis=0), 0.25 * (whole**2).sum(axis=0), rtol=1e-3)
     assert make_error_modes(error_draws(model, {})).shape == (0, model.wavelength.size)
+
+
+def test_draws_of_amplitudes_in_blocks_are_those_of_the_whole_model(grid, monkeypatch):
+    """Flux by splines less flux by the next best ones, with the residual of all nodes."""
+    rest = 1e-2 * np.sin(np.arange(grid.wavelength.size) * np.arange(1, 31)[:, None] / 50)
+    model = model_of(grid, rest=rest)
+    monkeypatch.setattr(interpolation_error, "_COMPONENTS", 7)
+    bare = replace(model, residual=None)
+    draws = error_draws(bare, {"teff": 0.5}, Components.of(model.residual))
+    lowered = make_interpolation(grid.axes, "spline", {}, "teff")
+    best, other = model.forward, replace(model.forward, interpolation=lowered)
+    cells = interpolation_error._middles(model)
+    for labels, draw in zip(jnp.asarray(cells, jnp.float32), draws, strict=True):
+        difference = evaluate(best, labels) - evaluate(other, labels)
+        expected = 0.5 * np.asarray(difference) / np.sqrt(len(cells))
+        np.testing.assert_allclose(draw, expected, atol=2e-7)
+    assert np.ptp(draws) > 1e-4
 
 
 def test_expected_errors_are_about_as_large_as_true_ones(model, grid):

@@ -8,12 +8,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import zarr
 from toy_models import model_of, whole_residual
 
 from blase3d.errors import ArchiveError
 from blase3d.fitting.archive import open_archive
 from blase3d.libraries.grid import grid_of
 from blase3d.libraries.toy import WAVELENGTH, toy_grid, toy_lines
+from blase3d.model import model_file
+from blase3d.model.identity import model_checksum
 from blase3d.model.line_grid import LineGrid, steps
 from blase3d.model.model import Model
 from blase3d.model.model_file import load_model, save_model
@@ -94,6 +97,21 @@ def test_a_model_of_whole_steps_comes_back_exactly(smooth, tmp_path):
     save_model(once, tmp_path / "two")
     again = load_model(tmp_path / "two")
     np.testing.assert_array_equal(once.flux(**LABELS), again.flux(**LABELS))
+
+
+def test_a_large_residual_is_in_several_chunks(smooth, tmp_path, monkeypatch):
+    """Of which one is in memory at a time."""
+    save_model(smooth, tmp_path / "one")
+    monkeypatch.setattr(model_file, "columns_at_once", {6: 1, 2: 500}.__getitem__)
+    save_model(smooth, tmp_path / "several")
+    with zarr.storage.ZipStore(tmp_path / "several", mode="r") as store:
+        group = zarr.open_group(store, mode="r")
+        assert group["residual_nodes"].nchunks == 2
+        assert group["residual_pixels"].nchunks == -(-WAVELENGTH.size // 500)
+    one, several = (load_model(tmp_path / name) for name in ("one", "several"))
+    for name in ("nodes", "pixels", "scale"):
+        np.testing.assert_array_equal(getattr(one.residual, name), getattr(several.residual, name))
+    assert model_checksum(one) == model_checksum(several)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from blase3d.runtime.rows import (
     RowsOnDisk,
     each_row,
     empty_rows,
+    joined_columns,
     read_blocks,
     row_blocks,
     rows_at,
@@ -37,6 +38,25 @@ def test_rows_on_disk_are_those_written(some):
     index = np.array([69, 3, 3, 40])
     np.testing.assert_array_equal(rows_at(kept, index), some[index])
     np.testing.assert_array_equal(rows_at(some, index), some[index])
+
+
+def test_columns_of_rows_on_disk_are_read_and_written(some):
+    kept = RowsOnDisk(*some.shape)
+    kept[:] = some
+    kept[10:20, 1:3] = 2.0 * some[10:20, 1:3]
+    kept[:, 4:] = some[:, :1]
+    some[10:20, 1:3] *= 2.0
+    some[:, 4:] = some[:, :1]
+    np.testing.assert_array_equal(kept[:], some)
+    np.testing.assert_array_equal(kept[:, 2:4], some[:, 2:4])
+    np.testing.assert_array_equal(kept[60:80, :3], some[60:80, :3])
+
+
+@pytest.mark.parametrize("in_memory", [0, 1 << 20])
+def test_columns_are_joined(some, monkeypatch, in_memory):
+    monkeypatch.setattr(rows, "IN_MEMORY", in_memory)
+    np.testing.assert_array_equal(joined_columns([some[:, :2], some[:, 2:]], 70)[:], some)
+    assert joined_columns([], 70).shape == (70, 0)
 
 
 def test_many_rows_are_on_disk(monkeypatch):
