@@ -7,7 +7,8 @@
     │   ├── LabelError      labels are unknown or outside the library
     │   ├── RecipeError     a recipe is unknown or does not match the file
     │   ├── ArchiveError    a clone archive or a model is damaged or foreign
-    │   └── CloneError      a spectrum cannot be fitted with lines
+    │   ├── CloneError      a spectrum cannot be fitted with lines
+    │   └── WorkerError     work on an item failed unexpectedly, or its process died
     └── MissingExtra        an optional dependency is not installed
 
 A message is one sentence or two: "got X, expected Y; do Z."
@@ -46,6 +47,10 @@ class ArchiveError(InputError):
 
 class CloneError(InputError):
     """A spectrum cannot be fitted with lines."""
+
+
+class WorkerError(InputError):
+    """Work on a node, a window or a star failed unexpectedly, or its process died."""
 
 
 class MissingExtra(Blase3dError):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from toy_models import TINY, small_grid
 
-from blase3d.errors import CloneError, InputError
+from blase3d.errors import InputError, WorkerError
 from blase3d.fitting.archive import open_archive
 from blase3d.fitting.build import build
 from blase3d.fitting.clone_grid import clone, misfits
@@ -173,7 +173,7 @@ class TestAnyFarm:
         found = dict(run(squared, [3, -1, 0, 4], farm[0]))
         assert (found[3], found[4]) == (9, 16)
         assert str(found[-1]) == "-1 is negative."
-        assert isinstance(found[0], CloneError)
+        assert isinstance(found[0], WorkerError)
         assert "ZeroDivisionError: nought" in str(found[0])
 
     def test_items_are_drawn_only_as_room_is_free(self, farm):

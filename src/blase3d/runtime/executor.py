@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..errors import CloneError, InputError
+from ..errors import InputError, WorkerError
 from .precision import in_float32
 from .threads import stay_with_one_blas_thread
 
@@ -153,8 +153,8 @@ def run(
                 yield item, _given_up(tries, failure)
 
 
-def _given_up(tries: int, failure: BaseException) -> CloneError:
-    return CloneError(
+def _given_up(tries: int, failure: BaseException) -> WorkerError:
+    return WorkerError(
         f"its worker died {tries} times ({_described(failure)}); if memory ran out, give fewer "
         "workers, and try again."
     )
@@ -194,7 +194,7 @@ def _attempt(function: Callable[[Any], Result], item: Any) -> Result | InputErro
     except InputError as error:
         return error
     except Exception as error:
-        return CloneError(f"it failed unexpectedly ({_described(error)}); please report this.")
+        return WorkerError(f"it failed unexpectedly ({_described(error)}); please report this.")
 
 
 def _described(error: BaseException) -> str:
