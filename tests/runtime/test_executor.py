@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -143,6 +144,11 @@ def killer(stage, processes, killed):
 # One function over many items
 
 
+def on_a_full_disk(x):
+    """Fails as a write does where there is no room."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def squared(x):
     """The square of what is not negative; zero is an accident, and 1300 is deadly."""
     if x < 0:
@@ -175,6 +181,13 @@ class TestAnyFarm:
         assert str(found[-1]) == "-1 is negative."
         assert isinstance(found[0], WorkerError)
         assert "ZeroDivisionError: nought" in str(found[0])
+
+    def test_a_full_disk_is_named(self, farm):
+        found = dict(run(on_a_full_disk, [3], farm[0]))
+        assert str(found[3]) == (
+            "a file cannot be read or written (OSError: [Errno 28] No space left on device); free "
+            "disk space or give access to it, and try again."
+        )
 
     def test_items_are_drawn_only_as_room_is_free(self, farm):
         drawn = []
