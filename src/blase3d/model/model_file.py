@@ -9,7 +9,8 @@
 
 Coefficients of joint recipes and the residual are whole numbers times a step. Their signs are
 folded in (0, −1, 1, −2 ... become 0, 1, 2, 3 ...), so that small numbers have empty upper bytes,
-which cost nothing once they are shuffled together and compressed.
+which cost nothing once they are shuffled together and compressed. A residual of many nodes is in
+chunks of columns, of which one is in memory at a time as a model is written.
 """
 
 from __future__ import annotations
