@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 import zipfile
 from dataclasses import replace
 
@@ -20,7 +21,10 @@ from blase3d.model.identity import model_checksum
 from blase3d.model.line_grid import LineGrid, steps
 from blase3d.model.model import Model
 from blase3d.model.model_file import load_model, save_model
+from blase3d.model.residual import Components, node_steps
 from blase3d.recipe import DEFAULT
+from blase3d.runtime.rows import RowsOnDisk, row_blocks
+from blase3d.runtime.zarr_groups import read_columns, write_array
 
 pytestmark = pytest.mark.lowest
 
@@ -112,6 +116,32 @@ def test_a_large_residual_is_in_several_chunks(smooth, tmp_path, monkeypatch):
     for name in ("nodes", "pixels", "scale"):
         np.testing.assert_array_equal(getattr(one.residual, name), getattr(several.residual, name))
     assert model_checksum(one) == model_checksum(several)
+
+
+def test_amplitudes_are_written_a_few_components_at_a_time(tmp_path, monkeypatch):
+    """Those of every node of PHOENIX would not fit into memory several times over."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(-100, 101, (200, 50)).astype(np.float32)
+    step = node_steps(pixels)[:, None]
+    amplitudes = RowsOnDisk(200, 30_000)
+    for some in row_blocks(200, 20):
+        whole = rng.integers(-300, 301, (20, 30_000))
+        amplitudes[some] = (whole * step[some]).astype(np.float32)
+    monkeypatch.setattr(model_file, "columns_at_once", lambda _: 8)
+    components = Components(amplitudes, pixels, np.full(50, 1e-5, np.float32))
+    group = zarr.create_group(tmp_path / "group.zarr")
+    tracemalloc.start()
+    try:
+        for name, values in model_file.residual_arrays(components).items():
+            write_array(group, name, values)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 0.5 * 200 * 30_000 * 4
+    stored = read_columns(group, "residual_nodes")
+    for some, block in stored:
+        found = model_file.from_steps(block, step[some, 0])
+        np.testing.assert_array_equal(found.T, amplitudes[some])
 
 
 @pytest.mark.parametrize(
