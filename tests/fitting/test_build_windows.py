@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -117,6 +119,46 @@ def test_a_build_that_was_interrupted_builds_the_other_windows(
     build(clones)
     assert built == ["1"]
     assert first.stored.pixels.size == 4
+
+
+def test_a_window_that_another_command_built_meanwhile_is_not_written_again(
+    clones, narrow, monkeypatch
+):
+    """Another machine may find other components, and a model may be reading these."""
+    build(clones)
+    asked, has_built = [], Archive.has_built
+
+    def not_before(self, name):
+        asked.append(name)
+        return asked.count(name) > 2 and has_built(self, name)
+
+    monkeypatch.setattr(Archive, "has_built", not_before)
+    before = written(clones.path / "built")
+    build(clones)
+    assert asked.count(asked[0]) == 3  # at first, before the work and after it
+    assert written(clones.path / "built") == before
+
+
+def written(folder):
+    """Names of the chunks of amplitudes below a folder, and the times when they were written."""
+    chunks = folder.glob("**/residual_nodes/c/**/*")
+    return {path: path.stat().st_mtime_ns for path in chunks if path.is_file()}
+
+
+def test_a_window_that_is_missing_is_named(clones):
+    with pytest.raises(ArchiveError, match=r"has no window nowhere/0, .* run blase3d build again"):
+        clones.built("nowhere/0")
+
+
+def test_a_full_disk_is_no_damage_to_what_is_copied(clones, narrow, monkeypatch, tmp_path):
+    def full(group, name, values, chunk=None):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    built = build(clones)
+    monkeypatch.setattr(model_file, "write_array", full)
+    monkeypatch.setattr(model_file, "_write_arrays", lambda *_: None)
+    with pytest.raises(OSError, match="No space left"):
+        save_model(built, tmp_path / "m.zip")
 
 
 def test_workers_build_the_same(clones, narrow, tmp_path):

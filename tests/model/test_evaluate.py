@@ -120,6 +120,14 @@ def test_a_residual_of_many_nodes_is_found_along_a_few_directions(monkeypatch):
 
 
 @pytest.mark.parametrize("exact", [1, 1000])
+def test_lines_without_a_rest_need_no_components(monkeypatch, exact):
+    monkeypatch.setattr(residual, "_EXACT", exact)
+    truth = np.maximum(TRUTH, 10.0 * residual.DARKEST)
+    rest = make_residual(truth, truth, np.eye(len(GRID)), 1e-4)
+    assert rest.nodes.shape == (len(GRID), 0)
+
+
+@pytest.mark.parametrize("exact", [1, 1000])
 def test_a_residual_of_spectra_on_disk_is_that_of_spectra_in_memory(monkeypatch, exact):
     monkeypatch.setattr(residual, "_EXACT", exact)
     lines = lines_beside_the_truth()

@@ -118,6 +118,15 @@ def test_a_large_residual_is_in_several_chunks(smooth, tmp_path, monkeypatch):
     assert model_checksum(one) == model_checksum(several)
 
 
+def test_a_residual_without_components_comes_back(smooth, tmp_path):
+    """Where lines alone are good enough."""
+    nothing = whole_residual(np.empty((6, 0)), np.empty((0, WAVELENGTH.size)), step=1e-5)
+    save_model(replace(smooth, residual=nothing), tmp_path / "m")
+    again = load_model(tmp_path / "m")
+    assert again.residual.nodes.shape == (6, 0)
+    assert np.isfinite(again.flux(**LABELS)).all()
+
+
 def test_amplitudes_are_written_a_few_components_at_a_time(tmp_path, monkeypatch):
     """Those of every node of PHOENIX would not fit into memory several times over."""
     rng = np.random.default_rng(0)

@@ -185,8 +185,8 @@ class TestAnyFarm:
     def test_a_full_disk_is_named(self, farm):
         found = dict(run(on_a_full_disk, [3], farm[0]))
         assert str(found[3]) == (
-            "a file cannot be read or written (OSError: [Errno 28] No space left on device); free "
-            "disk space or give access to it, and try again."
+            "a file cannot be read or written (OSError: [Errno 28] No space left on device); check "
+            "the path, the disk and the connection, and try again."
         )
 
     def test_items_are_drawn_only_as_room_is_free(self, farm):

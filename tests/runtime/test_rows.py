@@ -52,6 +52,29 @@ def test_columns_of_rows_on_disk_are_read_and_written(some):
     np.testing.assert_array_equal(kept[60:80, :3], some[60:80, :3])
 
 
+def test_a_full_disk_is_noticed(some):
+    """Unbuffered files may write less than they are given, without an error."""
+    kept = RowsOnDisk(*some.shape)
+    kept._file.close()
+    kept._file = AlmostFull()
+    with pytest.raises(OSError, match="8 of 12 bytes of a temporary file"):
+        kept[:, 1:4] = some[:, 1:4]
+
+
+class AlmostFull:
+    """A file that has room for eight bytes."""
+
+    def seek(self, place):
+        """Go to a place."""
+
+    def write(self, values):
+        """Return the number of bytes that were written."""
+        return min(values.nbytes, 8)
+
+    def close(self):
+        """Nothing is left."""
+
+
 @pytest.mark.parametrize("in_memory", [0, 1 << 20])
 def test_columns_are_joined(some, monkeypatch, in_memory):
     monkeypatch.setattr(rows, "IN_MEMORY", in_memory)

@@ -68,6 +68,9 @@ def test_damage_to_any_chunk_is_found(in_columns, tmp_path):
     chunk.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     with pytest.raises(ArchiveError, match=r"array values of .* is damaged"):
         check_whole(group, "values", form)
+    again = ColumnBlocks((5, 7), MATRIX.dtype, 3, (MATRIX[:, k : k + 3] for k in (0, 3, 6)))
+    write_array(group, "values", again)
+    np.testing.assert_array_equal(read_array(group, "values"), MATRIX)
     chunk.unlink()
     with pytest.raises(ArchiveError, match="is incomplete"):
         check_whole(group, "values", form)

@@ -269,7 +269,13 @@ class Archive:
 
     def built(self, name: str) -> zarr.Group:
         """Return the group of a window that has been built."""
-        group: zarr.Group = self._group[f"built/{name}"]  # type: ignore[assignment]
+        try:
+            group: zarr.Group = self._group[f"built/{name}"]  # type: ignore[assignment]
+        except KeyError:
+            raise ArchiveError(
+                f"{self.path} has no window {name}, expected one that was built; let workers write "
+                "to this folder, and run blase3d build again."
+            ) from None
         return group
 
     @contextmanager

@@ -22,7 +22,6 @@ import zarr
 from jax import Array
 from numpy.typing import NDArray
 
-from ..errors import ArchiveError
 from ..lines.render import Layout, optical_depth, round_up, transmitted
 from ..model.completion import Completion
 from ..model.grid_basis import functions_with_residual
@@ -204,7 +203,7 @@ def build_by_windows(
     for task, failure in run(_build_aside, tasks, executor):
         if failure is not None:
             low, high = task.model.wavelength[[0, -1]]
-            raise ArchiveError(f"the window from {low:.0f} to {high:.0f} Å: {failure}")
+            raise type(failure)(f"the window from {low:.0f} to {high:.0f} Å: {failure}")
         done += 1
         progress("windows", done, total)
     return _assembled(archive, frame, bounds, name)
@@ -247,11 +246,13 @@ def _tasks(
 
 def _build_aside(task: _Task) -> None:
     """Build a window in any process, which writes it to the archive."""
-    if task.archive.has_built(task.name):  # by another command
+    archive = task.archive
+    if archive.has_built(task.name):  # by another command
         return
-    flux = flux_rows(task.archive, task.nodes.index, task.pixels)
+    flux = flux_rows(archive, task.nodes.index, task.pixels)
     built = _build(task.model, task.nodes, flux)
-    task.archive.write_built(task.name, _stored(task, built))
+    if not archive.has_built(task.name):  # nothing that is done is written again
+        archive.write_built(task.name, _stored(task, built))
 
 
 def _stored(task: _Task, built: _Built) -> dict[str, NDArray[Any] | ColumnBlocks]:

@@ -94,7 +94,7 @@ def _fit_round(
     for task, result in run(fit, fits.tasks(number), executor):
         if isinstance(result, InputError):
             low, high = fits.archive.wavelength[task.window.fitted][[0, -1]]
-            raise CloneError(f"the lines from {low:.0f} to {high:.0f} Å: {result}")
+            raise type(result)(f"the lines from {low:.0f} to {high:.0f} Å: {result}")
         if fits.window(task.number, number) is None:
             fits.archive.write_window(task.number, number, *result)
         done += 1

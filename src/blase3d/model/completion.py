@@ -102,7 +102,7 @@ class Completion:
 
 def columns_at_once(box: int) -> int:
     """Return the number of columns of values in a box of this size that are completed at once."""
-    return max(_AT_ONCE // box, 1)
+    return max(_AT_ONCE // max(box, 1), 1)
 
 
 def fill_holes(axes: Sequence[Floats], index: Integers) -> Floats:

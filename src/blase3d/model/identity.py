@@ -19,7 +19,7 @@ from .residual import Components, components_of
 _WAVELENGTH_STEP = 1e-7
 """Resolution of wavelengths in model files, Å."""
 _AT_ONCE = 1 << 18
-"""Amplitudes that are summed at once."""
+"""Values that are summed at once."""
 
 
 def model_checksum(model: Model) -> str:
@@ -92,12 +92,13 @@ def _add_content(total: Any, lines: LineGrid, residual: Iterable[Components]) ->
 def _add(total: Any, *arrays: Any) -> None:
     for values in map(np.asarray, arrays):
         total.update(f"{values.shape}".encode())
-        _add_values(total, values)
+        for rows in row_blocks(len(values), max(_AT_ONCE * len(values) // max(values.size, 1), 1)):
+            _add_values(total, values[rows])
 
 
 def _add_values(total: Any, values: NDArray[Any]) -> None:
     plain = np.ascontiguousarray(values) + 0  # no negative zeros
-    total.update(plain.astype(plain.dtype.newbyteorder("<")).tobytes())
+    total.update(plain.astype(plain.dtype.newbyteorder("<"), copy=False).tobytes())
 
 
 def identity(model: Model) -> dict[str, Any]:

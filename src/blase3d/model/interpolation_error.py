@@ -17,8 +17,9 @@ the error. The principal components of their covariance over pixels are kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +27,8 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from ..runtime.rows import row_blocks
+from ..runtime.arrays import Singles
+from ..runtime.rows import Rows, row_blocks
 from .evaluate import ForwardModel, PcaResidual, add_residual, evaluate, flux_of_opacity_root
 from .interpolation import (
     LOGARITHMIC,
@@ -76,7 +78,7 @@ def error_draws(
         for name in (None, *shares)
     ]
     cells = jnp.asarray(_middles(model), jnp.float32)
-    best, *lowered = (_flux_in(cells, one, model.forward, residual) for one in splines)
+    best, *lowered = _fluxes(model.forward, splines, cells, residual)
     draws = np.empty((len(cells), len(shares), model.wavelength.size), np.float32)
     for of_cell, of_best, *others in zip(draws, best, *lowered, strict=True):
         for share, other, draw in zip(shares.values(), others, of_cell, strict=True):
@@ -85,22 +87,35 @@ def error_draws(
     return draws.reshape(-1, model.wavelength.size)
 
 
-def _flux_in(
-    cells: Array, interpolation: Interpolation, forward: ForwardModel, residual: Components | None
-) -> Iterator[NDArray[np.float32]]:
-    """Yield the flux (P,) at labels in cells, (cells, L), by an interpolation."""
-    forward = replace(forward, interpolation=interpolation)
+def _fluxes(
+    forward: ForwardModel,
+    splines: Sequence[Interpolation],
+    cells: Array,
+    residual: Components | None,
+) -> list[Iterator[NDArray[np.float32]]]:
+    """Return, for each interpolation, the flux (P,) at labels in cells, (cells, L), one by one."""
+    forwards = [replace(forward, interpolation=one) for one in splines]
     if residual is None:
-        yield from (np.asarray(_evaluate(forward, labels)) for labels in cells)
-        return
+        return [map(np.asarray, map(partial(_evaluate, one), cells)) for one in forwards]
+    shared = jax.device_put((residual.pixels, residual.scale))
+    amplitudes = [_amplitudes(one, cells, residual.amplitudes) for one in splines]
+
+    def at_cells(forward: ForwardModel, rows: Singles) -> Iterator[NDArray[np.float32]]:
+        for labels, row in zip(cells, rows[:, None], strict=True):
+            in_cell = PcaResidual(jnp.asarray(row), *shared)
+            yield np.asarray(_with_residual(forward, labels, in_cell))
+
+    return [at_cells(*pair) for pair in zip(forwards, amplitudes, strict=True)]
+
+
+def _amplitudes(interpolation: Interpolation, cells: Array, nodes: Rows) -> Singles:
+    """Return amplitudes (cells, R) at labels (cells, L), from those at the nodes of the box,
+    (R, box), of which some are in memory at a time."""
     weights = np.asarray(_weights(interpolation, cells))
-    amplitudes = np.empty((len(cells), len(residual.amplitudes)), np.float32)
-    for some in row_blocks(len(residual.amplitudes), _COMPONENTS):
-        amplitudes[:, some] = weights @ residual.amplitudes[some].T
-    pixels, scale = jnp.asarray(residual.pixels), jnp.asarray(residual.scale)
-    for labels, here in zip(cells, amplitudes[:, None], strict=True):
-        in_cell = PcaResidual(jnp.asarray(here), pixels, scale)
-        yield np.asarray(_with_residual(forward, labels, in_cell))
+    found = np.empty((len(cells), len(nodes)), np.float32)
+    for some in row_blocks(len(nodes), _COMPONENTS):
+        found[:, some] = weights @ nodes[some].T
+    return found
 
 
 def strongest_modes(products: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 WINDOW = 1 << 14
 """Pixels of a window: a chunk of a spectrum in an archive of clones."""
 OpenWindow = Callable[[int], AbstractContextManager["zarr.Group"]]
+"""Opens the group of a window by its number."""
 
 
 @dataclass(frozen=True, eq=False)

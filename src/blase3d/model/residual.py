@@ -19,7 +19,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from ..runtime.arrays import Floats, Singles, Values
+from ..runtime.arrays import Floats, Singles, Values, aligned_empty
 from ..runtime.rows import Rows, empty_rows, joined_columns, read_blocks, row_blocks
 from .completion import Completion, columns_at_once
 from .evaluate import AnyResidual, PcaResidual, flux_of_opacity_root, flux_slope, opacity_root
@@ -83,8 +83,11 @@ class Components:
     @property
     def in_memory(self) -> PcaResidual:
         """The residual with all amplitudes in memory."""
-        nodes = np.ascontiguousarray(self.amplitudes[:].T)
-        return PcaResidual(*map(jnp.asarray, (nodes, self.pixels, self.scale)))
+        count, box = self.amplitudes.shape
+        nodes = aligned_empty((box, count))
+        for some in row_blocks(count):
+            nodes[:, some] = self.amplitudes[some].T
+        return PcaResidual(*map(jax.device_put, (nodes, self.pixels, self.scale)))
 
     def completed(self, complete: Completion | Floats) -> Components:
         """Return the components in the box; `complete` (box, N) is as in `make_residual`."""
@@ -196,7 +199,8 @@ class _Remainder:
         blocks = row_blocks(len(self.values), _BLOCK)
         weighted = (self.values[rows] * weight[rows, None] for rows in blocks)
         eigenvalues, along = np.linalg.eigh(_sum(rows.T @ rows for rows in weighted))
-        eigenvalues = np.maximum(eigenvalues[::-1], 1e-14 * eigenvalues[-1] + 1e-300)
+        least = 1e-14 * eigenvalues.max(initial=0.0) + 1e-300
+        eigenvalues = np.maximum(eigenvalues[::-1], least)
         along = along[:, ::-1] / np.sqrt(eigenvalues)
         vectors = empty_rows(*self.values.shape)
         for rows in blocks:

@@ -195,8 +195,8 @@ def _attempt(function: Callable[[Any], Result], item: Any) -> Result | InputErro
         return error
     except OSError as error:
         return WorkerError(
-            f"a file cannot be read or written ({_described(error)}); free disk space or give "
-            "access to it, and try again."
+            f"a file cannot be read or written ({_described(error)}); check the path, the disk and "
+            "the connection, and try again."
         )
     except Exception as error:
         return WorkerError(f"it failed unexpectedly ({_described(error)}); please report this.")

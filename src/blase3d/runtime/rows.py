@@ -1,4 +1,4 @@
-"""Matrices of a row for each node of a library, of which a few rows are in memory at a time.
+"""Matrices of many nodes of a library, of which a few rows or columns are in memory at a time.
 
 A small matrix is an array. A large one is in a temporary file, which ends with its process; the
 environment variable TMPDIR states the folder.
@@ -38,7 +38,7 @@ class Rows(Protocol):
 
 
 class RowsOnDisk:
-    """Rows in a temporary file, from which slices are read as copies."""
+    """Rows in a temporary file, from which slices of step one are read as copies."""
 
     def __init__(self, count: int, columns: int):
         self.shape = count, columns
@@ -59,7 +59,7 @@ class RowsOnDisk:
         values = np.empty((len(rows), len(columns)), np.float32)
         for row, found in zip(rows, values, strict=True):
             self._go_to(row, columns.start)
-            self._file.readinto(found.data)
+            _check_count(self._file.readinto(found.data), found)
         return values
 
     def __setitem__(self, part: Slices, values: Singles) -> None:
@@ -72,7 +72,7 @@ class RowsOnDisk:
             return
         for row, written in zip(rows, whole, strict=True):
             self._go_to(row, columns.start)
-            self._file.write(written.data)
+            _check_count(self._file.write(written.data), written)
 
     def _ranges(self, part: Slices) -> tuple[range, range]:
         """The numbers of the rows and columns of a part."""
@@ -84,6 +84,14 @@ class RowsOnDisk:
         """Go to a value in the file."""
         place = row * self.shape[1] + column
         self._file.seek(place * np.dtype(np.float32).itemsize)
+
+
+def _check_count(count: int | None, values: Singles) -> None:
+    if count != values.nbytes:
+        raise OSError(
+            f"{count} of {values.nbytes} bytes of a temporary file in {tempfile.gettempdir()} were "
+            "read or written: the disk is full, or has failed"
+        )
 
 
 def empty_rows(count: int, columns: int) -> Rows:

@@ -6,7 +6,9 @@ run, no link is followed, and no more is read than the file can hold.
 
 from __future__ import annotations
 
+import errno
 import zipfile
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -26,6 +28,8 @@ Form = list[Any]
 """Shape and dtype of an array, as JSON keeps them."""
 _MOST_UNPACKED = 100
 """Largest ratio of unpacked to packed size of a zip file; ours do not compress by zip."""
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Numbers of errors of a full disk."""
 _ALL = slice(None)
 _COMPRESSOR = BloscCodec(cname="zstd", clevel=7, shuffle="bitshuffle")
 
@@ -88,6 +92,8 @@ class Format:
         except ArchiveError:
             raise
         except Exception as error:  # as many kinds as there are ways to damage a file
+            if isinstance(error, OSError) and error.errno in _NO_ROOM:
+                raise  # where what is read is written
             raise ArchiveError(
                 f"{path} is not a complete {self.name} file ({type(error).__name__}: "
                 f"{first_line(error)}); make it again with {self.command}."
@@ -129,7 +135,7 @@ class ColumnBlocks:
     shape : (int, int)
     dtype : dtype
     step : int
-        ColumnBlocks of a block, and of a chunk on disk.
+        Columns of a block, and of a chunk on disk.
     blocks : iterable of (N, step)
         The blocks in order, which can be read once. The last may be narrower.
     """
@@ -179,8 +185,9 @@ def read_in_blocks(
 
 def check_whole(group: zarr.Group, name: str, form: Form) -> None:
     """Raise ArchiveError if any part of an array is damaged."""
-    for _ in read_in_blocks(group, name, form):
-        pass
+    found = read_in_blocks(group, name, form)
+    if isinstance(found, ColumnBlocks):
+        deque(found.blocks, maxlen=0)
 
 
 @contextmanager
