@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -260,6 +260,7 @@ def log_likelihood(
     check_settings("gradient", options)
     star = as_spectrum(spectrum, medium)
     problem = problem_of(star, model, priors, fixed, options)
+    problem = replace(problem, dilution_assumed=False)  # names of a function are known beforehand
     outcome = LeastSquares().solve(make_likelihood(problem), seed=0)
     answer = answer_of(outcome, model, "gradient", start)
     likelihood, problem = outcome.best.likelihood, outcome.best.problem

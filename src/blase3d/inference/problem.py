@@ -30,6 +30,9 @@ _DEGREE, _PER_DEGREE, _LARGEST_DEGREE = 3, 100.0, 20
 """Default degree of the continuum of an order: 3 and one for every 100 Å, at most 20. Spectra of
 the Sun by two pipelines of HARPS differ by 50 K, 0.10 and 0.03 over 1350 Å with degree 3, and by
 10 K, 0.02 and 0.00 with degree 16."""
+SCATTERED_LIGHT = Prior(0.0, 0.95, mean=0.0, sigma=0.03)
+"""Prior of a dilution of which nothing is said: a few per cent in most spectrographs. The spectrum
+of the Moon by APF has 0.032 with a standard deviation of 0.02, and 0.033 with 0.04."""
 BLAZE_DEGREE = 6
 """Default degree of the continuum of orders that include the blaze. For an A0 star by HPF, reduced
 chi-square is 29 with degree 3, 3.9 with 6, 3.5 with 8 (docs/hpf.md)."""
@@ -192,6 +195,8 @@ class Problem(FreeParameters):
         Assumptions about the data.
     messages : tuple of str
         Changes that were made to the spectrum, in words.
+    dilution_assumed : bool
+        Whether nothing was said of the dilution, so that it is zero.
     """
 
     model: Model
@@ -200,6 +205,7 @@ class Problem(FreeParameters):
     fixed: dict[str, float]
     options: Options = field(default_factory=Options)
     messages: tuple[str, ...] = ()
+    dilution_assumed: bool = False
 
     @property
     def axes(self) -> Mapping[str, Floats]:
@@ -215,6 +221,12 @@ class Problem(FreeParameters):
     def lines_of_stars(self) -> bool:
         """Whether the lines are those that real stars taught."""
         return self.model.lines_of_stars
+
+    @property
+    def with_light_without_lines(self) -> Problem:
+        """The problem with a dilution that is free, from zero upwards."""
+        fixed = {name: value for name, value in self.fixed.items() if name != "dilution"}
+        return replace(self, free={**self.free, "dilution": SCATTERED_LIGHT}, fixed=fixed)
 
     @property
     def continuum_terms(self) -> int:
@@ -234,8 +246,8 @@ def make_problem(
 
     Velocity and rotation are free unless fixed. The resolution is that of the spectrum; if the
     spectrum states none, it is fitted, and the rotation is then zero unless a prior frees it.
-    Macroturbulence and dilution are zero unless a prior frees them. A label with one value in the
-    library is fixed.
+    Macroturbulence and dilution are zero unless a prior frees them; a method may free a dilution of
+    which nothing was said. A label with one value in the library is fixed.
 
     Raises
     ------
@@ -248,6 +260,7 @@ def make_problem(
     fixed = {name: fixed_value(name, given) for name, given in (fixed or {}).items()}
     ranges = {**model.bounds, **{name: parameter(name).range for name in FITTED}}
     check_names(priors, fixed, ranges)
+    assumed = "dilution" not in priors | fixed
     fixed = with_assumed(fixed, spectrum, model, set(priors))
     free = {
         name: priors.get(name, Prior(-np.inf, np.inf)).within(*bounds)
@@ -263,7 +276,7 @@ def make_problem(
     low, high = (float(end) for end in spectrum.wavelength[[0, -1]])
     section = model.part(low, high, _fastest(free, fixed) + parameter("vsini").high)
     messages = (*notices, *messages, *empty, *bands, *blaze)
-    return Problem(section, spectrum, free, fixed, options, messages)
+    return Problem(section, spectrum, free, fixed, options, messages, assumed)
 
 
 def _check_kinds(model: object, priors: object, fixed: object) -> None:

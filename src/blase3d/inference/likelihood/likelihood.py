@@ -137,6 +137,12 @@ class Likelihood:
     form: ForwardForm
     fixed: dict[str, Array]
 
+    def of_problem(self, problem: Problem) -> Likelihood:
+        """The likelihood of a problem of the same pixels, with the errors of these."""
+        other = make_likelihood(problem)
+        errors = replace(other.errors, noise=self.errors.noise, arrays=self.errors.arrays)
+        return other._with_errors(errors)
+
     def predicted(self, theta: Floats) -> Prediction:
         """The prediction at θ (K,)."""
         return Prediction(theta, *predict_with_slopes(*self.arguments(theta), self.form))

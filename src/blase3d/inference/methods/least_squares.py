@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import jax.numpy as jnp
+import numpy as np
 
 from ...runtime.arrays import Floats
 from ..descent import CONVERGED, ROUGHLY, descend, minima_with_better_lines, refine
@@ -24,7 +27,37 @@ class LeastSquares:
         begin = starts(likelihood.problem)
         first, *others = minima_with_better_lines(_minima, likelihood, begin)
         best = refine(first, _searched_again)
+        diluted = _diluted(best)
+        if diluted is not None:
+            best = diluted
+            others = [replace(one, theta=np.append(one.theta, 0.0)) for one in others]
         return Outcome([best, *others], best.converged)
+
+
+def _diluted(solution: Solution) -> Solution | None:
+    """The solution with light without lines, if there is some; None where it is best without.
+
+    Scattered light and sky that was not subtracted make all lines shallower alike, never deeper.
+    Only of lines that real stars taught are the depths known well enough to tell it from errors of
+    the library.
+    """
+    problem = solution.problem
+    if not (problem.dilution_assumed and problem.lines_of_stars and _gains_by_light(solution)):
+        return None
+    likelihood = solution.likelihood.of_problem(problem.with_light_without_lines)
+    start = likelihood.predicted(np.append(solution.theta, 0.0))
+    found = refine(search(likelihood.refined(start), start, ROUGHLY), _searched_again)
+    return None if found.at_bound[-1] else found
+
+
+def _gains_by_light(solution: Solution) -> bool:
+    """Whether chi-square falls where a little light without lines is added."""
+    prediction = solution.fit.prediction
+    by_light = (1.0 - prediction.flux)[None]
+    # in the place of another slope: one more would be compiled again
+    slopes = jnp.concatenate([by_light, prediction.slopes[1:]])
+    fit = solution.likelihood.fit(replace(prediction, slopes=slopes))
+    return bool(fit.gradient[0] < 0.0)
 
 
 def _minima(likelihood: Likelihood, begin: list[Floats]) -> list[Solution]:
