@@ -50,8 +50,9 @@ def calibrated(library):
     return replace(library.with_lines(lines), calibration=calibration)
 
 
-def star_of(model):
-    flux = np.asarray(model.flux(**TRUTH, rv=12.0, resolution=RESOLUTION), np.float64)
+def star_of(model, dilution=0.0):
+    observation = {"rv": 12.0, "resolution": RESOLUTION, "dilution": dilution}
+    flux = np.asarray(model.flux(**TRUTH, **observation), np.float64)
     flux += np.random.default_rng(3).normal(0.0, 1.0 / SNR, flux.size)
     error = np.full(flux.size, 1.0 / SNR)
     return Spectrum(model.wavelength, flux, error, resolution=RESOLUTION)
@@ -79,6 +80,59 @@ def test_a_real_star_has_the_lines_of_stars(calibrated):
     answer = infer(star_of(calibrated), calibrated, fixed={"vsini": 0.0})
     assert answer.model_identity["lines"] == "stars"
     assert answer.labels["teff"].value == pytest.approx(TRUTH["teff"], abs=20.0)
+
+
+@pytest.mark.parametrize("dilution", [0.04, 0.2])
+def test_light_without_lines_is_fitted(calibrated, dilution):
+    """With lines whose depths stars have taught: a little as in a spectrograph, and more."""
+    star = star_of(calibrated, dilution)
+    answer = infer(star, calibrated, fixed={"vsini": 0.0})
+    held = infer(star, calibrated, fixed={"vsini": 0.0, "dilution": 0.0})
+    found = answer.nuisance["dilution"]
+    assert found.value == pytest.approx(dilution, abs=3.0 * found.sigma + 0.1 * dilution)
+    for name, truth in TRUTH.items():
+        error, without = (abs(one.labels[name].value - truth) for one in (answer, held))
+        assert error < 3.0 * answer.labels[name].sigma
+    assert without > 2.0 * error  # [Fe/H]
+    flag = "light without lines" if dilution < 0.1 else "lines shallower than any labels allow"
+    assert any(one.startswith(flag) for one in answer.flags)
+    assert "dilution" not in held.nuisance
+
+
+def test_a_dilution_of_zero_changes_nothing(calibrated):
+    """Where lines are deeper than the model's, no light is the best."""
+    star = star_of(calibrated, -0.02)
+    answer = infer(star, calibrated, fixed={"vsini": 0.0})
+    held = infer(star, calibrated, fixed={"vsini": 0.0, "dilution": 0.0})
+    assert answer.labels == held.labels
+    assert "dilution" not in answer.nuisance
+
+
+def test_labels_are_continuous_where_light_begins(calibrated):
+    """There is no switch that noise could turn."""
+    dilutions = np.linspace(-0.004, 0.006, 11)
+    answers = [infer(star_of(calibrated, d), calibrated, fixed={"vsini": 0.0}) for d in dilutions]
+    fitted = np.array(["dilution" in one.nuisance for one in answers])
+    assert 0 < fitted.sum() < fitted.size
+    assert (np.diff(fitted.astype(int)) >= 0).all()
+    feh = np.array([one.labels["feh"].value for one in answers])
+    assert np.abs(np.diff(feh)).max() < 0.5 * answers[0].labels["feh"].sigma
+
+
+def test_lines_of_a_library_do_not_tell_light_from_errors(calibrated):
+    for model in (calibrated, calibrated.uncalibrated()):
+        star = star_of(calibrated.uncalibrated(), 0.04)
+        assert "dilution" not in infer(star, model, fixed={"vsini": 0.0}).nuisance
+
+
+@pytest.mark.long
+def test_draws_have_the_light_without_lines(calibrated):
+    star = star_of(calibrated, 0.04)
+    answer = infer(star, calibrated, method="posterior", fixed={"vsini": 0.0}, draws=100)
+    assert answer.posterior["dilution"].min() >= 0.0
+    assert answer.nuisance["dilution"].value == pytest.approx(0.04, abs=0.02)
+    for name, truth in TRUTH.items():
+        assert abs(answer.labels[name].value - truth) < 3.0 * answer.labels[name].sigma
 
 
 @pytest.mark.long

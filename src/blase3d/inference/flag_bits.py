@@ -45,6 +45,7 @@ FLAG_BITS = (
     (26, "continuum of higher degree for the blaze", "includes the blaze"),
     (27, "wavelengths corrected to the barycentre", "barycentre"),
     (28, "wavelengths shifted to rest in the file", "shifted to rest"),
+    (29, "light without lines fitted", "light without lines"),
 )
 """Bit, title and pattern of each flag; the first pattern that is found in a flag counts."""
 

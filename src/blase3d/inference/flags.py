@@ -15,7 +15,7 @@ from scipy.ndimage import median_filter
 from ..runtime.arrays import Floats, median
 from ..runtime.units import SIGMA_PER_MAD
 from .methods.method import Outcome
-from .omitted import medium_flags, omitted_effects
+from .omitted import light_flags, medium_flags, omitted_effects
 from .problem import FreeParameters
 from .score import Residuals
 from .solution import Minimum, Solution, beyond_library
@@ -62,7 +62,7 @@ def flags_of(outcome: Outcome, sigma: Floats, residuals: Residuals) -> tuple[str
     flags = list(bound_flags(best, widened=outcome.draws is None))
     if not outcome.converged:
         flags.append("not converged")
-    flags += fit_flags(residuals)
+    flags += [*fit_flags(residuals), *light_flags(best, sigma)]
     if is_ambiguous(best, outcome.solutions[1:], sigma):
         flags.append("another solution is nearly as good")
     return (*flags, *hole_flags(best), *unconstrained_flags(best.problem, sigma))

@@ -19,6 +19,7 @@ from ..runtime.arrays import Floats, median
 from ..runtime.units import FWHM_PER_SIGMA, SPEED_OF_LIGHT, refractive_index
 from ..spectra.telluric import telluric_bands
 from .score import Amplitude, Residuals
+from .solution import Solution
 
 _SIGNIFICANT = 5.0
 """Amplitude, in standard deviations, from which on an effect is reported ..."""
@@ -35,6 +36,8 @@ _MOST_MISFIT = 0.15
 hardly depend on depth alone."""
 _LEAST_DILUTION = 0.015
 """Least fraction of light without lines that is reported: it changes [Fe/H] by about 0.05 dex."""
+_MUCH_LIGHT = 0.1
+"""Fraction of light without lines that no spectrograph scatters: sky, veiling, or another star."""
 _LEAST_RESOLUTION = 0.2
 """Least relative change of the inverse square of the resolution: 10 % of the resolution."""
 _LEAST_LIGHT = 0.01
@@ -142,6 +145,22 @@ def _dilution(residuals: Residuals) -> Iterator[_Effect]:
     strict = residuals.misfit > _WRONG_MODEL and not _explains(residuals, change)
     threshold = _SIGNIFICANT_DEPTH * (_STRICTER if strict else 1.0)
     yield _Effect(change, flag, _LEAST_DILUTION, 0, threshold)
+
+
+def light_flags(best: Solution, sigma: Floats) -> Iterator[str]:
+    """Return the flag of a dilution that was freed because lines are shallower with it, from the
+    standard deviations (K,) of the parameters."""
+    problem = best.problem
+    if not problem.dilution_assumed or "dilution" not in problem.free:
+        return
+    at = problem.names.index("dilution")
+    value = float(best.theta[at])
+    if value < _LEAST_DILUTION or not value > _SIGNIFICANT_DEPTH * sigma[at]:
+        return
+    if value > _MUCH_LIGHT:
+        yield f"lines shallower than any labels allow, as by the dilution of {value:+.2f} fitted"
+    else:
+        yield f"light without lines fitted: a dilution of {value:+.3f}"
 
 
 def _explains(residuals: Residuals, change: Floats) -> bool:

@@ -180,6 +180,14 @@ _ADVICE = (
         "They are marked in the spectrum; mask them if they do not belong to the star.",
     ),
     Advice(
+        "light without lines",
+        False,
+        "all lines are shallower than in the calibrated model, by a few per cent: light that the "
+        "spectrograph scattered, or sky. Its amount is fitted with the labels, and is in their "
+        "errors.",
+        "Nothing; --fix dilution=0 shows what it changes.",
+    ),
+    Advice(
         "telluric",
         False,
         "pixels in bands of the Earth's atmosphere were not used.",
