@@ -5,9 +5,10 @@
 The depth of the lines in each sharp spectrum of the Sun in `stars.ecsv` is compared with that in
 the first one, without any model. In windows of 10 Å, both at a resolution of 20,000, a spectrum is
 (a + b λ) (1 − s (1 − R)), with R the first one. The table has the median of s over the windows.
-Scattered light makes all lines shallower by the same factor, s < 1. Labels follow as they are, and
-with the dilution 1 − s held, by the model calibrated on all other stars. That takes minutes; a
-model in a file that was calibrated so takes its place with --calibrated.
+Scattered light makes all lines shallower by the same factor, s < 1. Labels follow without a
+dilution, with the one that `infer` finds, and with 1 − s, by the model calibrated on all other
+stars. That takes minutes; a model in a file that was calibrated so takes its place with
+--calibrated.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import argparse
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +37,8 @@ STEP = 1.0 / SPEED_OF_LIGHT
 """Step of ln λ: 1 km/s."""
 SHIFTS = np.arange(-8.0, 8.1, 0.5) * STEP
 """Changes of ln λ that are tried in each window."""
+WAYS = ("without", "fitted", "held")
+"""Dilutions with which labels are inferred: zero, the best, and that of the depth of the lines."""
 EMPTY = 0.03
 """Standard deviation of the flux of the first spectrum, below which a window has too few lines."""
 
@@ -52,14 +56,17 @@ def main() -> None:
     else:
         model = Subject(args.model, TABLE).without("Sun")
     rows = list(compared(suns, model))
-    table = Table("spectrum", "windows", "depth of lines", "labels", "with that dilution")
+    columns = ("spectrum", "windows", "depth of lines", "without dilution")
+    table = Table(*columns, "fitted", "with it", "with that of the depth")
     for row in rows:
-        depth = f"{row['depth']:.3f} ± {row['depth_error']:.3f}"
-        labels = (in_words(row[name]) for name in ("labels", "diluted"))
-        table.add_row(str(row["spectrum"]), str(row["windows"]), depth, *labels)
-    ranges = (in_words(spread([row[name] for row in rows])) for name in ("labels", "diluted"))
-    table.add_row("largest − smallest", "", "", *ranges)
-    Console(width=130).print(table)
+        depth, fitted = (
+            f"{row[name]:.3f} ± {row[f'{name}_error']:.3f}" for name in ("depth", "dilution")
+        )
+        without, *others = (in_words(row[name]) for name in WAYS)
+        table.add_row(row["spectrum"], str(row["windows"]), depth, without, fitted, *others)
+    without, *others = (in_words(spread([row[name] for row in rows])) for name in WAYS)
+    table.add_row("largest − smallest", "", "", without, "", *others)
+    Console(width=150).print(table)
     if args.json:
         args.json.write_text(json.dumps(rows, indent=1))
 
@@ -70,21 +77,28 @@ def sharp(spectrum: b3.Spectrum) -> bool:
     return bool(np.median(steps) < 0.25 / RESOLUTION)
 
 
-def compared(suns: list[Star], model: b3.Model) -> Iterator[dict[str, object]]:
+def compared(suns: list[Star], model: b3.Model) -> Iterator[dict[str, Any]]:
     """Depth of the lines, and labels, of each spectrum."""
     low, high = model.wavelength[[0, -1]]
     (first,) = pieces(suns[0].spectrum, low, high)
     for sun in suns:
         depths = [d for piece in pieces(sun.spectrum, low, high) for d in depths_of(piece, first)]
         depth = float(np.median(depths))
-        dilution = {"dilution": 1.0 - depth}
+        without, fitted, held = (
+            b3.infer(sun.spectrum, model, fixed=sun.fixed | fixed)
+            for fixed in ({"dilution": 0.0}, {}, {"dilution": 1.0 - depth})
+        )
+        dilution = fitted.nuisance.get("dilution")
         yield {
             "spectrum": sun.path.stem,
             "windows": len(depths),
             "depth": depth,
             "depth_error": float(1.25 * np.std(depths) / np.sqrt(len(depths))),  # of a median
-            "labels": labels_of(b3.infer(sun.spectrum, model, fixed=sun.fixed)),
-            "diluted": labels_of(b3.infer(sun.spectrum, model, fixed=sun.fixed | dilution)),
+            "dilution": dilution.value if dilution else 0.0,
+            "dilution_error": dilution.sigma if dilution else np.nan,
+            "without": labels_of(without),
+            "fitted": labels_of(fitted),
+            "held": labels_of(held),
         }
 
 

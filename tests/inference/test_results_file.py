@@ -153,7 +153,7 @@ def test_other_files_are_not_overwritten(tmp_path):
 
 def test_bits_are_distinct_and_documented():
     bits = [bit for bit, _, _ in FLAG_BITS]
-    assert sorted(bits) == list(range(29))
+    assert sorted(bits) == list(range(30))
     page = (DOCS / "survey.md").read_text("utf-8")
     rows = dict(re.findall(r"^\| (\d+) \| (.+?) \|$", page, re.MULTILINE))
     assert rows == {str(bit): title for bit, title, _ in FLAG_BITS}
