@@ -8,7 +8,7 @@ the first one, without any model. In windows of 10 Å, both at a resolution of 2
 Scattered light makes all lines shallower by the same factor, s < 1. Labels follow without a
 dilution, with the one that `infer` finds, and with 1 − s, by the model calibrated on all other
 stars. That takes minutes; a model in a file that was calibrated so takes its place with
---calibrated.
+--calibrated. With --light, scattered light is added to all spectra.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import gaussian_filter1d, percentile_filter
 
 import blase3d as b3
 from blase3d.runtime.units import FWHM_PER_SIGMA, SPEED_OF_LIGHT
@@ -39,6 +40,8 @@ SHIFTS = np.arange(-8.0, 8.1, 0.5) * STEP
 """Changes of ln λ that are tried in each window."""
 WAYS = ("without", "fitted", "held")
 """Dilutions with which labels are inferred: zero, the best, and that of the depth of the lines."""
+AROUND = 401
+"""Pixels from which the continuum of a spectrum is guessed."""
 EMPTY = 0.03
 """Standard deviation of the flux of the first spectrum, below which a window has too few lines."""
 
@@ -48,6 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, default=Path("vis"), help="name or file")
     parser.add_argument("--calibrated", type=Path, help="a model calibrated without the Sun")
+    parser.add_argument("--light", type=float, default=0.0, help="fraction of the continuum")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     suns = [star for star in read_stars(TABLE) if star.name == "Sun" and sharp(star.spectrum)]
@@ -55,7 +59,7 @@ def main() -> None:
         model = b3.load_model(args.calibrated)
     else:
         model = Subject(args.model, TABLE).without("Sun")
-    rows = list(compared(suns, model))
+    rows = list(compared(suns, model, args.light))
     columns = ("spectrum", "windows", "depth of lines", "without dilution")
     table = Table(*columns, "fitted", "with it", "with that of the depth")
     for row in rows:
@@ -77,15 +81,16 @@ def sharp(spectrum: b3.Spectrum) -> bool:
     return bool(np.median(steps) < 0.25 / RESOLUTION)
 
 
-def compared(suns: list[Star], model: b3.Model) -> Iterator[dict[str, Any]]:
-    """Depth of the lines, and labels, of each spectrum."""
+def compared(suns: list[Star], model: b3.Model, light: float) -> Iterator[dict[str, Any]]:
+    """Depth of the lines, and labels, of each spectrum with light added to it."""
     low, high = model.wavelength[[0, -1]]
     (first,) = pieces(suns[0].spectrum, low, high)
     for sun in suns:
-        depths = [d for piece in pieces(sun.spectrum, low, high) for d in depths_of(piece, first)]
+        spectrum = lit(sun.spectrum, light)
+        depths = [d for piece in pieces(spectrum, low, high) for d in depths_of(piece, first)]
         depth = float(np.median(depths))
         without, fitted, held = (
-            b3.infer(sun.spectrum, model, fixed=sun.fixed | fixed)
+            b3.infer(spectrum, model, fixed=sun.fixed | fixed)
             for fixed in ({"dilution": 0.0}, {}, {"dilution": 1.0 - depth})
         )
         dilution = fitted.nuisance.get("dilution")
@@ -100,6 +105,13 @@ def compared(suns: list[Star], model: b3.Model) -> Iterator[dict[str, Any]]:
             "fitted": labels_of(fitted),
             "held": labels_of(held),
         }
+
+
+def lit(spectrum: b3.Spectrum, light: float) -> b3.Spectrum:
+    """The spectrum with a fraction of its continuum added, as far as that is known: the flux that a
+    tenth of the pixels around exceed."""
+    continuum = percentile_filter(spectrum.flux, 90.0, AROUND)
+    return replace(spectrum, flux=(1.0 - light) * spectrum.flux + light * continuum)
 
 
 def pieces(spectrum: b3.Spectrum, low: float, high: float) -> Iterator[tuple[Floats, Floats]]:
