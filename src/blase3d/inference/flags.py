@@ -18,7 +18,7 @@ from .methods.method import Outcome
 from .omitted import light_flags, medium_flags, omitted_effects
 from .problem import FreeParameters
 from .score import Residuals
-from .solution import Minimum, Solution, beyond_library
+from .solution import DISTINCT, Minimum, Solution, beyond_library, distance
 
 POOR_FIT = 3.0
 """Reduced chi-square above which a fit is poor ..."""
@@ -32,8 +32,6 @@ NO_LINES = 50.0
 """Improvement of chi-square by the lines, below which no lines are found: that of 7 sigma."""
 _NO_BETTER = 0.8
 """Chi-square over that without lines, above which no lines are found if no errors are stated."""
-_DISTINCT = 3.0
-"""Distance in standard deviations at which another minimum is another solution."""
 _WORSE = 9.0
 """Chi-square by which another solution may be worse: that of 3 sigma."""
 _UNCONSTRAINED = 0.8
@@ -176,12 +174,11 @@ def is_ambiguous(best: Minimum, others: Sequence[Minimum], sigma: Floats) -> boo
 
     The minima are compared with each other before their errors are refined, when all have the same.
     """
-    known = sigma > 0.0  # not for parameters on a bound
     lowest = min((solution.chi2 for solution in others), default=0.0)
     for other in others:
         reduced = other.likelihood.reduced(other.chi2)
-        distance = np.max(np.abs(other.theta - best.theta)[known] / sigma[known], initial=0.0)
-        if distance > _DISTINCT and other.chi2 <= lowest + _WORSE * max(reduced, 1.0):
+        far = distance(best.theta, other.theta, sigma) > DISTINCT
+        if far and other.chi2 <= lowest + _WORSE * max(reduced, 1.0):
             return bool(_chi2_at(best, other) < best.fit.chi2 + _WORSE * best.scatter)
     return False
 

@@ -17,6 +17,8 @@ _PRIOR_SEGMENTS = 10.0
 segments scatter by tens of per cent."""
 _CHANCE = 3.0
 """Standard deviations by which that covariance may exceed its expectation by chance."""
+DISTINCT = 3.0
+"""Distance in standard deviations at which another minimum is another solution."""
 _COMMON = 6.0
 """Errors of labels over those that independent errors of single lines would cause, for a star whose
 misfit is all by wrong lines; about 5 for a well-observed one. `benchmarks/stars.py --sections 4`
@@ -233,6 +235,13 @@ def misfit_covariance(solution: Minimum, scatter: float) -> Floats:
     wrong = max(1.0 - expected / ratio, 0.0)
     common = _common_errors(solution.problem)
     return average * (1.0 + (common**2 - 1.0) * wrong**2) + solution.model_covariance
+
+
+def distance(one: Floats, other: Floats, sigma: Floats) -> float:
+    """Return the largest difference of two θ (K,) in standard deviations (K,); parameters without
+    one, on a bound, do not count."""
+    known = sigma > 0.0
+    return float(np.max(np.abs(other - one)[known] / sigma[known], initial=0.0))
 
 
 def _common_errors(problem: FreeParameters) -> float:

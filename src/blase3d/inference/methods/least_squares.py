@@ -10,10 +10,12 @@ import numpy as np
 from ...runtime.arrays import Floats
 from ..descent import CONVERGED, ROUGHLY, descend, minima_with_better_lines, refine
 from ..likelihood.likelihood import Likelihood, Prediction
-from ..solution import Solution
+from ..solution import DISTINCT, Solution, distance, misfit_covariance
 from ..start import starts
 from .method import Outcome
 
+_COMPARABLE = 1.3
+"""Chi-square of a minimum over the lowest, up to which it may be the lowest with other errors."""
 SCREENINGS = 2
 """Times that outliers of a start are looked for: the first hide others."""
 
@@ -25,13 +27,31 @@ class LeastSquares:
     def solve(self, likelihood: Likelihood, seed: int) -> Outcome:
         """Minimise chi-square. Nothing is random."""
         begin = starts(likelihood.problem)
-        first, *others = minima_with_better_lines(_minima, likelihood, begin)
-        best = refine(first, _searched_again)
+        best, *others = _lowest_first(minima_with_better_lines(_minima, likelihood, begin))
         diluted = _diluted(best)
         if diluted is not None:
             best = diluted
             others = [replace(one, theta=np.append(one.theta, 0.0)) for one in others]
         return Outcome([best, *others], best.converged)
+
+
+def _lowest_first(minima: list[Solution]) -> list[Solution]:
+    """The minima with the lowest one first, which is refined.
+
+    They were found with the stated errors. With those that are estimated at the first, lines that
+    are wrong count less, and another may be lower.
+    """
+    first, *others = minima
+    best = refine(first, _searched_again)
+    for k, other in enumerate(others):
+        sigma = np.sqrt(np.diag(misfit_covariance(best, best.scatter)))
+        near = distance(best.theta, other.theta, sigma) < DISTINCT
+        if near or other.chi2 > _COMPARABLE * first.chi2:
+            continue
+        found = search(best.likelihood, best.likelihood.predicted(other.theta))
+        if found.chi2 < best.chi2:
+            others[k], best = best, refine(found, _searched_again)
+    return [best, *others]
 
 
 def _diluted(solution: Solution) -> Solution | None:

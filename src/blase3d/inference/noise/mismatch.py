@@ -23,6 +23,14 @@ _BINS = 10
 """Bins of pixels of similar mismatch, by whose scatter κ is found ..."""
 _FEWEST = 20
 """... and pixels of each, at least."""
+_OF_A_MEDIAN = 2.33
+"""Relative standard deviation of the square of a median absolute deviation, times the root of the
+number of values."""
+_AGREES = 3.0
+"""Standard deviations within which the noise is as stated."""
+_PARALLEL = 1e-9
+"""Determinant of the products of noise and mismatch, relative to those of each, below which they
+cannot be told apart."""
 _LINE = 2.5
 """Standard deviation of the profile of a narrow line, km/s."""
 
@@ -72,14 +80,32 @@ def mismatch_error(left: Floats, noise: Floats, variance: Floats, used: Bools) -
 
     All are in units of the continuum: the errors of the noise (Q,), and the variance (Q,) of the
     mismatch with other stars. Medians of bins are compared, so that few pixels that are wrong by
-    far do not count.
+    far do not count. Where pixels of little mismatch scatter less than the noise that is stated,
+    the noise counts as what it is: errors that are too large would hide all mismatch.
     """
     order = np.flatnonzero(used)
     order = order[np.argsort(variance[order])]
     count = int(np.clip(order.size // _FEWEST, 1, _BINS))
     bins = order[order.size % count :].reshape(count, -1)  # of one size, without the least
     scatter = SIGMA_PER_MAD**2 * medians(left[bins] ** 2)
-    expected, excess = medians(variance[bins]), scatter - medians(noise[bins] ** 2)
-    weight = 1.0 / np.maximum(scatter, 1e-300) ** 2  # equal relative errors
-    kappa = np.sum(weight * expected * excess) / np.sum(weight * expected**2)
+    expected, stated = medians(variance[bins]), medians(noise[bins] ** 2)
+    rows = np.stack([stated, expected, scatter]) / np.maximum(scatter, 1e-300)
+    share = _share_of_noise(rows, _OF_A_MEDIAN / np.sqrt(bins.shape[1]))
+    kappa = rows[1] @ (rows[2] - share * rows[0]) / (rows[1] @ rows[1])
     return np.asarray(np.sqrt(max(float(kappa), 0.0) * variance))
+
+
+def _share_of_noise(rows: Floats, error: float) -> float:
+    """The variance of the noise over that stated, at most one.
+
+    `rows` (3, B) are the variances in bins of the noise as stated, of the mismatch and of the
+    residuals, over the last, whose relative error is `error`. The share is the largest that agrees
+    with a sum of both.
+    """
+    products = rows[:2] @ rows[:2].T
+    determinant = float(np.linalg.det(products))
+    if not determinant > _PARALLEL * products[0, 0] * products[1, 1]:
+        return 1.0
+    share, _ = np.linalg.solve(products, rows[:2] @ rows[2])
+    sigma = error * np.sqrt(products[1, 1] / determinant)
+    return float(np.clip(share + _AGREES * sigma, 0.0, 1.0))
