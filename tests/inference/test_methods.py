@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, is_dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,14 @@ from toy_models import model_of
 from blase3d.errors import InputError
 from blase3d.inference import infer
 from blase3d.inference.likelihood.likelihood import make_likelihood
-from blase3d.inference.methods import METHODS, Method, bayes_opt, make_method, method_class
+from blase3d.inference.methods import (
+    METHODS,
+    Method,
+    bayes_opt,
+    least_squares,
+    make_method,
+    method_class,
+)
 from blase3d.inference.methods.method import Outcome
 from blase3d.inference.problem import make_problem
 from blase3d.inference.solution import Solution
@@ -123,3 +131,26 @@ def test_a_new_method_is_a_class_and_a_row(model, star, monkeypatch):
         infer(star, model, fixed=KNOWN, method="grid", steps=3)
     with pytest.raises(InputError, match="got the option 'points'"):
         infer(star, model, fixed=KNOWN, points=41)
+
+
+def test_the_lowest_minimum_with_the_estimated_errors_is_the_best(monkeypatch):
+    """Of three, the second is the lowest then; the third is far too high to be searched."""
+    chi2 = {0.0: 90.0, 10.0: 80.0, 20.0: 10.0}
+    likelihood = SimpleNamespace(predicted=lambda theta: theta)
+
+    def minimum(theta, chi2):
+        return SimpleNamespace(theta=theta, chi2=chi2, likelihood=likelihood, scatter=1.0)
+
+    def search(_, theta):
+        return minimum(theta, chi2[float(theta[0])])
+
+    monkeypatch.setattr(least_squares, "search", search)
+    monkeypatch.setattr(least_squares, "refine", lambda one, _: search(None, one.theta))
+    monkeypatch.setattr(least_squares, "misfit_covariance", lambda *_: np.eye(1))
+    rough = [minimum(np.array([at]), value) for at, value in ((0.0, 100.0), (10.0, 110.0))]
+    rough.append(minimum(np.array([20.0]), 200.0))
+    found = least_squares._lowest_first(rough)
+    assert [float(one.theta[0]) for one in found] == [10.0, 0.0, 20.0]
+    assert found[0].chi2 == 80.0
+    near = [rough[0], minimum(np.array([1.0]), 101.0)]
+    assert least_squares._lowest_first(near)[0].chi2 == 90.0

@@ -11,6 +11,7 @@ from toy_models import model_of, with_mismatch
 
 from blase3d.inference import infer
 from blase3d.inference.likelihood.likelihood import correlated_pixels, make_likelihood
+from blase3d.inference.noise import mismatch as noise_mismatch
 from blase3d.inference.noise.jitter import Jitter
 from blase3d.inference.noise.mismatch import PixelMismatch, mismatch_error, pixels_of_a_line
 from blase3d.inference.noise.noise import first_noise, noise_at
@@ -60,6 +61,27 @@ def test_the_amplitude_of_a_mismatch_is_found(kappa):
     left = RNG.normal(0.0, np.sqrt(NOISE**2 + kappa * VARIANCE))
     error = mismatch_error(left, np.full(COUNT, NOISE), VARIANCE, USED)
     np.testing.assert_allclose(error**2, kappa * VARIANCE, rtol=0.2)
+
+
+@pytest.mark.parametrize("factor", [1.5, 3.0])
+def test_errors_that_are_too_large_do_not_hide_a_mismatch(factor):
+    """Pixels of little mismatch tell how large the noise is."""
+    left = RNG.normal(0.0, np.sqrt(NOISE**2 + VARIANCE))
+    error = mismatch_error(left, np.full(COUNT, factor * NOISE), VARIANCE, USED)
+    np.testing.assert_allclose(error**2, VARIANCE, rtol=0.25)
+    # of the same everywhere, mismatch and noise cannot be told apart
+    even = np.full(COUNT, 4.0 * NOISE**2)
+    left = RNG.normal(0.0, np.sqrt(NOISE**2 + even))
+    error = mismatch_error(left, np.full(COUNT, 1.5 * NOISE), even, USED)
+    np.testing.assert_allclose(error**2, (5.0 - 1.5**2) * NOISE**2, rtol=0.1)
+
+
+def test_errors_that_are_right_count_as_they_are(monkeypatch):
+    left = RNG.normal(0.0, np.sqrt(NOISE**2 + VARIANCE))
+    error = mismatch_error(left, np.full(COUNT, NOISE), VARIANCE, USED)
+    monkeypatch.setattr(noise_mismatch, "_share_of_noise", lambda *_: 1.0)
+    again = mismatch_error(left, np.full(COUNT, NOISE), VARIANCE, USED)
+    np.testing.assert_array_equal(again, error)
 
 
 def test_pixels_of_noise_alone_keep_their_weight():
