@@ -8,9 +8,9 @@ inferred, with default settings, by the model as it is and as the other stars ca
 are the errors against the literature, their mean and scatter over dwarfs and subgiants from 4800 to
 6500 K, each star counted once, the range of the Sun over spectrographs, and the share of the labels
 within their intervals; with `--sections N`, of N windows of each spectrum, with `--range`, between
-two wavelengths, and with `--snr`, with noise added. What the other stars teach follows from the
-sums of all of them; with `--again`, they are calibrated again without the star, which takes several
-times as long.
+two wavelengths, and with `--snr`, with noise added, whose stated errors `--errors` multiplies. What
+the other stars teach follows from the sums of all of them; with `--again`, they are calibrated
+again without the star, which takes several times as long.
 
 `simulated` takes stars from the model with lines changed at random by known amounts, labels of the
 literature with errors, and noise. It compares changes found with true ones for lines of several
@@ -63,6 +63,7 @@ def main() -> None:
     parser.add_argument("--sections", type=int, default=1, help="windows of each spectrum")
     parser.add_argument("--range", type=float, nargs=2, help="Å in vacuum; only these pixels")
     parser.add_argument("--snr", type=float, help="of a pixel at the median flux; noise is added")
+    parser.add_argument("--errors", type=float, default=1.0, help="factor of the stated errors")
     parser.add_argument("--again", action="store_true", help="calibrate again without each star")
     parser.add_argument("--save", type=Path, help="calibrated model")
     parser.add_argument("--stars", type=int, default=6, help="simulated stars")
@@ -78,7 +79,8 @@ def main() -> None:
         found = calibrate(known, model)
         limits = args.range or tuple(model.wavelength[[0, -1]])
         taught = partial(calibrated_again, known, found) if args.again else found.model_without
-        windows = partial(windows_of, limits, args.sections, args.snr)
+        noise = args.snr and (args.snr, args.errors)
+        windows = partial(windows_of, limits, args.sections, noise)
         rows = [*left_out(known, found, cache(taught), windows)]
         print_real(rows, model.label_names)
     else:
@@ -137,25 +139,29 @@ def left_out(
 
 
 def windows_of(
-    limits: tuple[float, float], count: int, snr: float | None, spectrum: b3.Spectrum
+    limits: tuple[float, float],
+    count: int,
+    noise: tuple[float, float] | None,
+    spectrum: b3.Spectrum,
 ) -> Iterator[b3.Spectrum]:
     """The spectrum in windows between two wavelengths; those of few pixels are left out."""
     for low, high in pairwise(np.linspace(*limits, count + 1)):
         inside = (spectrum.wavelength >= low) & (spectrum.wavelength <= high)
         if (inside & spectrum.good).sum() > FEWEST:
             window = cut(spectrum, inside)
-            yield window if snr is None else noisy(window, snr)
+            yield noisy(window, *noise) if noise else window
 
 
-def noisy(spectrum: b3.Spectrum, snr: float) -> b3.Spectrum:
-    """The spectrum with photon noise added, as much as it has less than this S/N asks for."""
+def noisy(spectrum: b3.Spectrum, snr: float, factor: float) -> b3.Spectrum:
+    """The spectrum with photon noise added, as much as it has less than this S/N asks for, and its
+    errors times a factor."""
     level = np.median(spectrum.flux[spectrum.good])
     error = level / snr * np.sqrt(np.clip(spectrum.flux / level, 0.05, 2.0))
     stated = np.zeros(error.size) if spectrum.error is None else spectrum.error
     stated = np.where(spectrum.good, stated, 0.0)
     more = np.sqrt(np.clip(error**2 - stated**2, 0.0, None))
     flux = spectrum.flux + more * np.random.default_rng(1).normal(size=more.size)
-    return replace(spectrum, flux=flux, error=np.maximum(error, stated))
+    return replace(spectrum, flux=flux, error=factor * np.maximum(error, stated))
 
 
 def print_real(rows: list[dict[str, Any]], names: tuple[str, ...]) -> None:
