@@ -13,6 +13,9 @@ from blase3d.analysis.many_stars import Labeller, fitted_together
 from blase3d.errors import InputError
 from blase3d.inference import infer, infer_joint
 from blase3d.inference.batch import sent
+from blase3d.inference.methods import least_squares
+from blase3d.inference.methods.method import Outcome
+from blase3d.inference.survey.survey import Survey
 from blase3d.libraries.toy import toy_grid
 from blase3d.lines.lines import NO_AREA
 from blase3d.model.line_calibration import LineCalibration
@@ -94,7 +97,11 @@ def test_light_without_lines_is_fitted(calibrated, dilution):
         error, without = (abs(one.labels[name].value - truth) for one in (answer, held))
         assert error < 3.0 * answer.labels[name].sigma
     assert without > 2.0 * error  # [Fe/H]
-    flag = "light without lines" if dilution < 0.1 else "lines shallower than any labels allow"
+    flag = (
+        "light without lines"
+        if dilution < 0.1
+        else "lines much shallower than any labels allow: a fitted dilution of +0.2"
+    )
     assert any(one.startswith(flag) for one in answer.flags)
     assert "dilution" not in held.nuisance
 
@@ -123,6 +130,36 @@ def test_lines_of_a_library_do_not_tell_light_from_errors(calibrated):
     for model in (calibrated, calibrated.uncalibrated()):
         star = star_of(calibrated.uncalibrated(), 0.04)
         assert "dilution" not in infer(star, model, fixed={"vsini": 0.0}).nuisance
+
+
+def test_another_solution_is_compared_with_the_light_of_the_best(calibrated, monkeypatch):
+    """Without, chi-square of all others would be higher by what the light explains."""
+    star = star_of(calibrated, 0.04)
+    kept = []
+    monkeypatch.setattr(least_squares, "Outcome", lambda *a: kept.append(Outcome(*a)) or kept[-1])
+    infer(star, calibrated, fixed={"vsini": 0.0})
+    best, *others = kept[0].solutions
+    assert others
+    for other in others:
+        assert other.theta.shape == best.theta.shape == other.at_bound.shape
+        assert other.theta[-1] == best.theta[-1] > 0.0
+        flux = best.likelihood.predicted(other.theta).flux
+        np.testing.assert_array_equal(other.fit.prediction.flux, flux)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_survey_fits_no_light(calibrated, monkeypatch, alone):
+    """Neither stars together nor one by itself, so that a table has the same of all."""
+    star = star_of(calibrated, 0.04)
+    survey = Survey(calibrated, star.wavelength, RESOLUTION, fixed={"vsini": 0.0})
+    if alone:
+        monkeypatch.setattr(Survey, "_answers", raising)
+    (answer,) = survey.infer(star.flux[None], star.error[None])
+    assert "dilution" not in answer.nuisance
+
+
+def raising(*_):
+    raise InputError("not together")
 
 
 @pytest.mark.long

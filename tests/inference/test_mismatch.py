@@ -66,18 +66,18 @@ def test_the_amplitude_of_a_mismatch_is_found(kappa):
 @pytest.mark.parametrize("factor", [1.5, 3.0])
 def test_errors_that_are_too_large_do_not_hide_a_mismatch(factor):
     """Pixels of little mismatch tell how large the noise is."""
-    left = RNG.normal(0.0, np.sqrt(NOISE**2 + VARIANCE))
+    left = np.random.default_rng(8).normal(0.0, np.sqrt(NOISE**2 + VARIANCE))
     error = mismatch_error(left, np.full(COUNT, factor * NOISE), VARIANCE, USED)
     np.testing.assert_allclose(error**2, VARIANCE, rtol=0.25)
     # of the same everywhere, mismatch and noise cannot be told apart
     even = np.full(COUNT, 4.0 * NOISE**2)
-    left = RNG.normal(0.0, np.sqrt(NOISE**2 + even))
+    left = np.random.default_rng(8).normal(0.0, np.sqrt(NOISE**2 + even))
     error = mismatch_error(left, np.full(COUNT, 1.5 * NOISE), even, USED)
     np.testing.assert_allclose(error**2, (5.0 - 1.5**2) * NOISE**2, rtol=0.1)
 
 
 def test_errors_that_are_right_count_as_they_are(monkeypatch):
-    left = RNG.normal(0.0, np.sqrt(NOISE**2 + VARIANCE))
+    left = np.random.default_rng(7).normal(0.0, np.sqrt(NOISE**2 + VARIANCE))
     error = mismatch_error(left, np.full(COUNT, NOISE), VARIANCE, USED)
     monkeypatch.setattr(noise_mismatch, "_share_of_noise", lambda *_: 1.0)
     again = mismatch_error(left, np.full(COUNT, NOISE), VARIANCE, USED)

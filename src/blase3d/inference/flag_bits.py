@@ -24,7 +24,7 @@ FLAG_BITS = (
     (3, "poor fit", "poor fit"),
     (4, "no lines found", "no lines found"),
     (5, "lines of a second star", "second star"),
-    (6, "lines shallower or deeper than any labels allow", "than any labels allow"),
+    (6, "lines shallower or deeper than any labels allow", "any labels allow|a fitted dil"),
     (7, "lines narrower or wider than the resolution", "than a resolution of"),
     (8, "core of a strong line filled in", "filled in"),
     (9, "emission over the continuum", "emission over the continuum"),

@@ -60,7 +60,9 @@ def flags_of(outcome: Outcome, sigma: Floats, residuals: Residuals) -> tuple[str
     flags = list(bound_flags(best, widened=outcome.draws is None))
     if not outcome.converged:
         flags.append("not converged")
-    flags += [*fit_flags(residuals), *light_flags(best, sigma)]
+    flags += fit_flags(residuals)
+    if not _without_lines(residuals):
+        flags += light_flags(best, sigma)
     if is_ambiguous(best, outcome.solutions[1:], sigma):
         flags.append("another solution is nearly as good")
     return (*flags, *hole_flags(best), *unconstrained_flags(best.problem, sigma))

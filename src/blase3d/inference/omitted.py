@@ -35,7 +35,7 @@ _MOST_MISFIT = 0.15
 """... unless the dilution takes away this fraction of the squares of the residuals: errors of lines
 hardly depend on depth alone."""
 _LEAST_DILUTION = 0.015
-"""Least fraction of light without lines that is reported: it changes [Fe/H] by about 0.05 dex."""
+"""Least fraction of light without lines that is reported: it changes [Fe/H] by about 0.02 dex."""
 _MUCH_LIGHT = 0.1
 """Fraction of light without lines that no spectrograph scatters: sky, veiling, or another star."""
 _LEAST_RESOLUTION = 0.2
@@ -158,7 +158,7 @@ def light_flags(best: Solution, sigma: Floats) -> Iterator[str]:
     if value < _LEAST_DILUTION or not value > _SIGNIFICANT_DEPTH * sigma[at]:
         return
     if value > _MUCH_LIGHT:
-        yield f"lines shallower than any labels allow, as by the dilution of {value:+.2f} fitted"
+        yield f"lines much shallower than any labels allow: a fitted dilution of {value:+.2f}"
     else:
         yield f"light without lines fitted: a dilution of {value:+.3f}"
 

@@ -196,7 +196,7 @@ class Problem(FreeParameters):
     messages : tuple of str
         Changes that were made to the spectrum, in words.
     dilution_assumed : bool
-        Whether nothing was said of the dilution, so that it is zero.
+        Whether nothing was said of the dilution: it is zero unless a method frees it.
     """
 
     model: Model

@@ -65,7 +65,8 @@ def infer(
         `gp`: Bayesian optimisation of the rms, as in the paper (extra `paper`).
     priors, fixed : dict, optional
         Priors and fixed values by name: labels, rv, vsini and vmac (km/s), resolution, dilution.
-        The resolution is that of the spectrum; if the spectrum states none, it is fitted.
+        The resolution is that of the spectrum; if the spectrum states none, it is fitted. With
+        the lines of a calibrated model, a dilution is fitted where there is light without lines.
     seed : int
         Random seed of `gp` and `posterior`.
     draws, chains : int

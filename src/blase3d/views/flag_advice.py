@@ -86,6 +86,13 @@ _ADVICE = (
         "Do not quote the labels; take a spectrum at another phase, or model two stars.",
     ),
     Advice(
+        "a fitted dilution",
+        True,
+        "all lines are shallower by more than spectrographs scatter light: sky that was not "
+        "subtracted, veiling, or the light of another star. The amount is fitted with the labels.",
+        "Check the sky subtraction; --fix dilution=0 shows what it changes.",
+    ),
+    Advice(
         "than any labels allow",
         True,
         "all lines are shallower or deeper together than those of any star of the library, as with "
@@ -127,8 +134,7 @@ _ADVICE = (
         "times too large",
         False,
         "the residuals are much smaller than the stated errors: these may be those of another "
-        "binning, or variances. Uncertainties of the labels by noise are too large, and labels of "
-        "a calibrated model may be biased: it hardly sees wrong lines behind such errors.",
+        "binning, or variances. Uncertainties of the labels by noise are too large.",
         "Correct the errors, or leave them out; they are then estimated from the residuals.",
     ),
     Advice(

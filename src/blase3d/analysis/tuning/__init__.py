@@ -155,6 +155,8 @@ def tune(
         )
     spectrum = as_spectrum(spectrum, medium)
     answer = infer(spectrum, model, priors=priors, fixed=fixed, **options)
+    if "dilution" in answer.nuisance and "dilution" not in (priors or {}):  # it stays
+        fixed = {**(fixed or {}), "dilution": answer.nuisance["dilution"].value}
     problem = _tuning_problem(spectrum, model, answer, priors, fixed, options, scales, adjust)
     count = model.reference.size
     trials = _tried(problem, count, TIMES if times is None else (times,), progress)

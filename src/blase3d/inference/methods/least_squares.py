@@ -29,10 +29,9 @@ class LeastSquares:
         begin = starts(likelihood.problem)
         best, *others = _lowest_first(minima_with_better_lines(_minima, likelihood, begin))
         diluted = _diluted(best)
-        if diluted is not None:
-            best = diluted
-            others = [replace(one, theta=np.append(one.theta, 0.0)) for one in others]
-        return Outcome([best, *others], best.converged)
+        if diluted is None:
+            return Outcome([best, *others], best.converged)
+        return Outcome([diluted, *(_as_diluted(one, diluted) for one in others)], diluted.converged)
 
 
 def _lowest_first(minima: list[Solution]) -> list[Solution]:
@@ -41,17 +40,22 @@ def _lowest_first(minima: list[Solution]) -> list[Solution]:
     They were found with the stated errors. With those that are estimated at the first, lines that
     are wrong count less, and another may be lower.
     """
-    first, *others = minima
-    best = refine(first, _searched_again)
+    lowest, *others = minima
+    best = refine(lowest, _searched_again)
     for k, other in enumerate(others):
-        sigma = np.sqrt(np.diag(misfit_covariance(best, best.scatter)))
-        near = distance(best.theta, other.theta, sigma) < DISTINCT
-        if near or other.chi2 > _COMPARABLE * first.chi2:
+        if other.chi2 > _COMPARABLE * minima[0].chi2 or not _is_distinct(other, best):
             continue
         found = search(best.likelihood, best.likelihood.predicted(other.theta))
-        if found.chi2 < best.chi2:
-            others[k], best = best, refine(found, _searched_again)
+        if found.chi2 < best.chi2 and _is_distinct(found, best):
+            others[k], lowest = lowest, other
+            best = refine(found, _searched_again)
     return [best, *others]
+
+
+def _is_distinct(solution: Solution, best: Solution) -> bool:
+    """Whether a solution is another one than the best."""
+    sigma = np.sqrt(np.diag(misfit_covariance(best, best.scatter)))
+    return distance(best.theta, solution.theta, sigma) > DISTINCT
 
 
 def _diluted(solution: Solution) -> Solution | None:
@@ -67,7 +71,18 @@ def _diluted(solution: Solution) -> Solution | None:
     likelihood = solution.likelihood.of_problem(problem.with_light_without_lines)
     start = likelihood.predicted(np.append(solution.theta, 0.0))
     found = refine(search(likelihood.refined(start), start, ROUGHLY), _searched_again)
-    return None if found.at_bound[-1] else found
+    return found if found.theta[-1] > 0.0 else None
+
+
+def _as_diluted(solution: Solution, best: Solution) -> Solution:
+    """A rough minimum with the light without lines of the best solution."""
+    theta = np.append(solution.theta, best.theta[-1])
+    return replace(
+        solution,
+        theta=theta,
+        fit=replace(solution.fit, prediction=best.likelihood.predicted(theta)),
+        at_bound=np.append(solution.at_bound, False),
+    )
 
 
 def _gains_by_light(solution: Solution) -> bool:

@@ -102,10 +102,12 @@ def _share_of_noise(rows: Floats, error: float) -> float:
     residuals, over the last, whose relative error is `error`. The share is the largest that agrees
     with a sum of both.
     """
-    products = rows[:2] @ rows[:2].T
-    determinant = float(np.linalg.det(products))
-    if not determinant > _PARALLEL * products[0, 0] * products[1, 1]:
-        return 1.0
-    share, _ = np.linalg.solve(products, rows[:2] @ rows[2])
-    sigma = error * np.sqrt(products[1, 1] / determinant)
-    return float(np.clip(share + _AGREES * sigma, 0.0, 1.0))
+    for _ in range(2):  # again with the errors of the sum: bins that are low by chance count more
+        products = rows[:2] @ rows[:2].T
+        determinant = float(np.linalg.det(products))
+        if not determinant > _PARALLEL * products[0, 0] * products[1, 1]:
+            return 1.0
+        both = np.linalg.solve(products, rows[:2] @ rows[2])
+        largest = both[0] + _AGREES * error * np.sqrt(products[1, 1] / determinant)
+        rows = rows / np.maximum(np.maximum(both, 0.0) @ rows[:2], 1e-300)
+    return float(np.clip(largest, 0.0, 1.0))

@@ -215,7 +215,10 @@ class Survey:
         ]
 
     def _alone(self, *rows: Any) -> Inference:
-        settings: dict[str, Any] = {"priors": self._priors, "fixed": self._fixed, **self._options}
+        fixed = dict(self._fixed or {})
+        if "dilution" not in (self._priors or {}):
+            fixed.setdefault("dilution", 0.0)  # as of the stars that are fitted together
+        settings: dict[str, Any] = {"priors": self._priors, "fixed": fixed, **self._options}
         return infer(self._spectrum(*rows), self._model, **settings)
 
     def _answers(self, problems: list[Problem]) -> Iterator[Inference | Blase3dError]:

@@ -307,6 +307,8 @@ class Page:
             raise InputError("there is no observed spectrum yet; give one first.")
         self._then(self.panel.fitting, True)
         held = self.controls.held(self.state)
+        if self.session.model.lines_of_stars:  # a dilution would not be drawn
+            held = {**held, "dilution": 0.0}
         try:
             model, name = self.session.model, self.session.name
             found = await self.session.run_slow(partial(infer, fixed=held), star.spectrum, model)
