@@ -30,7 +30,7 @@ _AGREES = 3.0
 """Standard deviations within which the noise is as stated."""
 _PARALLEL = 1e-9
 """Determinant of the products of noise and mismatch, relative to those of each, below which they
-cannot be told apart."""
+cannot be separated."""
 _LINE = 2.5
 """Standard deviation of the profile of a narrow line, km/s."""
 
